@@ -1,0 +1,201 @@
+use super::*;
+use proptest::prelude::*;
+
+fn reason(gold: &str, predicted: &str) -> &'static str {
+    compare(gold, predicted).reason
+}
+
+#[test]
+fn same_answers() {
+    for (gold, predicted) in [
+        ("18", "18"),
+        ("18", "18.00"),
+        ("18", "$18"),
+        ("18", "$18.00."),
+        ("18", "18 dollars"),
+        ("18", "18 clips per day"),
+        ("18", "x = 18"),
+        ("18", "3*6 = 18"),
+        ("18", "**18**"),
+        ("18", "`18`"),
+        ("18", "$18$"),
+        ("18", r"\$18"),
+        ("18", r"\(18\)"),
+        ("18", r"18 \text{ clips}"),
+        ("18", "18 (eighteen) clips"),
+        ("18", "+18"),
+        ("18", "36/2"),
+        ("18", "USD 18"),
+        ("1234", "1,234"),
+        ("1,234,567", "1234567"),
+        ("-5", "−5"),
+        ("-5", "-$5"),
+        ("-5", "$-5"),
+        ("0.75", "3/4"),
+        ("3/4", ".75"),
+        ("3/4", r"\frac{3}{4}"),
+        ("3/4", "6/8 cups"),
+        ("1.25", "1 1/4"),
+        ("-1.25", "-1 1/4"),
+        ("1.25", r"1\dfrac{1}{4}"),
+        ("2000000", "2 million"),
+        ("60", "60 km/h"),
+        ("12", "12 cm^2"),
+        ("12", "12 cm²"),
+        ("28%", "28 percent"),
+        ("28%", "28%"),
+        ("28", "28%"),
+        ("0.28", "28%"),
+        ("12.5", "12.5%"),
+        ("28%", "0.28"),
+        ("100", "100%"),
+        ("0", "0%"),
+        ("100000000000000000000000000001", "100,000,000,000,000,000,000,000,000,001"),
+        ("Tuesday", " tuesday. "),
+        ("3:00", "3:00"),
+        ("x", "**X**"),
+    ] {
+        assert_eq!(reason(gold, predicted), "correct", "{gold} and {predicted}");
+    }
+}
+
+#[test]
+fn other_answers() {
+    for (gold, predicted, expected) in [
+        ("18", "18.01", "wrong-answer"),
+        ("18", "-18", "wrong-answer"),
+        ("18", "1.8", "wrong-answer"),
+        ("1", "0.9999999999999999999", "wrong-answer"),
+        ("0.33", "1/3", "wrong-answer"),
+        ("1", "100%", "wrong-answer"),
+        ("0.5", "0.5%", "wrong-answer"),
+        ("28", "2800%", "wrong-answer"),
+        ("28%", "2800", "wrong-answer"),
+        ("100000000000000000000000000001", "100000000000000000000000000000", "wrong-answer"),
+        ("18", "", "no-answer"),
+        ("18", "  ", "no-answer"),
+        ("18", "** **", "no-answer"),
+        ("18", "eighteen", "answer-unreadable"),
+        ("18", "about 18", "answer-unreadable"),
+        ("18", "~18", "answer-unreadable"),
+        ("18", "18 or 19", "answer-unreadable"),
+        ("18", "18-20", "answer-unreadable"),
+        ("18", "18 19", "answer-unreadable"),
+        ("2", "2 and 1/2", "answer-unreadable"),
+        ("2", "2 and a half", "answer-unreadable"),
+        ("5", "5π", "answer-unreadable"),
+        ("5", r"5\pi", "answer-unreadable"),
+        ("5", "5x", "answer-unreadable"),
+        ("5", "5²", "answer-unreadable"),
+        ("5", "5^2", "answer-unreadable"),
+        ("1", "1e5", "answer-unreadable"),
+        ("3", "3:00", "answer-unreadable"),
+        ("1", "1,23", "answer-unreadable"),
+        ("5", "5/0", "answer-unreadable"),
+        ("Tuesday", "Monday", "gold-unreadable"),
+        ("Tuesday", "18", "gold-unreadable"),
+        ("", "18", "gold-unreadable"),
+    ] {
+        assert_eq!(reason(gold, predicted), expected, "{gold} and {predicted}");
+    }
+    let long = "9".repeat(MAX_DIGITS + 1);
+    assert_eq!(compare("9", &long).verdict, Verdict::Undecidable);
+    assert_eq!(compare(&long, "9").reason, "out-of-fuel");
+}
+
+#[test]
+fn readings_are_reported() {
+    let found = compare("1,234", "28 %");
+    assert_eq!((found.gold_read.as_str(), found.predicted_read.as_str()), ("1234", "28%"));
+}
+
+#[test]
+fn completions() {
+    for (text, steps, answer) in [
+        ("48/2=24\n\n 48+24=72 \n#### 72\n", &["48/2=24", "48+24=72"][..], "72"),
+        ("a\n#### 1\nb\n#### 2", &["a", "#### 1", "b"], "2"),
+        ("The answer is 3\n#### 4", &["The answer is 3"], "4"),
+        ("#### 4\nthe answer is 3", &[], "4"),
+        ("so \\boxed{1}\n#### 2", &[], "1"),
+        ("3*4 = \\boxed{12}.", &["3*4 = 12."], "12"),
+        ("x\n\\boxed{\\frac{3}{4}} ok\n\\boxed{cut", &["x"], "\\frac{3}{4}"),
+        ("1+1=2\nA: 2", &["1+1=2"], "2"),
+        ("1+1=2\n**Answer:** $2", &["1+1=2"], "$2"),
+        ("1+1=2\n**Final Answer**: 2", &["1+1=2"], "2"),
+        ("1+1=2\nAnswer:\n\n2 clips", &["1+1=2"], "2 clips"),
+        ("3*4=13. The answer is: 13.5. Bye.", &["3*4=13."], "13.5"),
+        ("The Answer is 5", &[], "5"),
+        ("Apples: 5\nno marker", &["Apples: 5", "no marker"], ""),
+        ("", &[], ""),
+    ] {
+        let found = split_completion(text);
+        assert_eq!(found, (steps.iter().map(|&s| s.to_owned()).collect(), answer.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn gold_fields() {
+    for (text, expected) in [
+        ("Natalia sold 48/2 = <<48/2=24>>24 clips.\n#### 72", "72"),
+        ("#### 1\n#### 1,000 \n", "1,000"),
+        (" 3/4 ", "3/4"),
+        ("#### 5\nlast line", "#### 5\nlast line"),
+        ("", ""),
+    ] {
+        assert_eq!(gold(text), expected);
+    }
+}
+
+/// Ways to write a whole number.
+fn written(n: i64) -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(format!("{n}")),
+        Just(format!("{n}.0")),
+        Just(format!("{n} clips")),
+        Just(format!("${n}")),
+        Just(format!("x = {n}")),
+        Just(format!("**{n}**.")),
+        Just(format!("{}/2", 2 * n)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn forms_of_one_number_agree((a, b) in (-9999_i64..9999).prop_flat_map(|n| (written(n), written(n)))) {
+        prop_assert_eq!(reason(&a, &b), "correct");
+    }
+
+    #[test]
+    fn different_numbers_differ(
+        (a, b) in (-9999_i64..9999, 1_i64..500).prop_flat_map(|(n, d)| (written(n), written(n + d)))
+    ) {
+        prop_assert_eq!(reason(&a, &b), "wrong-answer");
+    }
+
+    #[test]
+    fn numbers_compare_symmetrically(a in r"-?[0-9]{1,3}(\.[0-9]{1,2})?%?", b in r"-?[0-9]{1,3}(\.[0-9]{1,2})?%?") {
+        prop_assert_eq!(compare(&a, &b).verdict, compare(&b, &a).verdict);
+    }
+
+    /// One answer never matches both a number and its hundredfold, when both are whole.
+    #[test]
+    fn percent_matches_one_whole_number(p in 1_u32..100_000) {
+        let matches = |gold: u32| reason(&gold.to_string(), &format!("{p}%")) == "correct";
+        prop_assert!(matches(p));
+        prop_assert!(!p.is_multiple_of(100) || !matches(p / 100));
+    }
+
+    #[test]
+    fn no_panic_on_any_text(a in ".*", b in ".*") {
+        let _ = compare(&a, &b);
+        let _ = gold(&a);
+        let _ = split_completion(&a);
+    }
+
+    #[test]
+    fn no_panic_on_marked_text(text in r"([-+*/=x.,$%0-9 {}\n#]|\\boxed\{|\\frac\{|A:|answer is|é)*") {
+        let (steps, answer) = split_completion(&text);
+        let _ = compare(&answer, &text);
+        prop_assert!(steps.iter().all(|s| !s.is_empty() && s.trim() == s && !s.contains('\n')));
+    }
+}

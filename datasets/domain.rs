@@ -1,0 +1,70 @@
+//! The seam between qstill and a kind of problem.
+
+use crate::number::Number;
+use crate::types::{Judgement, Problem, StepCheck};
+
+/// Where a search stands: the steps so far and the quantities that the next step may use.
+///
+/// Both shipped domains compute with numbers, so a state is a pool of exact numbers. `key` names the
+/// state for transpositions: two states with equal keys allow the same continuations.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Step texts so far.
+    pub steps: Vec<String>,
+    /// Quantities a next step may use, in a fixed order: given numbers first, then results in order.
+    pub pool: Vec<Quantity>,
+}
+
+/// A number a step may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantity {
+    pub value: Number,
+    pub origin: Origin,
+    /// How often a step has used it.
+    pub uses: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Written in the question.
+    Given,
+    /// Not written as a number but meant by a word (`dozen`, `half`, `week`, `percent`).
+    Lexicon,
+    /// Result of step `n`.
+    Result(u32),
+}
+
+/// A legal next step and where it leads.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The step as text, e.g. `48/2=24`.
+    pub text: String,
+    /// Its result.
+    pub value: Number,
+    pub next: State,
+}
+
+/// A kind of problem: its rules, its step check and its verifier.
+pub trait Domain: Send + Sync {
+    /// Name as in the `domain` column.
+    fn name(&self) -> &'static str;
+
+    /// Version of the rules and of the verifier: part of every fingerprint that depends on them.
+    fn version(&self) -> u32;
+
+    /// The state before the first step.
+    fn start(&self, problem: &Problem) -> State;
+
+    /// Legal next steps in a fixed order without duplicates; `None` if the domain cannot enumerate them.
+    fn moves(&self, state: &State) -> Option<Vec<Move>>;
+
+    /// If the state may stop here, the final answer it would give: e.g. the last result as text.
+    /// For Countdown only a state whose numbers are all used up has one.
+    fn answer(&self, state: &State) -> Option<String>;
+
+    /// Checks one step of text, whoever wrote it.
+    fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;
+
+    /// Judges steps and a final answer (empty: none was given) against the gold. Exact, no floats.
+    fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
+}

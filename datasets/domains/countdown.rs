@@ -1,0 +1,251 @@
+//! Countdown: combine given whole numbers, each exactly once, to make a target.
+//!
+//! A step `a op b = c` takes two of the numbers that are there and puts its result in their place. Numbers go by
+//! index, so equal ones are kept apart. Results are whole and not negative; a division leaves no remainder.
+//!
+//! The question is read by [`read_question`]. A question that cannot be read has no moves, and its solutions are
+//! undecidable.
+//!
+//! | reason | verdict | when (the first that applies) |
+//! |---|---|---|
+//! | `question-unreadable` | undecidable | no numbers or no target in the question |
+//! | `no-answer` | wrong | no final answer |
+//! | `false-equation` | wrong | the first bad step has a false result |
+//! | `illegal-step` | wrong | the first bad step is not `a op b = c` in whole numbers, or uses a number that is not there |
+//! | `out-of-fuel` | undecidable | a step has a number too large to compute with |
+//! | `numbers-left` | wrong | not all numbers were used |
+//! | `wrong-target` | wrong | the last number, or the final answer, is not the target |
+//! | `correct` | correct | otherwise |
+
+use crate::answer::compare;
+use crate::domain::{Domain, Move, Origin, Quantity, State};
+use crate::expr::{Operator, equations};
+use crate::number::Number;
+use crate::types::{Judgement, Problem, StepCheck, Verdict};
+
+/// The domain of Countdown.
+#[derive(Clone, Copy, Debug)]
+pub struct Countdown;
+
+/// Most numbers in a question; beyond it it is taken for something else.
+pub const MAX_NUMBERS: usize = 8;
+
+/// What a question asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub numbers: Vec<Number>,
+    pub target: Number,
+}
+
+const OPERATORS: [Operator; 4] = [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide];
+
+/// Words before the target.
+const TARGET_WORDS: &[&str] = &[
+    "make", "makes", "making", "target", "reach", "reaches", "reaching", "equal", "equals", "get", "gets", "obtain", "form", "create",
+    "creates", "total", "result",
+];
+
+/// Reads numbers and target. The target is the first whole number behind the last word that announces one
+/// (`make`, `target`, `equals`, ...), or the last number if there is no such word. All other whole numbers are
+/// the numbers to use, in their order. `None` if there is a number that is not whole, or fewer than two or more
+/// than [`MAX_NUMBERS`] to use.
+pub fn read_question(question: &str) -> Option<Task> {
+    let mut found: Vec<Number> = Vec::new();
+    let mut target = None;
+    let mut rest = question;
+    while let Some(first) = rest.chars().next() {
+        let same = |c: char| {
+            if first.is_ascii_digit() { c.is_ascii_digit() } else { c.is_alphabetic() && first.is_alphabetic() }
+        };
+        let length = rest.find(|c| !same(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let (run, behind) = rest.split_at(length);
+        if first.is_ascii_digit() {
+            let fraction = behind.strip_prefix('.').is_some_and(|b| b.starts_with(|c: char| c.is_ascii_digit()));
+            if fraction {
+                return None;
+            }
+            found.push(Number::parse(run)?);
+        } else if TARGET_WORDS.iter().any(|word| run.eq_ignore_ascii_case(word)) && behind.contains(|c: char| c.is_ascii_digit()) {
+            target = Some(found.len());
+        }
+        rest = behind;
+    }
+    let at = target.unwrap_or(found.len().checked_sub(1)?);
+    let target = (at < found.len()).then(|| found.remove(at))?;
+    (2..=MAX_NUMBERS).contains(&found.len()).then_some(Task { numbers: found, target })
+}
+
+/// The result of a legal step; `None` if it is negative, not whole or too large.
+pub fn combine(a: Number, operator: Operator, b: Number) -> Option<Number> {
+    let value = match operator {
+        Operator::Add => a.checked_add(b),
+        Operator::Subtract => a.checked_sub(b),
+        Operator::Multiply => a.checked_mul(b),
+        Operator::Divide => a.checked_div(b),
+    }?;
+    (value.is_integer() && !value.is_negative()).then_some(value)
+}
+
+impl Domain for Countdown {
+    fn name(&self) -> &'static str {
+        "countdown"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn start(&self, problem: &Problem) -> State {
+        let numbers = read_question(&problem.question).map(|task| task.numbers).unwrap_or_default();
+        let pool = numbers.into_iter().map(|value| Quantity { value, origin: Origin::Given, uses: 0 }).collect();
+        State { steps: Vec::new(), pool }
+    }
+
+    /// The larger number stands first. `x/1` is left out, since `x*1` leads to the same state, and so is a step with
+    /// numbers equal to those of another.
+    fn moves(&self, state: &State) -> Option<Vec<Move>> {
+        let mut found = Vec::new();
+        let mut pairs: Vec<(Number, Number)> = Vec::new();
+        for i in 0..state.pool.len() {
+            for j in i + 1..state.pool.len() {
+                let (first, second) = (state.pool[i].value, state.pool[j].value);
+                let (a, b) = (first.max(second), first.min(second));
+                if pairs.contains(&(a, b)) {
+                    continue;
+                }
+                pairs.push((a, b));
+                for operator in OPERATORS {
+                    if operator == Operator::Divide && b == Number::ONE {
+                        continue;
+                    }
+                    let Some(value) = combine(a, operator, b) else { continue };
+                    let text = format!("{a}{}{b}={value}", operator.sign());
+                    found.push(Move { next: merge(state, [i, j], value, &text), text, value });
+                }
+            }
+        }
+        Some(found)
+    }
+
+    fn answer(&self, state: &State) -> Option<String> {
+        match state.pool.as_slice() {
+            [last] if !state.steps.is_empty() => Some(last.value.to_string()),
+            _ => None,
+        }
+    }
+
+    fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck {
+        let mut state = self.start(problem);
+        for text in earlier {
+            if let Ok(next) = replay(&state, text) {
+                state = next;
+            }
+        }
+        check(&replay(&state, step), step)
+    }
+
+    fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
+        let mut state = self.start(problem);
+        let mut checks = Vec::with_capacity(steps.len());
+        let mut fault = None;
+        for step in steps {
+            let next = replay(&state, step);
+            checks.push(check(&next, step));
+            match next {
+                Ok(next) => state = next,
+                Err(found) => fault = fault.or(Some(found)),
+            }
+        }
+        let first_wrong = checks.iter().position(|&check| check == StepCheck::False).map(|at| at as u32);
+        let judge = |verdict, reason: &str| Judgement { verdict, reason: reason.to_owned(), checks, first_wrong };
+        let Some(task) = read_question(&problem.question) else {
+            return judge(Verdict::Undecidable, "question-unreadable");
+        };
+        let comparison = compare(&task.target.to_string(), final_answer);
+        match fault {
+            _ if comparison.reason == "no-answer" => judge(Verdict::Wrong, "no-answer"),
+            Some(Fault::False) => judge(Verdict::Wrong, "false-equation"),
+            Some(Fault::Illegal) => judge(Verdict::Wrong, "illegal-step"),
+            Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out-of-fuel"),
+            None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers-left"),
+            None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong-target"),
+            None if comparison.verdict != Verdict::Correct => judge(Verdict::Wrong, "wrong-target"),
+            None => judge(Verdict::Correct, "correct"),
+        }
+    }
+}
+
+/// The state after two numbers gave way to their result.
+fn merge(state: &State, [i, j]: [usize; 2], value: Number, text: &str) -> State {
+    let mut pool = Vec::with_capacity(state.pool.len());
+    pool.extend(state.pool.iter().enumerate().filter(|(at, _)| *at != i && *at != j).map(|(_, q)| q.clone()));
+    pool.push(Quantity { value, origin: Origin::Result(state.steps.len() as u32), uses: 0 });
+    let mut steps = Vec::with_capacity(state.steps.len() + 1);
+    steps.extend_from_slice(&state.steps);
+    steps.push(text.to_owned());
+    State { steps, pool }
+}
+
+/// What is wrong with a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Its result is not the value of its left side.
+    False,
+    Illegal,
+    TooLarge,
+}
+
+/// Takes a step of text, whoever wrote it, from a state.
+fn replay(state: &State, step: &str) -> Result<State, Fault> {
+    let (parts, operator) = read_step(step).ok_or(Fault::Illegal)?;
+    let [Some(a), Some(b), Some(written)] = parts.map(Number::parse) else { return Err(Fault::TooLarge) };
+    let holds = match operator {
+        Operator::Add => a.checked_add(b),
+        Operator::Subtract => a.checked_sub(b),
+        Operator::Multiply => a.checked_mul(b),
+        Operator::Divide if b.is_zero() => return Err(Fault::False),
+        Operator::Divide => a.checked_div(b),
+    };
+    if holds.ok_or(Fault::TooLarge)? != written {
+        return Err(Fault::False);
+    }
+    let find = |value, taken: Option<usize>| {
+        (0..state.pool.len()).find(|&at| Some(at) != taken && state.pool[at].value == value).ok_or(Fault::Illegal)
+    };
+    let i = find(a, None)?;
+    let j = find(b, Some(i))?;
+    Ok(merge(state, [i, j], written, step))
+}
+
+/// `a op b = c` with three whole numbers in plain digits and one operator sign; blanks between them are free.
+fn read_step(step: &str) -> Option<([&str; 3], Operator)> {
+    let (left, result) = step.split_once('=')?;
+    let at = left.find(['+', '-', '*', '/', '×', '·', '÷', '−'])?;
+    let sign = left[at..].chars().next()?;
+    let operator = match sign {
+        '+' => Operator::Add,
+        '-' | '−' => Operator::Subtract,
+        '*' | '×' | '·' => Operator::Multiply,
+        _ => Operator::Divide,
+    };
+    let parts = [&left[..at], &left[at + sign.len_utf8()..], result].map(str::trim);
+    let plain = |part: &&str| {
+        let canonical = *part == "0" || !part.starts_with('0');
+        !part.is_empty() && canonical && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    parts.iter().all(plain).then_some((parts, operator))
+}
+
+/// An illegal step is as false as a wrong result, unless it holds no equation at all.
+fn check(replayed: &Result<State, Fault>, step: &str) -> StepCheck {
+    match replayed {
+        Ok(_) => StepCheck::True,
+        Err(Fault::TooLarge) => StepCheck::Unreadable,
+        Err(Fault::Illegal) if equations(step).is_empty() => StepCheck::Prose,
+        Err(Fault::False | Fault::Illegal) => StepCheck::False,
+    }
+}
+
+#[cfg(test)]
+#[path = "countdown_tests.rs"]
+mod tests;

@@ -1,0 +1,22 @@
+//! `solutions`: the complete paths that a search found.
+
+use super::column::table;
+use crate::types::Solution;
+
+table! {
+    Solution, "solutions", version 1, "a complete path of steps with a final answer",
+    {
+        solution_id: "16 hex digits: hash of problem, round, algorithm, policy, seed and ordinal",
+        problem_id: "the problem it answers",
+        round: "round of the run",
+        algorithm: "search algorithm",
+        policy: "kind of the policy: rules, model or endpoint",
+        policy_fingerprint: "fingerprint of the policy's rules, weights or endpoint settings",
+        seed: "key of the sample within the search",
+        steps: "the steps in order",
+        final_answer: "what stands behind the last answer marker; empty if there is none",
+        tokens: "tokens generated for this path",
+        search_tokens: "this path's share of all tokens spent on its problem",
+        search_expansions: "this path's share of all node expansions spent on its problem",
+    }
+}

@@ -1,0 +1,136 @@
+//! `kept`, `dropped` and `losses`: what a student is trained on, what was left out and why, and how training went.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+
+use super::cell::{element, pack_list, pack_texts};
+use super::column::{self, describe, described, table};
+use super::{BadCell, Row};
+use crate::types::Kept;
+
+/// A solution that is not trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    pub solution_id: String,
+    pub problem_id: String,
+    pub round: u32,
+    /// One reason code.
+    pub reason: String,
+    /// What shows that the reason holds, e.g. the id of the solution it duplicates.
+    pub evidence: String,
+}
+
+table! {
+    Dropped, "dropped", version 1, "a solution that is not trained on",
+    {
+        solution_id: "the solution",
+        problem_id: "the problem it answers",
+        round: "round of the run",
+        reason: "one reason code",
+        evidence: "what shows that the reason holds",
+    }
+}
+
+/// One point of the training curve.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loss {
+    /// Optimizer steps taken.
+    pub step: u32,
+    /// Passes over the data, with fraction.
+    pub epoch: f32,
+    /// Tokens trained on up to and with this step.
+    pub tokens: u64,
+    pub learning_rate: f32,
+    /// Mean cross-entropy of the step's target tokens, in nats.
+    pub loss: f32,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f32,
+    /// The same as `loss` over the validation rows, at the steps where it was measured.
+    pub validation_loss: Option<f32>,
+}
+
+table! {
+    Loss, "losses", version 1, "a point of the training curve",
+    {
+        step: "optimizer steps taken",
+        epoch: "passes over the data, with fraction",
+        tokens: "tokens trained on up to and with this step",
+        learning_rate: "learning rate of the step",
+        loss: "mean cross-entropy of the step's target tokens, in nats",
+        grad_norm: "norm of the gradient before clipping",
+        validation_loss: "the same as loss over the validation rows; null where not measured",
+    }
+}
+
+fn message_fields() -> Fields {
+    Fields::from(vec![described::<String>("role", "user or assistant"), described::<String>("content", "the turn")])
+}
+
+/// `[user: prompt, assistant: completion]` of each row, the form that trainers of chat models read.
+fn messages(rows: &[Kept]) -> Result<ArrayRef, BadCell> {
+    let turns = rows.iter().flat_map(|row| [row.prompt.as_str(), row.completion.as_str()]);
+    let content = pack_texts(turns).map_err(|(turn, problem)| BadCell { column: "messages", row: turn / 2, problem })?;
+    let roles = rows.iter().flat_map(|_| ["user", "assistant"]);
+    let items = StructArray::new(message_fields(), vec![Arc::new(StringArray::from_iter_values(roles)), content], None);
+    Ok(pack_list(Arc::new(items), rows.iter().map(|_| 2)))
+}
+
+/// Written out because `messages` is derived: it is there for other programs, and not read back.
+impl Row for Kept {
+    const TABLE: &'static str = "kept";
+    const VERSION: u32 = 1;
+    const DESCRIPTION: &'static str = "a training row";
+
+    fn schema() -> SchemaRef {
+        let messages = Field::new("messages", DataType::List(element(DataType::Struct(message_fields()))), false);
+        Arc::new(Schema::new(vec![
+            describe(messages, "the prompt as the user's turn and the completion as the assistant's"),
+            column::field("prompt", "the question as asked", |row: &Self| &row.prompt),
+            column::field("completion", "steps and answer line as the student should write them", |row: &Self| &row.completion),
+            column::field("problem_id", "the problem", |row: &Self| &row.problem_id),
+            column::field("solution_id", "the solution that the completion was written from", |row: &Self| &row.solution_id),
+            column::field("round", "round of the run", |row: &Self| &row.round),
+            column::field("weight", "weight of the row in the loss, > 0", |row: &Self| &row.weight),
+            column::field("pass_rate", "correct solutions / all solutions of its problem in this round", |row: &Self| &row.pass_rate),
+        ]))
+    }
+
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, BadCell> {
+        let columns = vec![
+            messages(rows)?,
+            column::pack("prompt", rows, |row: &Self| &row.prompt)?,
+            column::pack("completion", rows, |row: &Self| &row.completion)?,
+            column::pack("problem_id", rows, |row: &Self| &row.problem_id)?,
+            column::pack("solution_id", rows, |row: &Self| &row.solution_id)?,
+            column::pack("round", rows, |row: &Self| &row.round)?,
+            column::pack("weight", rows, |row: &Self| &row.weight)?,
+            column::pack("pass_rate", rows, |row: &Self| &row.pass_rate)?,
+        ];
+        column::batch(Self::schema(), columns)
+    }
+
+    fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, BadCell> {
+        let prompt = column::array(batch, "prompt")?;
+        let completion = column::array(batch, "completion")?;
+        let problem_id = column::array(batch, "problem_id")?;
+        let solution_id = column::array(batch, "solution_id")?;
+        let round = column::array(batch, "round")?;
+        let weight = column::array(batch, "weight")?;
+        let pass_rate = column::array(batch, "pass_rate")?;
+        (0..batch.num_rows())
+            .map(|row| {
+                Ok(Kept {
+                    prompt: column::cell(prompt, "prompt", row)?,
+                    completion: column::cell(completion, "completion", row)?,
+                    problem_id: column::cell(problem_id, "problem_id", row)?,
+                    solution_id: column::cell(solution_id, "solution_id", row)?,
+                    round: column::cell(round, "round", row)?,
+                    weight: column::cell(weight, "weight", row)?,
+                    pass_rate: column::cell(pass_rate, "pass_rate", row)?,
+                })
+            })
+            .collect()
+    }
+}

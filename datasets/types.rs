@@ -1,0 +1,165 @@
+//! The words of the project as types. Rows of the Parquet tables are made of these (see [`crate::table`]).
+
+use serde::{Deserialize, Serialize};
+
+/// Which part of the data a problem belongs to. Fixed by the problem's content; `Test` is read by evaluate alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Split {
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Split::Train, Split::Validation, Split::Test].into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// A question with a known final answer. The answer is the only supervision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Sixteen hex digits: hash of domain, source, question, answer and, for the second and later
+    /// copies of the same content, the ordinal of the copy.
+    pub problem_id: String,
+    /// Name of the [`crate::Domain`] that can verify it.
+    pub domain: String,
+    /// Where it came from: `words`, `countdown`, or the file's name.
+    pub source: String,
+    pub split: Split,
+    pub question: String,
+    /// The gold final answer as text, e.g. `72` or `3/4`.
+    pub answer: String,
+    /// Number of operations where the source knows it, else 0.
+    pub difficulty: u32,
+    /// JSON for audits (latent graph, template, original row number). No stage before an audit reads it.
+    pub meta: String,
+}
+
+/// One step of a solution.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// One line, e.g. `48/2=24`.
+    pub text: String,
+    /// Natural log of the probability that the policy gave to this step; NaN where it gives none.
+    pub logprob: f32,
+    /// Estimated probability that the state after the step leads to a correct answer; NaN if not estimated.
+    pub value: f32,
+    /// Step value from the search tree; NaN if not estimated.
+    pub q: f32,
+    /// Tokens generated for the step, the tool's included; 0 for the rule policy.
+    pub tokens: u32,
+}
+
+/// A complete path of steps with a final answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution {
+    /// Hash of problem, round, algorithm, policy, seed and ordinal.
+    pub solution_id: String,
+    pub problem_id: String,
+    pub round: u32,
+    /// `best-first` or `best-of-n`.
+    pub algorithm: String,
+    /// Kind of the policy: `rules`, `model` or `endpoint`.
+    pub policy: String,
+    /// Fingerprint of the policy: of its rules, weights or endpoint settings.
+    pub policy_fingerprint: String,
+    /// Key of the sample within the search: what [`crate::key`] was seeded with.
+    pub seed: u64,
+    pub steps: Vec<Step>,
+    /// What stands behind the last answer marker; empty if the path ended without one.
+    pub final_answer: String,
+    /// Tokens generated for this path.
+    pub tokens: u32,
+    /// This path's share of all tokens that the search of its problem spent.
+    pub search_tokens: f32,
+    /// This path's share of all node expansions that the search of its problem spent.
+    pub search_expansions: f32,
+}
+
+/// What the verifier says of a solution. Three outcomes, always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Correct,
+    Wrong,
+    Undecidable,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Correct => "correct",
+            Verdict::Wrong => "wrong",
+            Verdict::Undecidable => "undecidable",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Verdict::Correct, Verdict::Wrong, Verdict::Undecidable].into_iter().find(|v| v.name() == name)
+    }
+}
+
+/// What the check of one step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCheck {
+    /// Every equation in the step holds exactly.
+    True,
+    /// Some equation in the step is false.
+    False,
+    /// The step holds no equation.
+    Prose,
+    /// An equation is there, but cannot be read or evaluated.
+    Unreadable,
+}
+
+impl StepCheck {
+    pub fn name(self) -> &'static str {
+        match self {
+            StepCheck::True => "true",
+            StepCheck::False => "false",
+            StepCheck::Prose => "prose",
+            StepCheck::Unreadable => "unreadable",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [StepCheck::True, StepCheck::False, StepCheck::Prose, StepCheck::Unreadable].into_iter().find(|c| c.name() == name)
+    }
+}
+
+/// A verdict with its grounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// One of the reason codes documented at [`crate::domains::math`].
+    pub reason: String,
+    /// One check a step, in order.
+    pub checks: Vec<StepCheck>,
+    /// Index of the first step whose check is `False`.
+    pub first_wrong: Option<u32>,
+}
+
+/// A training row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The user turn: the question as asked.
+    pub prompt: String,
+    /// The assistant turn: steps and answer line as the student should write them.
+    pub completion: String,
+    pub problem_id: String,
+    pub solution_id: String,
+    pub round: u32,
+    /// Weight of the row in the loss, > 0.
+    pub weight: f32,
+    /// Correct solutions / all solutions of its problem in this round.
+    pub pass_rate: f32,
+}

@@ -1,0 +1,393 @@
+//! The commit protocol: how the rows of a shard become part of a run, all at once, at any time of death.
+//!
+//! A stage directory holds
+//!
+//! ```text
+//! shards/part-00007-nodes-0123456789abcdef.parquet   number, table, start of the SHA-256 of its bytes
+//! commits/00007.json                                 the record that makes them count
+//! tmp/                                               attempts under way
+//! stale/FINGERPRINT/  damaged/                       what no longer counts, kept to look at
+//! ```
+//!
+//! An [`Attempt`] writes its tables to `tmp/`, fsyncs them, renames them to names that follow from their content,
+//! fsyncs the directory, and then `link()`s one record into `commits/`. Linking fails if the name is there, so of two
+//! attempts one wins, and a record is either absent or complete. Files without a record do not count and are removed
+//! when the holder of the run opens the directory again.
+//!
+//! Records carry the hash of whole files because nothing weaker suffices: Parquet's page checksums leave most bit
+//! flips unnoticed. A failed fsync is never tried again on the same file, as the kernel may have dropped its pages:
+//! the attempt fails, and the next one writes new files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::layout::{names, set_aside, sync_dir, unique, write_new};
+use crate::lock::Lock;
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use record::{Check, Commit, DirRecord, FileRecord, content_hash, digest_dir, hash_file};
+
+/// A stage directory in the hands of the one process that may write to it. Clones name the same directory.
+#[derive(Clone, Debug)]
+pub struct StageDir {
+    path: PathBuf,
+}
+
+/// What is in a stage directory, judged by what a stage with some fingerprint would accept.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Sound commits with the fingerprint asked for, in order of their shards.
+    pub good: Vec<Commit>,
+    /// Commits with another fingerprint; their files are not looked at.
+    pub stale: Vec<Commit>,
+    pub damaged: Vec<Damaged>,
+}
+
+/// A commit that cannot be trusted.
+#[derive(Debug)]
+pub struct Damaged {
+    /// Path of the commit record.
+    pub record: PathBuf,
+    /// The record, if that is readable and the fault is in its files.
+    pub commit: Option<Commit>,
+    /// What is wrong, e.g. `part-00003-nodes-… has 10 bytes and not 20`.
+    pub why: String,
+}
+
+/// Looks at a stage directory without changing it, for `status` and other readers.
+///
+/// # Errors
+/// Failed reads. A missing directory is an empty one.
+pub fn scan(stage: &Path, fingerprint: &str, check: Check) -> Result<Scan> {
+    let dir = stage.join("commits");
+    let mut scan = Scan::default();
+    for name in names(&dir).with_context(|| format!("failed to list {}", dir.display()))? {
+        let record = dir.join(&name);
+        let bytes = fs::read(&record).with_context(|| format!("failed to read {}", record.display()))?;
+        match Commit::parse(&name, &bytes) {
+            Err(why) => scan.damaged.push(Damaged { record, commit: None, why }),
+            Ok(commit) if commit.fingerprint != fingerprint => scan.stale.push(commit),
+            Ok(commit) => match commit.fault(stage, check)? {
+                Some(why) => scan.damaged.push(Damaged { record, commit: Some(commit), why }),
+                None => scan.good.push(commit),
+            },
+        }
+    }
+    scan.good.sort_by_key(|c| c.shard);
+    Ok(scan)
+}
+
+/// Paths of one table of some commits, in order of the commits.
+pub fn table_paths(stage: &Path, commits: &[Commit], table: &str) -> Vec<PathBuf> {
+    let files = commits.iter().flat_map(|c| &c.files).filter(|f| f.table == table);
+    files.map(|f| stage.join("shards").join(&f.name)).collect()
+}
+
+impl StageDir {
+    /// Opens a stage directory for writing, creating it if need be, and clears away what dead attempts left.
+    /// Open a stage once, before its first attempt.
+    ///
+    /// # Errors
+    /// Failed reads and writes.
+    pub fn open(path: &Path, _held: &Lock) -> Result<Self> {
+        for part in ["shards", "commits", "tmp"] {
+            let dir = path.join(part);
+            fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
+        }
+        let dir = Self { path: path.to_path_buf() };
+        dir.clear().with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
+        Ok(dir)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The commits that count under `fingerprint`, in order of their shards. Those with another fingerprint are moved
+    /// to `stale/`, damaged ones to `damaged/`; `say` gets a line about each kind. Never while an attempt is under way.
+    ///
+    /// # Errors
+    /// Failed reads and moves.
+    pub fn committed(&self, fingerprint: &str, check: Check, say: &dyn Fn(&str)) -> Result<Vec<Commit>> {
+        let scan = scan(&self.path, fingerprint, check)?;
+        for commit in &scan.stale {
+            let into = self.path.join("stale").join(short(&commit.fingerprint));
+            self.put_away(commit, &self.record_path(commit.shard), &into)?;
+        }
+        if !scan.stale.is_empty() {
+            let at = self.path.join("stale");
+            say(&format!("set aside {} shards made with other settings in {}", scan.stale.len(), at.display()));
+        }
+        for damaged in &scan.damaged {
+            let into = self.path.join("damaged");
+            match &damaged.commit {
+                Some(commit) => self.put_away(commit, &damaged.record, &into)?,
+                None => self.put_away_unreadable(&damaged.record, &into)?,
+            }
+            say(&format!("set aside in {}, to be made again: {}", into.display(), damaged.why));
+        }
+        Ok(scan.good)
+    }
+
+    /// Starts to write a shard. Several attempts may be under way at once, in any threads.
+    pub fn begin(&self, shard: u32) -> Attempt {
+        Attempt { dir: self.clone(), shard, files: Vec::new(), dirs: Vec::new() }
+    }
+
+    fn record_path(&self, shard: u32) -> PathBuf {
+        self.path.join("commits").join(record::record_name(shard))
+    }
+
+    /// Moves the files of a commit, and its record last: should this be cut short, the record still says what the
+    /// commit was, and the rest moves next time.
+    fn put_away(&self, commit: &Commit, record: &Path, into: &Path) -> Result<()> {
+        for file in &commit.files {
+            move_to(&self.path.join("shards").join(&file.name), into)?;
+        }
+        for dir in &commit.dirs {
+            move_to(&dir.path(&self.path), into)?;
+        }
+        move_to(record, into)
+    }
+
+    /// A record that cannot be read still says by its name which shard it was for.
+    fn put_away_unreadable(&self, record: &Path, into: &Path) -> Result<()> {
+        let shards = self.path.join("shards");
+        if let Some(shard) = record.file_name().and_then(|n| record::shard_of_record(&n.to_string_lossy())) {
+            let prefix = record::part_prefix(shard);
+            for name in names(&shards)?.iter().filter(|n| n.starts_with(&prefix)) {
+                move_to(&shards.join(name), into)?;
+            }
+        }
+        move_to(record, into)
+    }
+
+    /// Removes temporary files, and shards which no record names. The shards of an unreadable record stay, to be
+    /// moved with it.
+    fn clear(&self) -> io::Result<()> {
+        for name in names(&self.path.join("tmp"))? {
+            let path = self.path.join("tmp").join(name);
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+        let (mut named, mut unreadable) = (BTreeSet::new(), Vec::new());
+        for name in names(&self.path.join("commits"))? {
+            match Commit::parse(&name, &fs::read(self.path.join("commits").join(&name))?) {
+                Ok(commit) => named.extend(commit.files.into_iter().map(|f| f.name)),
+                Err(_) => unreadable.extend(record::shard_of_record(&name).map(record::part_prefix)),
+            }
+        }
+        for name in names(&self.path.join("shards"))? {
+            if !named.contains(&name) && !unreadable.iter().any(|prefix| name.starts_with(prefix)) {
+                fs::remove_file(self.path.join("shards").join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn move_to(from: &Path, into: &Path) -> Result<()> {
+    set_aside(from, into).with_context(|| format!("failed to move {} to {}", from.display(), into.display()))?;
+    Ok(())
+}
+
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..16).unwrap_or(fingerprint)
+}
+
+/// One try at one shard. Dropped without [`Attempt::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Attempt {
+    dir: StageDir,
+    shard: u32,
+    files: Vec<(PathBuf, FileRecord)>,
+    dirs: Vec<DirRecord>,
+}
+
+impl Attempt {
+    /// A new file for the rows of a table; hand it back to [`Attempt::finish_file`] once all is written.
+    ///
+    /// # Errors
+    /// The file cannot be created, or the table already has one.
+    pub fn file(&mut self, table: &str) -> Result<PendingFile> {
+        if table.is_empty() || !table.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            bail!("`{table}` is not a table name");
+        }
+        if self.files.iter().any(|(_, f)| f.table == table) {
+            bail!("shard {} already has the table {table}", self.shard);
+        }
+        let path = self.dir.path.join("tmp").join(format!("{table}-{}", unique()));
+        let file = File::create_new(&path).with_context(|| format!("failed to create {}", path.display()))?;
+        Ok(PendingFile::over(table, path, file))
+    }
+
+    /// Flushes and fsyncs a finished file. `rows` goes into the record.
+    ///
+    /// # Errors
+    /// What could not be written; the file is then given up.
+    pub fn finish_file(&mut self, file: PendingFile, rows: u64) -> Result<()> {
+        let path = file.path.clone();
+        let finished = file.finish(self.shard, rows);
+        self.files.push(finished.with_context(|| format!("failed to write {}", path.display()))?);
+        Ok(())
+    }
+
+    /// Makes a directory beside the stage part of the commit, e.g. `student`: it must be published already (see
+    /// [`crate::layout::publish_dir`]), and is checked, set aside as stale or as damaged, with the commit.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn attach(&mut self, beside: &str) -> Result<()> {
+        self.dirs.push(DirRecord::of(&self.dir.path, beside)?);
+        Ok(())
+    }
+
+    /// Makes all of the attempt's tables count, at once. If another attempt at the shard was first, that one is
+    /// returned and this one is dropped.
+    ///
+    /// # Errors
+    /// A step that failed: nothing counts then. Also if the shard is committed with another fingerprint, which
+    /// [`StageDir::committed`] would have moved away.
+    pub fn commit(mut self, fingerprint: &str, counts: BTreeMap<String, i64>) -> Result<Commit> {
+        let (shards, commits) = (self.dir.path.join("shards"), self.dir.path.join("commits"));
+        let mut files = Vec::new();
+        for (tmp, file) in std::mem::take(&mut self.files) {
+            // The name holds the hash: what may lie there has the same bytes.
+            let path = shards.join(&file.name);
+            let renamed = fs::rename(&tmp, &path);
+            files.push(file);
+            if let Err(err) = renamed {
+                let _ = fs::remove_file(&tmp);
+                return Err(err).with_context(|| format!("failed to rename to {}", path.display()));
+            }
+        }
+        sync_dir(&shards).with_context(|| format!("failed to fsync {}", shards.display()))?;
+
+        let dirs = std::mem::take(&mut self.dirs);
+        let commit = Commit::new(fingerprint, self.shard, files, dirs, counts);
+        let path = self.dir.record_path(self.shard);
+        let tmp = self.dir.path.join("tmp").join(format!("record-{}", unique()));
+        let linked = write_new(&tmp, &commit.to_bytes()?).and_then(|()| link(&tmp, &path));
+        let _ = fs::remove_file(&tmp);
+        match linked {
+            Ok(()) => {
+                sync_dir(&commits).with_context(|| format!("failed to fsync {}", commits.display()))?;
+                Ok(commit)
+            }
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => self.yield_to(&path, &commit),
+            Err(err) => Err(err).with_context(|| format!("failed to write {}", path.display())),
+        }
+    }
+
+    /// Another attempt won: its commit stands, and files that only this one made are removed.
+    fn yield_to(&self, path: &Path, ours: &Commit) -> Result<Commit> {
+        let bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let name = record::record_name(self.shard);
+        let theirs = match Commit::parse(&name, &bytes) {
+            Ok(theirs) => theirs,
+            Err(why) => bail!("shard {} is committed, but {why}", self.shard),
+        };
+        for file in &ours.files {
+            if !theirs.files.iter().any(|f| f.name == file.name) {
+                fs::remove_file(self.dir.path.join("shards").join(&file.name))?;
+            }
+        }
+        if theirs.fingerprint != ours.fingerprint {
+            bail!("shard {} is already committed with other settings", self.shard);
+        }
+        Ok(theirs)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        for (tmp, _) in &self.files {
+            let _ = fs::remove_file(tmp);
+        }
+    }
+}
+
+/// `link()`, which never replaces a file.
+fn link(tmp: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(tmp, path) {
+        // Some file systems (FAT, many network and FUSE mounts) have no hard links. The run lock keeps other
+        // processes out, and attempts of this one differ in their shards unless a caller means to race.
+        Err(err) if matches!(err.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+            if path.try_exists()? { Err(io::ErrorKind::AlreadyExists.into()) } else { fs::rename(tmp, path) }
+        }
+        other => other,
+    }
+}
+
+/// A file being written: buffered, and hashed on the way, so that it need not be read again.
+/// Dropped unfinished, it is removed.
+#[derive(Debug)]
+pub struct PendingFile {
+    table: String,
+    path: PathBuf,
+    /// `None` once finished.
+    out: Option<BufWriter<Hashing>>,
+}
+
+impl PendingFile {
+    fn over(table: &str, path: PathBuf, file: File) -> Self {
+        let hashing = Hashing { file, sha: Sha256::new(), length: 0 };
+        Self { table: table.to_owned(), path, out: Some(BufWriter::with_capacity(1 << 18, hashing)) }
+    }
+
+    fn finish(mut self, shard: u32, rows: u64) -> io::Result<(PathBuf, FileRecord)> {
+        let out = self.out.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        out.flush()?;
+        out.get_ref().file.sync_all()?;
+        let (sha, length) = (out.get_ref().sha.clone(), out.get_ref().length);
+        self.out = None;
+        Ok((self.path.clone(), FileRecord::new(shard, &self.table, length, &sha.finalize(), rows)))
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.out.as_mut().ok_or(io::ErrorKind::InvalidInput)?.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.as_mut().ok_or(io::ErrorKind::InvalidInput)?.flush()
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if let Some(out) = self.out.take() {
+            // Without the buffer's own drop, which would write on to a file that is given up.
+            drop(out.into_parts());
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Hashing {
+    file: File,
+    sha: Sha256,
+    length: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buf)?;
+        self.sha.update(&buf[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,148 @@
+//! Which device computes, and why: a real GPU through wgpu where there is one, else the pure-Rust CPU
+//! backend. A software adapter (lavapipe, SwiftShader) is used only when wgpu is asked for by name.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::wgpu::wgpu;
+use burn::tensor::{Device, DeviceKind};
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+use super::llama::noise;
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceSetting {
+    /// A real GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// A GPU; a software adapter if it is the only one.
+    Wgpu,
+    Cpu,
+}
+
+/// An adapter that wgpu sees.
+#[derive(Clone, Debug, Serialize)]
+pub struct Adapter {
+    pub name: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub kind: String,
+    /// `Vulkan`, `Metal`, `Dx12` or `Gl`.
+    pub backend: String,
+    pub driver: String,
+    /// How burn addresses it; `None` if it cannot.
+    #[serde(skip)]
+    select: Option<DeviceKind>,
+}
+
+impl Adapter {
+    /// False for adapters that compute on the CPU.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.kind.as_str(), "DiscreteGpu" | "IntegratedGpu" | "VirtualGpu")
+    }
+}
+
+/// A device and one line that says why it was taken.
+#[derive(Clone)]
+pub struct Choice {
+    pub device: Device,
+    /// `cpu` or `wgpu`.
+    pub kind: &'static str,
+    pub why: String,
+}
+
+/// Every adapter wgpu can use for compute, in the order it lists them.
+pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
+    let listed = catch_unwind(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        let instance = wgpu::Instance::new(descriptor);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        Ok::<_, std::io::Error>(runtime.block_on(instance.enumerate_adapters(wgpu::Backends::all())).into_iter().map(|a| a.get_info()).collect::<Vec<_>>())
+    });
+    let infos = listed
+        .map_err(|_| ModelError::Device("listing GPU adapters failed: the graphics driver is broken; use --device cpu".into()))?
+        .map_err(|e| ModelError::Device(format!("listing GPU adapters failed: {e}")))?;
+    let mut counts = [0usize; 3];
+    let mut next = |kind: usize| {
+        counts[kind] += 1;
+        counts[kind] - 1
+    };
+    Ok(infos
+        .into_iter()
+        .map(|info| {
+            let select = match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => Some(DeviceKind::DiscreteGpu(next(0))),
+                wgpu::DeviceType::IntegratedGpu => Some(DeviceKind::IntegratedGpu(next(1))),
+                wgpu::DeviceType::VirtualGpu => Some(DeviceKind::VirtualGpu(next(2))),
+                wgpu::DeviceType::Cpu => Some(DeviceKind::Cpu),
+                wgpu::DeviceType::Other => None,
+            };
+            Adapter { name: info.name, kind: format!("{:?}", info.device_type), backend: format!("{:?}", info.backend), driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(), select }
+        })
+        .collect())
+}
+
+/// Takes the device that the setting asks for.
+///
+/// # Errors
+/// If wgpu is asked for and there is no adapter, or it cannot be opened.
+pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
+    let cpu = |why: String| Choice { device: Device::flex(), kind: "cpu", why };
+    if setting == DeviceSetting::Cpu {
+        return Ok(cpu("device: CPU (asked for)".into()));
+    }
+    // Without a driver the auto choice is the CPU, whatever went wrong in looking for one.
+    let found = match adapters() {
+        Ok(found) => found,
+        Err(error) if setting == DeviceSetting::Auto => return Ok(cpu(format!("device: CPU ({error})"))),
+        Err(error) => return Err(error),
+    };
+    let rank = |a: &&Adapter| ["DiscreteGpu", "IntegratedGpu", "VirtualGpu"].iter().position(|k| a.kind == *k);
+    let gpu = found.iter().filter(|a| a.is_gpu()).min_by_key(rank);
+    let software = found.iter().find(|a| a.kind == "Cpu");
+    let (adapter, why) = match (setting, gpu, software) {
+        (DeviceSetting::Auto, None, None) => return Ok(cpu("device: CPU (no GPU adapter found)".into())),
+        (DeviceSetting::Auto, None, Some(a)) => {
+            return Ok(cpu(format!("device: CPU (the only adapter, {}, computes in software; --device wgpu would use it)", a.name)));
+        }
+        (_, Some(a), _) => (a, format!("device: wgpu on {} ({}, {})", a.name, a.kind, a.backend)),
+        (_, None, Some(a)) => (a, format!("device: wgpu on {} ({}): a software adapter, slower than --device cpu", a.name, a.backend)),
+        (_, None, None) => return Err(ModelError::Device("no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into())),
+    };
+    Ok(Choice { device: open(adapter)?, kind: "wgpu", why })
+}
+
+/// Opens an adapter.
+///
+/// # Errors
+/// If the driver refuses.
+pub fn open(adapter: &Adapter) -> Result<Device, ModelError> {
+    let failed = |what: String| ModelError::Device(format!("{} cannot be opened: {what}; use --device cpu", adapter.name));
+    let select = adapter.select.clone().ok_or_else(|| failed("an adapter of unknown kind".into()))?;
+    // The driver stack panics on some failures instead of reporting them.
+    catch_unwind(|| Device::wgpu_options().device_kind(select).init())
+        .map_err(|_| failed("the driver failed".into()))?
+        .map_err(|e| failed(e.to_string()))
+}
+
+/// Runs a small forward and backward pass and compares it with the CPU.
+///
+/// # Errors
+/// If the device fails, or differs from the CPU by more than 1e-3.
+pub fn check(device: &Device) -> Result<f32, ModelError> {
+    let run = |device: &Device, a: &burn::tensor::Tensor<2>, b: &burn::tensor::Tensor<2>| {
+        let move_to = |t: &burn::tensor::Tensor<2>| burn::tensor::Tensor::<2>::from_data(t.to_data(), &device.clone().autodiff()).require_grad();
+        let (a, b) = (move_to(a), move_to(b));
+        let loss = burn::tensor::activation::log_softmax(a.clone().matmul(b), 1).mean();
+        let gradients = loss.backward();
+        a.grad(&gradients).map(|g| g.to_data().iter::<f32>().collect::<Vec<f32>>()).unwrap_or_default()
+    };
+    let cpu = Device::flex();
+    let (a, b) = (noise([16, 32], &cpu), noise([32, 24], &cpu));
+    let expected = run(&cpu, &a, &b);
+    let got = catch_unwind(AssertUnwindSafe(|| run(device, &a, &b))).map_err(|_| ModelError::Device("a forward and backward pass failed on it".into()))?;
+    let difference = expected.iter().zip(&got).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+    if got.len() == expected.len() && difference < 1e-3 { Ok(difference) } else { Err(ModelError::Device(format!("results differ from the CPU by {difference}"))) }
+}

@@ -1,0 +1,56 @@
+//! One decoder, Llama architecture, written once in burn and used for everything: a student from
+//! scratch, or any Hugging Face directory of that architecture.
+//!
+//! - [`config`]: sizes, `config.json`
+//! - [`llama`]: weights and forward pass
+//! - [`hf`]: safetensors in, safetensors out
+//! - [`tokenizer`]: loading, training, chat template
+//! - [`generate`]: batched sampling with a key/value cache
+//! - [`device`]: which device, and why
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub mod config;
+pub mod device;
+pub mod generate;
+pub mod hf;
+pub mod llama;
+pub mod tokenizer;
+
+pub use config::LlamaConfig;
+pub use device::{Choice, DeviceSetting};
+pub use llama::Llama;
+pub use tokenizer::Tokenizer;
+
+/// What can be wrong with a model directory or a device.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: no such file; a model directory holds config.json, tokenizer.json and model.safetensors (or its shards with model.safetensors.index.json)", path.display())]
+    Missing { path: PathBuf },
+    #[error("{}: {what}", path.display())]
+    Config { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    Weights { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    Tokenizer { path: PathBuf, what: String },
+    #[error("{0}")]
+    Device(String),
+}
+
+impl ModelError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound { Self::Missing { path } } else { Self::Io { path, source } }
+    }
+}
+
+/// A decoder with its tokenizer: what a model directory holds.
+pub struct Model {
+    pub llama: Llama,
+    pub tokenizer: Tokenizer,
+    /// SHA-256 over config, weights and tokenizer: which policy this is.
+    pub fingerprint: String,
+}

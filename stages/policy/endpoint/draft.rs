@@ -1,0 +1,287 @@
+//! One sample while it is written: what to stop at, when to go on, and how text becomes steps.
+//!
+//! With the calculator a sample takes several requests. Each stops at `=`; the result is filled in
+//! and the text so far goes into the next request. That needs to know whether a request ended at `=`
+//! or because the sample is complete. Where the server does not say ([`Ended::Unsaid`]):
+//!
+//! 1. with an answer line (`#### x`) in the text it is complete;
+//! 2. else, if its last line looks like the left side of an equation, it stopped at `=`: either the
+//!    calculator can work out what stands behind the line's last `=`, or the text ends in a space
+//!    (models write ` = `; complete texts do not end in spaces);
+//! 3. else it is complete.
+
+use datasets::answer::split_completion;
+use datasets::expr::calculator;
+use datasets::types::Step;
+
+use super::wire::{Choice, Ended};
+use crate::policy::{Horizon, Proposal, Sampling};
+
+/// Where steps end.
+const LINE: &str = "\n";
+/// Where the calculator takes over.
+const EQUALS: &str = "=";
+/// What an answer line begins with.
+const ANSWER: &str = "####";
+
+/// A run of tokens within the text.
+struct Piece {
+    /// Byte offset in the text.
+    start: usize,
+    /// Bytes over which the tokens are spread; 0 if all are at `start`.
+    spread: usize,
+    tokens: u32,
+    /// Natural log of the tokens' probability; `None` if unknown.
+    logprob: Option<f32>,
+}
+
+/// A sample in the making.
+pub(super) struct Draft {
+    /// The steps that were given, as text; empty, or ending in a newline.
+    given: String,
+    /// What was written since.
+    text: String,
+    pieces: Vec<Piece>,
+    tokens: u32,
+    limit: u32,
+    horizon: Horizon,
+    calculator: bool,
+    /// Stop at the end of the line.
+    stop_at_line: bool,
+}
+
+impl Draft {
+    pub(super) fn new(given: &str, horizon: Horizon, sampling: &Sampling) -> Self {
+        Self {
+            given: given.to_owned(),
+            text: String::new(),
+            pieces: Vec::new(),
+            tokens: 0,
+            limit: u32::try_from(sampling.max_tokens).unwrap_or(u32::MAX),
+            horizon,
+            calculator: sampling.calculator,
+            stop_at_line: horizon == Horizon::Step,
+        }
+    }
+
+    /// Stop strings of the next request.
+    pub(super) fn stops(&self) -> Vec<&'static str> {
+        let line = self.stop_at_line.then_some(LINE);
+        let equals = self.calculator.then_some(EQUALS);
+        line.into_iter().chain(equals).collect()
+    }
+
+    /// What the assistant has written so far.
+    pub(super) fn so_far(&self) -> String {
+        format!("{}{}", self.given, self.text)
+    }
+
+    /// Tokens that may still be generated.
+    pub(super) fn remaining(&self) -> u32 {
+        self.limit.saturating_sub(self.tokens)
+    }
+
+    /// Takes in what a request brought, `tokens` tokens of it; true if another one is needed.
+    pub(super) fn absorb(&mut self, choice: &Choice, tokens: u32) -> bool {
+        // At least one, so that a server that counts nothing cannot keep the loop going for ever.
+        self.append(choice, tokens.max(1));
+        let ended = self.how_it_ended(&choice.ended);
+        if let Some(end) = self.end() {
+            self.text.truncate(end);
+            return false;
+        }
+        if self.remaining() == 0 {
+            return false;
+        }
+        match ended {
+            Ended::Stop(stop) if stop == EQUALS => {
+                self.text.push_str(EQUALS);
+                self.calculate();
+                self.remaining() > 0
+            }
+            // A chat template may drop the newline behind the given steps; then the first line is
+            // empty. It is asked for once more, to be cut at the end of the second.
+            Ended::Stop(_) if self.stop_at_line && !self.given.is_empty() && self.text.trim().is_empty() => {
+                self.stop_at_line = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lays the tokens of a choice along the text.
+    fn append(&mut self, choice: &Choice, tokens: u32) {
+        let start = self.text.len();
+        self.text.push_str(&choice.text);
+        self.tokens = self.tokens.saturating_add(tokens);
+        let sent: Vec<u8> = choice.tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
+        let text = choice.text.as_bytes();
+        // The tokens may go on into the stop string, or lack the end.
+        if choice.tokens.is_empty() || !(sent.starts_with(text) || text.starts_with(&sent)) {
+            self.pieces.push(Piece { start, spread: text.len(), tokens, logprob: None });
+            return;
+        }
+        let (mut at, mut left) = (start, tokens);
+        for token in &choice.tokens {
+            let counted = left.min(1);
+            left -= counted;
+            self.pieces.push(Piece { start: at, spread: 0, tokens: counted, logprob: Some(token.logprob) });
+            at += token.bytes.len();
+        }
+        if left > 0 {
+            // Counted by the server but not shown: the stop string or the end token.
+            self.pieces.push(Piece { start: self.text.len(), spread: 0, tokens: left, logprob: Some(0.0) });
+        }
+    }
+
+    /// Fills in the result behind the `=` just written, if there is one. Its characters count one
+    /// token each, an upper bound: the server's tokenizer is not at hand.
+    fn calculate(&mut self) {
+        if let Some(result) = calculator(&self.so_far()) {
+            let tokens = result.chars().count() as u32;
+            self.pieces.push(Piece { start: self.text.len(), spread: 0, tokens, logprob: Some(0.0) });
+            self.tokens = self.tokens.saturating_add(tokens);
+            self.text.push_str(&result);
+        }
+    }
+
+    /// Puts what the server left unsaid into words; see the module's documentation.
+    fn how_it_ended(&self, said: &Ended) -> Ended {
+        if *said != Ended::Unsaid {
+            return said.clone();
+        }
+        if self.calculator && !has_answer(&self.text) && looks_like_left_side(&self.so_far()) {
+            return Ended::Stop(EQUALS.to_owned());
+        }
+        if self.stop_at_line { Ended::Stop(LINE.to_owned()) } else { Ended::Natural }
+    }
+
+    /// Where the text is complete, though it may go on: behind the first line that holds anything
+    /// for [`Horizon::Step`], behind the answer line for [`Horizon::Path`]. The newline must be there.
+    fn end(&self) -> Option<usize> {
+        let mut start = 0;
+        for line in self.text.split_inclusive('\n') {
+            let full = line.ends_with('\n');
+            let wanted = match self.horizon {
+                Horizon::Step => !line.trim().is_empty(),
+                Horizon::Path => has_answer(line),
+            };
+            if full && wanted {
+                return Some(start + line.len() - 1);
+            }
+            start += line.len();
+        }
+        None
+    }
+
+    /// Cuts the text into steps.
+    ///
+    /// A step owns its line up to the start of the next one. What follows the last step belongs to
+    /// the final answer, or to the last step if there is none; then the steps' tokens add up to the
+    /// proposal's. A step's log-probability is NaN if that of any of its tokens is unknown; the
+    /// calculator's tokens count as certain.
+    pub(super) fn finish(self) -> Proposal {
+        let (texts, final_answer) = split_completion(&self.text);
+        let bounds = self.bounds(&texts, !final_answer.is_empty());
+        let mut steps = Vec::with_capacity(texts.len());
+        for (place, text) in texts.into_iter().enumerate() {
+            let (tokens, logprob) = match &bounds {
+                Ok(bounds) => {
+                    let (from, to) = (bounds[place], bounds[place + 1]);
+                    (self.tokens_before(to) - self.tokens_before(from), self.logprob(from, to))
+                }
+                Err(shares) => (shares[place], f32::NAN),
+            };
+            steps.push(Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens });
+        }
+        Proposal { steps, final_answer, tokens: self.tokens }
+    }
+
+    /// Byte offsets at which the steps begin, and where the last one ends. `Err` where a step is not
+    /// in the text word for word: then the tokens of each by its share of the characters.
+    fn bounds(&self, steps: &[String], answered: bool) -> Result<Vec<usize>, Vec<u32>> {
+        let mut bounds = Vec::with_capacity(steps.len() + 1);
+        let mut at = 0;
+        for step in steps {
+            let Some(found) = self.text[at..].find(step.as_str()) else {
+                return Err(self.by_length(steps));
+            };
+            bounds.push(at + found);
+            at += found + step.len();
+        }
+        // What precedes the first step is its own.
+        if let Some(first) = bounds.first_mut() {
+            *first = 0;
+        }
+        let line_end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline + 1);
+        bounds.push(if answered { line_end } else { usize::MAX });
+        Ok(bounds)
+    }
+
+    fn by_length(&self, steps: &[String]) -> Vec<u32> {
+        let total: u64 = steps.iter().map(|step| step.chars().count() as u64).sum::<u64>().max(1);
+        let (mut shares, mut seen, mut given) = (Vec::with_capacity(steps.len()), 0, 0);
+        for step in steps {
+            seen += step.chars().count() as u64;
+            let upto = (u64::from(self.tokens) * seen / total) as u32;
+            shares.push(upto - given);
+            given = upto;
+        }
+        shares
+    }
+
+    /// Tokens that begin before a byte offset. It grows with the offset and ends at the total, so
+    /// differences of it add up exactly.
+    fn tokens_before(&self, offset: usize) -> u32 {
+        let before = |piece: &Piece| {
+            if offset >= piece.start.saturating_add(piece.spread.max(1)) {
+                return piece.tokens;
+            }
+            let part = offset.saturating_sub(piece.start).min(piece.spread) as u64;
+            (u64::from(piece.tokens) * part / piece.spread.max(1) as u64) as u32
+        };
+        self.pieces.iter().map(before).sum()
+    }
+
+    /// Sum of the log-probabilities of the tokens that begin in a range and belong to the text or
+    /// end it; NaN if any is unknown.
+    fn logprob(&self, from: usize, to: usize) -> f32 {
+        let end = to.min(self.text.len() + 1);
+        let within = |piece: &&Piece| piece.start < end && piece.start + piece.spread.max(1) > from;
+        self.pieces.iter().filter(within).map(|piece| piece.logprob.unwrap_or(f32::NAN)).sum()
+    }
+}
+
+/// Whether some line is an answer line with an answer on it.
+fn has_answer(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().strip_prefix(ANSWER).is_some_and(|answer| !answer.trim().is_empty()))
+}
+
+/// Whether a text may have stopped in front of a `=`.
+fn looks_like_left_side(text: &str) -> bool {
+    let line = text.rsplit('\n').next().unwrap_or_default();
+    if line.trim().is_empty() {
+        return false;
+    }
+    let side = line.rsplit('=').next().unwrap_or_default().trim();
+    // A number alone is a right side; a sign in front of it makes it no expression. `x` multiplies
+    // only behind a number; in words it is a letter.
+    let factor = |before: &str| before.trim_end().ends_with(|c: char| c.is_ascii_digit() || c == ')');
+    let operator = side.char_indices().any(|(at, c)| at > 0 && ("+-*/×÷·−\\".contains(c) || (c == 'x' && factor(&side[..at]))));
+    line.ends_with(' ') || (operator && calculator(&format!("{line}=")).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn left_sides() {
+        for text in ["48/2", "so 48/2", "1+1=2\nthen 24+1", "48/2=24+1", "the cost "] {
+            assert!(looks_like_left_side(text), "{text}");
+        }
+        for text in ["", "48/2=24", "48/2=-24", "48/2=24\n", "it is 24.", "The answer is 24", "24"] {
+            assert!(!looks_like_left_side(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The samples of one job: which requests they take.
+
+use std::sync::Arc;
+
+use datasets::key;
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, Note, Talk};
+use super::draft::Draft;
+use super::error::{EndpointError, Halt};
+use super::wire::Reply;
+use super::{EndpointConfig, Prefill};
+use crate::policy::{Horizon, Message, Proposal, Sampling};
+
+/// Samples that are drawn together.
+pub(super) struct Job {
+    /// Index of the ask, and of the first of these samples within it.
+    pub ask: usize,
+    pub first: usize,
+    pub messages: Arc<Vec<Message>>,
+    /// The given steps as text; empty, or ending in a newline.
+    pub given: String,
+    /// One per sample. Several share a request that carries `n` and the first seed.
+    pub seeds: Vec<u64>,
+    pub horizon: Horizon,
+    pub sampling: Sampling,
+}
+
+impl Job {
+    /// One proposal per seed, in order.
+    pub(super) async fn draw(&self, client: &Client, talk: &mut Talk) -> Result<Vec<Proposal>, Halt> {
+        let mut proposals = Vec::with_capacity(self.seeds.len());
+        if self.seeds.len() > 1 {
+            let draft = self.draft();
+            let reply = self.ask(client, &draft, self.seeds[0], self.seeds.len(), talk).await?;
+            if reply.choices.len() < self.seeds.len() {
+                talk.note(Note::Once("endpoint: the server returns fewer samples than `n` asks for; the missing ones are asked one by one (`use_n = false` saves the attempt)"));
+            }
+            for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
+                proposals.push(self.complete(client, self.draft(), Some((&reply, place)), *seed, talk).await?);
+            }
+        }
+        for seed in &self.seeds[proposals.len()..] {
+            proposals.push(self.complete(client, self.draft(), None, *seed, talk).await?);
+        }
+        Ok(proposals)
+    }
+
+    fn draft(&self) -> Draft {
+        Draft::new(&self.given, self.horizon, &self.sampling)
+    }
+
+    /// Asks until a sample is complete, beginning with one of the choices of `first` if given.
+    async fn complete(&self, client: &Client, mut draft: Draft, first: Option<(&Reply, usize)>, seed: u64, talk: &mut Talk) -> Result<Proposal, Halt> {
+        let mut round = 0;
+        let mut more = match first {
+            Some((reply, place)) => {
+                let (shares, estimated) = reply.shares(self.seeds.len());
+                note_estimate(estimated, talk);
+                round += 1;
+                draft.absorb(&reply.choices[place], shares[place])
+            }
+            None => true,
+        };
+        while more {
+            // The same seed again would give the continuation the draws of the beginning.
+            let seed = if round == 0 { seed } else { fresh(seed, round) };
+            let reply = match self.ask(client, &draft, seed, 1, talk).await {
+                // The context is full: the sample ends there, as it does at `max_tokens`.
+                Err(Halt::Failed(EndpointError::TooLong { .. })) if round > 0 => break,
+                reply => reply?,
+            };
+            let (shares, estimated) = reply.shares(1);
+            note_estimate(estimated, talk);
+            more = draft.absorb(&reply.choices[0], shares[0]);
+            round += 1;
+        }
+        Ok(draft.finish())
+    }
+
+    async fn ask(&self, client: &Client, draft: &Draft, seed: u64, n: usize, talk: &mut Talk) -> Result<Reply, Halt> {
+        let stops = draft.stops();
+        let request = self.request(&client.config, draft, &stops, seed, n);
+        client.complete(&request, &stops, talk).await
+    }
+
+    fn request(&self, config: &EndpointConfig, draft: &Draft, stops: &[&str], seed: u64, n: usize) -> Value {
+        let mut messages: Vec<Value> = self.messages.iter().map(|message| json!(message)).collect();
+        let so_far = draft.so_far();
+        let mut body = Map::new();
+        body.insert("model".into(), json!(config.model));
+        if !so_far.is_empty() {
+            messages.push(json!({"role": "assistant", "content": so_far}));
+            if config.prefill == Prefill::Vllm {
+                body.insert("continue_final_message".into(), json!(true));
+                body.insert("add_generation_prompt".into(), json!(false));
+            }
+        }
+        body.insert("messages".into(), json!(messages));
+        body.insert("seed".into(), json!(seed31(seed)));
+        body.insert("temperature".into(), decimal(self.sampling.temperature));
+        body.insert("top_p".into(), decimal(self.sampling.top_p));
+        if self.sampling.top_k > 0 {
+            body.insert("top_k".into(), json!(self.sampling.top_k));
+        }
+        body.insert("max_tokens".into(), json!(draft.remaining()));
+        if n > 1 {
+            body.insert("n".into(), json!(n));
+        }
+        if !stops.is_empty() {
+            body.insert("stop".into(), json!(stops));
+        }
+        if config.logprobs {
+            body.insert("logprobs".into(), json!(true));
+        }
+        for (name, value) in &config.extra_body {
+            body.insert(name.clone(), value.clone());
+        }
+        Value::Object(body)
+    }
+}
+
+fn note_estimate(estimated: bool, talk: &Talk) {
+    if estimated {
+        talk.note(Note::Once("endpoint: the server does not report `usage`; token counts are estimates"));
+    }
+}
+
+/// The part of a seed that every server takes: 31 bits. Folded, so that small seeds stay what they are.
+pub(super) fn seed31(seed: u64) -> u64 {
+    (seed ^ (seed >> 31) ^ (seed >> 62)) & 0x7fff_ffff
+}
+
+/// The seed of a later request for the same sample.
+fn fresh(seed: u64, round: u64) -> u64 {
+    let bytes = key::digest(&["endpoint continuation".into(), seed.into(), round.into()]);
+    bytes[..8].iter().fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
+}
+
+/// An f32 as its shortest decimal: 0.8, not 0.800000011920929.
+fn decimal(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, |number| json!(number))
+}

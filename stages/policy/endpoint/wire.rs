@@ -1,0 +1,186 @@
+//! The JSON of a chat completion, read with tolerance: servers agree on the outline only.
+
+use serde_json::Value;
+
+/// One server answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// In order of their index; never empty.
+    pub choices: Vec<Choice>,
+    /// `usage.completion_tokens`: of all choices together.
+    pub used: Option<u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub text: String,
+    pub ended: Ended,
+    /// Empty where the server gave no log-probabilities.
+    pub tokens: Vec<Token>,
+}
+
+#[derive(Debug)]
+pub(super) struct Token {
+    pub bytes: Vec<u8>,
+    /// Natural logarithm.
+    pub logprob: f32,
+}
+
+/// How a choice came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// At this stop string.
+    Stop(String),
+    /// By the model's own end of text.
+    Natural,
+    /// At `max_tokens`.
+    Length,
+    /// At a stop string or at the end of text: the server does not say which.
+    Unsaid,
+}
+
+impl Reply {
+    /// Reads a body; `None` if it has no choices.
+    pub(super) fn read(body: &Value, stops: &[&str]) -> Option<Self> {
+        let mut raw: Vec<&Value> = body.get("choices")?.as_array()?.iter().collect();
+        raw.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
+        let choices: Vec<_> = raw.into_iter().map(|choice| Choice::read(choice, body, stops)).collect();
+        let used = body.pointer("/usage/completion_tokens").and_then(Value::as_u64).and_then(|used| used.try_into().ok());
+        (!choices.is_empty()).then_some(Self { choices, used })
+    }
+
+    /// Tokens of each of the first `count` choices, and whether they had to be estimated.
+    ///
+    /// Their sum is `usage.completion_tokens`, unless there are more log-probabilities than that.
+    /// Log-probabilities give the shares of several choices; without, the shares are even. Without
+    /// `usage` a token is a log-probability, and without either it is four characters.
+    pub(super) fn shares(&self, count: usize) -> (Vec<u32>, bool) {
+        let choices = &self.choices[..count.min(self.choices.len())];
+        let mut shares: Vec<u32> = choices.iter().map(|choice| choice.tokens.len() as u32).collect();
+        let Some(used) = self.used else {
+            let estimated = choices.iter().map(|c| if c.tokens.is_empty() { c.text.chars().count().div_ceil(4) } else { c.tokens.len() } as u32);
+            return (estimated.collect(), true);
+        };
+        if let [share] = shares.as_mut_slice() {
+            *share = used;
+            return (shares, false);
+        }
+        let rest = used.saturating_sub(shares.iter().sum());
+        let (each, odd) = (rest / shares.len() as u32, rest % shares.len() as u32);
+        for (place, share) in shares.iter_mut().enumerate() {
+            *share += each + u32::from((place as u32) < odd);
+        }
+        (shares, false)
+    }
+}
+
+impl Choice {
+    fn read(choice: &Value, body: &Value, stops: &[&str]) -> Self {
+        let content = choice.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
+        // All or nothing: with a token missing the others could not be laid along the text.
+        let tokens = choice.pointer("/logprobs/content").and_then(Value::as_array);
+        let tokens = tokens.and_then(|list| list.iter().map(Token::read).collect()).unwrap_or_default();
+        let mut read = Self { text: content.to_owned(), ended: Ended::Unsaid, tokens };
+        read.ended = read.how_it_ended(choice, body, stops);
+        // Some servers can be told to include the stop string in the text; it is added back by the caller.
+        if let Ended::Stop(stop) = &read.ended
+            && let Some(text) = read.text.strip_suffix(stop.as_str())
+        {
+            read.text.truncate(text.len());
+        }
+        read
+    }
+
+    /// Reads what the server says of the end, in whatever dialect.
+    ///
+    /// - `finish_reason`: `length` everywhere; `eos_token` and `stop_sequence` from TGI.
+    /// - `stop_reason` (vLLM), `matched_stop` (SGLang): the stop string, or the number of an end token.
+    ///   `null` says nothing: proxies fill it in for servers that do not know.
+    /// - `stopping_word` and `stop_type` (llama.cpp, inside `__verbose` when it runs verbosely).
+    /// - the text itself, or its log-probabilities, where they go on into the stop string.
+    fn how_it_ended(&self, choice: &Value, body: &Value, stops: &[&str]) -> Ended {
+        match choice.get("finish_reason").and_then(Value::as_str) {
+            Some("length") => return Ended::Length,
+            Some("eos_token") => return Ended::Natural,
+            Some("stop_sequence") if stops.len() == 1 => return Ended::Stop(stops[0].to_owned()),
+            _ => {}
+        }
+        for place in [choice, body.get("__verbose").unwrap_or(&Value::Null), choice.get("__verbose").unwrap_or(&Value::Null)] {
+            for field in ["stop_reason", "matched_stop", "stopping_word", "stop_sequence"] {
+                match place.get(field) {
+                    Some(Value::String(stop)) if stops.contains(&stop.as_str()) => return Ended::Stop(stop.clone()),
+                    Some(Value::Number(_)) => return Ended::Natural,
+                    _ => {}
+                }
+            }
+            if place.get("stop_type").and_then(Value::as_str) == Some("eos") {
+                return Ended::Natural;
+            }
+        }
+        let sent: Vec<u8> = self.tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
+        let beyond = sent.strip_prefix(self.text.as_bytes()).unwrap_or_default();
+        let found = stops.iter().find(|stop| self.text.ends_with(**stop) || beyond.starts_with(stop.as_bytes()));
+        found.map_or(Ended::Unsaid, |stop| Ended::Stop((*stop).to_owned()))
+    }
+}
+
+impl Token {
+    fn read(entry: &Value) -> Option<Self> {
+        // As f32 the number is as exact as the table's column.
+        let logprob = entry.get("logprob")?.as_f64()? as f32;
+        let bytes = match entry.get("bytes").and_then(Value::as_array) {
+            Some(bytes) => bytes.iter().map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect::<Option<Vec<u8>>>()?,
+            None => entry.get("token")?.as_str()?.as_bytes().to_vec(),
+        };
+        Some(Self { bytes, logprob })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dialects_of_the_end() {
+        let stop = |text: &str| Ended::Stop(text.to_owned());
+        let token = |text: &str| json!({"token": text, "logprob": -1.0});
+        let cases = [
+            (json!({"finish_reason": "length", "stop_reason": null}), Ended::Length),
+            (json!({"finish_reason": "stop", "stop_reason": "="}), stop("=")),
+            (json!({"finish_reason": "stop", "stop_reason": 2}), Ended::Natural),
+            (json!({"finish_reason": "stop", "stop_reason": null}), Ended::Unsaid),
+            (json!({"finish_reason": "stop", "matched_stop": "\n"}), stop("\n")),
+            (json!({"finish_reason": "stop", "matched_stop": "</s>"}), Ended::Unsaid),
+            (json!({"finish_reason": "eos_token"}), Ended::Natural),
+            (json!({"finish_reason": "stop", "__verbose": {"stop_type": "eos", "stopping_word": ""}}), Ended::Natural),
+            (json!({"finish_reason": "stop", "__verbose": {"stop_type": "word", "stopping_word": "="}}), stop("=")),
+            (json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token(" =")]}}), Ended::Unsaid),
+            (json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token("=")]}}), stop("=")),
+            (json!({"finish_reason": "stop", "message": {"content": "3*8="}}), stop("=")),
+            (json!({"finish_reason": "stop"}), Ended::Unsaid),
+            (json!({}), Ended::Unsaid),
+        ];
+        for (mut choice, expected) in cases {
+            if choice.get("message").is_none() {
+                choice["message"] = json!({"content": "3*8"});
+            }
+            let reply = Reply::read(&json!({"choices": [choice]}), &["=", "\n"]).unwrap();
+            assert_eq!(reply.choices[0].ended, expected, "{choice}");
+            assert_eq!(reply.choices[0].text, "3*8");
+        }
+    }
+
+    #[test]
+    fn shares_add_up() {
+        let reply = |usage: Value| {
+            let choices: Vec<_> = ["12345", "1", ""].iter().map(|text| json!({"message": {"content": text}})).collect();
+            Reply::read(&json!({"choices": choices, "usage": usage}), &[]).unwrap()
+        };
+        assert_eq!(reply(json!({"completion_tokens": 11})).shares(3), (vec![4, 4, 3], false));
+        assert_eq!(reply(json!({"completion_tokens": 11})).shares(2), (vec![6, 5], false));
+        assert_eq!(reply(json!({"completion_tokens": 11})).shares(1), (vec![11], false));
+        assert_eq!(reply(Value::Null).shares(9), (vec![2, 1, 0], true));
+    }
+}

@@ -1,0 +1,119 @@
+//! Who proposes solution steps.
+
+use std::fmt;
+
+use datasets::types::{Problem, Step};
+use serde::{Deserialize, Serialize};
+
+use crate::events::Events;
+
+pub mod endpoint;
+pub mod model;
+pub mod rules;
+
+/// One question to a policy: continue these steps, once for every seed.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    pub problem: &'a Problem,
+    /// Steps already taken; empty at the start.
+    pub steps: &'a [String],
+    /// One proposal per seed. A seed is unique within the run: the random draws of its proposal
+    /// are a function of it alone.
+    pub seeds: &'a [u64],
+}
+
+/// How far one proposal goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Horizon {
+    /// One step.
+    Step,
+    /// Until the final answer, or the token limit.
+    Path,
+}
+
+/// How proposals are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Nucleus: smallest set of tokens with at least this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Only the k likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Most tokens a proposal may have.
+    pub max_tokens: usize,
+    /// The tool: once the policy has written `48/2=`, the result is filled in for it.
+    pub calculator: bool,
+}
+
+/// What a policy proposes: steps, and the final answer if it gave one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proposal {
+    pub steps: Vec<Step>,
+    /// Empty if none was given.
+    pub final_answer: String,
+    /// Tokens generated, the calculator's included.
+    pub tokens: u32,
+}
+
+/// Proposes steps. One batched call: for each ask, one proposal per seed, in order.
+pub trait Policy {
+    /// `rules`, `model` or `endpoint`: the `policy` column.
+    fn kind(&self) -> &'static str;
+
+    /// What its proposals depend on besides the ask: rules and versions, weights, endpoint settings.
+    fn fingerprint(&self) -> String;
+
+    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, events: &dyn Events) -> anyhow::Result<Vec<Vec<Proposal>>>;
+}
+
+/// One chat turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: Role,
+    pub content: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        })
+    }
+}
+
+/// How a problem is put to a language model: an instruction, worked examples, then the question.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prompt {
+    /// System turn; empty for none.
+    pub instruction: String,
+    /// Worked examples: question and completion.
+    pub examples: Vec<(String, String)>,
+}
+
+impl Prompt {
+    /// The turns before the answer to `question`.
+    pub fn messages(&self, question: &str) -> Vec<Message> {
+        let turn = |role, content: &str| Message { role, content: content.to_owned() };
+        let mut messages = Vec::new();
+        if !self.instruction.is_empty() {
+            messages.push(turn(Role::System, &self.instruction));
+        }
+        for (question, completion) in &self.examples {
+            messages.push(turn(Role::User, question));
+            messages.push(turn(Role::Assistant, completion));
+        }
+        messages.push(turn(Role::User, question));
+        messages
+    }
+}

@@ -1,0 +1,69 @@
+//! The domain's own rules as a policy: every legal next step is equally likely. This is how a run starts from nothing.
+
+use anyhow::{Context, Result};
+use datasets::domains;
+use datasets::types::Step;
+use rand::RngExt;
+
+use super::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::events::Events;
+
+/// Longest path that is drawn at random.
+const MAX_STEPS: usize = 8;
+
+/// Draws legal steps uniformly. A path stops where the state allows an answer, with the probability of one more move.
+pub struct Rules;
+
+/// Names the rules of a domain in fingerprints.
+pub fn fingerprint(domain: &str) -> String {
+    let version = domains::domain(domain).map_or(0, datasets::Domain::version);
+    format!("rules:{domain}:{version}")
+}
+
+impl Policy for Rules {
+    fn kind(&self) -> &'static str {
+        "rules"
+    }
+
+    fn fingerprint(&self) -> String {
+        domains::NAMES.iter().map(|name| fingerprint(name)).collect::<Vec<_>>().join(",")
+    }
+
+    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, _: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+        asks.iter().map(|ask| ask.seeds.iter().map(|seed| draw(ask, horizon, *seed)).collect()).collect()
+    }
+}
+
+fn draw(ask: &Ask<'_>, horizon: Horizon, seed: u64) -> Result<Proposal> {
+    let name = &ask.problem.domain;
+    let domain = domains::domain(name).with_context(|| format!("no domain is named `{name}`"))?;
+    let mut rng = datasets::key::rng(&["rules".into(), seed.into()]);
+    let mut state = domain.start(ask.problem);
+    for text in ask.steps {
+        let moves = domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
+        state = moves.into_iter().find(|m| m.text == *text).map(|m| m.next).with_context(|| format!("`{text}` is not a legal step here"))?;
+    }
+    let mut proposal = Proposal::default();
+    while proposal.steps.len() < MAX_STEPS {
+        let mut moves = domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
+        let answer = domain.answer(&state).filter(|_| !state.steps.is_empty());
+        let choices = moves.len() + usize::from(answer.is_some());
+        if choices == 0 {
+            break;
+        }
+        let chosen = rng.random_range(0..choices);
+        let logprob = -(choices as f32).ln();
+        if chosen == moves.len() {
+            proposal.final_answer = answer.unwrap_or_default();
+            return Ok(proposal);
+        }
+        let step = moves.swap_remove(chosen);
+        proposal.steps.push(Step { text: step.text, logprob, value: f32::NAN, q: f32::NAN, tokens: 0 });
+        state = step.next;
+        if horizon == Horizon::Step {
+            return Ok(proposal);
+        }
+    }
+    proposal.final_answer = domain.answer(&state).unwrap_or_default();
+    Ok(proposal)
+}

@@ -1,0 +1,351 @@
+//! problems: where a run's problems come from, which split each belongs to, and which become worked examples.
+//!
+//! Rows are handed on one at a time in a fixed order (test, validation and train as the source gives them),
+//! so that a source of any size needs little memory.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use datasets::expr;
+use datasets::key;
+use datasets::sources::{Dedup, Raw, countdown, files, split_at, split_of, words};
+use datasets::table::Example;
+use datasets::types::{Problem, Split, StepCheck};
+use datasets::{Domain, domains};
+use serde::{Deserialize, Serialize};
+
+use crate::curate::completion;
+use crate::events::Events;
+
+/// Version of the stage, part of its fingerprint with that of the source.
+pub const VERSION: u32 = 1;
+
+/// The closed set of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Generated grade-school word problems.
+    Words,
+    /// Generated Countdown puzzles.
+    Countdown,
+    /// JSON lines or Parquet files of the user's.
+    Files,
+}
+
+/// What to do with a row that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRow {
+    Fail,
+    /// Leave it out, say so, count it.
+    Skip,
+}
+
+/// `[problems]` of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProblemsConfig {
+    pub source: Source,
+    /// How many problems of each split; 0 for all that a file has.
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+    /// words: operations in the latent solution.
+    pub min_operations: u32,
+    pub max_operations: u32,
+    /// words: share of problems with a quantity that is not needed.
+    pub distractors: f64,
+    /// countdown: how many numbers, and ranges of numbers and target.
+    pub numbers: u32,
+    pub min_number: u32,
+    pub max_number: u32,
+    pub min_target: u32,
+    pub max_target: u32,
+    /// countdown: share of targets that only test and validation have.
+    pub holdout: f64,
+    /// files: files or folders whose rows are divided by content.
+    pub files: Vec<PathBuf>,
+    /// files: shares of `files` that go to test and validation.
+    pub test_share: f64,
+    pub validation_share: f64,
+    /// files: files whose rows are all of one split; train gives its share to validation.
+    pub train_files: Vec<PathBuf>,
+    pub test_files: Vec<PathBuf>,
+    pub question: String,
+    pub answer: String,
+    pub max_question_bytes: usize,
+    pub bad_rows: BadRow,
+    /// files: worked train rows set aside as examples for the prompt.
+    pub examples: usize,
+}
+
+/// What a source gave besides problems.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub examples: Vec<Example>,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+    /// Rows with the content of an earlier one; they stay, with ids of their own.
+    pub duplicates: usize,
+    /// Train rows left out because a test file asks the same question.
+    pub leaked: usize,
+    /// Rows that could not be read (`bad_rows = "skip"`).
+    pub skipped: usize,
+}
+
+impl ProblemsConfig {
+    /// Name of the domain that judges this source.
+    pub fn domain(&self) -> &'static str {
+        if self.source == Source::Countdown { "countdown" } else { "math" }
+    }
+
+    /// Version of the source's own code; files have none.
+    pub fn source_version(&self) -> u32 {
+        match self.source {
+            Source::Words => words::VERSION,
+            Source::Countdown => domains::domain("countdown").map_or(0, Domain::version),
+            Source::Files => 0,
+        }
+    }
+
+    /// Every file that is read.
+    pub fn paths(&self) -> Vec<&Path> {
+        if self.source == Source::Files { self.files.iter().chain(&self.train_files).chain(&self.test_files).map(PathBuf::as_path).collect() } else { Vec::new() }
+    }
+}
+
+/// Gives every problem to `sink`.
+///
+/// # Errors
+/// Bad configuration, unreadable files, bad rows (unless skipped), errors of `sink`, [`crate::Cancelled`].
+pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &mut dyn FnMut(Problem) -> Result<()>) -> Result<Outcome> {
+    let mut desk = Desk { config, dedup: Dedup::default(), outcome: Outcome::default(), events, sink };
+    match config.source {
+        Source::Words => {
+            let dial = words::Dial { min_operations: config.min_operations, max_operations: config.max_operations, distractors: config.distractors };
+            anyhow::ensure!(
+                1 <= dial.min_operations && dial.min_operations <= dial.max_operations && dial.max_operations <= 8,
+                "problems.min_operations ({}) and problems.max_operations ({}) must be 1 to 8, in this order",
+                dial.min_operations,
+                dial.max_operations
+            );
+            anyhow::ensure!((0.0..=1.0).contains(&dial.distractors), "problems.distractors ({}) must be a share from 0 to 1", dial.distractors);
+            desk.generate("words", |index| words::generate(seed, index, &dial).into(), |raw| split_of("math", &raw.question))?;
+        }
+        Source::Countdown => {
+            let dial = countdown::Dial {
+                numbers: config.numbers,
+                min_number: config.min_number,
+                max_number: config.max_number,
+                min_target: config.min_target,
+                max_target: config.max_target,
+                holdout: config.holdout,
+            };
+            anyhow::ensure!((2..=6).contains(&dial.numbers), "problems.numbers ({}) must be 2 to 6", dial.numbers);
+            anyhow::ensure!(1 <= dial.min_number && dial.min_number <= dial.max_number, "problems.min_number and problems.max_number must be 1 or more, in this order");
+            anyhow::ensure!(1 <= dial.min_target && dial.min_target <= dial.max_target, "problems.min_target and problems.max_target must be 1 or more, in this order");
+            anyhow::ensure!((0.0..1.0).contains(&dial.holdout), "problems.holdout ({}) must be a share from 0 to 1", dial.holdout);
+            desk.generate("countdown", |index| countdown::generate(seed, index, &dial).into(), |raw| {
+                // Test and validation puzzles all have held-out targets; train puzzles never do.
+                let held = raw.answer.parse().is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
+                let draw = split_of("countdown", &raw.question);
+                match (held, draw < 0.5) {
+                    (false, _) => 0.5,
+                    (true, true) => 0.0,
+                    (true, false) => 1.0,
+                }
+            })?;
+        }
+        Source::Files => desk.files()?,
+    }
+    Ok(desk.outcome)
+}
+
+struct Desk<'a> {
+    config: &'a ProblemsConfig,
+    dedup: Dedup,
+    outcome: Outcome,
+    events: &'a dyn Events,
+    sink: &'a mut dyn FnMut(Problem) -> Result<()>,
+}
+
+impl Desk<'_> {
+    fn put(&mut self, source: &str, raw: Raw, split: Split) -> Result<()> {
+        let domain = self.config.domain();
+        let copy = self.dedup.copy(domain, source, &raw);
+        self.outcome.duplicates += usize::from(copy > 0);
+        *self.taken(split) += 1;
+        self.events.advance(1, 0, 0);
+        (self.sink)(raw.into_problem(domain, source, copy, split))
+    }
+
+    fn taken(&mut self, split: Split) -> &mut usize {
+        match split {
+            Split::Train => &mut self.outcome.train,
+            Split::Validation => &mut self.outcome.validation,
+            Split::Test => &mut self.outcome.test,
+        }
+    }
+
+    fn goal(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.config.train,
+            Split::Validation => self.config.validation,
+            Split::Test => self.config.test,
+        }
+    }
+
+    /// Draws problems until every split has its number. `draw` maps a problem to a number in [0, 1]: below the
+    /// share of test to test, above that of validation to validation.
+    fn generate(&mut self, source: &str, make: impl Fn(u64) -> Raw, draw: impl Fn(&Raw) -> f64) -> Result<()> {
+        let c = self.config;
+        let total = c.train + c.validation + c.test;
+        anyhow::ensure!(total > 0, "problems.train, problems.validation and problems.test are all 0: there is nothing to do");
+        // A little more than the exact shares, so that no split waits long for its last problem.
+        let share = |n: usize| if n == 0 { 0.0 } else { (n as f64 / total as f64).clamp(0.02, 0.45) };
+        let (test, validation) = (share(c.test), share(c.validation));
+        let bound = (total as u64 + 1000) * 200;
+        for index in 0..bound {
+            if [Split::Train, Split::Validation, Split::Test].into_iter().all(|s| *self.taken(s) >= self.goal(s)) {
+                return Ok(());
+            }
+            self.events.check()?;
+            let raw = make(index);
+            let split = split_at(draw(&raw), test, validation);
+            if *self.taken(split) < self.goal(split) {
+                self.put(source, raw, split)?;
+            }
+        }
+        anyhow::bail!("the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer", self.outcome.train, self.outcome.validation, self.outcome.test)
+    }
+
+    fn files(&mut self) -> Result<()> {
+        let c = self.config;
+        anyhow::ensure!(!c.files.is_empty() || !c.train_files.is_empty(), "problems.source is \"files\", but neither problems.files nor problems.train_files names one");
+        anyhow::ensure!(c.files.is_empty() || (c.train_files.is_empty() && c.test_files.is_empty()), "give either problems.files or problems.train_files and problems.test_files, not both");
+        // Test files first: what they ask must not be trained on.
+        let mut asked = HashSet::new();
+        for path in &c.test_files {
+            self.read(path, &mut |desk, source, raw| {
+                asked.insert(split_of("math", &raw.question).to_bits());
+                if c.test > 0 && desk.outcome.test >= c.test {
+                    return Ok(true);
+                }
+                desk.put(source, raw, Split::Test)?;
+                Ok(true)
+            })?;
+        }
+        let test_share = if c.test_files.is_empty() { c.test_share } else { 0.0 };
+        for path in c.files.iter().chain(&c.train_files) {
+            self.read(path, &mut |desk, source, raw| {
+                let draw = split_of("math", &raw.question);
+                if asked.contains(&draw.to_bits()) {
+                    desk.outcome.leaked += 1;
+                    return Ok(true);
+                }
+                let split = split_at(draw, test_share, c.validation_share);
+                let full = |desk: &mut Self, split| { let goal = desk.goal(split); goal > 0 && *desk.taken(split) >= goal };
+                if split == Split::Train
+                    && desk.outcome.examples.len() < c.examples
+                    && let Some(example) = example(&raw)
+                {
+                    desk.outcome.examples.push(example);
+                } else if !full(desk, split) {
+                    desk.put(source, raw, split)?;
+                }
+                Ok(![Split::Train, Split::Validation, Split::Test].into_iter().all(|s| full(desk, s) || (s == Split::Test && test_share == 0.0)))
+            })?;
+        }
+        let found = self.outcome.examples.len();
+        anyhow::ensure!(found == c.examples, "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read", c.examples);
+        anyhow::ensure!(self.outcome.train > 0, "the files gave no train problem");
+        Ok(())
+    }
+
+    /// Reads a file or folder; `take` says whether to go on.
+    fn read(&mut self, path: &Path, take: &mut dyn FnMut(&mut Self, &str, Raw) -> Result<bool>) -> Result<()> {
+        let options = files::Options { question_column: self.config.question.clone(), answer_column: self.config.answer.clone(), max_question_bytes: self.config.max_question_bytes };
+        let source = path.file_name().map_or_else(|| "files".into(), |n| n.to_string_lossy().into_owned());
+        for row in files::open(path, &options)? {
+            self.events.check()?;
+            match row {
+                Ok(raw) => {
+                    if !take(self, &source, raw)? {
+                        break;
+                    }
+                }
+                Err(error) if error.is_row() && self.config.bad_rows == BadRow::Skip => {
+                    self.outcome.skipped += 1;
+                    self.events.note(&format!("skipped: {error}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A worked train row as an example for the prompt: its equations, a line each, then the answer.
+/// None if an equation is false or the row has fewer than two or more than five of them.
+fn example(raw: &Raw) -> Option<Example> {
+    let worked = raw.worked.as_deref()?;
+    let mut steps: Vec<String> = Vec::new();
+    for equation in worked.lines().flat_map(expr::equations) {
+        let compact = |side: &str| side.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | ',')).collect::<String>();
+        let step = format!("{}={}", compact(&equation.lhs), compact(&equation.rhs));
+        if steps.last() != Some(&step) && equation.lhs.contains(['+', '-', '*', '/']) {
+            steps.push(step);
+        }
+    }
+    let domain = domains::domain("math")?;
+    let problem = Problem { problem_id: String::new(), domain: "math".into(), source: String::new(), split: Split::Train, question: raw.question.clone(), answer: raw.answer.clone(), difficulty: 0, meta: String::new() };
+    let sound = (2..=5).contains(&steps.len())
+        && steps.iter().enumerate().all(|(i, s)| domain.check_step(&problem, &steps[..i], s) == StepCheck::True)
+        && steps.last().is_some_and(|s| s.rsplit('=').next().is_some_and(|r| r == raw.answer.replace(',', "")));
+    sound.then(|| Example { question: raw.question.clone(), completion: completion(&steps, &raw.answer) })
+}
+
+/// A hash over the content of every file that a source reads.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
+    use anyhow::Context;
+    use sha2::{Digest, Sha256};
+    use std::io::Read;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    for path in config.paths() {
+        let mut all = if path.is_dir() {
+            std::fs::read_dir(path).with_context(|| format!("failed to list {}", path.display()))?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?
+        } else {
+            vec![path.to_owned()]
+        };
+        all.sort();
+        for file in all.iter().filter(|p| p.is_file()) {
+            let mut reader = std::fs::File::open(file).with_context(|| format!("failed to open {}", file.display()))?;
+            loop {
+                let n = reader.read(&mut buffer).with_context(|| format!("failed to read {}", file.display()))?;
+                if n == 0 {
+                    break;
+                }
+                hash.update(&buffer[..n]);
+            }
+            hash.update(b"\0end of file\0");
+        }
+        if !path.exists() {
+            anyhow::bail!(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{}: no such file or folder", path.display())));
+        }
+    }
+    Ok(key::hex(&hash.finalize()))
+}
+
+/// Prompt settings that the language-model policies share: `[prompt]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptConfig {
+    /// System turn of the teacher's prompt; empty for none.
+    pub instruction: String,
+}

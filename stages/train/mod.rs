@@ -1,0 +1,258 @@
+//! train: fine-tunes the student on kept solutions.
+//!
+//! - [`batch`]: rows as tokens, and their order
+//! - [`step`]: loss, gradients, AdamW
+//! - [`checkpoint`]: state on disk
+//!
+//! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
+//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use datasets::key;
+use datasets::table::Loss;
+use datasets::types::Kept;
+use serde::{Deserialize, Serialize};
+
+use crate::events::Events;
+use crate::model::{Choice, Llama, LlamaConfig, Model, Tokenizer};
+use crate::policy::{Message, Role};
+
+pub mod batch;
+pub mod checkpoint;
+pub mod step;
+
+use batch::Example;
+use checkpoint::Cursor;
+use step::Optimizer;
+
+/// Version of the stage, part of its fingerprint.
+pub const VERSION: u32 = 1;
+
+/// Where each round's student starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// The base model, on all rounds' rows.
+    Base,
+    /// The previous round's student, on all rounds' rows.
+    Previous,
+}
+
+/// `[train]` of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    pub start: Start,
+    /// Passes over the kept rows.
+    pub epochs: f64,
+    /// Most optimizer steps; 0 for no limit.
+    pub max_steps: usize,
+    /// Rows per optimizer step.
+    pub batch_size: usize,
+    /// Rows that one forward pass holds (per replica): smaller needs less memory, same result.
+    pub micro_batch: usize,
+    pub learning_rate: f64,
+    /// Share of the steps in which the learning rate rises.
+    pub warmup: f64,
+    /// Where the cosine ends, as a share of `learning_rate`.
+    pub floor: f64,
+    pub beta_1: f64,
+    pub beta_2: f64,
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 for no clipping.
+    pub clip: f64,
+    /// Weight of prompt tokens in the loss.
+    pub prompt_weight: f64,
+    /// Rows longer than this many tokens are left out, and counted.
+    pub max_tokens: usize,
+    /// Share of problems whose rows measure the validation loss instead of training.
+    pub validation_share: f64,
+    pub validate_every: usize,
+    pub checkpoint_every: usize,
+    /// Threads that share a batch on the CPU; 0 for one per core.
+    pub replicas: usize,
+}
+
+/// `[model]` of a configuration: the base model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face model directory; empty to train from scratch with the sizes below.
+    pub path: String,
+    /// From scratch: size of the vocabulary that is trained on the run's own texts.
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub context: usize,
+    /// Rows generated together.
+    pub batch_rows: usize,
+}
+
+impl ModelConfig {
+    pub fn from_scratch(&self) -> bool {
+        self.path.is_empty()
+    }
+}
+
+/// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
+///
+/// # Errors
+/// Those of [`crate::model::hf::load`], and sizes that do not fit together.
+pub fn base(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
+    if !config.from_scratch() {
+        return Ok(crate::model::hf::load(Path::new(&config.path), &device.device)?);
+    }
+    let c = config;
+    ensure!(c.heads > 0 && c.hidden_size % c.heads == 0 && (c.hidden_size / c.heads) % 2 == 0, "model.hidden_size ({}) must be an even multiple of model.heads ({})", c.hidden_size, c.heads);
+    ensure!(c.kv_heads > 0 && c.heads % c.kv_heads == 0, "model.heads ({}) must be a multiple of model.kv_heads ({})", c.heads, c.kv_heads);
+    ensure!(c.layers > 0 && c.intermediate_size > 0 && c.context > 1, "model.layers, model.intermediate_size and model.context must be positive");
+    let tokenizer = Tokenizer::train(&texts()?, c.vocab_size)?;
+    let end = tokenizer.eos();
+    let shape = LlamaConfig {
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: c.hidden_size,
+        intermediate_size: c.intermediate_size,
+        num_hidden_layers: c.layers,
+        num_attention_heads: c.heads,
+        num_key_value_heads: c.kv_heads,
+        head_dim: c.hidden_size / c.heads,
+        max_position_embeddings: c.context,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        tie_word_embeddings: true,
+        eos_token_ids: end.into_iter().collect(),
+        bos_token_id: None,
+        pad_token_id: end,
+    };
+    let llama = Llama::random(&shape, seed, &device.device);
+    let fingerprint = key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
+    Ok(Model { llama, tokenizer, fingerprint })
+}
+
+/// Kept rows as token rows: those that train and those that validate.
+pub struct Rows {
+    pub train: Vec<Example>,
+    pub validation: Vec<Example>,
+    /// Rows left out because they exceed `max_tokens` or the model's context.
+    pub too_long: usize,
+}
+
+/// Tokenises kept rows with the student's own chat template.
+///
+/// # Errors
+/// If the template does not render, or nothing is left to train on.
+pub fn rows(kept: &[Kept], model: &Model, config: &TrainConfig) -> Result<Rows> {
+    let limit = config.max_tokens.min(model.llama.config.max_position_embeddings);
+    let end = model.llama.config.eos_token_ids.first().copied();
+    let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0 };
+    for row in kept {
+        let prompt = model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
+        let mut completion = model.tokenizer.encode(&row.completion);
+        completion.extend(end);
+        if prompt.is_empty() || completion.is_empty() || prompt.len() + completion.len() > limit {
+            out.too_long += 1;
+            continue;
+        }
+        let example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight);
+        // By problem, so that no problem is on both sides.
+        let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
+        if draw < config.validation_share { out.validation.push(example) } else { out.train.push(example) }
+    }
+    ensure!(!out.train.is_empty(), "no kept row is left to train on ({} kept, {} too long): search longer (search.samples, search.rule_expansions) or raise train.max_tokens", kept.len(), out.too_long);
+    Ok(out)
+}
+
+/// Where training stands, handed to the caller at every checkpoint.
+pub struct Moment<'a> {
+    pub llama: &'a Llama,
+    pub optimizer: &'a Optimizer,
+    pub cursor: Cursor,
+    /// Curve since the start or the last resume.
+    pub losses: &'a [Loss],
+}
+
+/// Number of optimizer steps that a configuration asks for.
+pub fn total_steps(rows: usize, config: &TrainConfig) -> usize {
+    let steps = (batch::steps_per_epoch(rows, config.batch_size.max(1)) as f64 * config.epochs).ceil() as usize;
+    let steps = steps.max(1);
+    if config.max_steps > 0 { steps.min(config.max_steps) } else { steps }
+}
+
+/// Trains from `model`, or goes on from the checkpoint in `resume`. `keep` is called every
+/// `checkpoint_every` steps and at a requested stop; the curve up to a resume is given in `losses`.
+///
+/// # Errors
+/// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint.
+#[allow(clippy::too_many_arguments)]
+pub fn train(
+    model: &Llama,
+    rows: &Rows,
+    config: &TrainConfig,
+    seed: u64,
+    fingerprint: &str,
+    resume: Option<(&Path, Vec<Loss>)>,
+    device: &Choice,
+    events: &dyn Events,
+    keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
+) -> Result<(Llama, Vec<Loss>)> {
+    ensure!(config.batch_size > 0 && config.micro_batch > 0, "train.batch_size and train.micro_batch must be positive");
+    ensure!(config.epochs > 0.0 && config.learning_rate > 0.0, "train.epochs and train.learning_rate must be positive");
+    let examples = &rows.train;
+    let steps = total_steps(examples.len(), config);
+    let per_epoch = batch::steps_per_epoch(examples.len(), config.batch_size);
+    let warmup = ((steps as f64 * config.warmup) as usize).max(1);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let replicas = match (device.kind, config.replicas) {
+        ("cpu", 0) => cores,
+        ("cpu", n) => n,
+        _ => 1,
+    };
+    let mut optimizer = Optimizer::new(config.beta_1 as f32, config.beta_2 as f32, config.weight_decay as f32, config.clip as f32);
+    let mut llama = model.clone();
+    let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());
+    if let Some((dir, curve)) = resume {
+        let cursor = checkpoint::cursor(dir)?;
+        llama = checkpoint::restore(dir, &llama, &mut optimizer, &cursor, &device.device)?;
+        (first, tokens, losses) = (cursor.step, cursor.tokens, curve);
+        losses.retain(|l: &Loss| (l.step as usize) <= first);
+    }
+    let validation: Vec<&Example> = rows.validation.iter().collect();
+    let mut order = (usize::MAX, Vec::new());
+    for step in first..steps {
+        let epoch = step / per_epoch;
+        if order.0 != epoch {
+            order = (epoch, batch::epoch(examples, config.batch_size, seed, epoch as u64));
+        }
+        let batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
+        let rate = step::learning_rate(config.learning_rate, step, steps, warmup, config.floor);
+        let (loss, gradients) = step::gradients(&llama, &batch, replicas, config.micro_batch);
+        ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower train.learning_rate");
+        let (updated, norm) = optimizer.step(&llama, gradients, rate);
+        llama = updated;
+        let done = step + 1;
+        let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
+        tokens += new;
+        let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
+        let validation_loss = measured.then(|| step::mean_loss(&llama, &validation, config.micro_batch));
+        losses.push(Loss { step: done as u32, epoch: done as f32 / per_epoch as f32, tokens, learning_rate: rate as f32, loss, grad_norm: norm, validation_loss });
+        events.advance(1, 0, new);
+        if done % 10 == 0 || measured {
+            let recent = &losses[losses.len().saturating_sub(10)..];
+            let mean = recent.iter().map(|l| l.loss).sum::<f32>() / recent.len() as f32;
+            let last = losses.iter().rev().find_map(|l| l.validation_loss);
+            events.state(&last.map_or_else(|| format!("loss {mean:.3}"), |v| format!("loss {mean:.3}, validation {v:.3}")));
+        }
+        let stop = events.cancelled();
+        if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
+            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: optimizer.time };
+            keep(Moment { llama: &llama, optimizer: &optimizer, cursor, losses: &losses })?;
+        }
+        events.check()?;
+    }
+    Ok((llama, losses))
+}
