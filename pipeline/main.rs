@@ -1,1 +1,44 @@
-fn main(){}
+//! qstill: a self-play synthetic-data pipeline for distillation. `qstill --help` lists the commands.
+//!
+//! This crate owns disk layout, time and terminal; what the stages do is in `stages`, what they reason about in `datasets`.
+
+mod bench;
+mod cli;
+mod commit;
+mod config;
+mod doctor;
+mod evaluation;
+mod exit;
+mod inspect { pub struct Options{pub head:usize,pub columns:Vec<String>,pub json:bool,pub colour:bool} pub fn inspect(_:&std::path::Path,_:&Options)->anyhow::Result<()> {Ok(())} }
+mod layout;
+mod lock;
+mod plan;
+mod progress;
+mod session;
+mod settings;
+mod status { pub struct StageLine{pub round:u32,pub stage:crate::layout::Stage,pub state:String,pub done:u32,pub total:Option<u32>,pub rows:u64,pub detail:Vec<String>} pub fn status(_:&crate::layout::RunDir,_:&[StageLine],_:bool)->anyhow::Result<()> {Ok(())} }
+mod text;
+mod training;
+mod work;
+
+use std::process::ExitCode;
+
+use datasets::sources::files::SourceError;
+use datasets::table::TableError;
+use exit::Exit;
+use stages::model::ModelError;
+use stages::policy::endpoint::EndpointError;
+
+fn main() -> ExitCode {
+    exit::run(
+        cli::main,
+        &[
+            |e| e.downcast_ref::<EndpointError>().map(|e| if e.is_temporary() { Exit::Busy } else { Exit::Input }),
+            // A failed read or write speaks for itself further down the chain.
+            |e| e.downcast_ref::<ModelError>().filter(|e| !matches!(e, ModelError::Io { .. })).map(|_| Exit::Input),
+            |e| e.downcast_ref::<SourceError>().filter(|e| !matches!(e, SourceError::Io { .. })).map(|_| Exit::Input),
+            |e| e.downcast_ref::<TableError>().filter(|e| e.io().is_none()).map(|_| Exit::Input),
+            |e| e.is::<stages::BadInput>().then_some(Exit::Input),
+        ],
+    )
+}

@@ -96,7 +96,7 @@ pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictR
             });
         }
     }
-    anyhow::ensure!(by_problem.is_empty(), "{} solutions answer problems that are not in this shard", by_problem.values().map(Vec::len).sum::<usize>());
+    ensure!(by_problem.is_empty(), "{} solutions answer problems that are not in this shard", by_problem.values().map(Vec::len).sum::<usize>());
     events.advance(solutions.len() as u64, kept.len() as u64, 0);
     Ok((kept, dropped))
 }

@@ -3,6 +3,21 @@
 //! problems -> search -> verify -> curate -> train -> evaluate, over [`policy`] (who proposes steps) and
 //! [`model`] (the decoder). Nothing here knows of terminals, run directories or the command line.
 
+/// The configuration, a file or a model of the user's cannot be used as it is. Says what and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadInput(pub String);
+
+/// Returns [`BadInput`] with a formatted message.
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err($crate::BadInput(format!($($arg)*)).into()) };
+}
+
+/// Returns [`BadInput`] with a formatted message unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($arg:tt)*) => { if !$condition { bail!($($arg)*) } };
+}
+
 pub mod curate;
 pub mod evaluate;
 pub mod events;

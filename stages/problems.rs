@@ -125,13 +125,13 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
     match config.source {
         Source::Words => {
             let dial = words::Dial { min_operations: config.min_operations, max_operations: config.max_operations, distractors: config.distractors };
-            anyhow::ensure!(
+            ensure!(
                 1 <= dial.min_operations && dial.min_operations <= dial.max_operations && dial.max_operations <= 8,
                 "problems.min_operations ({}) and problems.max_operations ({}) must be 1 to 8, in this order",
                 dial.min_operations,
                 dial.max_operations
             );
-            anyhow::ensure!((0.0..=1.0).contains(&dial.distractors), "problems.distractors ({}) must be a share from 0 to 1", dial.distractors);
+            ensure!((0.0..=1.0).contains(&dial.distractors), "problems.distractors ({}) must be a share from 0 to 1", dial.distractors);
             desk.generate("words", |index| words::generate(seed, index, &dial).into(), |raw| split_of("math", &raw.question))?;
         }
         Source::Countdown => {
@@ -143,10 +143,10 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
                 max_target: config.max_target,
                 holdout: config.holdout,
             };
-            anyhow::ensure!((2..=6).contains(&dial.numbers), "problems.numbers ({}) must be 2 to 6", dial.numbers);
-            anyhow::ensure!(1 <= dial.min_number && dial.min_number <= dial.max_number, "problems.min_number and problems.max_number must be 1 or more, in this order");
-            anyhow::ensure!(1 <= dial.min_target && dial.min_target <= dial.max_target, "problems.min_target and problems.max_target must be 1 or more, in this order");
-            anyhow::ensure!((0.0..1.0).contains(&dial.holdout), "problems.holdout ({}) must be a share from 0 to 1", dial.holdout);
+            ensure!((2..=6).contains(&dial.numbers), "problems.numbers ({}) must be 2 to 6", dial.numbers);
+            ensure!(1 <= dial.min_number && dial.min_number <= dial.max_number, "problems.min_number and problems.max_number must be 1 or more, in this order");
+            ensure!(1 <= dial.min_target && dial.min_target <= dial.max_target, "problems.min_target and problems.max_target must be 1 or more, in this order");
+            ensure!((0.0..1.0).contains(&dial.holdout), "problems.holdout ({}) must be a share from 0 to 1", dial.holdout);
             desk.generate("countdown", |index| countdown::generate(seed, index, &dial).into(), |raw| {
                 // Test and validation puzzles all have held-out targets; train puzzles never do.
                 let held = raw.answer.parse().is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
@@ -202,7 +202,7 @@ impl Desk<'_> {
     fn generate(&mut self, source: &str, make: impl Fn(u64) -> Raw, draw: impl Fn(&Raw) -> f64) -> Result<()> {
         let c = self.config;
         let total = c.train + c.validation + c.test;
-        anyhow::ensure!(total > 0, "problems.train, problems.validation and problems.test are all 0: there is nothing to do");
+        ensure!(total > 0, "problems.train, problems.validation and problems.test are all 0: there is nothing to do");
         // A little more than the exact shares, so that no split waits long for its last problem.
         let share = |n: usize| if n == 0 { 0.0 } else { (n as f64 / total as f64).clamp(0.02, 0.45) };
         let (test, validation) = (share(c.test), share(c.validation));
@@ -218,13 +218,13 @@ impl Desk<'_> {
                 self.put(source, raw, split)?;
             }
         }
-        anyhow::bail!("the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer", self.outcome.train, self.outcome.validation, self.outcome.test)
+        bail!("the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer", self.outcome.train, self.outcome.validation, self.outcome.test)
     }
 
     fn files(&mut self) -> Result<()> {
         let c = self.config;
-        anyhow::ensure!(!c.files.is_empty() || !c.train_files.is_empty(), "problems.source is \"files\", but neither problems.files nor problems.train_files names one");
-        anyhow::ensure!(c.files.is_empty() || (c.train_files.is_empty() && c.test_files.is_empty()), "give either problems.files or problems.train_files and problems.test_files, not both");
+        ensure!(!c.files.is_empty() || !c.train_files.is_empty(), "problems.source is \"files\", but neither problems.files nor problems.train_files names one");
+        ensure!(c.files.is_empty() || (c.train_files.is_empty() && c.test_files.is_empty()), "give either problems.files or problems.train_files and problems.test_files, not both");
         // Test files first: what they ask must not be trained on.
         let mut asked = HashSet::new();
         for path in &c.test_files {
@@ -259,8 +259,8 @@ impl Desk<'_> {
             })?;
         }
         let found = self.outcome.examples.len();
-        anyhow::ensure!(found == c.examples, "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read", c.examples);
-        anyhow::ensure!(self.outcome.train > 0, "the files gave no train problem");
+        ensure!(found == c.examples, "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read", c.examples);
+        ensure!(self.outcome.train > 0, "the files gave no train problem");
         Ok(())
     }
 
@@ -318,6 +318,7 @@ pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     for path in config.paths() {
+        ensure!(path.exists(), "{}: no such file or folder", path.display());
         let mut all = if path.is_dir() {
             std::fs::read_dir(path).with_context(|| format!("failed to list {}", path.display()))?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?
         } else {
@@ -334,9 +335,6 @@ pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
                 hash.update(&buffer[..n]);
             }
             hash.update(b"\0end of file\0");
-        }
-        if !path.exists() {
-            anyhow::bail!(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{}: no such file or folder", path.display())));
         }
     }
     Ok(key::hex(&hash.finalize()))

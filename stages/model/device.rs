@@ -146,3 +146,8 @@ pub fn check(device: &Device) -> Result<f32, ModelError> {
     let difference = expected.iter().zip(&got).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
     if got.len() == expected.len() && difference < 1e-3 { Ok(difference) } else { Err(ModelError::Device(format!("results differ from the CPU by {difference}"))) }
 }
+
+/// The CPU device.
+pub fn cpu() -> Device {
+    Device::flex()
+}

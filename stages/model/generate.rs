@@ -84,8 +84,8 @@ pub fn generate(
     let limit = llama.config.max_position_embeddings;
     for request in requests {
         let need = request.prompt.len() + sampling.max_tokens;
-        anyhow::ensure!(need <= limit, "a prompt of {} tokens and max_tokens {} exceed the model's context of {limit}: use fewer worked examples, a lower max_tokens or shorter questions", request.prompt.len(), sampling.max_tokens);
-        anyhow::ensure!(!request.prompt.is_empty(), "a prompt has no tokens");
+        ensure!(need <= limit, "a prompt of {} tokens and max_tokens {} exceed the model's context of {limit}: use fewer worked examples, a lower max_tokens or shorter questions", request.prompt.len(), sampling.max_tokens);
+        ensure!(!request.prompt.is_empty(), "a prompt has no tokens");
     }
     let device = llama.device();
     let prefix_len = shared_prefix(requests);

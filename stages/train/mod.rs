@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use datasets::key;
 use datasets::table::Loss;
 use datasets::types::Kept;

@@ -1,0 +1,58 @@
+//! `qstill bench`: tokens per second of training and generation, of a decoder from scratch or of a model directory.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::json;
+use stages::events::Silent;
+use stages::model::generate::{Request, Stop, generate};
+use stages::model::{Choice, Model};
+use stages::policy::Sampling;
+use stages::train::batch::Example;
+use stages::train::step::{Optimizer, gradients};
+use stages::train::{ModelConfig, TrainConfig};
+
+/// Measures one model on one device.
+///
+/// # Errors
+/// Those of the model.
+pub fn bench(config: &ModelConfig, train: &TrainConfig, device: &Choice, rows: usize, length: usize) -> Result<serde_json::Value> {
+    let texts = || Ok(vec!["What is 1 + 2? 1+2=3".to_owned()]);
+    let Model { llama, tokenizer, .. } = stages::train::base(config, texts, 1, device)?;
+    let vocabulary = llama.config.vocab_size as u32;
+    let token = |row: usize, column: usize| (row * 7 + column * 31) as u32 % vocabulary;
+    let replicas = if device.kind != "cpu" { 1 } else if train.replicas > 0 { train.replicas } else { std::thread::available_parallelism().map_or(1, usize::from) };
+
+    let examples: Vec<Example> = (0..rows).map(|r| Example::new(&[token(r, 0)], &(1..length).map(|c| token(r, c)).collect::<Vec<_>>(), 0.0, 1.0)).collect();
+    let batch: Vec<&Example> = examples.iter().collect();
+    let mut optimizer = Optimizer::new(0.9, 0.95, 0.1, 1.0);
+    let mut trained = llama.clone();
+    let mut seconds = Vec::new();
+    for _ in 0..6 {
+        let clock = Instant::now();
+        let (_, gradients) = gradients(&trained, &batch, replicas, train.micro_batch);
+        trained = optimizer.step(&trained, gradients, 1e-3).0;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let per_step = median(&mut seconds[1..]);
+    let train_rate = (rows * (length - 1)) as f64 / per_step;
+
+    let requests: Vec<Request> = (0..rows).map(|r| Request { prompt: (0..length / 2).map(|c| token(r, c)).collect(), seeds: vec![r as u64], begun: String::new() }).collect();
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: length / 2, calculator: false };
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let clock = Instant::now();
+        let out = generate(&llama, &tokenizer, &requests, &sampling, Stop::AnswerLine, rows, &Silent)?;
+        let tokens: usize = out.iter().flatten().map(|g| g.tokens.len()).sum();
+        rates.push(tokens as f64 / clock.elapsed().as_secs_f64());
+    }
+    Ok(json!({
+        "device": device.kind, "why": device.why, "dtype": "f32", "parameters": llama.config.parameters(), "rows": rows, "length": length, "replicas": replicas,
+        "train_tokens_per_second": train_rate, "generate_tokens_per_second": median(&mut rates),
+    }))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

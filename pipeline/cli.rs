@@ -1,0 +1,297 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::layout::{RunDir, Stage};
+use crate::progress::Console;
+use crate::session::Session;
+use crate::work::Goal;
+use crate::{bench, doctor, evaluation, inspect, status};
+
+/// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
+/// right ones, a cheaper student is trained on them and deployed without the search.
+#[derive(Parser)]
+#[command(name = "qstill", version, propagate_version = true, arg_required_else_help = true, after_help = "Examples:
+  qstill run --preset demo                       the main job on generated word problems
+  qstill init --preset gsm8k > my.toml           a commented configuration to edit
+  qstill run --config my.toml --run runs/mine    your own
+  qstill resume runs/mine                        go on after a stop, a crash or a change
+  qstill inspect runs/mine                       what is in it
+
+Exit codes: 0 done, 64 usage, 65 bad input, 70 a bug, 73 disk full, 74 I/O, 75 busy or incomplete (try again), 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing but warnings and results.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all stages of a configuration, or what is outstanding of them.
+    #[command(after_help = "Examples:
+  qstill run --preset demo
+  qstill run --config my.toml --set search.samples=16 --set run.rounds=3
+  qstill run --preset demo --run runs/tiny --set problems.train=200 --device cpu")]
+    Run {
+        #[command(flatten)]
+        source: Source,
+        /// The run's directory, or its name under runs/. Default: the name of the preset or file.
+        #[arg(long)]
+        run: Option<String>,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// Go on with a run: everything that is outstanding under its saved configuration.
+    Resume {
+        /// The run's directory, or its name under runs/.
+        run: String,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// Run one stage of a run on what is committed.
+    #[command(after_help = "Examples:
+  qstill stage problems runs/mine --config my.toml     the first stage makes the run
+  qstill stage search runs/mine
+  qstill stage evaluate runs/mine --round 2")]
+    Stage {
+        /// problems, search, verify, curate, train or evaluate.
+        stage: String,
+        run: String,
+        /// Which round; default: the first in which the stage is outstanding.
+        #[arg(long)]
+        round: Option<u32>,
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// What is done and what is outstanding.
+    Status {
+        run: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look into a run, a stage, or any Parquet file.
+    #[command(after_help = "Examples:
+  qstill inspect runs/demo
+  qstill inspect runs/demo/round-1/curate --head 5
+  qstill inspect any.parquet --columns question,answer --json")]
+    Inspect {
+        path: PathBuf,
+        /// Sample rows to show.
+        #[arg(long, default_value_t = 3)]
+        head: usize,
+        /// Only these columns.
+        #[arg(long, value_delimiter = ',')]
+        columns: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a commented configuration.
+    Init {
+        /// demo, countdown, gsm8k or gsm8k-endpoint.
+        #[arg(long)]
+        preset: Option<String>,
+        /// Write here instead of stdout; an existing file is left alone.
+        file: Option<PathBuf>,
+    },
+    /// List devices, say which one `auto` takes, and check that each computes rightly.
+    Doctor {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure tokens per second of training and generation.
+    Bench {
+        /// Rows of a batch.
+        #[arg(long, default_value_t = 32)]
+        rows: usize,
+        /// Tokens of a row.
+        #[arg(long, default_value_t = 64)]
+        length: usize,
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        over: Over,
+    },
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct Source {
+    /// A configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A shipped configuration: demo, countdown, gsm8k or gsm8k-endpoint.
+    #[arg(long)]
+    preset: Option<String>,
+}
+
+#[derive(Args)]
+struct Over {
+    /// Override a key, e.g. search.samples=16. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// auto, wgpu or cpu: short for --set run.device=...
+    #[arg(long)]
+    device: Option<String>,
+}
+
+impl Over {
+    fn all(&self) -> Vec<String> {
+        let device = self.device.iter().map(|device| format!("run.device=\"{device}\""));
+        self.sets.iter().cloned().chain(device).collect()
+    }
+}
+
+impl Source {
+    fn layers(&self) -> Result<Option<Vec<(String, String)>>> {
+        Ok(match (&self.config, &self.preset) {
+            (Some(path), _) => Some(vec![config::file(path)?]),
+            (_, Some(name)) => Some(vec![(format!("preset {name}"), config::preset(name)?.to_owned())]),
+            _ => None,
+        })
+    }
+
+    fn name(&self) -> Option<String> {
+        self.preset.clone().or_else(|| Some(self.config.as_ref()?.file_stem()?.to_string_lossy().into_owned()))
+    }
+}
+
+/// Parses the command line and does what it says.
+///
+/// # Errors
+/// Everything that ends in an exit code.
+pub fn main() -> Result<Exit> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            error.print().context("failed to print")?;
+            return Ok(if shown { Exit::Done } else { Exit::Usage });
+        }
+    };
+    let console = Console::new(cli.quiet, Duration::from_secs(10));
+    match cli.command {
+        Command::Run { source, run, over } => {
+            let Some(name) = run.or_else(|| source.name()) else {
+                return Err(Failure::usage("run needs to know what to run", "give --preset demo, --config FILE, or --run of an existing run").into());
+            };
+            let session = open(&name, &source, &over, &console)?;
+            walk(&session, Goal::All)
+        }
+        Command::Resume { run, over } => {
+            let session = open(&run, &Source { config: None, preset: None }, &over, &console)?;
+            walk(&session, Goal::All)
+        }
+        Command::Stage { stage, run, round, source, over } => {
+            let known = Stage::ALL.map(Stage::name).join(", ");
+            let stage = Stage::parse(&stage).ok_or_else(|| Failure::usage(format!("there is no stage `{stage}`"), format!("stages: {known}")))?;
+            let session = open(&run, &source, &over, &console)?;
+            let round = match round {
+                Some(round) if round >= 1 && round <= session.config.run.rounds => round,
+                Some(round) => return Err(Failure::usage(format!("there is no round {round}"), format!("the run has rounds 1 to {}", session.config.run.rounds)).into()),
+                None => {
+                    let lines = session.lines()?;
+                    lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != "done").map(|l| l.round).min().unwrap_or(session.config.run.rounds)
+                }
+            };
+            walk(&session, Goal::One(stage, round))
+        }
+        Command::Status { run, json } => {
+            let run = existing(&run)?;
+            let (config, table) = Config::resolve(&[config::file(&run.config())?], &[])?;
+            let session = Session::look(run.clone(), config, table, console.clone());
+            status::status(&run, &session.lines()?, json)?;
+            Ok(Exit::Done)
+        }
+        Command::Inspect { path, head, columns, json } => {
+            inspect::inspect(&path, &inspect::Options { head, columns, json, colour: console.colour() })?;
+            Ok(Exit::Done)
+        }
+        Command::Init { preset, file } => {
+            let text = config::commented(preset.as_deref())?;
+            match file {
+                None => print!("{text}"),
+                Some(path) => {
+                    let mut new = std::fs::File::options().write(true).create_new(true).open(&path).map_err(|e| Failure::io(format!("{}: {e}", path.display()), "choose another name", e))?;
+                    std::io::Write::write_all(&mut new, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
+                    console.say(&format!("wrote {}; start with `qstill run --config {}`", path.display(), path.display()));
+                }
+            }
+            Ok(Exit::Done)
+        }
+        Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
+        Command::Bench { rows, length, source, over } => {
+            let (config, _) = Config::resolve(&source.layers()?.unwrap_or_default(), &over.all())?;
+            if rows == 0 || length < 4 {
+                return Err(Failure::usage("bench needs rows of 1 and lengths of 4 or more", "").into());
+            }
+            let device = stages::model::device::choose(config.run.device)?;
+            console.say(&device.why);
+            println!("{}", serde_json::to_string_pretty(&bench::bench(&config.model, &config.train, &device, rows, length)?)?);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// A run that exists.
+fn existing(name: &str) -> Result<RunDir, Failure> {
+    let run = RunDir::named(name)?;
+    if run.config().exists() {
+        return Ok(run);
+    }
+    Err(Failure::input(format!("{} is not a run", run.root().display()), "start one with `qstill run --preset demo` or `qstill run --config FILE`"))
+}
+
+/// Resolves the configuration (file or preset, else the saved one) and takes the run.
+fn open(name: &str, source: &Source, over: &Over, console: &Console) -> Result<Session> {
+    let run = RunDir::named(name)?;
+    let layers = match source.layers()? {
+        Some(layers) => layers,
+        None => vec![config::file(&existing(name)?.config())?],
+    };
+    let (config, table) = Config::resolve(&layers, &over.all())?;
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let session = Session::open(run, config, table, console.clone(), &format!("qstill {}", command.join(" ")))?;
+    console.install_interrupt().context("failed to listen for signals")?;
+    Ok(session)
+}
+
+fn walk(session: &Session, goal: Goal) -> Result<Exit> {
+    let root = session.run.root().display().to_string();
+    if let Err(error) = session.advance(goal) {
+        if error.chain().any(|e| e.is::<stages::Cancelled>()) {
+            return Err(error.context(Failure::new(Exit::Interrupted, "stopped; what is committed is kept", format!("go on with `qstill resume {root}`"))));
+        }
+        return Err(error);
+    }
+    if matches!(goal, Goal::All | Goal::One(Stage::Evaluate, _))
+        && let Some(table) = evaluation::table(&session.run)?
+    {
+        println!("{table}");
+        session.console.say(&format!("details: {}; tables: `qstill inspect {root}`", session.run.evaluation().display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Keeps clap's definition sound.
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

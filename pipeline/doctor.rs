@@ -1,0 +1,39 @@
+//! `qstill doctor`: which devices there are, what `auto` takes and why, and whether each computes what the CPU does.
+
+use anyhow::Result;
+use serde_json::json;
+use stages::model::device::{self, DeviceSetting};
+
+/// Checks every device and prints what was found; false if `auto`'s choice does not work.
+///
+/// # Errors
+/// If the graphics driver cannot be asked.
+pub fn doctor(as_json: bool) -> Result<bool> {
+    let choice = device::choose(DeviceSetting::Auto)?;
+    let mut rows = vec![json!({"device": "cpu", "kind": "Cpu", "check": outcome(&device::check(&device::cpu()))})];
+    for adapter in device::adapters()? {
+        let check = device::open(&adapter).and_then(|d| device::check(&d));
+        rows.push(json!({"device": adapter.name, "kind": adapter.kind, "backend": adapter.backend, "driver": adapter.driver, "gpu": adapter.is_gpu(), "check": outcome(&check)}));
+    }
+    let works = device::check(&choice.device).is_ok();
+    let report = json!({"version": env!("CARGO_PKG_VERSION"), "auto": choice.kind, "why": choice.why, "devices": rows});
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(works);
+    }
+    println!("qstill {}", env!("CARGO_PKG_VERSION"));
+    for row in &rows {
+        let of = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let about: Vec<String> = [of("kind"), of("backend"), of("driver")].into_iter().filter(|s| !s.is_empty()).collect();
+        println!("  {} ({}): {}", of("device"), about.join(", "), of("check"));
+    }
+    println!("auto takes {}: {}", choice.kind, choice.why);
+    Ok(works)
+}
+
+fn outcome(check: &Result<f32, stages::model::ModelError>) -> String {
+    match check {
+        Ok(difference) => format!("works: forward and backward agree with the CPU within {difference:.1e}"),
+        Err(error) => format!("does not work: {error}"),
+    }
+}

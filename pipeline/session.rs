@@ -1,0 +1,279 @@
+//! A run in hand: its lock, configuration and what it has, and the one loop over shards that every stage goes through.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use datasets::table::{self, Row, Writer};
+use stages::model::{Choice, Model, device, hf};
+use toml::Table;
+
+use crate::commit::{Attempt, Check, Commit, StageDir, content_hash, scan, table_paths};
+use crate::config::Config;
+use crate::layout::{RunDir, Stage, write_atomic};
+use crate::lock::Lock;
+use crate::plan::{self, Fingerprint, State};
+use crate::progress::{Console, Progress};
+use crate::status::StageLine;
+use crate::work::Goal;
+
+/// A run that this process holds.
+pub struct Session {
+    pub run: RunDir,
+    pub config: Config,
+    pub table: Table,
+    pub console: Console,
+    /// None when only looking: nothing is written then.
+    lock: Option<Lock>,
+    /// What a walk saw of each stage.
+    lines: RefCell<Vec<StageLine>>,
+    device: OnceCell<Choice>,
+    base: OnceCell<Arc<Model>>,
+}
+
+/// Counts that go into a commit record.
+pub type Counts = BTreeMap<String, i64>;
+
+/// A stage of a round whose shards are known.
+pub struct Opened {
+    pub path: PathBuf,
+    /// None when only looking.
+    dir: Option<StageDir>,
+    pub stage: Stage,
+    pub round: u32,
+    pub fingerprint: String,
+    pub state: State,
+    pub commits: Vec<Commit>,
+}
+
+impl Opened {
+    /// The directory, to write to.
+    ///
+    /// # Errors
+    /// If the run is only looked at.
+    pub fn dir(&self) -> Result<StageDir> {
+        self.dir.clone().context("the run is not held by this process")
+    }
+}
+
+impl Session {
+    /// Takes the run's lock and saves the resolved configuration in it.
+    ///
+    /// # Errors
+    /// Busy if another process holds the run; failed writes.
+    pub fn open(run: RunDir, config: Config, table: Table, console: Console, command: &str) -> Result<Self> {
+        let lock = Lock::acquire(run.root(), command)?;
+        console.log_to(&run.log()).with_context(|| format!("failed to open {}", run.log().display()))?;
+        let text = table.to_string();
+        if std::fs::read_to_string(run.config()).ok().as_deref() != Some(text.as_str()) {
+            write_atomic(&run.config(), text.as_bytes()).with_context(|| format!("failed to write {}", run.config().display()))?;
+        }
+        Ok(Self { lock: Some(lock), ..Self::look(run, config, table, console) })
+    }
+
+    /// A run to look at, without taking its lock: another process may be working on it.
+    pub fn look(run: RunDir, config: Config, table: Table, console: Console) -> Self {
+        Self { run, config, table, console, lock: None, lines: RefCell::default(), device: OnceCell::new(), base: OnceCell::new() }
+    }
+
+    /// Every stage of every round and how far it is.
+    ///
+    /// # Errors
+    /// Failed reads; inputs that are gone.
+    pub fn lines(&self) -> Result<Vec<StageLine>> {
+        self.lines.borrow_mut().clear();
+        self.advance(Goal::Look)?;
+        let mut lines = self.lines.take();
+        let expected = std::iter::once((0, Stage::Problems))
+            .chain((1..=self.config.run.rounds).flat_map(|round| Stage::ALL.into_iter().filter(|s| *s != Stage::Problems).map(move |s| (round, s))));
+        for (round, stage) in expected {
+            if !lines.iter().any(|l| l.round == round && l.stage == stage) {
+                lines.push(StageLine { round, stage, state: "waiting".into(), done: 0, total: None, rows: 0, detail: Vec::new() });
+            }
+        }
+        Ok(lines)
+    }
+
+    /// The device, chosen once and said once.
+    ///
+    /// # Errors
+    /// If the one asked for cannot be used.
+    pub fn device(&self) -> Result<&Choice> {
+        if let Some(choice) = self.device.get() {
+            return Ok(choice);
+        }
+        let choice = device::choose(self.config.run.device)?;
+        self.console.say(&choice.why);
+        Ok(self.device.get_or_init(|| choice))
+    }
+
+    /// A section of the resolved configuration.
+    pub fn section(&self, name: &str) -> Table {
+        self.table.get(name).and_then(|v| v.as_table()).cloned().unwrap_or_default()
+    }
+
+    /// The model that a run starts from: read from its directory, or untrained with a tokenizer of the run's own texts.
+    ///
+    /// # Errors
+    /// An unreadable model directory; sizes that do not fit.
+    pub fn base(&self, texts: impl FnOnce() -> Result<Vec<String>>) -> Result<Arc<Model>> {
+        if let Some(model) = self.base.get() {
+            return Ok(Arc::clone(model));
+        }
+        let model = Arc::new(stages::train::base(&self.config.model, texts, self.config.run.seed, self.device()?)?);
+        Ok(Arc::clone(self.base.get_or_init(|| model)))
+    }
+
+    /// A round's student.
+    ///
+    /// # Errors
+    /// If its directory is missing or damaged.
+    pub fn student(&self, round: u32) -> Result<Arc<Model>> {
+        Ok(Arc::new(hf::load(&self.run.student(round), &self.device()?.device)?))
+    }
+
+    /// Opens a stage: what is committed under this fingerprint counts, the rest is set aside and said.
+    /// `total` is the number of shards; `None` if only the stage itself finds out (its last commit says so).
+    ///
+    /// # Errors
+    /// Failed reads and moves.
+    pub fn stage(&self, stage: Stage, round: u32, fingerprint: &Fingerprint, total: Option<u32>) -> Result<Opened> {
+        let path = self.run.stage(round, stage);
+        let stored = Fingerprint::load(&path)?;
+        let hash = fingerprint.hash();
+        let mut detail = Vec::new();
+        let (dir, commits, foreign) = match &self.lock {
+            Some(lock) => {
+                let dir = StageDir::open(&path, lock)?;
+                let commits = dir.committed(&hash, Check::Hash, &|line| self.console.warn(line))?;
+                (Some(dir), commits, false)
+            }
+            None => {
+                let found = scan(&path, &hash, Check::Length)?;
+                detail.extend(found.damaged.iter().map(|d| format!("damaged: {}", d.why)));
+                (None, found.good, !found.stale.is_empty())
+            }
+        };
+        let known = total.or_else(|| commits.iter().find_map(|c| c.counts.get("shards").map(|n| *n as u32)));
+        let good: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
+        let state = plan::state(fingerprint, stored.as_ref(), known.unwrap_or(u32::MAX), &good, foreign);
+        let word = match &state {
+            State::Absent => "outstanding",
+            State::Partial { .. } => "partial",
+            State::Stale { changes } => {
+                detail.extend(changes.iter().map(ToString::to_string));
+                "stale"
+            }
+            State::Done => "done",
+        };
+        if let (State::Stale { changes }, Some(_)) = (&state, &dir) {
+            let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            self.console.say(&format!("{} is outstanding again: {}", name(stage, round), what.join("; ")));
+        }
+        let rows = commits.iter().flat_map(|c| &c.files).map(|f| f.rows).sum();
+        self.lines.borrow_mut().push(StageLine { round, stage, state: word.into(), done: good.len() as u32, total: known, rows, detail });
+        if dir.is_some() {
+            fingerprint.save(&path)?;
+        }
+        Ok(Opened { path, dir, stage, round, fingerprint: hash, state, commits })
+    }
+
+    /// Runs the missing shards of a stage. `unit` and `size` describe what the bar counts.
+    ///
+    /// # Errors
+    /// The first error of `work`; committed shards stay.
+    pub fn shards(&self, opened: Opened, total: u32, unit: &str, size: u64, mut work: impl FnMut(u32, &mut Attempt, &Progress) -> Result<Counts>) -> Result<Vec<Commit>> {
+        let dir = opened.dir()?;
+        let Opened { stage, round, fingerprint, commits, .. } = opened;
+        let done: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
+        let missing = plan::outstanding(total, &done);
+        let label = name(stage, round);
+        if missing.is_empty() {
+            self.console.say(&format!("{label}: {total} of {total} shards are committed, nothing to do"));
+            return Ok(commits);
+        }
+        if !done.is_empty() {
+            self.console.say(&format!("{label}: {} of {total} shards are committed and skipped", done.len()));
+        }
+        let already = commits.iter().filter_map(|c| c.counts.get("units")).sum::<i64>() as u64;
+        let progress = self.console.stage(&label, unit, size, already);
+        let mut all = commits;
+        for shard in missing {
+            stages::Events::check(&progress)?;
+            let mut attempt = dir.begin(shard);
+            let counts = work(shard, &mut attempt, &progress)?;
+            all.push(attempt.commit(&fingerprint, counts)?);
+        }
+        progress.finish();
+        all.sort_by_key(|c| c.shard);
+        Ok(all)
+    }
+}
+
+/// A stage's name for people.
+pub fn name(stage: Stage, round: u32) -> String {
+    if stage == Stage::Problems { stage.name().to_owned() } else { format!("round {round} {}", stage.name()) }
+}
+
+/// Writes the rows of one table of a shard.
+///
+/// # Errors
+/// Failed writes.
+pub fn write<R: Row>(attempt: &mut Attempt, rows: Vec<R>) -> Result<i64> {
+    let mut file = attempt.file(R::TABLE)?;
+    let mut writer = Writer::new(&mut file)?;
+    writer.extend(rows)?;
+    let (count, _) = writer.finish()?;
+    attempt.finish_file(file, count)?;
+    Ok(count as i64)
+}
+
+/// Reads one table of some commits.
+///
+/// # Errors
+/// Failed reads.
+pub fn read<R: Row>(stage: &Path, commits: &[Commit]) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for path in table_paths(stage, commits, R::TABLE) {
+        rows.extend(table::read_all(&path)?);
+    }
+    Ok(rows)
+}
+
+/// What a stage gave, as the next stages' input.
+#[derive(Clone)]
+pub struct Done {
+    pub path: PathBuf,
+    pub commits: Vec<Commit>,
+}
+
+impl Done {
+    pub fn new(path: PathBuf, commits: Vec<Commit>) -> Self {
+        Self { path, commits }
+    }
+
+    /// Hash over all committed content.
+    pub fn hash(&self) -> String {
+        content_hash(&self.commits)
+    }
+
+    pub fn read<R: Row>(&self) -> Result<Vec<R>> {
+        read(&self.path, &self.commits)
+    }
+
+    /// Rows of one shard.
+    ///
+    /// # Errors
+    /// If the shard is not there or cannot be read.
+    pub fn shard<R: Row>(&self, shard: u32) -> Result<Vec<R>> {
+        let commits: Vec<Commit> = self.commits.iter().filter(|c| c.shard == shard).cloned().collect();
+        read(&self.path, &commits)
+    }
+
+    /// Sum of one count over all shards.
+    pub fn count(&self, key: &str) -> i64 {
+        self.commits.iter().filter_map(|c| c.counts.get(key)).sum()
+    }
+}

@@ -1,0 +1,152 @@
+//! `qstill status RUN`: where each stage stands, and how to go on.
+//!
+//! This only lays out what the caller found: whether a stage is done is decided by `plan`, in one place.
+
+
+use anyhow::Result;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use crate::layout::{RunDir, Stage};
+use crate::lock::{Holder, Lock};
+use crate::text::{self, table};
+
+/// Where one stage of a run stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StageLine {
+    pub round: u32,
+    #[serde(serialize_with = "stage_name")]
+    pub stage: Stage,
+    /// `done`, `partial n of m`, `waiting`, `stale: REASON` or `absent`.
+    pub state: String,
+    /// Shards that are committed.
+    pub done: u32,
+    /// Shards there will be; `None` while an earlier stage decides that.
+    pub total: Option<u32>,
+    /// Rows that are committed.
+    pub rows: u64,
+    /// Further remarks, one line each.
+    pub detail: Vec<String>,
+}
+
+// Serde hands every field by reference.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn stage_name<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(stage.name())
+}
+
+impl StageLine {
+    fn is_done(&self) -> bool {
+        self.state == "done"
+    }
+}
+
+/// Prints the state of a run to stdout.
+///
+/// # Errors
+/// A stdout that cannot be written.
+pub fn status(run: &RunDir, stages: &[StageLine], json: bool) -> Result<()> {
+    let holder = Lock::holder(run.root());
+    let text = if json { to_json(run, stages, holder.as_ref())? } else { to_text(run, stages, holder.as_ref()) };
+    text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+fn to_json(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Result<String> {
+    let value = json!({
+        "run": run.name(),
+        "path": run.root().display().to_string(),
+        "holder": holder,
+        "done": all_done(stages),
+        "stages": stages,
+    });
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> String {
+    let mut text = format!("run {} ({})\n", run.name(), run.root().display());
+    if let Some(Holder { pid, command, started }) = holder {
+        text.push_str(&format!("running: pid {pid} since {started} ({command})\n"));
+    }
+    text.push('\n');
+    let row = |line: &StageLine| {
+        // The problems are the same in all rounds.
+        let round = if line.stage == Stage::Problems { "-".to_owned() } else { line.round.to_string() };
+        let total = line.total.map_or_else(|| "?".to_owned(), |total| total.to_string());
+        let note = line.detail.first().cloned().unwrap_or_default();
+        let shards = format!("{}/{total}", line.done);
+        vec![round, line.stage.name().to_owned(), text::brief(&line.state, 100), shards, line.rows.to_string(), note]
+    };
+    let mut rows = Vec::new();
+    for line in stages {
+        rows.push(row(line));
+        let further = line.detail.iter().skip(1);
+        rows.extend(further.map(|note| [[""; 5].map(str::to_owned).to_vec(), vec![note.clone()]].concat()));
+    }
+    text.push_str(&table(&["round", "stage", "state", "shards", "rows", "notes"], &rows, &[0, 3, 4]));
+    text.push('\n');
+    text.push_str(&hint(run, stages, holder.is_some()));
+    text.push('\n');
+    text
+}
+
+fn all_done(stages: &[StageLine]) -> bool {
+    !stages.is_empty() && stages.iter().all(StageLine::is_done)
+}
+
+/// What to do next.
+fn hint(run: &RunDir, stages: &[StageLine], running: bool) -> String {
+    let path = run.root().display();
+    match stages.iter().find(|line| !line.is_done()) {
+        _ if running => "it is at work: look again later".to_owned(),
+        Some(next) if next.stage == Stage::Problems => format!("next: problems; go on with `qstill resume {path}`"),
+        Some(next) => format!("next: {} of round {}; go on with `qstill resume {path}`", next.stage.name(), next.round),
+        None if stages.is_empty() => format!("nothing is planned; start with `qstill resume {path}`"),
+        None => format!("all is done; look at it with `qstill inspect {path}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(round: u32, stage: Stage, state: &str, done: u32, total: Option<u32>, detail: &[&str]) -> StageLine {
+        let detail = detail.iter().map(|note| (*note).to_owned()).collect();
+        StageLine { round, stage, state: state.to_owned(), done, total, rows: u64::from(done) * 10, detail }
+    }
+
+    #[test]
+    fn a_run_half_done() {
+        let run = RunDir::at("/none/first");
+        let stages = [
+            line(1, Stage::Problems, "done", 2, Some(2), &[]),
+            line(1, Stage::Search, "partial 3 of 10", 3, Some(10), &["12 solved", "4 tokens"]),
+            line(1, Stage::Verify, "waiting", 0, None, &[]),
+        ];
+        let expected = "\
+run first (/none/first)
+
+round  stage     state            shards  rows  notes
+    -  problems  done                2/2    20
+    1  search    partial 3 of 10    3/10    30  12 solved
+                                                4 tokens
+    1  verify    waiting             0/?     0
+
+next: search of round 1; go on with `qstill resume /none/first`
+";
+        assert_eq!(to_text(&run, &stages, None), expected);
+        let holder = Holder { pid: 7, command: "qstill run".to_owned(), started: "2026-03-09T11:05:00Z".to_owned() };
+        let text = to_text(&run, &stages, Some(&holder));
+        assert!(text.contains("\nrunning: pid 7 since 2026-03-09T11:05:00Z (qstill run)\n"), "{text}");
+        assert!(text.ends_with("look again later\n"), "{text}");
+    }
+
+    #[test]
+    fn for_programs() -> Result<()> {
+        let stages = [line(1, Stage::Problems, "done", 2, Some(2), &[])];
+        let value: serde_json::Value = serde_json::from_str(&to_json(&RunDir::at("a/b"), &stages, None)?)?;
+        assert_eq!(value["done"], true);
+        assert_eq!(value["stages"][0]["stage"], "problems");
+        assert!(value["holder"].is_null());
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! The train stage on disk: checkpoints while it runs, the student when it is done.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use datasets::key::hex;
+use datasets::table::{self, Loss, Writer};
+use datasets::types::Kept;
+use sha2::{Digest, Sha256};
+use stages::Events;
+use stages::model::{Model, hf};
+use stages::train::{self, Moment, checkpoint};
+
+use crate::commit::Commit;
+use crate::layout::{names, publish_dir, set_aside, sync_dir, unique, write_new};
+use crate::session::{Counts, Opened, Session, name, write};
+
+/// Checkpoints kept at a time: the newest, and one before it should the newest be damaged.
+const KEPT: usize = 2;
+
+/// Trains a round's student, from its newest sound checkpoint if there is one, and commits it.
+///
+/// # Errors
+/// Those of training; failed writes.
+pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept: &[Kept]) -> Result<Vec<Commit>> {
+    let config = &session.config.train;
+    let rows = train::rows(kept, start, config)?;
+    let steps = train::total_steps(rows.train.len(), config);
+    let label = name(opened.stage, round);
+    session.console.say(&format!(
+        "{label}: {} rows ({} more to validate, {} too long) for {steps} steps, {} parameters",
+        rows.train.len(), rows.validation.len(), rows.too_long, start.llama.config.parameters()
+    ));
+    let folder = session.run.checkpoints(round);
+    fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let resume = newest(session, &folder, &opened.fingerprint)?;
+    let already = resume.as_ref().map_or(0, |(step, _)| *step);
+    if already > 0 {
+        session.console.say(&format!("{label}: goes on from the checkpoint at step {already}"));
+    }
+    let resume = resume.map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir))).transpose()?;
+    let progress = session.console.stage(&label, "steps", steps as u64, already as u64);
+    let device = session.device()?;
+    let fingerprint = opened.fingerprint.clone();
+    let (student, losses) = train::train(
+        &start.llama,
+        &rows,
+        config,
+        session.config.run.seed ^ u64::from(round) << 32,
+        &fingerprint,
+        resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
+        device,
+        &progress,
+        &mut |moment| save(&folder, &moment),
+    )?;
+    progress.check()?;
+
+    let target = session.run.student(round);
+    let parent = target.parent().context("the student has no folder")?.to_path_buf();
+    let staged = parent.join(format!("tmp-student-{}", unique()));
+    write_dir(&staged, &hf::files(&student, &start.tokenizer)?)?;
+    // A student without a commit record is what a killed process left.
+    if target.exists() {
+        set_aside(&target, &session.run.damaged())?;
+    }
+    publish_dir(&staged, &target).with_context(|| format!("failed to publish {}", target.display()))?;
+    let mut attempt = opened.dir()?.begin(0);
+    let last = losses.iter().rev().find_map(|l| l.validation_loss);
+    let mut counts = Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
+    counts.insert("tokens".to_owned(), losses.last().map_or(0, |l| l.tokens) as i64);
+    write(&mut attempt, losses)?;
+    attempt.attach("student")?;
+    let commit = attempt.commit(&fingerprint, counts)?;
+    progress.finish();
+    for old in names(&folder)? {
+        fs::remove_dir_all(folder.join(&old)).with_context(|| format!("failed to remove {old}"))?;
+    }
+    session.console.say(&format!("{label}: student in {}{}", target.display(), last.map_or(String::new(), |v| format!(", validation loss {v:.3}"))));
+    Ok(vec![commit])
+}
+
+/// Writes the files of a new directory and makes them durable.
+fn write_dir(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
+    for (name, bytes) in files {
+        write_new(&dir.join(name), bytes).with_context(|| format!("failed to write {}", dir.join(name).display()))?;
+    }
+    sync_dir(dir).with_context(|| format!("failed to sync {}", dir.display()))
+}
+
+fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix("step-")?.parse().ok()
+}
+
+/// Publishes a checkpoint and removes all but the newest ones.
+fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
+    let mut files = checkpoint::files(moment.llama, moment.optimizer, &moment.cursor)?;
+    let mut writer = Writer::new(Vec::new())?;
+    writer.extend(moment.losses.iter().cloned())?;
+    files.push(("losses.parquet".to_owned(), writer.finish()?.1));
+    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
+    files.push(("SHA256SUMS".to_owned(), sums.into_bytes()));
+    let staged = folder.join(format!("tmp-{}", unique()));
+    write_dir(&staged, &files)?;
+    let target = folder.join(format!("step-{:08}", moment.cursor.step));
+    if target.exists() {
+        fs::remove_dir_all(&target).with_context(|| format!("failed to replace {}", target.display()))?;
+    }
+    publish_dir(&staged, &target).with_context(|| format!("failed to publish {}", target.display()))?;
+    let mut steps: Vec<String> = names(folder)?.into_iter().filter(|n| step_of(n).is_some()).collect();
+    steps.sort();
+    for old in steps.iter().rev().skip(KEPT) {
+        fs::remove_dir_all(folder.join(old)).with_context(|| format!("failed to remove {old}"))?;
+    }
+    Ok(())
+}
+
+/// The newest checkpoint of this fingerprint whose files are as they were written. Damaged ones are set aside and said.
+fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
+    let mut all = names(folder)?;
+    all.sort();
+    for name in all.into_iter().rev() {
+        let dir = folder.join(&name);
+        let Some(step) = step_of(&name) else {
+            fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
+            continue;
+        };
+        match sound(&dir) {
+            Ok(()) if checkpoint::cursor(&dir)?.fingerprint == fingerprint => return Ok(Some((step, dir))),
+            Ok(()) => {
+                session.console.say(&format!("checkpoint {name} belongs to another configuration: set aside"));
+                set_aside(&dir, &session.run.damaged())?;
+            }
+            Err(why) => {
+                session.console.warn(&format!("checkpoint {name} is damaged ({why}): set aside"));
+                set_aside(&dir, &session.run.damaged())?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn sound(dir: &Path) -> std::result::Result<(), String> {
+    let sums = fs::read_to_string(dir.join("SHA256SUMS")).map_err(|e| format!("SHA256SUMS: {e}"))?;
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").ok_or("SHA256SUMS is malformed")?;
+        let bytes = fs::read(dir.join(name)).map_err(|e| format!("{name}: {e}"))?;
+        if hex(&Sha256::digest(&bytes)) != sum {
+            return Err(format!("{name} is not what was written"));
+        }
+    }
+    if sums.lines().count() < 3 { Err("SHA256SUMS is cut short".into()) } else { Ok(()) }
+}

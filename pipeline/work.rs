@@ -1,0 +1,465 @@
+//! The stages of a run in order, each with its fingerprint and inputs. This file reads as the table of contents of a run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use datasets::Domain;
+use datasets::domains;
+use datasets::table::{self, Example, Node, VerdictRow};
+use datasets::types::{Kept, Problem, Solution, Split, Verdict};
+use stages::Events;
+use stages::policy::endpoint::Endpoint;
+use stages::policy::model::ModelPolicy;
+use stages::policy::rules::{self, Rules};
+use stages::policy::{Policy, Prompt};
+use stages::search::{Draws, Sampler};
+use stages::{curate, evaluate, problems, search, train, verify};
+
+use crate::evaluation;
+use crate::exit::Failure;
+use crate::layout::Stage;
+use crate::plan::Fingerprint;
+use crate::session::{Counts, Done, Opened, Session, name, write};
+use crate::training;
+
+/// What to do with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Everything that is outstanding.
+    All,
+    /// One stage of a round, on what is committed.
+    One(Stage, u32),
+    /// Nothing: only say what is outstanding.
+    Look,
+}
+
+/// Where the walk over stages stands.
+pub enum Walk {
+    /// The stage is complete.
+    Done(Done),
+    /// The goal was this stage, and it is complete now.
+    Reached,
+    /// The stage is not complete and not to be run.
+    Waiting,
+}
+
+impl Session {
+    /// Walks over rounds and stages up to the goal.
+    ///
+    /// # Errors
+    /// Those of the stages; [`Failure::busy`] if a stage before the goal is not complete.
+    pub fn advance(&self, goal: Goal) -> Result<()> {
+        let Walk::Done(problems) = self.problems(goal)? else { return Ok(()) };
+        let mut kept: Vec<Done> = Vec::new();
+        let mut previous: Option<Done> = None;
+        for round in 1..=self.config.run.rounds {
+            let Walk::Done(search) = self.search(goal, round, &problems, previous.as_ref())? else { return Ok(()) };
+            let Walk::Done(verify) = self.verify(goal, round, &problems, &search)? else { return Ok(()) };
+            let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify)? else { return Ok(()) };
+            kept.push(curate);
+            let Walk::Done(student) = self.train(goal, round, &problems, &kept, previous.as_ref())? else { return Ok(()) };
+            let Walk::Done(_) = self.evaluate(goal, round, &problems, &kept, &student, previous.as_ref())? else { return Ok(()) };
+            previous = Some(student);
+        }
+        Ok(())
+    }
+
+    /// What a stage's state means for the goal: `Some` if the walk has its answer without work.
+    fn without_work(&self, goal: Goal, opened: &Opened) -> Result<Option<Walk>> {
+        let here = matches!(goal, Goal::One(stage, round) if stage == opened.stage && (round == opened.round || stage == Stage::Problems));
+        if opened.state.is_done() {
+            let done = Done::new(opened.path.clone(), opened.commits.clone());
+            if goal != Goal::Look {
+                self.console.say(&format!("{}: complete, skipped", name(opened.stage, opened.round)));
+            }
+            return Ok(Some(if here { Walk::Reached } else { Walk::Done(done) }));
+        }
+        match goal {
+            Goal::Look => Ok(Some(Walk::Waiting)),
+            Goal::One(stage, round) if !here => Err(Failure::busy(
+                format!("{} is not complete, and {} needs it", name(opened.stage, opened.round), name(stage, round)),
+                format!("`qstill stage {} {}` runs it; `qstill resume {}` runs everything", opened.stage.name(), self.run.root().display(), self.run.root().display()),
+            )
+            .into()),
+            _ => Ok(None),
+        }
+    }
+
+    fn reached(&self, goal: Goal, opened: (Stage, u32), done: Done) -> Walk {
+        let here = matches!(goal, Goal::One(stage, round) if stage == opened.0 && (round == opened.1 || stage == Stage::Problems));
+        if here { Walk::Reached } else { Walk::Done(done) }
+    }
+
+    fn problems(&self, goal: Goal) -> Result<Walk> {
+        let c = &self.config;
+        let fingerprint = Fingerprint::new("problems", problems::VERSION)
+            .with_table("problems", &self.section("problems"))
+            .with("run.seed", c.run.seed)
+            .with("run.shard_size", c.run.shard_size)
+            .with("source version", c.problems.source_version())
+            .with("files", problems::input_hash(&c.problems)?)
+            .with("tables", versions(&["problems", "examples"]));
+        let opened = self.stage(Stage::Problems, 0, &fingerprint, None)?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let (dir, path) = (opened.dir()?, opened.path.clone());
+        let fingerprint = opened.fingerprint.clone();
+        let standing: HashMap<u32, _> = opened.commits.into_iter().map(|c| (c.shard, c)).collect();
+        let total = (c.problems.train + c.problems.validation + c.problems.test) as u64;
+        let progress = self.console.stage("problems", "problems", total, 0);
+        let mut commits = Vec::new();
+        let mut waiting: HashMap<Split, Vec<Problem>> = HashMap::new();
+        // Shards are numbered as they fill, each of one split; what is committed already is drawn again but not written.
+        let mut put = |split: Split, rows: Vec<Problem>| -> Result<()> {
+            let shard = commits.len() as u32;
+            let counts = Counts::from([(split.name().to_owned(), rows.len() as i64)]);
+            let commit = match standing.get(&shard) {
+                Some(commit) => commit.clone(),
+                None => {
+                    let mut attempt = dir.begin(shard);
+                    write(&mut attempt, rows)?;
+                    attempt.commit(&fingerprint, counts)?
+                }
+            };
+            commits.push(commit);
+            Ok(())
+        };
+        let outcome = problems::problems(&c.problems, c.run.seed, &progress, &mut |problem| {
+            let split = problem.split;
+            let rows = waiting.entry(split).or_default();
+            rows.push(problem);
+            if rows.len() < c.run.shard_size { Ok(()) } else { put(split, std::mem::take(rows)) }
+        })?;
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            if let Some(rows) = waiting.remove(&split).filter(|rows| !rows.is_empty()) {
+                put(split, rows)?;
+            }
+        }
+        let shard = commits.len() as u32;
+        let mut attempt = dir.begin(shard);
+        write(&mut attempt, outcome.examples.clone())?;
+        let counts = [("duplicates", outcome.duplicates), ("leaked", outcome.leaked), ("skipped", outcome.skipped), ("examples", outcome.examples.len()), ("shards", commits.len() + 1)];
+        commits.push(attempt.commit(&fingerprint, counts.into_iter().map(|(k, n)| (k.to_owned(), n as i64)).collect())?);
+        progress.finish();
+        self.console.say(&format!(
+            "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left out because test asks them, {} unreadable rows skipped, {} worked examples for the prompt",
+            outcome.train, outcome.validation, outcome.test, outcome.duplicates, outcome.leaked, outcome.skipped, outcome.examples.len()
+        ));
+        Ok(self.reached(goal, (Stage::Problems, 0), Done::new(path, commits)))
+    }
+
+    /// The shards of train problems, in order.
+    fn train_shards(problems: &Done) -> Vec<u32> {
+        problems.commits.iter().filter(|c| c.counts.contains_key(Split::Train.name())).map(|c| c.shard).collect()
+    }
+
+    /// The prompt of the teacher: instruction and worked examples.
+    fn prompt(&self, problems: &Done) -> Result<Prompt> {
+        let examples: Vec<Example> = problems.read()?;
+        Ok(Prompt { instruction: self.config.prompt.instruction.clone(), examples: examples.into_iter().map(|e| (e.question, e.completion)).collect() })
+    }
+
+    /// Who is sampled in a round: its description for fingerprints, without building it.
+    fn sampler_identity(&self, previous: Option<&Done>) -> Result<String> {
+        let c = &self.config;
+        Ok(match (c.search.policy, previous) {
+            (Sampler::None, _) => "none".into(),
+            (Sampler::Rules, _) => rules::fingerprint(c.problems.domain()),
+            (Sampler::Endpoint, _) => {
+                let mut endpoint = self.section("endpoint");
+                for key in ["concurrency", "timeout_s", "retries", "backoff_ms"] {
+                    endpoint.remove(key);
+                }
+                format!("endpoint {endpoint}")
+            }
+            (Sampler::Model, Some(student)) => format!("student {}", student.hash()),
+            (Sampler::Model, None) if c.model.from_scratch() => "none (from scratch)".into(),
+            (Sampler::Model, None) => format!("base {}", self.base_identity()?),
+        })
+    }
+
+    fn base_identity(&self) -> Result<String> {
+        if self.config.model.from_scratch() {
+            return Ok(format!("from scratch {}", self.section("model")));
+        }
+        let hashes = stages::model::hf::file_hashes(std::path::Path::new(&self.config.model.path))?;
+        Ok(hashes.iter().map(|(file, hash)| format!("{file}={hash}")).collect::<Vec<_>>().join(","))
+    }
+
+    /// Builds who is sampled in a round.
+    fn sampler(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<Box<dyn Policy>>> {
+        let c = &self.config;
+        Ok(match (c.search.policy, previous) {
+            (Sampler::None, _) => None,
+            (Sampler::Rules, _) => Some(Box::new(Rules)),
+            (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
+            (Sampler::Model, Some(_)) => Some(Box::new(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.batch_rows))),
+            (Sampler::Model, None) if c.model.from_scratch() => None,
+            (Sampler::Model, None) => Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.batch_rows))),
+        })
+    }
+
+    fn search(&self, goal: Goal, round: u32, problems: &Done, previous: Option<&Done>) -> Result<Walk> {
+        let c = &self.config;
+        let shards = Self::train_shards(problems);
+        let fingerprint = Fingerprint::new("search", search::VERSION)
+            .with_table("search", &self.section("search"))
+            .with_table("prompt", &self.section("prompt"))
+            .with("run.seed", c.run.seed)
+            .with("round", round)
+            .with("problems", problems.hash())
+            .with("rules", rules::fingerprint(c.problems.domain()))
+            .with("policy", self.sampler_identity(previous)?)
+            .with("tables", versions(&["nodes", "solutions"]));
+        let opened = self.stage(Stage::Search, round, &fingerprint, Some(shards.len() as u32))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let path = opened.path.clone();
+        let mut sampler = self.sampler(problems, round, previous)?;
+        if sampler.is_none() && c.search.rule_solutions == 0 {
+            return Err(Failure::usage("search has nobody to search with: search.rule_solutions is 0 and there is no policy to sample in this round", "set search.rule_solutions, or give a model or endpoint").into());
+        }
+        let draws = Draws { seed: c.run.seed, round, purpose: "search" };
+        let size = problems.count(Split::Train.name()) as u64;
+        let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
+            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+            let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
+            let found = search::search(&rows, &c.search, policy, draws, progress)?;
+            let solved = solved(&rows, &found.solutions);
+            progress.advance(rows.len() as u64, solved as u64, 0);
+            let tokens: i64 = found.solutions.iter().map(|s| i64::from(s.tokens)).sum();
+            let expansions = found.nodes.iter().filter(|n| n.expansion_order.is_some()).count();
+            let count = found.solutions.len();
+            write::<Node>(attempt, found.nodes)?;
+            write::<Solution>(attempt, found.solutions)?;
+            Ok(counts(&[("units", rows.len()), ("solved", solved), ("solutions", count), ("tokens", tokens as usize), ("expansions", expansions)]))
+        })?;
+        let done = Done::new(path, commits);
+        self.console.say(&format!(
+            "round {round} search: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
+            done.count("solutions"), done.count("solved"), done.count("units"), done.count("tokens"), done.count("expansions")
+        ));
+        Ok(self.reached(goal, (Stage::Search, round), done))
+    }
+
+    fn verify(&self, goal: Goal, round: u32, problems: &Done, search: &Done) -> Result<Walk> {
+        let shards = Self::train_shards(problems);
+        let fingerprint = Fingerprint::new("verify", verify::VERSION)
+            .with("problems", problems.hash())
+            .with("solutions", search.hash())
+            .with("verifier", domains::domain(self.config.problems.domain()).map_or(0, Domain::version))
+            .with("tables", versions(&["verdicts"]));
+        let opened = self.stage(Stage::Verify, round, &fingerprint, Some(shards.len() as u32))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let path = opened.path.clone();
+        let size = search.count("solutions") as u64;
+        let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
+            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+            let solutions: Vec<Solution> = search.shard(shard)?;
+            let verdicts = verify::verify(&rows, &solutions, progress)?;
+            let mut counts = counts(&[("units", verdicts.len())]);
+            for row in &verdicts {
+                *counts.entry(format!("verdict {} {}", row.judgement.verdict.name(), row.judgement.reason)).or_default() += 1;
+            }
+            write(attempt, verdicts)?;
+            Ok(counts)
+        })?;
+        let done = Done::new(path, commits);
+        self.console.say(&format!("round {round} verify: {}", reasons(&done, "verdict ")));
+        Ok(self.reached(goal, (Stage::Verify, round), done))
+    }
+
+    fn curate(&self, goal: Goal, round: u32, problems: &Done, search: &Done, verdicts: &Done) -> Result<Walk> {
+        let c = &self.config;
+        let shards = Self::train_shards(problems);
+        let fingerprint = Fingerprint::new("curate", curate::VERSION)
+            .with_table("curate", &self.section("curate"))
+            .with("solutions", search.hash())
+            .with("verdicts", verdicts.hash())
+            .with("tables", versions(&["kept", "dropped"]));
+        let opened = self.stage(Stage::Curate, round, &fingerprint, Some(shards.len() as u32))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let path = opened.path.clone();
+        let size = search.count("solutions") as u64;
+        let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
+            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+            let solutions: Vec<Solution> = search.shard(shard)?;
+            let verdicts: Vec<VerdictRow> = verdicts.shard(shard)?;
+            let (kept, dropped) = curate::curate(&rows, &solutions, &verdicts, &c.curate, progress)?;
+            let mut counts = counts(&[("units", solutions.len()), ("kept", kept.len()), ("dropped", dropped.len())]);
+            let policy: HashMap<&str, &str> = solutions.iter().map(|s| (s.solution_id.as_str(), s.policy.as_str())).collect();
+            for row in &kept {
+                *counts.entry(format!("kept {}", policy.get(row.solution_id.as_str()).unwrap_or(&"?"))).or_default() += 1;
+            }
+            for row in &dropped {
+                *counts.entry(format!("dropped {}", row.reason)).or_default() += 1;
+            }
+            for solution in &solutions {
+                *counts.entry(format!("found {}", solution.policy)).or_default() += 1;
+            }
+            write::<Kept>(attempt, kept)?;
+            write(attempt, dropped)?;
+            Ok(counts)
+        })?;
+        let done = Done::new(path, commits);
+        self.console.say(&format!(
+            "round {round} curate: {} kept ({}) of {} solutions ({}); dropped: {}",
+            done.count("kept"), reasons(&done, "kept "), done.count("units"), reasons(&done, "found "), reasons(&done, "dropped ")
+        ));
+        Ok(self.reached(goal, (Stage::Curate, round), done))
+    }
+
+    /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
+    fn texts(problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
+        let mut texts: Vec<String> = problems.read::<Problem>()?.into_iter().filter(|p| p.split == Split::Train).map(|p| p.question).collect();
+        let first = kept.first().context("round 1 kept nothing")?;
+        texts.extend(first.read::<Kept>()?.into_iter().map(|k| k.completion));
+        Ok(texts)
+    }
+
+    fn train(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], previous: Option<&Done>) -> Result<Walk> {
+        let c = &self.config;
+        let mut fingerprint = Fingerprint::new("train", train::VERSION).with_table("train", &self.section("train")).with("run.seed", c.run.seed).with("round", round);
+        // How often a checkpoint is made does not change what is trained.
+        for (i, done) in kept.iter().enumerate() {
+            fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
+        }
+        let from_previous = c.train.start == train::Start::Previous && round > 1;
+        fingerprint = match previous.filter(|_| from_previous) {
+            Some(student) => fingerprint.with("start", student.hash()),
+            None => fingerprint.with("start", self.base_identity()?),
+        };
+        let fingerprint = fingerprint.with("tables", versions(&["losses"]));
+        let opened = self.stage(Stage::Train, round, &fingerprint, Some(1))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let rows: Vec<Kept> = kept.iter().map(Done::read::<Kept>).collect::<Result<Vec<_>>>()?.concat();
+        if rows.is_empty() {
+            return Err(Failure::input("nothing was kept: there is nothing to train on", "search longer (search.samples, search.rule_expansions), or look at the `dropped` table for the reasons").into());
+        }
+        let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
+        let path = opened.path.clone();
+        let commits = training::train(self, opened, round, &start, &rows)?;
+        Ok(self.reached(goal, (Stage::Train, round), Done::new(path, commits)))
+    }
+
+    fn evaluate(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], student: &Done, previous: Option<&Done>) -> Result<Walk> {
+        let c = &self.config;
+        let fingerprint = Fingerprint::new("evaluate", evaluate::VERSION)
+            .with_table("evaluate", &self.section("evaluate"))
+            .with_table("search", &self.section("search"))
+            .with_table("prompt", &self.section("prompt"))
+            .with("run.seed", c.run.seed)
+            .with("round", round)
+            .with("problems", problems.hash())
+            .with("student", student.hash())
+            .with("policy", self.sampler_identity(previous)?)
+            .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version))
+            .with("tables", versions(&["evaluation"]));
+        // The base is the same in every round: it is measured in the first.
+        let mut models = Vec::new();
+        if round == 1 {
+            models.push("base");
+        }
+        models.push("student");
+        if c.evaluate.teacher {
+            models.push("teacher");
+        }
+        let opened = self.stage(Stage::Evaluate, round, &fingerprint, Some(models.len() as u32))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            if matches!(walk, Walk::Done(_) | Walk::Reached) && goal != Goal::Look {
+                evaluation::publish(self, problems)?;
+            }
+            return Ok(walk);
+        }
+        let path = opened.path.clone();
+        let asked = Self::asked(problems, c.evaluate.split, c.evaluate.problems)?;
+        if asked.is_empty() {
+            return Err(Failure::input(format!("there is no {} problem to evaluate on", c.evaluate.split.name()), format!("raise problems.{0} or choose another evaluate.split", c.evaluate.split.name())).into());
+        }
+        let draws = Draws { seed: c.run.seed, round, purpose: "evaluate" };
+        let trained: Arc<stages::model::Model> = self.student(round)?;
+        let commits = self.shards(opened, models.len() as u32, "problems", (asked.len() * models.len()) as u64, |shard, attempt, progress| {
+            let model = models[shard as usize];
+            progress.state(model);
+            let clock = std::time::Instant::now();
+            let rows = match model {
+                "base" => {
+                    let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
+                    let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.batch_rows);
+                    evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                }
+                "student" => {
+                    let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.batch_rows);
+                    evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                }
+                _ => {
+                    let mut sampler = self.sampler(problems, round, previous)?;
+                    let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
+                    let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
+                    evaluate::teacher(&asked, &c.search, policy, draws, &count, progress)?
+                }
+            };
+            let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
+            write(attempt, rows)?;
+            Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", clock.elapsed().as_millis() as usize)]))
+        })?;
+        evaluation::publish(self, problems)?;
+        Ok(self.reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
+    }
+
+    /// The problems of a split; the only place where test problems are read.
+    pub fn asked(problems: &Done, split: Split, most: usize) -> Result<Vec<Problem>> {
+        let mut rows = Vec::new();
+        for commit in problems.commits.iter().filter(|c| c.counts.contains_key(split.name())) {
+            rows.extend(problems.shard::<Problem>(commit.shard)?);
+        }
+        if most > 0 {
+            rows.truncate(most);
+        }
+        Ok(rows)
+    }
+}
+
+fn counts(pairs: &[(&str, usize)]) -> Counts {
+    pairs.iter().map(|(key, n)| ((*key).to_owned(), *n as i64)).collect()
+}
+
+/// Counts with a prefix, largest first: `12 correct, 3 wrong-answer`.
+fn reasons(done: &Done, prefix: &str) -> String {
+    let mut sums: Counts = Counts::new();
+    for (key, n) in done.commits.iter().flat_map(|c| &c.counts) {
+        if let Some(rest) = key.strip_prefix(prefix) {
+            *sums.entry(rest.to_owned()).or_default() += n;
+        }
+    }
+    let mut all: Vec<(String, i64)> = sums.into_iter().collect();
+    all.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    if all.is_empty() { "none".into() } else { all.iter().map(|(key, n)| format!("{n} {key}")).collect::<Vec<_>>().join(", ") }
+}
+
+/// How many of the problems have a correct solution among these.
+fn solved(problems: &[Problem], solutions: &[Solution]) -> usize {
+    let mut of: HashMap<&str, Vec<&Solution>> = HashMap::new();
+    for solution in solutions {
+        of.entry(&solution.problem_id).or_default().push(solution);
+    }
+    let correct = |problem: &Problem, s: &Solution| {
+        let steps: Vec<String> = s.steps.iter().map(|s| s.text.clone()).collect();
+        verify::judge(problem, &steps, &s.final_answer).verdict == Verdict::Correct
+    };
+    problems.iter().filter(|p| of.get(p.problem_id.as_str()).is_some_and(|all| all.iter().any(|s| correct(p, s)))).count()
+}
+
+/// Names and versions of tables, for fingerprints.
+fn versions(names: &[&str]) -> String {
+    names.iter().map(|name| format!("{name} {}", table::info(name).map_or(0, |t| t.version))).collect::<Vec<_>>().join(", ")
+}
