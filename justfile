@@ -140,7 +140,7 @@ style:
 [private]
 deny:
     @command -v cargo-deny >/dev/null || { echo 'lint needs cargo-deny: cargo install --locked cargo-deny' >&2; exit 1; }
-    cargo deny --locked check licenses bans sources
+    cargo deny --locked --log-level error check licenses bans sources
 
 [private]
 deny-if-installed:

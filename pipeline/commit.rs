@@ -107,6 +107,7 @@ impl StageDir {
         Ok(dir)
     }
 
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -102,10 +102,6 @@ impl RunDir {
         self.root.join("evaluation.json")
     }
 
-    pub fn report(&self) -> PathBuf {
-        self.root.join("report.html")
-    }
-
     pub fn responses(&self) -> PathBuf {
         self.root.join("responses")
     }

@@ -9,14 +9,14 @@ mod config;
 mod doctor;
 mod evaluation;
 mod exit;
-mod inspect { pub struct Options{pub head:usize,pub columns:Vec<String>,pub json:bool,pub colour:bool} pub fn inspect(_:&std::path::Path,_:&Options)->anyhow::Result<()> {Ok(())} }
+mod inspect;
 mod layout;
 mod lock;
 mod plan;
 mod progress;
 mod session;
 mod settings;
-mod status { pub struct StageLine{pub round:u32,pub stage:crate::layout::Stage,pub state:String,pub done:u32,pub total:Option<u32>,pub rows:u64,pub detail:Vec<String>} pub fn status(_:&crate::layout::RunDir,_:&[StageLine],_:bool)->anyhow::Result<()> {Ok(())} }
+mod status;
 mod text;
 mod training;
 mod work;

@@ -83,11 +83,6 @@ impl Fingerprint {
         self
     }
 
-    /// The value of a field.
-    pub fn get(&self, field: &str) -> Option<&str> {
-        self.fields.get(field).map(String::as_str)
-    }
-
     /// SHA-256 over all fields, in hex.
     pub fn hash(&self) -> String {
         let parts: Vec<Part<'_>> = self.fields.iter().flat_map(|(k, v)| [Part::from(k), Part::from(v)]).collect();

@@ -79,11 +79,6 @@ impl Console {
 }
 
 impl Progress {
-    /// Corrects the number of units, once it is known.
-    pub fn set_total(&self, total: u64) {
-        self.shared.total.store(total, Relaxed);
-    }
-
     /// Takes the bar away and says in one line what was done.
     pub fn finish(mut self) {
         self.end();

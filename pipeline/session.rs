@@ -158,7 +158,9 @@ impl Session {
         };
         let known = total.or_else(|| commits.iter().find_map(|c| c.counts.get("shards").map(|n| *n as u32)));
         let good: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
-        let state = plan::state(fingerprint, stored.as_ref(), known.unwrap_or(u32::MAX), &good, foreign);
+        // Without a total at least one more shard is to come: the one that will say how many there are.
+        let expected = known.unwrap_or_else(|| good.last().map_or(1, |last| last + 2));
+        let state = plan::state(fingerprint, stored.as_ref(), expected, &good, foreign);
         let word = match &state {
             State::Absent => "outstanding",
             State::Partial { .. } => "partial",

@@ -2,7 +2,6 @@
 //!
 //! This only lays out what the caller found: whether a stage is done is decided by `plan`, in one place.
 
-
 use anyhow::Result;
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -64,9 +63,7 @@ fn to_json(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Resul
 
 fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> String {
     let mut text = format!("run {} ({})\n", run.name(), run.root().display());
-    if let Some(Holder { pid, command, started }) = holder {
-        text.push_str(&format!("running: pid {pid} since {started} ({command})\n"));
-    }
+    text.extend(holder.map(|Holder { pid, command, started }| format!("running: pid {pid} since {started} ({command})\n")));
     text.push('\n');
     let row = |line: &StageLine| {
         // The problems are the same in all rounds.

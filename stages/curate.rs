@@ -5,6 +5,7 @@
 //! | `not-correct` | the verdict and its reason |
 //! | `duplicate` | id of the solution with the same normalised equation path that is kept instead |
 //! | `over-cap` | how many of the problem's solutions rank before it, and the cap |
+//! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance |
 
 use std::collections::HashMap;
 
@@ -25,6 +26,8 @@ pub const VERSION: u32 = 1;
 pub struct CurateConfig {
     /// Most solutions kept per problem and round.
     pub per_problem: usize,
+    /// Whether to drop a problem's best path if another one was found as often and has as few steps.
+    pub drop_ambiguous: bool,
 }
 
 /// The assistant turn of a training row: a line per step, then the answer line.
@@ -34,8 +37,8 @@ pub fn completion(steps: &[String], final_answer: &str) -> String {
 
 /// Sorts the solutions of some problems into kept and dropped, in their order.
 ///
-/// Of correct solutions with the same path the first stands for all. Paths are ranked by how many samples
-/// found them (paths of the enumeration count once), then by the order of the search.
+/// Of correct solutions with the same path the first stands for all. Paths are ranked by how many solutions
+/// took them (those of the enumeration count once), then by fewest steps, then by the order of the search.
 ///
 /// # Errors
 /// If a solution has no verdict or no problem.
@@ -73,13 +76,19 @@ pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictR
                 paths.push((solution, 1));
             }
         }
+        let rank = |i: usize| (std::cmp::Reverse(paths[i].1), if config.drop_ambiguous { paths[i].0.steps.len() } else { 0 });
         let mut ranked: Vec<usize> = (0..paths.len()).collect();
-        ranked.sort_by_key(|&i| (std::cmp::Reverse(paths[i].1), i));
-        for &i in ranked.iter().skip(config.per_problem) {
-            drop(paths[i].0, "over-cap", format!("{} rank before it, cap {}", config.per_problem, config.per_problem));
+        ranked.sort_by_key(|&i| (rank(i), i));
+        let ambiguous = config.drop_ambiguous && matches!(ranked[..], [first, second, ..] if rank(first) == rank(second));
+        for (place, &i) in ranked.iter().enumerate() {
+            if ambiguous {
+                drop(paths[i].0, "ambiguous", paths[ranked[usize::from(place == 0)]].0.solution_id.clone());
+            } else if place >= config.per_problem {
+                drop(paths[i].0, "over-cap", format!("{place} rank before it, cap {}", config.per_problem));
+            }
         }
         let pass_rate = correct as f32 / of_problem.len().max(1) as f32;
-        let mut chosen: Vec<usize> = ranked.into_iter().take(config.per_problem).collect();
+        let mut chosen: Vec<usize> = ranked.into_iter().take(if ambiguous { 0 } else { config.per_problem }).collect();
         chosen.sort_unstable();
         let weight = 1.0 / chosen.len().max(1) as f32;
         for i in chosen {

@@ -78,6 +78,7 @@ impl Commit {
     }
 
     /// The record of a table, if the commit has it.
+    #[cfg(test)]
     pub fn table(&self, table: &str) -> Option<&FileRecord> {
         self.files.iter().find(|f| f.table == table)
     }

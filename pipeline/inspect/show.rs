@@ -16,7 +16,7 @@ use crate::text;
 /// Items of a list of structs that are shown.
 const ITEMS: usize = 50;
 /// Room for the names of columns.
-const LABEL: usize = 20;
+const LABEL: usize = 32;
 
 /// How results may look.
 #[derive(Clone, Copy, Debug)]
@@ -228,8 +228,8 @@ mod tests {
         assert_eq!(one(json!([1, null, "x"])), "[1, -, \"x\"]");
         assert_eq!(one(json!([])), "[]");
         assert_eq!(one(json!({"a": 1, "b": {"c": "d"}})), "{a: 1, b: {c: d}}");
-        assert_eq!(one(json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "y".repeat(50)}])),
-            format!("1. role: user, content: hi|2. role: assistant, content: {}…", "y".repeat(1)));
+        let turns = json!([{"role": "user", "content": "hi"}, {"role": "bot", "content": "y".repeat(50)}]);
+        assert_eq!(one(turns), "1. role: user, content: hi|2. role: bot, content: yyyyyy…");
         assert_eq!(one(json!("z".repeat(1_000_000))).chars().count(), 30);
         assert_eq!(one(json!(vec![1.5; 1_000_000])).chars().count(), 30);
         assert_eq!(lines(&json!(vec![json!({"a": 1}); 60]), 30).len(), ITEMS + 1);

@@ -141,16 +141,11 @@ impl Summary {
 
 /// The commits under the settings that the stage was last made with; if it does not say, those of its first commit.
 fn scan_stored(path: &Path) -> Result<Scan> {
-    match Fingerprint::load(path)? {
-        Some(stored) => scan(path, &stored.hash(), Check::Length),
-        None => {
-            let any = scan(path, "", Check::Length)?;
-            any.stale.first().map_or(Ok(Scan::default()), |first| scan(path, &first.fingerprint, Check::Length)).map(|scan| Scan {
-                damaged: any.damaged.into_iter().chain(scan.damaged.into_iter().filter(|damaged| damaged.commit.is_some())).collect(),
-                ..scan
-            })
-        }
+    let mut fingerprint = Fingerprint::load(path)?.map(|stored| stored.hash());
+    if fingerprint.is_none() {
+        fingerprint = scan(path, "", Check::Length)?.stale.first().map(|commit| commit.fingerprint.clone());
     }
+    scan(path, &fingerprint.unwrap_or_default(), Check::Length)
 }
 
 /// Notes on files that no commit names.
@@ -214,9 +209,7 @@ pub fn to_text(stages: &[Summary]) -> String {
     }
     let mut text = table(&["round", "stage", "table", "version", "shards", "rows", "size"], &rows, &[0, 3, 4, 5, 6]);
     for stage in stages {
-        for note in &stage.notes {
-            text.push_str(&format!("{}: {note}\n", stage.name()));
-        }
+        text.extend(stage.notes.iter().map(|note| format!("{}: {note}\n", stage.name())));
     }
     text
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use datasets::table::{self, DESCRIPTION_KEY, TableError, TableInfo};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value, json};
 
 use super::value::{cell, fields_within, type_name};
@@ -47,7 +48,7 @@ impl Table {
         let file = open(path)?;
         let bytes = file.metadata().map_err(|err| unreadable(path, err))?.len();
         let builder = builder(path, file)?;
-        let chunks = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
+        let chunks = builder.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
         let compression = chunks.map(|chunk| codec(&format!("{:?}", chunk.compression()))).collect();
         Ok(Self {
             place: path.display().to_string(),
@@ -224,7 +225,12 @@ fn refused(path: &Path, err: TableError) -> Failure {
 }
 
 fn damaged(path: &Path, err: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure { exit: Exit::Input, what: format!("cannot read the rows of {}", path.display()), hint: String::new(), cause: Some(Box::new(err)) }
+    Failure {
+        exit: Exit::Input,
+        what: format!("cannot read the rows of {}", path.display()),
+        hint: String::new(),
+        cause: Some(Box::new(err)),
+    }
 }
 
 /// Calls the Parquet library, which panics on some damaged files: for a user that is a bad file, not a bug.

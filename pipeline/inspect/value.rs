@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes as types;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{ArrowTimestampType, DataType, Field, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use serde_json::{Map, Number, Value};
 
@@ -60,6 +60,10 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
             let entries = array.as_map_opt()?.value(row);
             pairs(entries.columns().first()?, entries.columns().get(1)?)
         }
+        DataType::Timestamp(TimeUnit::Second, Some(_)) => instant::<types::TimestampSecondType>(array, row)?,
+        DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => instant::<types::TimestampMillisecondType>(array, row)?,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => instant::<types::TimestampMicrosecondType>(array, row)?,
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => instant::<types::TimestampNanosecondType>(array, row)?,
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary_opt()?;
             let key = cell(dictionary.keys(), row).as_u64()? as usize;
@@ -73,6 +77,12 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
 
 fn primitive<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> Option<T::Native> {
     Some(array.as_primitive_opt::<T>()?.value(row))
+}
+
+/// A time with a zone, as UTC: that is what is stored, and Arrow knows zones by name only with a database of them.
+fn instant<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Option<Value> {
+    let one = array.as_primitive_opt::<T>()?.slice(row, 1).with_timezone_opt(None::<&str>);
+    Some(Value::String(array_value_to_string(&one, 0).ok()? + "Z"))
 }
 
 /// JSON has no word for the numbers that are none, and null means that there is no value: so they are texts.
@@ -123,7 +133,12 @@ pub fn type_name(kind: &DataType) -> String {
         DataType::Struct(_) => "struct".to_owned(),
         DataType::Map(_, _) => "map".to_owned(),
         DataType::Dictionary(_, values) => format!("dictionary of {}", type_name(values)),
-        other => other.to_string().to_lowercase(),
+        // Names of time zones keep their capitals.
+        other => {
+            let name = other.to_string();
+            let (head, rest) = name.split_at(name.find('(').unwrap_or(name.len()));
+            head.to_lowercase() + rest
+        }
     }
 }
 
@@ -142,6 +157,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::*;
+    // Arrow's arrays have a module of that name too.
+    use arrow::datatypes as types;
     use serde_json::json;
 
     fn all(array: &dyn Array) -> Vec<Value> {

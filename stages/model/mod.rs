@@ -16,6 +16,8 @@ pub mod device;
 pub mod generate;
 pub mod hf;
 pub mod llama;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod tokenizer;
 
 pub use config::LlamaConfig;

@@ -14,6 +14,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use anyhow::{Context, Result};
 use datasets::domain::{Origin, State};
+use datasets::number::Number;
 use datasets::table::Node;
 use datasets::types::{Problem, Solution, Step, Verdict};
 use datasets::{Domain, domains, expr};
@@ -92,6 +93,14 @@ fn least_steps(state: &State) -> usize {
 
 fn enumerate(problem: &Problem, domain: &dyn Domain, config: &SearchConfig, draws: Draws) -> Result<Found> {
     let root = domain.start(problem);
+    // A gold that is a plain number rules out almost every state without asking the verifier.
+    let gold = Number::parse(problem.answer.trim());
+    let wins = |value: Number, state: &State| -> Option<String> {
+        if gold.is_some_and(|gold| gold != value) {
+            return None;
+        }
+        domain.answer(state).filter(|answer| domain.verify(problem, &state.steps, answer).verdict == Verdict::Correct)
+    };
     let tree_id = format!("{}-rules", draws.round);
     let new_node = |node_id: u32, parent_id: Option<u32>, depth: usize, step: String, prior: f32| Node {
         problem_id: problem.problem_id.clone(),
@@ -127,9 +136,7 @@ fn enumerate(problem: &Problem, domain: &dyn Domain, config: &SearchConfig, draw
             }
             let node = made.len() as u32;
             made.push((Some(open.node), step.next.steps.len(), step.text, prior));
-            let won = domain
-                .answer(&step.next)
-                .filter(|answer| domain.verify(problem, &step.next.steps, answer).verdict == Verdict::Correct);
+            let won = wins(step.value, &step.next);
             if let Some(answer) = won {
                 if paths.insert(expr::canonical_path(&step.next.steps)) {
                     status.push((node, "solution", None));

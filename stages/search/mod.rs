@@ -16,6 +16,8 @@ use crate::policy::{Policy, Sampling};
 
 pub mod best_first;
 pub mod best_of_n;
+#[cfg(test)]
+mod tests;
 
 /// Version of the searches, part of fingerprints.
 pub const VERSION: u32 = 1;

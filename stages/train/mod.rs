@@ -22,6 +22,8 @@ use crate::policy::{Message, Role};
 pub mod batch;
 pub mod checkpoint;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 use batch::Example;
 use checkpoint::Cursor;

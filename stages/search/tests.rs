@@ -1,0 +1,107 @@
+//! Searches over known problems, and the ledger from solutions to kept rows.
+
+use std::collections::HashSet;
+
+use datasets::types::{Problem, Solution, Split, Step, Verdict};
+
+use super::{Draws, Sampler, SearchConfig, search};
+use crate::curate::{CurateConfig, curate};
+use crate::events::Silent;
+use crate::policy::rules::Rules;
+use crate::verify::verify;
+
+fn problem(id: &str, question: &str, answer: &str) -> Problem {
+    Problem {
+        problem_id: id.into(),
+        domain: "math".into(),
+        source: "test".into(),
+        split: Split::Train,
+        question: question.into(),
+        answer: answer.into(),
+        difficulty: 0,
+        meta: "{}".into(),
+    }
+}
+
+fn clips() -> Problem {
+    problem("clips", "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?", "72")
+}
+
+fn config() -> SearchConfig {
+    SearchConfig { policy: Sampler::Rules, samples: 0, temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64, calculator: true, rule_solutions: 3, rule_expansions: 200, rule_steps: 4 }
+}
+
+const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
+
+fn texts(solution: &Solution) -> Vec<&str> {
+    solution.steps.iter().map(|s| s.text.as_str()).collect()
+}
+
+#[test]
+fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
+    let found = search(&[clips()], &config(), None, DRAWS, &Silent).unwrap();
+    assert_eq!(texts(&found.solutions[0]), ["48/2=24", "48+24=72"]);
+    let paths: HashSet<String> = found.solutions.iter().map(|s| datasets::expr::canonical_path(&texts(s))).collect();
+    assert_eq!(paths.len(), found.solutions.len(), "paths are distinct");
+    assert!(verify(&[clips()], &found.solutions, &Silent).unwrap().iter().all(|v| v.judgement.verdict == Verdict::Correct));
+    assert_eq!(found.nodes[0].parent_id, None);
+    let ids: HashSet<u32> = found.nodes.iter().map(|n| n.node_id).collect();
+    assert!(found.nodes.iter().all(|n| n.parent_id.is_none_or(|p| ids.contains(&p))), "every parent is in the table");
+}
+
+#[test]
+fn the_budget_of_expansions_is_never_exceeded() {
+    let hard = problem("hard", "Use 3, 7, 11, 13 and 17.", "99999");
+    for budget in [1, 5, 37] {
+        let found = search(&[hard.clone()], &SearchConfig { rule_expansions: budget, ..config() }, None, DRAWS, &Silent).unwrap();
+        assert!(found.solutions.is_empty());
+        assert_eq!(found.nodes.iter().filter(|n| n.expansion_order.is_some()).count(), budget);
+    }
+}
+
+#[test]
+fn random_draws_over_the_rules_are_a_function_of_the_seed() {
+    let config = SearchConfig { samples: 20, rule_solutions: 0, ..config() };
+    let run = |draws| search(&[clips()], &config, Some(&mut Rules), draws, &Silent).unwrap();
+    let (a, b, c) = (run(DRAWS), run(DRAWS), run(Draws { seed: 2, ..DRAWS }));
+    assert_eq!(a.solutions, b.solutions);
+    assert_eq!(a.nodes, b.nodes);
+    assert_ne!(a.solutions, c.solutions);
+    assert_eq!(a.solutions.len(), 20);
+    assert_eq!(a.solutions.iter().map(|s| &s.solution_id).collect::<HashSet<_>>().len(), 20);
+}
+
+#[test]
+fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
+    let solution = |id: &str, steps: &[&str], answer: &str| Solution {
+        solution_id: id.into(),
+        problem_id: "clips".into(),
+        round: 1,
+        algorithm: "best-of-n".into(),
+        policy: "model".into(),
+        policy_fingerprint: String::new(),
+        seed: 0,
+        steps: steps.iter().map(|s| Step { text: (*s).into(), ..Step::default() }).collect(),
+        final_answer: answer.into(),
+        tokens: 0,
+        search_tokens: 0.0,
+        search_expansions: 0.0,
+    };
+    let solutions = [
+        solution("odd", &["48*2=96", "96-24=72"], "72"),
+        solution("first", &["48/2=24", "48+24=72"], "72"),
+        solution("again", &["48/2=24", "24+48=72"], "72"),
+        solution("false", &["48/2=25", "48+24=72"], "72"),
+        solution("wrong", &["48*2=96"], "96"),
+    ];
+    let verdicts = verify(&[clips()], &solutions, &Silent).unwrap();
+    let (kept, dropped) = curate(&[clips()], &solutions, &verdicts, &CurateConfig { per_problem: 1, drop_ambiguous: false }, &Silent).unwrap();
+    assert_eq!(kept.iter().map(|k| k.solution_id.as_str()).collect::<Vec<_>>(), ["first"]);
+    assert_eq!(kept[0].completion, "48/2=24\n48+24=72\n#### 72");
+    let why = |id: &str| dropped.iter().find(|d| d.solution_id == id).map(|d| (d.reason.as_str(), d.evidence.as_str())).unwrap();
+    assert_eq!(why("again"), ("duplicate", "first"));
+    assert_eq!(why("odd").0, "over-cap");
+    assert_eq!(why("false"), ("not-correct", "wrong: false-equation"));
+    assert_eq!(why("wrong"), ("not-correct", "wrong: wrong-answer"));
+    assert_eq!(kept.len() + dropped.len(), solutions.len());
+}
