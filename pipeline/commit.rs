@@ -33,7 +33,9 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Check, Commit, DirRecord, FileRecord, content_hash, digest_dir, hash_file};
+pub use record::{Check, Commit, DirRecord, FileRecord, content_hash};
+#[cfg(test)]
+use record::{digest_dir, hash_file};
 
 /// A stage directory in the hands of the one process that may write to it. Clones name the same directory.
 #[derive(Clone, Debug)]

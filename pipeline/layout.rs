@@ -5,7 +5,6 @@
 //!           lock                 who holds the run (see `lock`)
 //!           run.log              all that was said, with times
 //!           evaluation.json      the table of results
-//!           report.html
 //!           responses/           stored answers of an HTTP policy
 //!           problems/            the problems stage: one for all rounds, so it stands above them
 //!           round-K/STAGE/       search, verify, curate, train, evaluate (see `commit` for what is inside)

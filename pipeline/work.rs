@@ -1,6 +1,6 @@
 //! The stages of a run in order, each with its fingerprint and inputs. This file reads as the table of contents of a run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -341,7 +341,10 @@ impl Session {
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
         }
-        let rows: Vec<Kept> = kept.iter().map(Done::read::<Kept>).collect::<Result<Vec<_>>>()?.concat();
+        // Rounds accumulate; what an earlier round kept word for word is one row, not two.
+        let mut rows: Vec<Kept> = kept.iter().map(Done::read::<Kept>).collect::<Result<Vec<_>>>()?.concat();
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert((row.problem_id.clone(), row.completion.clone())));
         if rows.is_empty() {
             return Err(Failure::input("nothing was kept: there is nothing to train on", "search longer (search.samples, search.rule_expansions), or look at the `dropped` table for the reasons").into());
         }
