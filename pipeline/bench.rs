@@ -21,9 +21,16 @@ pub fn bench(config: &ModelConfig, train: &TrainConfig, device: &Choice, rows: u
     let Model { llama, tokenizer, .. } = stages::train::base(config, texts, 1, device)?;
     let vocabulary = llama.config.vocab_size as u32;
     let token = |row: usize, column: usize| (row * 7 + column * 31) as u32 % vocabulary;
-    let replicas = if device.kind != "cpu" { 1 } else if train.replicas > 0 { train.replicas } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let replicas = if device.kind != "cpu" {
+        1
+    } else if train.replicas > 0 {
+        train.replicas
+    } else {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    };
 
-    let examples: Vec<Example> = (0..rows).map(|r| Example::new(&[token(r, 0)], &(1..length).map(|c| token(r, c)).collect::<Vec<_>>(), 0.0, 1.0)).collect();
+    let examples: Vec<Example> =
+        (0..rows).map(|r| Example::new(&[token(r, 0)], &(1..length).map(|c| token(r, c)).collect::<Vec<_>>(), 0.0, 1.0)).collect();
     let batch: Vec<&Example> = examples.iter().collect();
     let mut optimizer = Optimizer::new(0.9, 0.95, 0.1, 1.0);
     let mut trained = llama.clone();
@@ -37,7 +44,9 @@ pub fn bench(config: &ModelConfig, train: &TrainConfig, device: &Choice, rows: u
     let per_step = median(&mut seconds[1..]);
     let train_rate = (rows * (length - 1)) as f64 / per_step;
 
-    let requests: Vec<Request> = (0..rows).map(|r| Request { prompt: (0..length / 2).map(|c| token(r, c)).collect(), seeds: vec![r as u64], begun: String::new() }).collect();
+    let requests: Vec<Request> = (0..rows)
+        .map(|r| Request { prompt: (0..length / 2).map(|c| token(r, c)).collect(), seeds: vec![r as u64], begun: String::new() })
+        .collect();
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: length / 2, calculator: false };
     let mut rates = Vec::new();
     for _ in 0..3 {

@@ -18,14 +18,20 @@ use crate::{bench, doctor, evaluation, inspect, status};
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
 #[derive(Parser)]
-#[command(name = "qstill", version, propagate_version = true, arg_required_else_help = true, after_help = "Examples:
+#[command(
+    name = "qstill",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
   qstill run --preset demo                       the main job on generated word problems
   qstill init --preset gsm8k > my.toml           a commented configuration to edit
   qstill run --config my.toml --run runs/mine    your own
   qstill resume runs/mine                        go on after a stop, a crash or a change
   qstill inspect runs/mine                       what is in it
 
-Exit codes: 0 done, 64 usage, 65 bad input, 70 a bug, 73 disk full, 74 I/O, 75 busy or incomplete (try again), 130 interrupted.")]
+Exit codes: 0 done, 64 usage, 65 bad input, 70 a bug, 73 disk full, 74 I/O, 75 busy or incomplete (try again), 130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -183,7 +189,11 @@ pub fn main() -> Result<Exit> {
     match cli.command {
         Command::Run { source, run, over } => {
             let Some(name) = run.or_else(|| source.name()) else {
-                return Err(Failure::usage("run needs to know what to run", "give --preset demo, --config FILE, or --run of an existing run").into());
+                return Err(Failure::usage(
+                    "run needs to know what to run",
+                    "give --preset demo, --config FILE, or --run of an existing run",
+                )
+                .into());
             };
             let session = open(&name, &source, &over, &console)?;
             walk(&session, Goal::All)
@@ -194,14 +204,26 @@ pub fn main() -> Result<Exit> {
         }
         Command::Stage { stage, run, round, source, over } => {
             let known = Stage::ALL.map(Stage::name).join(", ");
-            let stage = Stage::parse(&stage).ok_or_else(|| Failure::usage(format!("there is no stage `{stage}`"), format!("stages: {known}")))?;
+            let stage =
+                Stage::parse(&stage).ok_or_else(|| Failure::usage(format!("there is no stage `{stage}`"), format!("stages: {known}")))?;
             let session = open(&run, &source, &over, &console)?;
             let round = match round {
                 Some(round) if round >= 1 && round <= session.config.run.rounds => round,
-                Some(round) => return Err(Failure::usage(format!("there is no round {round}"), format!("the run has rounds 1 to {}", session.config.run.rounds)).into()),
+                Some(round) => {
+                    return Err(Failure::usage(
+                        format!("there is no round {round}"),
+                        format!("the run has rounds 1 to {}", session.config.run.rounds),
+                    )
+                    .into());
+                }
                 None => {
                     let lines = session.lines()?;
-                    lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != "done").map(|l| l.round).min().unwrap_or(session.config.run.rounds)
+                    lines
+                        .iter()
+                        .filter(|l| l.stage == stage && l.round > 0 && l.state != "done")
+                        .map(|l| l.round)
+                        .min()
+                        .unwrap_or(session.config.run.rounds)
                 }
             };
             walk(&session, Goal::One(stage, round))
@@ -222,7 +244,11 @@ pub fn main() -> Result<Exit> {
             match file {
                 None => print!("{text}"),
                 Some(path) => {
-                    let mut new = std::fs::File::options().write(true).create_new(true).open(&path).map_err(|e| Failure::io(format!("{}: {e}", path.display()), "choose another name", e))?;
+                    let mut new = std::fs::File::options()
+                        .write(true)
+                        .create_new(true)
+                        .open(&path)
+                        .map_err(|e| Failure::io(format!("{}: {e}", path.display()), "choose another name", e))?;
                     std::io::Write::write_all(&mut new, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
                     console.say(&format!("wrote {}; start with `qstill run --config {}`", path.display(), path.display()));
                 }
@@ -249,7 +275,10 @@ fn existing(name: &str) -> Result<RunDir, Failure> {
     if run.config().exists() {
         return Ok(run);
     }
-    Err(Failure::input(format!("{} is not a run", run.root().display()), "start one with `qstill run --preset demo` or `qstill run --config FILE`"))
+    Err(Failure::input(
+        format!("{} is not a run", run.root().display()),
+        "start one with `qstill run --preset demo` or `qstill run --config FILE`",
+    ))
 }
 
 /// Resolves the configuration (file or preset, else the saved one) and takes the run.
@@ -270,7 +299,11 @@ fn walk(session: &Session, goal: Goal) -> Result<Exit> {
     let root = session.run.root().display().to_string();
     if let Err(error) = session.advance(goal) {
         if error.chain().any(|e| e.is::<stages::Cancelled>()) {
-            return Err(error.context(Failure::new(Exit::Interrupted, "stopped; what is committed is kept", format!("go on with `qstill resume {root}`"))));
+            return Err(error.context(Failure::new(
+                Exit::Interrupted,
+                "stopped; what is committed is kept",
+                format!("go on with `qstill resume {root}`"),
+            )));
         }
         return Err(error);
     }

@@ -323,7 +323,11 @@ fn link(tmp: &Path, path: &Path) -> io::Result<()> {
         // Some file systems (FAT, many network and FUSE mounts) have no hard links. The run lock keeps other
         // processes out, and attempts of this one differ in their shards unless a caller means to race.
         Err(err) if matches!(err.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
-            if path.try_exists()? { Err(io::ErrorKind::AlreadyExists.into()) } else { fs::rename(tmp, path) }
+            if path.try_exists()? {
+                Err(io::ErrorKind::AlreadyExists.into())
+            } else {
+                fs::rename(tmp, path)
+            }
         }
         other => other,
     }

@@ -60,12 +60,26 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
         Err(e) => return Err(e).with_context(|| format!("failed to read {}", path.display())),
     };
     let report: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
-    let rows: Vec<Summary> = serde_json::from_value(report["rows"].clone()).with_context(|| format!("{}: not an evaluation", path.display()))?;
+    let rows: Vec<Summary> =
+        serde_json::from_value(report["rows"].clone()).with_context(|| format!("{}: not an evaluation", path.display()))?;
     let percent = |x: f64| format!("{:.1}%", 100.0 * x);
     let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
     let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
     let k = rows.iter().map(|r| r.k).max().unwrap_or(0);
-    let headers = ["round", "model", "solved", "pass@1", "95% interval", "pass@k", "maj@k", "tokens/problem", "tokens/solved", "of a model", "expansions", "seconds"];
+    let headers = [
+        "round",
+        "model",
+        "solved",
+        "pass@1",
+        "95% interval",
+        "pass@k",
+        "maj@k",
+        "tokens/problem",
+        "tokens/solved",
+        "of a model",
+        "expansions",
+        "seconds",
+    ];
     let lines: Vec<Vec<String>> = rows
         .iter()
         .map(|r| {
@@ -95,7 +109,10 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     for test in report["student_against_base"].as_array().into_iter().flatten() {
         out.push_str(&format!(
             "round {}: the student solves {} problems that the base does not, and loses {} (McNemar exact p = {:.2e})\n",
-            test["round"], test["won"], test["lost"], test["mcnemar_p"].as_f64().unwrap_or(1.0)
+            test["round"],
+            test["won"],
+            test["lost"],
+            test["mcnemar_p"].as_f64().unwrap_or(1.0)
         ));
     }
     let last = |model: &str| rows.iter().rev().find(|r| r.model == model).and_then(|r| r.tokens_per_solved);

@@ -33,8 +33,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 6] =
-        [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Train, Stage::Evaluate];
+    pub const ALL: [Stage; 6] = [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Train, Stage::Evaluate];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -131,8 +130,7 @@ impl RunDir {
 
     /// Rounds that have a directory, in order.
     pub fn rounds(&self) -> io::Result<Vec<u32>> {
-        let mut rounds: Vec<u32> =
-            names(&self.root)?.iter().filter_map(|name| name.strip_prefix("round-")?.parse().ok()).collect();
+        let mut rounds: Vec<u32> = names(&self.root)?.iter().filter_map(|name| name.strip_prefix("round-")?.parse().ok()).collect();
         rounds.sort_unstable();
         Ok(rounds)
     }

@@ -165,13 +165,7 @@ pub fn outstanding(total: u32, committed: &BTreeSet<u32>) -> Vec<u32> {
 
 /// Decides where a stage stands: `now` is what it should be made with, `stored` what it was last made with,
 /// `good` the shards committed under `now`, and `foreign` says whether there are commits under another fingerprint.
-pub fn state(
-    now: &Fingerprint,
-    stored: Option<&Fingerprint>,
-    total: u32,
-    good: &BTreeSet<u32>,
-    foreign: bool,
-) -> State {
+pub fn state(now: &Fingerprint, stored: Option<&Fingerprint>, total: u32, good: &BTreeSet<u32>, foreign: bool) -> State {
     let missing = outstanding(total, good);
     let started = missing.len() < total as usize;
     match stored {

@@ -86,8 +86,10 @@ impl Session {
         self.lines.borrow_mut().clear();
         self.advance(Goal::Look)?;
         let mut lines = self.lines.take();
-        let expected = std::iter::once((0, Stage::Problems))
-            .chain((1..=self.config.run.rounds).flat_map(|round| Stage::ALL.into_iter().filter(|s| *s != Stage::Problems).map(move |s| (round, s))));
+        let expected = std::iter::once((0, Stage::Problems)).chain(
+            (1..=self.config.run.rounds)
+                .flat_map(|round| Stage::ALL.into_iter().filter(|s| *s != Stage::Problems).map(move |s| (round, s))),
+        );
         for (round, stage) in expected {
             if !lines.iter().any(|l| l.round == round && l.stage == stage) {
                 lines.push(StageLine { round, stage, state: "waiting".into(), done: 0, total: None, rows: 0, detail: Vec::new() });
@@ -186,7 +188,14 @@ impl Session {
     ///
     /// # Errors
     /// The first error of `work`; committed shards stay.
-    pub fn shards(&self, opened: Opened, total: u32, unit: &str, size: u64, mut work: impl FnMut(u32, &mut Attempt, &Progress) -> Result<Counts>) -> Result<Vec<Commit>> {
+    pub fn shards(
+        &self,
+        opened: Opened,
+        total: u32,
+        unit: &str,
+        size: u64,
+        mut work: impl FnMut(u32, &mut Attempt, &Progress) -> Result<Counts>,
+    ) -> Result<Vec<Commit>> {
         let dir = opened.dir()?;
         let Opened { stage, round, fingerprint, commits, .. } = opened;
         let done: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();

@@ -119,9 +119,7 @@ pub fn apply_set(config: &mut Table, set: &Override, schema: &Schema) -> Result<
 /// # Errors
 /// A value that is of the right type but not allowed, e.g. an unknown algorithm: names the key and what is allowed.
 pub fn read<T: DeserializeOwned>(config: Table, name: &str) -> Result<T, Failure> {
-    config
-        .try_into()
-        .map_err(|err: toml::de::Error| Failure::usage(format!("{name}: {}", one_line(&err.to_string())), ""))
+    config.try_into().map_err(|err: toml::de::Error| Failure::usage(format!("{name}: {}", one_line(&err.to_string())), ""))
 }
 
 fn one_line(text: &str) -> String {

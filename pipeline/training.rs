@@ -30,7 +30,10 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     let label = name(opened.stage, round);
     session.console.say(&format!(
         "{label}: {} rows ({} more to validate, {} too long) for {steps} steps, {} parameters",
-        rows.train.len(), rows.validation.len(), rows.too_long, start.llama.config.parameters()
+        rows.train.len(),
+        rows.validation.len(),
+        rows.too_long,
+        start.llama.config.parameters()
     ));
     let folder = session.run.checkpoints(round);
     fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
@@ -76,7 +79,11 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     for old in names(&folder)? {
         fs::remove_dir_all(folder.join(&old)).with_context(|| format!("failed to remove {old}"))?;
     }
-    session.console.say(&format!("{label}: student in {}{}", target.display(), last.map_or(String::new(), |v| format!(", validation loss {v:.3}"))));
+    session.console.say(&format!(
+        "{label}: student in {}{}",
+        target.display(),
+        last.map_or(String::new(), |v| format!(", validation loss {v:.3}"))
+    ));
     Ok(vec![commit])
 }
 

@@ -79,7 +79,12 @@ impl Session {
             Goal::Look => Ok(Some(Walk::Waiting)),
             Goal::One(stage, round) if !here => Err(Failure::busy(
                 format!("{} is not complete, and {} needs it", name(opened.stage, opened.round), name(stage, round)),
-                format!("`qstill stage {} {}` runs it; `qstill resume {}` runs everything", opened.stage.name(), self.run.root().display(), self.run.root().display()),
+                format!(
+                    "`qstill stage {} {}` runs it; `qstill resume {}` runs everything",
+                    opened.stage.name(),
+                    self.run.root().display(),
+                    self.run.root().display()
+                ),
             )
             .into()),
             _ => Ok(None),
@@ -140,7 +145,13 @@ impl Session {
         let shard = commits.len() as u32;
         let mut attempt = dir.begin(shard);
         write(&mut attempt, outcome.examples.clone())?;
-        let counts = [("duplicates", outcome.duplicates), ("leaked", outcome.leaked), ("skipped", outcome.skipped), ("examples", outcome.examples.len()), ("shards", commits.len() + 1)];
+        let counts = [
+            ("duplicates", outcome.duplicates),
+            ("leaked", outcome.leaked),
+            ("skipped", outcome.skipped),
+            ("examples", outcome.examples.len()),
+            ("shards", commits.len() + 1),
+        ];
         commits.push(attempt.commit(&fingerprint, counts.into_iter().map(|(k, n)| (k.to_owned(), n as i64)).collect())?);
         progress.finish();
         self.console.say(&format!(
@@ -158,7 +169,10 @@ impl Session {
     /// The prompt of the teacher: instruction and worked examples.
     fn prompt(&self, problems: &Done) -> Result<Prompt> {
         let examples: Vec<Example> = problems.read()?;
-        Ok(Prompt { instruction: self.config.prompt.instruction.clone(), examples: examples.into_iter().map(|e| (e.question, e.completion)).collect() })
+        Ok(Prompt {
+            instruction: self.config.prompt.instruction.clone(),
+            examples: examples.into_iter().map(|e| (e.question, e.completion)).collect(),
+        })
     }
 
     /// Who is sampled in a round: its description for fingerprints, without building it.
@@ -197,7 +211,9 @@ impl Session {
             (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
             (Sampler::Model, Some(_)) => Some(Box::new(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.batch_rows))),
             (Sampler::Model, None) if c.model.from_scratch() => None,
-            (Sampler::Model, None) => Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.batch_rows))),
+            (Sampler::Model, None) => {
+                Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.batch_rows)))
+            }
         })
     }
 
@@ -220,7 +236,11 @@ impl Session {
         let path = opened.path.clone();
         let mut sampler = self.sampler(problems, round, previous)?;
         if sampler.is_none() && c.search.rule_solutions == 0 {
-            return Err(Failure::usage("search has nobody to search with: search.rule_solutions is 0 and there is no policy to sample in this round", "set search.rule_solutions, or give a model or endpoint").into());
+            return Err(Failure::usage(
+                "search has nobody to search with: search.rule_solutions is 0 and there is no policy to sample in this round",
+                "set search.rule_solutions, or give a model or endpoint",
+            )
+            .into());
         }
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
         let size = problems.count(Split::Train.name()) as u64;
@@ -235,12 +255,22 @@ impl Session {
             let count = found.solutions.len();
             write::<Node>(attempt, found.nodes)?;
             write::<Solution>(attempt, found.solutions)?;
-            Ok(counts(&[("units", rows.len()), ("solved", solved), ("solutions", count), ("tokens", tokens as usize), ("expansions", expansions)]))
+            Ok(counts(&[
+                ("units", rows.len()),
+                ("solved", solved),
+                ("solutions", count),
+                ("tokens", tokens as usize),
+                ("expansions", expansions),
+            ]))
         })?;
         let done = Done::new(path, commits);
         self.console.say(&format!(
             "round {round} search: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
-            done.count("solutions"), done.count("solved"), done.count("units"), done.count("tokens"), done.count("expansions")
+            done.count("solutions"),
+            done.count("solved"),
+            done.count("units"),
+            done.count("tokens"),
+            done.count("expansions")
         ));
         Ok(self.reached(goal, (Stage::Search, round), done))
     }
@@ -264,7 +294,9 @@ impl Session {
             let verdicts = verify::verify(&rows, &solutions, progress)?;
             let mut counts = counts(&[("units", verdicts.len())]);
             for row in &verdicts {
-                *counts.entry(format!("verdict {} {}", row.judgement.verdict.name(), row.judgement.reason)).or_default() += 1;
+                let (verdict, reason) = (row.judgement.verdict.name(), row.judgement.reason.as_str());
+                let key = if verdict == reason { format!("verdict {verdict}") } else { format!("verdict {verdict} ({reason})") };
+                *counts.entry(key).or_default() += 1;
             }
             write(attempt, verdicts)?;
             Ok(counts)
@@ -311,14 +343,19 @@ impl Session {
         let done = Done::new(path, commits);
         self.console.say(&format!(
             "round {round} curate: {} kept ({}) of {} solutions ({}); dropped: {}",
-            done.count("kept"), reasons(&done, "kept "), done.count("units"), reasons(&done, "found "), reasons(&done, "dropped ")
+            done.count("kept"),
+            reasons(&done, "kept "),
+            done.count("units"),
+            reasons(&done, "found "),
+            reasons(&done, "dropped ")
         ));
         Ok(self.reached(goal, (Stage::Curate, round), done))
     }
 
     /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
     fn texts(problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
-        let mut texts: Vec<String> = problems.read::<Problem>()?.into_iter().filter(|p| p.split == Split::Train).map(|p| p.question).collect();
+        let mut texts: Vec<String> =
+            problems.read::<Problem>()?.into_iter().filter(|p| p.split == Split::Train).map(|p| p.question).collect();
         let first = kept.first().context("round 1 kept nothing")?;
         texts.extend(first.read::<Kept>()?.into_iter().map(|k| k.completion));
         Ok(texts)
@@ -326,7 +363,10 @@ impl Session {
 
     fn train(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], previous: Option<&Done>) -> Result<Walk> {
         let c = &self.config;
-        let mut fingerprint = Fingerprint::new("train", train::VERSION).with_table("train", &self.section("train")).with("run.seed", c.run.seed).with("round", round);
+        let mut fingerprint = Fingerprint::new("train", train::VERSION)
+            .with_table("train", &self.section("train"))
+            .with("run.seed", c.run.seed)
+            .with("round", round);
         // How often a checkpoint is made does not change what is trained.
         for (i, done) in kept.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
@@ -346,7 +386,11 @@ impl Session {
         let mut seen = HashSet::new();
         rows.retain(|row| seen.insert((row.problem_id.clone(), row.completion.clone())));
         if rows.is_empty() {
-            return Err(Failure::input("nothing was kept: there is nothing to train on", "search longer (search.samples, search.rule_expansions), or look at the `dropped` table for the reasons").into());
+            return Err(Failure::input(
+                "nothing was kept: there is nothing to train on",
+                "search longer (search.samples, search.rule_expansions), or look at the `dropped` table for the reasons",
+            )
+            .into());
         }
         let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
         let path = opened.path.clone();
@@ -386,35 +430,40 @@ impl Session {
         let path = opened.path.clone();
         let asked = Self::asked(problems, c.evaluate.split, c.evaluate.problems)?;
         if asked.is_empty() {
-            return Err(Failure::input(format!("there is no {} problem to evaluate on", c.evaluate.split.name()), format!("raise problems.{0} or choose another evaluate.split", c.evaluate.split.name())).into());
+            return Err(Failure::input(
+                format!("there is no {} problem to evaluate on", c.evaluate.split.name()),
+                format!("raise problems.{0} or choose another evaluate.split", c.evaluate.split.name()),
+            )
+            .into());
         }
         let draws = Draws { seed: c.run.seed, round, purpose: "evaluate" };
         let trained: Arc<stages::model::Model> = self.student(round)?;
-        let commits = self.shards(opened, models.len() as u32, "problems", (asked.len() * models.len()) as u64, |shard, attempt, progress| {
-            let model = models[shard as usize];
-            progress.state(model);
-            let clock = std::time::Instant::now();
-            let rows = match model {
-                "base" => {
-                    let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
-                    let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.batch_rows);
-                    evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
-                }
-                "student" => {
-                    let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.batch_rows);
-                    evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
-                }
-                _ => {
-                    let mut sampler = self.sampler(problems, round, previous)?;
-                    let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-                    let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
-                    evaluate::teacher(&asked, &c.search, policy, draws, &count, progress)?
-                }
-            };
-            let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
-            write(attempt, rows)?;
-            Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", clock.elapsed().as_millis() as usize)]))
-        })?;
+        let commits =
+            self.shards(opened, models.len() as u32, "problems", (asked.len() * models.len()) as u64, |shard, attempt, progress| {
+                let model = models[shard as usize];
+                progress.state(model);
+                let clock = std::time::Instant::now();
+                let rows = match model {
+                    "base" => {
+                        let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
+                        let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.batch_rows);
+                        evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                    }
+                    "student" => {
+                        let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.batch_rows);
+                        evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                    }
+                    _ => {
+                        let mut sampler = self.sampler(problems, round, previous)?;
+                        let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
+                        let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
+                        evaluate::teacher(&asked, &c.search, policy, draws, &count, progress)?
+                    }
+                };
+                let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
+                write(attempt, rows)?;
+                Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", clock.elapsed().as_millis() as usize)]))
+            })?;
         evaluation::publish(self, problems)?;
         Ok(self.reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
     }

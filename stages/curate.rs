@@ -7,6 +7,7 @@
 //! | `over-cap` | how many of the problem's solutions rank before it, and the cap |
 //! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance |
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
@@ -38,11 +39,18 @@ pub fn completion(steps: &[String], final_answer: &str) -> String {
 /// Sorts the solutions of some problems into kept and dropped, in their order.
 ///
 /// Of correct solutions with the same path the first stands for all. Paths are ranked by how many solutions
-/// took them (those of the enumeration count once), then by fewest steps, then by the order of the search.
+/// took them; then those that a policy drew before those of the enumeration, which fits numbers without reading
+/// the question; then, where ambiguity counts, by fewest steps; then by the order of the search.
 ///
 /// # Errors
 /// If a solution has no verdict or no problem.
-pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictRow], config: &CurateConfig, events: &dyn Events) -> Result<(Vec<Kept>, Vec<Dropped>)> {
+pub fn curate(
+    problems: &[Problem],
+    solutions: &[Solution],
+    verdicts: &[VerdictRow],
+    config: &CurateConfig,
+    events: &dyn Events,
+) -> Result<(Vec<Kept>, Vec<Dropped>)> {
     let judged: HashMap<&str, &VerdictRow> = verdicts.iter().map(|v| (v.solution_id.as_str(), v)).collect();
     let mut by_problem: HashMap<&str, Vec<&Solution>> = HashMap::new();
     for solution in solutions {
@@ -52,7 +60,13 @@ pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictR
     for problem in problems {
         let Some(of_problem) = by_problem.remove(problem.problem_id.as_str()) else { continue };
         let mut drop = |solution: &Solution, reason: &str, evidence: String| {
-            dropped.push(Dropped { solution_id: solution.solution_id.clone(), problem_id: solution.problem_id.clone(), round: solution.round, reason: reason.into(), evidence });
+            dropped.push(Dropped {
+                solution_id: solution.solution_id.clone(),
+                problem_id: solution.problem_id.clone(),
+                round: solution.round,
+                reason: reason.into(),
+                evidence,
+            });
         };
         // Distinct correct paths: who stands for it, and how many found it.
         let mut paths: Vec<(&Solution, usize)> = Vec::new();
@@ -76,7 +90,9 @@ pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictR
                 paths.push((solution, 1));
             }
         }
-        let rank = |i: usize| (std::cmp::Reverse(paths[i].1), if config.drop_ambiguous { paths[i].0.steps.len() } else { 0 });
+        let rank = |i: usize| {
+            (Reverse(paths[i].1), paths[i].0.algorithm == "best-first", if config.drop_ambiguous { paths[i].0.steps.len() } else { 0 })
+        };
         let mut ranked: Vec<usize> = (0..paths.len()).collect();
         ranked.sort_by_key(|&i| (rank(i), i));
         let ambiguous = config.drop_ambiguous && matches!(ranked[..], [first, second, ..] if rank(first) == rank(second));
@@ -105,7 +121,11 @@ pub fn curate(problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictR
             });
         }
     }
-    ensure!(by_problem.is_empty(), "{} solutions answer problems that are not in this shard", by_problem.values().map(Vec::len).sum::<usize>());
+    ensure!(
+        by_problem.is_empty(),
+        "{} solutions answer problems that are not in this shard",
+        by_problem.values().map(Vec::len).sum::<usize>()
+    );
     events.advance(solutions.len() as u64, kept.len() as u64, 0);
     Ok((kept, dropped))
 }

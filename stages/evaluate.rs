@@ -46,7 +46,14 @@ const CHUNK: usize = 64;
 ///
 /// # Errors
 /// Those of the policy, and [`crate::Cancelled`].
-pub fn model(name: &str, problems: &[Problem], config: &EvaluateConfig, policy: &mut dyn Policy, draws: Draws, events: &dyn Events) -> Result<Vec<Evaluation>> {
+pub fn model(
+    name: &str,
+    problems: &[Problem],
+    config: &EvaluateConfig,
+    policy: &mut dyn Policy,
+    draws: Draws,
+    events: &dyn Events,
+) -> Result<Vec<Evaluation>> {
     let greedy = Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens: config.max_tokens, calculator: config.calculator };
     let sampled = Sampling { temperature: config.temperature as f32, ..greedy.clone() };
     let mut rows = Vec::new();
@@ -97,7 +104,14 @@ fn row(name: &str, problem: &Problem, sample: u32, seed: u64, proposal: &Proposa
 ///
 /// # Errors
 /// Those of the search.
-pub fn teacher(problems: &[Problem], config: &SearchConfig, mut policy: Option<&mut dyn Policy>, draws: Draws, count: &dyn Fn(&str) -> u32, events: &dyn Events) -> Result<Vec<Evaluation>> {
+pub fn teacher(
+    problems: &[Problem],
+    config: &SearchConfig,
+    mut policy: Option<&mut dyn Policy>,
+    draws: Draws,
+    count: &dyn Fn(&str) -> u32,
+    events: &dyn Events,
+) -> Result<Vec<Evaluation>> {
     let mut rows = Vec::new();
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
@@ -119,7 +133,8 @@ pub fn teacher(problems: &[Problem], config: &SearchConfig, mut policy: Option<&
         }
         for problem in chunk {
             let of_problem: Vec<&Solution> = found.solutions.iter().filter(|s| s.problem_id == problem.problem_id).collect();
-            let judged: Vec<Evaluation> = of_problem.iter().map(|s| row("teacher", problem, 0, s.seed, &as_proposal(s), draws.round)).collect();
+            let judged: Vec<Evaluation> =
+                of_problem.iter().map(|s| row("teacher", problem, 0, s.seed, &as_proposal(s), draws.round)).collect();
             let (tokens, model_tokens, expansions) = cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
             let best = judged.iter().find(|r| r.correct).or(judged.first()).cloned();
             let outcome = best.unwrap_or_else(|| row("teacher", problem, 0, 0, &Proposal::default(), draws.round));
@@ -222,7 +237,9 @@ pub fn summarise(rows: &[Evaluation], problems: &HashMap<String, Problem>, secon
 
 /// Problems that only one of two models solves greedily, and McNemar's exact p-value.
 pub fn paired(a: &[Evaluation], b: &[Evaluation]) -> (usize, usize, f64) {
-    let first = |rows: &[Evaluation]| -> HashMap<String, bool> { rows.iter().filter(|r| r.sample == 0).map(|r| (r.problem_id.clone(), r.correct)).collect() };
+    let first = |rows: &[Evaluation]| -> HashMap<String, bool> {
+        rows.iter().filter(|r| r.sample == 0).map(|r| (r.problem_id.clone(), r.correct)).collect()
+    };
     let (a, b) = (first(a), first(b));
     let lost = a.iter().filter(|(id, correct)| **correct && b.get(*id) == Some(&false)).count();
     let won = b.iter().filter(|(id, correct)| **correct && a.get(*id) == Some(&false)).count();

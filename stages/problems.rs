@@ -112,7 +112,11 @@ impl ProblemsConfig {
 
     /// Every file that is read.
     pub fn paths(&self) -> Vec<&Path> {
-        if self.source == Source::Files { self.files.iter().chain(&self.train_files).chain(&self.test_files).map(PathBuf::as_path).collect() } else { Vec::new() }
+        if self.source == Source::Files {
+            self.files.iter().chain(&self.train_files).chain(&self.test_files).map(PathBuf::as_path).collect()
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -124,7 +128,11 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
     let mut desk = Desk { config, dedup: Dedup::default(), outcome: Outcome::default(), events, sink };
     match config.source {
         Source::Words => {
-            let dial = words::Dial { min_operations: config.min_operations, max_operations: config.max_operations, distractors: config.distractors };
+            let dial = words::Dial {
+                min_operations: config.min_operations,
+                max_operations: config.max_operations,
+                distractors: config.distractors,
+            };
             ensure!(
                 1 <= dial.min_operations && dial.min_operations <= dial.max_operations && dial.max_operations <= 8,
                 "problems.min_operations ({}) and problems.max_operations ({}) must be 1 to 8, in this order",
@@ -144,19 +152,29 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
                 holdout: config.holdout,
             };
             ensure!((2..=6).contains(&dial.numbers), "problems.numbers ({}) must be 2 to 6", dial.numbers);
-            ensure!(1 <= dial.min_number && dial.min_number <= dial.max_number, "problems.min_number and problems.max_number must be 1 or more, in this order");
-            ensure!(1 <= dial.min_target && dial.min_target <= dial.max_target, "problems.min_target and problems.max_target must be 1 or more, in this order");
+            ensure!(
+                1 <= dial.min_number && dial.min_number <= dial.max_number,
+                "problems.min_number and problems.max_number must be 1 or more, in this order"
+            );
+            ensure!(
+                1 <= dial.min_target && dial.min_target <= dial.max_target,
+                "problems.min_target and problems.max_target must be 1 or more, in this order"
+            );
             ensure!((0.0..1.0).contains(&dial.holdout), "problems.holdout ({}) must be a share from 0 to 1", dial.holdout);
-            desk.generate("countdown", |index| countdown::generate(seed, index, &dial).into(), |raw| {
-                // Test and validation puzzles all have held-out targets; train puzzles never do.
-                let held = raw.answer.parse().is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
-                let draw = split_of("countdown", &raw.question);
-                match (held, draw < 0.5) {
-                    (false, _) => 0.5,
-                    (true, true) => 0.0,
-                    (true, false) => 1.0,
-                }
-            })?;
+            desk.generate(
+                "countdown",
+                |index| countdown::generate(seed, index, &dial).into(),
+                |raw| {
+                    // Test and validation puzzles all have held-out targets; train puzzles never do.
+                    let held = raw.answer.parse().is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
+                    let draw = split_of("countdown", &raw.question);
+                    match (held, draw < 0.5) {
+                        (false, _) => 0.5,
+                        (true, true) => 0.0,
+                        (true, false) => 1.0,
+                    }
+                },
+            )?;
         }
         Source::Files => desk.files()?,
     }
@@ -218,13 +236,24 @@ impl Desk<'_> {
                 self.put(source, raw, split)?;
             }
         }
-        bail!("the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer", self.outcome.train, self.outcome.validation, self.outcome.test)
+        bail!(
+            "the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer",
+            self.outcome.train,
+            self.outcome.validation,
+            self.outcome.test
+        )
     }
 
     fn files(&mut self) -> Result<()> {
         let c = self.config;
-        ensure!(!c.files.is_empty() || !c.train_files.is_empty(), "problems.source is \"files\", but neither problems.files nor problems.train_files names one");
-        ensure!(c.files.is_empty() || (c.train_files.is_empty() && c.test_files.is_empty()), "give either problems.files or problems.train_files and problems.test_files, not both");
+        ensure!(
+            !c.files.is_empty() || !c.train_files.is_empty(),
+            "problems.source is \"files\", but neither problems.files nor problems.train_files names one"
+        );
+        ensure!(
+            c.files.is_empty() || (c.train_files.is_empty() && c.test_files.is_empty()),
+            "give either problems.files or problems.train_files and problems.test_files, not both"
+        );
         // Test files first: what they ask must not be trained on.
         let mut asked = HashSet::new();
         for path in &c.test_files {
@@ -246,7 +275,10 @@ impl Desk<'_> {
                     return Ok(true);
                 }
                 let split = split_at(draw, test_share, c.validation_share);
-                let full = |desk: &mut Self, split| { let goal = desk.goal(split); goal > 0 && *desk.taken(split) >= goal };
+                let full = |desk: &mut Self, split| {
+                    let goal = desk.goal(split);
+                    goal > 0 && *desk.taken(split) >= goal
+                };
                 if split == Split::Train
                     && desk.outcome.examples.len() < c.examples
                     && let Some(example) = example(&raw)
@@ -255,18 +287,28 @@ impl Desk<'_> {
                 } else if !full(desk, split) {
                     desk.put(source, raw, split)?;
                 }
-                Ok(![Split::Train, Split::Validation, Split::Test].into_iter().all(|s| full(desk, s) || (s == Split::Test && test_share == 0.0)))
+                Ok(![Split::Train, Split::Validation, Split::Test]
+                    .into_iter()
+                    .all(|s| full(desk, s) || (s == Split::Test && test_share == 0.0)))
             })?;
         }
         let found = self.outcome.examples.len();
-        ensure!(found == c.examples, "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read", c.examples);
+        ensure!(
+            found == c.examples,
+            "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read",
+            c.examples
+        );
         ensure!(self.outcome.train > 0, "the files gave no train problem");
         Ok(())
     }
 
     /// Reads a file or folder; `take` says whether to go on.
     fn read(&mut self, path: &Path, take: &mut dyn FnMut(&mut Self, &str, Raw) -> Result<bool>) -> Result<()> {
-        let options = files::Options { question_column: self.config.question.clone(), answer_column: self.config.answer.clone(), max_question_bytes: self.config.max_question_bytes };
+        let options = files::Options {
+            question_column: self.config.question.clone(),
+            answer_column: self.config.answer.clone(),
+            max_question_bytes: self.config.max_question_bytes,
+        };
         let source = path.file_name().map_or_else(|| "files".into(), |n| n.to_string_lossy().into_owned());
         for row in files::open(path, &options)? {
             self.events.check()?;
@@ -300,7 +342,16 @@ fn example(raw: &Raw) -> Option<Example> {
         }
     }
     let domain = domains::domain("math")?;
-    let problem = Problem { problem_id: String::new(), domain: "math".into(), source: String::new(), split: Split::Train, question: raw.question.clone(), answer: raw.answer.clone(), difficulty: 0, meta: String::new() };
+    let problem = Problem {
+        problem_id: String::new(),
+        domain: "math".into(),
+        source: String::new(),
+        split: Split::Train,
+        question: raw.question.clone(),
+        answer: raw.answer.clone(),
+        difficulty: 0,
+        meta: String::new(),
+    };
     let sound = (2..=5).contains(&steps.len())
         && steps.iter().enumerate().all(|(i, s)| domain.check_step(&problem, &steps[..i], s) == StepCheck::True)
         && steps.last().is_some_and(|s| s.rsplit('=').next().is_some_and(|r| r == raw.answer.replace(',', "")));
@@ -320,7 +371,10 @@ pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
     for path in config.paths() {
         ensure!(path.exists(), "{}: no such file or folder", path.display());
         let mut all = if path.is_dir() {
-            std::fs::read_dir(path).with_context(|| format!("failed to list {}", path.display()))?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?
+            std::fs::read_dir(path)
+                .with_context(|| format!("failed to list {}", path.display()))?
+                .map(|e| e.map(|e| e.path()))
+                .collect::<std::io::Result<Vec<_>>>()?
         } else {
             vec![path.to_owned()]
         };

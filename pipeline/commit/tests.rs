@@ -144,10 +144,7 @@ fn a_damaged_record_takes_its_files_along() -> Result<()> {
         let kept = write(&dir, 8, "f", "text")?;
         let record = bench.path.join("commits/00007.json");
         let text = fs::read_to_string(&record)?;
-        fs::write(
-            &record,
-            if damage == "flip" { text.replace("\"rows\": 3", "\"rows\": 2") } else { damage.to_owned() },
-        )?;
+        fs::write(&record, if damage == "flip" { text.replace("\"rows\": 3", "\"rows\": 2") } else { damage.to_owned() })?;
         let (good, said) = read(&bench.open()?, "f", Check::Hash)?;
         assert_eq!((good, said.len()), (vec![kept], 1));
         assert_eq!(bench.ls("damaged")?.len(), 3);

@@ -103,13 +103,7 @@ impl Schema {
         self.optional.iter().find(|(path, _)| *path == dotted).map(|(_, kind)| *kind)
     }
 
-    fn check_table(
-        &self,
-        schema: &Table,
-        given: &Table,
-        path: &mut Vec<String>,
-        origin: &Origin<'_>,
-    ) -> Result<(), Failure> {
+    fn check_table(&self, schema: &Table, given: &Table, path: &mut Vec<String>, origin: &Origin<'_>) -> Result<(), Failure> {
         for (key, value) in given {
             path.push(key.clone());
             let dotted = path.join(".");
@@ -130,13 +124,7 @@ impl Schema {
         Ok(())
     }
 
-    fn check_value(
-        &self,
-        known: &Value,
-        value: &Value,
-        path: &mut Vec<String>,
-        origin: &Origin<'_>,
-    ) -> Result<(), Failure> {
+    fn check_value(&self, known: &Value, value: &Value, path: &mut Vec<String>, origin: &Origin<'_>) -> Result<(), Failure> {
         expect(Kind::of(known), value, path, origin)?;
         match (known, value) {
             (Value::Table(known), Value::Table(value)) => self.check_table(known, value, path, origin),

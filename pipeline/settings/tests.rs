@@ -66,10 +66,7 @@ fn a_known_configuration_passes() -> Result<(), Failure> {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() -> Result<(), Failure> {
     let cases = [
-        (
-            "seed = 1\n[search]\n# samples\nsample = 4",
-            "a.toml line 4: unknown key `search.sample` (did you mean `search.samples`?)",
-        ),
+        ("seed = 1\n[search]\n# samples\nsample = 4", "a.toml line 4: unknown key `search.sample` (did you mean `search.samples`?)"),
         ("samples = 4", "a.toml line 1: unknown key `samples` (did you mean `search.samples`?)"),
         ("[serach]\nsamples = 4", "a.toml line 1: unknown key `serach` (did you mean `search`?)"),
         ("[search]\nlimti = 4", "a.toml line 2: unknown key `search.limti` (did you mean `search.limit`?)"),
@@ -77,10 +74,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() -> Result<(), F
             "[[policies]]\nkind = 'a'\nshare = 1\nshares = 2",
             "a.toml line 4: unknown key `policies.shares` (did you mean `policies.share`?)",
         ),
-        (
-            "[search]\nqq = 4",
-            "a.toml line 2: unknown key `search.qq` (known in `search`: samples, temperature, shuffle, stop)",
-        ),
+        ("[search]\nqq = 4", "a.toml line 2: unknown key `search.qq` (known in `search`: samples, temperature, shuffle, stop)"),
     ];
     for (text, expected) in cases {
         assert_eq!(said(text)?, expected);
@@ -98,10 +92,7 @@ fn a_wrong_type_is_named_with_what_was_found() -> Result<(), Failure> {
         ("search = 3", "a.toml line 1: `search` must be a table, and is a whole number, 3"),
         ("search.stop = [1]", "a.toml line 1: `search.stop` must be text, and is a whole number, 1"),
         ("search.limit = 'x'", "a.toml line 1: `search.limit` must be a whole number, and is text, \"x\""),
-        (
-            "endpoint = { extra_body = 1 }",
-            "a.toml line 1: `endpoint.extra_body` must be a table, and is a whole number, 1",
-        ),
+        ("endpoint = { extra_body = 1 }", "a.toml line 1: `endpoint.extra_body` must be a table, and is a whole number, 1"),
     ];
     for (text, expected) in cases {
         assert_eq!(said(text)?, expected);
@@ -141,8 +132,7 @@ fn overrides_are_checked_and_applied() -> Result<(), Failure> {
     for text in ["search.samples=16", "device=7", "model.path=a/b", "search.limit=5", "endpoint.extra_body.x=1"] {
         apply_set(&mut config, &parse_set(text)?, &schema)?;
     }
-    let at =
-        |path: &str| path.split('.').try_fold(&Value::Table(config.clone()), |v, k| v.get(k)).map(ToString::to_string);
+    let at = |path: &str| path.split('.').try_fold(&Value::Table(config.clone()), |v, k| v.get(k)).map(ToString::to_string);
     assert_eq!(at("search.samples").as_deref(), Some("16"));
     assert_eq!(at("search.temperature").as_deref(), Some("0.8"));
     assert_eq!(at("device").as_deref(), Some("\"7\""));

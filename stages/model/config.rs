@@ -62,14 +62,18 @@ impl LlamaConfig {
         };
         let number = |key: &str, fallback: f64| match &value[key] {
             Value::Null => Ok(fallback),
-            v => v.as_f64().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}"))),
+            v => {
+                v.as_f64().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}")))
+            }
         };
         let hidden_size = size("hidden_size")?;
         let num_attention_heads = size("num_attention_heads")?;
         let num_key_value_heads = if value["num_key_value_heads"].is_null() { num_attention_heads } else { size("num_key_value_heads")? };
         let head_dim = if value["head_dim"].is_null() { hidden_size / num_attention_heads } else { size("head_dim")? };
         if num_attention_heads % num_key_value_heads != 0 {
-            return Err(bad(format!("`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` ({num_key_value_heads})")));
+            return Err(bad(format!(
+                "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` ({num_key_value_heads})"
+            )));
         }
         if head_dim % 2 != 0 {
             return Err(bad(format!("`head_dim` ({head_dim}) must be even for rotary embeddings")));

@@ -59,7 +59,9 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
         descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
         let instance = wgpu::Instance::new(descriptor);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        Ok::<_, std::io::Error>(runtime.block_on(instance.enumerate_adapters(wgpu::Backends::all())).into_iter().map(|a| a.get_info()).collect::<Vec<_>>())
+        Ok::<_, std::io::Error>(
+            runtime.block_on(instance.enumerate_adapters(wgpu::Backends::all())).into_iter().map(|a| a.get_info()).collect::<Vec<_>>(),
+        )
     });
     let infos = listed
         .map_err(|_| ModelError::Device("listing GPU adapters failed: the graphics driver is broken; use --device cpu".into()))?
@@ -79,7 +81,13 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
                 wgpu::DeviceType::Cpu => Some(DeviceKind::Cpu),
                 wgpu::DeviceType::Other => None,
             };
-            Adapter { name: info.name, kind: format!("{:?}", info.device_type), backend: format!("{:?}", info.backend), driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(), select }
+            Adapter {
+                name: info.name,
+                kind: format!("{:?}", info.device_type),
+                backend: format!("{:?}", info.backend),
+                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                select,
+            }
         })
         .collect())
 }
@@ -109,7 +117,9 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
         }
         (_, Some(a), _) => (a, format!("device: wgpu on {} ({}, {})", a.name, a.kind, a.backend)),
         (_, None, Some(a)) => (a, format!("device: wgpu on {} ({}): a software adapter, slower than --device cpu", a.name, a.backend)),
-        (_, None, None) => return Err(ModelError::Device("no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into())),
+        (_, None, None) => {
+            return Err(ModelError::Device("no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into()));
+        }
     };
     Ok(Choice { device: open(adapter)?, kind: "wgpu", why })
 }
@@ -133,7 +143,8 @@ pub fn open(adapter: &Adapter) -> Result<Device, ModelError> {
 /// If the device fails, or differs from the CPU by more than 1e-3.
 pub fn check(device: &Device) -> Result<f32, ModelError> {
     let run = |device: &Device, a: &burn::tensor::Tensor<2>, b: &burn::tensor::Tensor<2>| {
-        let move_to = |t: &burn::tensor::Tensor<2>| burn::tensor::Tensor::<2>::from_data(t.to_data(), &device.clone().autodiff()).require_grad();
+        let move_to =
+            |t: &burn::tensor::Tensor<2>| burn::tensor::Tensor::<2>::from_data(t.to_data(), &device.clone().autodiff()).require_grad();
         let (a, b) = (move_to(a), move_to(b));
         let loss = burn::tensor::activation::log_softmax(a.clone().matmul(b), 1).mean();
         let gradients = loss.backward();
@@ -142,9 +153,14 @@ pub fn check(device: &Device) -> Result<f32, ModelError> {
     let cpu = Device::flex();
     let (a, b) = (noise([16, 32], &cpu), noise([32, 24], &cpu));
     let expected = run(&cpu, &a, &b);
-    let got = catch_unwind(AssertUnwindSafe(|| run(device, &a, &b))).map_err(|_| ModelError::Device("a forward and backward pass failed on it".into()))?;
+    let got = catch_unwind(AssertUnwindSafe(|| run(device, &a, &b)))
+        .map_err(|_| ModelError::Device("a forward and backward pass failed on it".into()))?;
     let difference = expected.iter().zip(&got).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
-    if got.len() == expected.len() && difference < 1e-3 { Ok(difference) } else { Err(ModelError::Device(format!("results differ from the CPU by {difference}"))) }
+    if got.len() == expected.len() && difference < 1e-3 {
+        Ok(difference)
+    } else {
+        Err(ModelError::Device(format!("results differ from the CPU by {difference}")))
+    }
 }
 
 /// The CPU device.

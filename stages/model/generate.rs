@@ -84,7 +84,12 @@ pub fn generate(
     let limit = llama.config.max_position_embeddings;
     for request in requests {
         let need = request.prompt.len() + sampling.max_tokens;
-        ensure!(need <= limit, "a prompt of {} tokens and max_tokens {} exceed the model's context of {limit}: use fewer worked examples, a lower max_tokens or shorter questions", request.prompt.len(), sampling.max_tokens);
+        ensure!(
+            need <= limit,
+            "a prompt of {} tokens and max_tokens {} exceed the model's context of {limit}: use fewer worked examples, a lower max_tokens or shorter questions",
+            request.prompt.len(),
+            sampling.max_tokens
+        );
         ensure!(!request.prompt.is_empty(), "a prompt has no tokens");
     }
     let device = llama.device();
@@ -280,7 +285,14 @@ fn draw(scores: &[f32], sampling: &Sampling, rng: &mut Rng) -> (u32, f32) {
     if sampling.top_p < 1.0 {
         let goal = ranked.iter().map(|(_, w)| w).sum::<f32>() * sampling.top_p;
         let mut mass = 0.0;
-        let keep = ranked.iter().take_while(|(_, w)| { let before = mass < goal; mass += w; before }).count();
+        let keep = ranked
+            .iter()
+            .take_while(|(_, w)| {
+                let before = mass < goal;
+                mass += w;
+                before
+            })
+            .count();
         ranked.truncate(keep.max(1));
     }
     let mass: f32 = ranked.iter().map(|(_, w)| w).sum();

@@ -49,7 +49,10 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
 /// that makes the model, by name. For deciding what is outstanding.
 pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     let mut files = weight_files(dir)?;
-    files.extend(["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"].map(|name| dir.join(name)));
+    files.extend(
+        ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"]
+            .map(|name| dir.join(name)),
+    );
     let mut hashes = BTreeMap::new();
     for path in files {
         match fs::File::open(&path) {
@@ -110,7 +113,8 @@ type Raw = (Vec<usize>, Vec<f32>);
 
 fn read_tensors(path: &Path, bytes: &[u8], into: &mut BTreeMap<String, Raw>) -> Result<(), ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-    let file = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
     for (name, view) in file.tensors() {
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
@@ -164,7 +168,10 @@ fn assemble(config: &LlamaConfig, mut tensors: BTreeMap<String, Raw>, path: &Pat
         let name = |part: &str| format!("model.layers.{i}.{part}.weight");
         layers.push(Layer {
             attention_norm: stacked(&[(name("input_layernorm"), 1)], c.hidden_size)?,
-            qkv: stacked(&[(name("self_attn.q_proj"), query), (name("self_attn.k_proj"), shared), (name("self_attn.v_proj"), shared)], c.hidden_size)?,
+            qkv: stacked(
+                &[(name("self_attn.q_proj"), query), (name("self_attn.k_proj"), shared), (name("self_attn.v_proj"), shared)],
+                c.hidden_size,
+            )?,
             output: stacked(&[(name("self_attn.o_proj"), c.hidden_size)], query)?,
             mlp_norm: stacked(&[(name("post_attention_layernorm"), 1)], c.hidden_size)?,
             gate_up: stacked(&[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)], c.hidden_size)?,
@@ -214,9 +221,12 @@ pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8
     let tensors: Vec<(&str, &[usize], &[f32])> = weights.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
     let mut files = vec![
         ("config.json".to_owned(), pretty(&llama.config.to_json())),
-        ("generation_config.json".to_owned(), pretty(&serde_json::json!({
-            "eos_token_id": llama.config.eos_token_ids, "pad_token_id": llama.config.pad_token_id, "do_sample": false,
-        }))),
+        (
+            "generation_config.json".to_owned(),
+            pretty(&serde_json::json!({
+                "eos_token_id": llama.config.eos_token_ids, "pad_token_id": llama.config.pad_token_id, "do_sample": false,
+            })),
+        ),
         ("model.safetensors".to_owned(), safetensors(&tensors)?),
     ];
     files.extend(tokenizer.files());
@@ -225,7 +235,8 @@ pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8
 
 /// A safetensors file of f32 tensors.
 pub fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError> {
-    let failed = |e: safetensors::SafeTensorError| ModelError::Weights { path: "model.safetensors".into(), what: format!("failed to encode: {e}") };
+    let failed =
+        |e: safetensors::SafeTensorError| ModelError::Weights { path: "model.safetensors".into(), what: format!("failed to encode: {e}") };
     let bytes: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = tensors
         .iter()
         .map(|(name, shape, values)| {

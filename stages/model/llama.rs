@@ -198,7 +198,8 @@ impl Llama {
         let columns = positions.len() / rows;
         let mut cos = Vec::with_capacity(positions.len() * half);
         let mut sin = Vec::with_capacity(positions.len() * half);
-        let frequencies: Vec<f64> = (0..half).map(|i| self.config.rope_theta.powf(-(2.0 * i as f64) / self.config.head_dim as f64)).collect();
+        let frequencies: Vec<f64> =
+            (0..half).map(|i| self.config.rope_theta.powf(-(2.0 * i as f64) / self.config.head_dim as f64)).collect();
         for &position in positions {
             for frequency in &frequencies {
                 let angle = position as f64 * frequency;

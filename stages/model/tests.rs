@@ -52,7 +52,8 @@ fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
 }
 
 fn run(llama: &Llama, tokenizer: &Tokenizer, prompts: &[Vec<u32>], seeds: &[u64], sampling: &Sampling, rows: usize) -> Vec<Vec<Generated>> {
-    let requests: Vec<Request> = prompts.iter().map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() }).collect();
+    let requests: Vec<Request> =
+        prompts.iter().map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() }).collect();
     generate(llama, tokenizer, &requests, sampling, Stop::AnswerLine, rows, &Silent).unwrap()
 }
 

@@ -46,7 +46,9 @@ impl Tokenizer {
         let json = fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
         let settings_path = dir.join("tokenizer_config.json");
         let settings: Value = match fs::read_to_string(&settings_path) {
-            Ok(text) => serde_json::from_str(&text).map_err(|e| ModelError::Tokenizer { path: settings_path, what: format!("not JSON: {e}") })?,
+            Ok(text) => {
+                serde_json::from_str(&text).map_err(|e| ModelError::Tokenizer { path: settings_path, what: format!("not JSON: {e}") })?
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => json!({}),
             Err(e) => return Err(ModelError::io(&settings_path, e)),
         };
@@ -94,13 +96,18 @@ impl Tokenizer {
             PreTokenizerWrapper::Digits(Digits::new(true)),
             PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
         ]);
-        let mut tokenizer: TokenizerImpl<BPE, tokenizers::NormalizerWrapper, PreTokenizerWrapper, tokenizers::PostProcessorWrapper, DecoderWrapper> =
-            TokenizerBuilder::default()
-                .with_model(BPE::default())
-                .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(split)))
-                .with_decoder(Some(DecoderWrapper::ByteLevel(ByteLevel::default())))
-                .build()
-                .map_err(|e| failed(e.to_string()))?;
+        let mut tokenizer: TokenizerImpl<
+            BPE,
+            tokenizers::NormalizerWrapper,
+            PreTokenizerWrapper,
+            tokenizers::PostProcessorWrapper,
+            DecoderWrapper,
+        > = TokenizerBuilder::default()
+            .with_model(BPE::default())
+            .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(split)))
+            .with_decoder(Some(DecoderWrapper::ByteLevel(ByteLevel::default())))
+            .build()
+            .map_err(|e| failed(e.to_string()))?;
         tokenizer.train(&mut trainer, texts.iter()).map_err(|e| failed(e.to_string()))?;
         let json = tokenizer.to_string(true).map_err(|e| failed(e.to_string()))?;
         let settings = json!({
@@ -150,7 +157,8 @@ impl Tokenizer {
         });
         environment.add_template("chat", &self.template).map_err(failed)?;
         let template = environment.get_template("chat").map_err(failed)?;
-        let turns: Vec<minijinja::Value> = messages.iter().map(|m| context! { role => m.role.to_string(), content => m.content.clone() }).collect();
+        let turns: Vec<minijinja::Value> =
+            messages.iter().map(|m| context! { role => m.role.to_string(), content => m.content.clone() }).collect();
         template
             .render(context! { messages => turns, add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str() })
             .map_err(failed)

@@ -64,7 +64,13 @@ pub trait Policy {
     /// What its proposals depend on besides the ask: rules and versions, weights, endpoint settings.
     fn fingerprint(&self) -> String;
 
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, events: &dyn Events) -> anyhow::Result<Vec<Vec<Proposal>>>;
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        sampling: &Sampling,
+        events: &dyn Events,
+    ) -> anyhow::Result<Vec<Vec<Proposal>>>;
 }
 
 /// One chat turn.

@@ -41,7 +41,8 @@ fn draw(ask: &Ask<'_>, horizon: Horizon, seed: u64) -> Result<Proposal> {
     let mut state = domain.start(ask.problem);
     for text in ask.steps {
         let moves = domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
-        state = moves.into_iter().find(|m| m.text == *text).map(|m| m.next).with_context(|| format!("`{text}` is not a legal step here"))?;
+        state =
+            moves.into_iter().find(|m| m.text == *text).map(|m| m.next).with_context(|| format!("`{text}` is not a legal step here"))?;
     }
     let mut proposal = Proposal::default();
     while proposal.steps.len() < MAX_STEPS {

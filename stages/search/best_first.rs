@@ -173,7 +173,13 @@ fn enumerate(problem: &Problem, domain: &dyn Domain, config: &SearchConfig, draw
                 at = *parent;
             }
             priors.reverse();
-            let steps = state.steps.into_iter().zip(priors.into_iter().skip(1)).map(|(text, logprob)| Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens: 0 });
+            let steps = state.steps.into_iter().zip(priors.into_iter().skip(1)).map(|(text, logprob)| Step {
+                text,
+                logprob,
+                value: f32::NAN,
+                q: f32::NAN,
+                tokens: 0,
+            });
             Solution {
                 solution_id: solution_id(problem, "best-first", &fingerprint, draws, ordinal),
                 problem_id: problem.problem_id.clone(),

@@ -25,7 +25,16 @@ pub fn search(problems: &[Problem], config: &SearchConfig, policy: &mut dyn Poli
         let count = samples.len();
         let mut node_id = 0;
         let mut node = |parent: Option<u32>, depth: usize| {
-            let node = Node { problem_id: problem.problem_id.clone(), tree_id: tree_id.clone(), node_id, parent_id: parent, depth: depth as u32, visits: 1, expansion_order: Some(node_id), ..Node::default() };
+            let node = Node {
+                problem_id: problem.problem_id.clone(),
+                tree_id: tree_id.clone(),
+                node_id,
+                parent_id: parent,
+                depth: depth as u32,
+                visits: 1,
+                expansion_order: Some(node_id),
+                ..Node::default()
+            };
             node_id += 1;
             node
         };
@@ -42,7 +51,13 @@ pub fn search(problems: &[Problem], config: &SearchConfig, policy: &mut dyn Poli
                     (true, _) => "wrong",
                 };
                 let known = |x: f32| Some(x).filter(|x| x.is_finite());
-                let new = Node { step: step.text.clone(), logprob: known(step.logprob), tokens: step.tokens, status: status.into(), ..node(Some(parent), i + 1) };
+                let new = Node {
+                    step: step.text.clone(),
+                    logprob: known(step.logprob),
+                    tokens: step.tokens,
+                    status: status.into(),
+                    ..node(Some(parent), i + 1)
+                };
                 parent = new.node_id;
                 nodes.push(new);
             }

@@ -61,7 +61,13 @@ pub struct SearchConfig {
 
 impl SearchConfig {
     pub fn sampling(&self) -> Sampling {
-        Sampling { temperature: self.temperature as f32, top_p: self.top_p as f32, top_k: self.top_k, max_tokens: self.max_tokens, calculator: self.calculator }
+        Sampling {
+            temperature: self.temperature as f32,
+            top_p: self.top_p as f32,
+            top_k: self.top_k,
+            max_tokens: self.max_tokens,
+            calculator: self.calculator,
+        }
     }
 }
 
@@ -84,7 +90,8 @@ pub struct Draws {
 impl Draws {
     /// Seed of one sample of a problem.
     pub fn sample(&self, problem: &Problem, sample: usize) -> u64 {
-        let parts = [self.purpose.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into(), (sample as u64).into()];
+        let parts =
+            [self.purpose.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into(), (sample as u64).into()];
         let bytes = key::digest(&parts);
         u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
     }
@@ -94,7 +101,13 @@ impl Draws {
 ///
 /// # Errors
 /// Those of the policy, and [`crate::Cancelled`].
-pub fn search(problems: &[Problem], config: &SearchConfig, sampler: Option<&mut dyn Policy>, draws: Draws, events: &dyn Events) -> Result<Found> {
+pub fn search(
+    problems: &[Problem],
+    config: &SearchConfig,
+    sampler: Option<&mut dyn Policy>,
+    draws: Draws,
+    events: &dyn Events,
+) -> Result<Found> {
     let mut found = Found::default();
     if config.rule_solutions > 0 {
         found = best_first::search(problems, config, draws, events)?;

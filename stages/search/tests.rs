@@ -28,7 +28,18 @@ fn clips() -> Problem {
 }
 
 fn config() -> SearchConfig {
-    SearchConfig { policy: Sampler::Rules, samples: 0, temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64, calculator: true, rule_solutions: 3, rule_expansions: 200, rule_steps: 4 }
+    SearchConfig {
+        policy: Sampler::Rules,
+        samples: 0,
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        max_tokens: 64,
+        calculator: true,
+        rule_solutions: 3,
+        rule_expansions: 200,
+        rule_steps: 4,
+    }
 }
 
 const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
@@ -95,7 +106,8 @@ fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
         solution("wrong", &["48*2=96"], "96"),
     ];
     let verdicts = verify(&[clips()], &solutions, &Silent).unwrap();
-    let (kept, dropped) = curate(&[clips()], &solutions, &verdicts, &CurateConfig { per_problem: 1, drop_ambiguous: false }, &Silent).unwrap();
+    let (kept, dropped) =
+        curate(&[clips()], &solutions, &verdicts, &CurateConfig { per_problem: 1, drop_ambiguous: false }, &Silent).unwrap();
     assert_eq!(kept.iter().map(|k| k.solution_id.as_str()).collect::<Vec<_>>(), ["first"]);
     assert_eq!(kept[0].completion, "48/2=24\n48+24=72\n#### 72");
     let why = |id: &str| dropped.iter().find(|d| d.solution_id == id).map(|d| (d.reason.as_str(), d.evidence.as_str())).unwrap();

@@ -58,7 +58,14 @@ pub struct Padded {
 /// Pads rows on the right; causal attention never sees the padding from before it.
 pub fn pad(examples: &[&Example]) -> Padded {
     let len = examples.iter().map(|e| e.tokens.len() - 1).max().unwrap_or(0);
-    let mut out = Padded { rows: examples.len(), len, inputs: Vec::with_capacity(examples.len() * len), places: Vec::new(), targets: Vec::new(), weights: Vec::new() };
+    let mut out = Padded {
+        rows: examples.len(),
+        len,
+        inputs: Vec::with_capacity(examples.len() * len),
+        places: Vec::new(),
+        targets: Vec::new(),
+        weights: Vec::new(),
+    };
     for (row, example) in examples.iter().enumerate() {
         for column in 0..len {
             let real = column + 1 < example.tokens.len();

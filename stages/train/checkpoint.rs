@@ -69,8 +69,11 @@ pub fn restore(dir: &Path, llama: &Llama, optimizer: &mut Optimizer, cursor: &Cu
     let shapes: Vec<[usize; 2]> = llama.weights().iter().map(|w| w.dims()).collect();
     let weights: Vec<Tensor<2>> = shapes.iter().enumerate().map(|(i, s)| tensor(format!("weight.{i}"), *s)).collect::<Result<_>>()?;
     optimizer.time = cursor.time;
-    optimizer.moments =
-        shapes.iter().enumerate().map(|(i, s)| Ok((tensor(format!("first.{i}"), *s)?, tensor(format!("second.{i}"), *s)?))).collect::<Result<_>>()?;
+    optimizer.moments = shapes
+        .iter()
+        .enumerate()
+        .map(|(i, s)| Ok((tensor(format!("first.{i}"), *s)?, tensor(format!("second.{i}"), *s)?)))
+        .collect::<Result<_>>()?;
     let mut weights = weights.into_iter();
     Ok(llama.map(|old| weights.next().unwrap_or(old)))
 }

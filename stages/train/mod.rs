@@ -110,9 +110,22 @@ pub fn base(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, s
         return Ok(crate::model::hf::load(Path::new(&config.path), &device.device)?);
     }
     let c = config;
-    ensure!(c.heads > 0 && c.hidden_size % c.heads == 0 && (c.hidden_size / c.heads) % 2 == 0, "model.hidden_size ({}) must be an even multiple of model.heads ({})", c.hidden_size, c.heads);
-    ensure!(c.kv_heads > 0 && c.heads % c.kv_heads == 0, "model.heads ({}) must be a multiple of model.kv_heads ({})", c.heads, c.kv_heads);
-    ensure!(c.layers > 0 && c.intermediate_size > 0 && c.context > 1, "model.layers, model.intermediate_size and model.context must be positive");
+    ensure!(
+        c.heads > 0 && c.hidden_size.is_multiple_of(2 * c.heads),
+        "model.hidden_size ({}) must be an even multiple of model.heads ({})",
+        c.hidden_size,
+        c.heads
+    );
+    ensure!(
+        c.kv_heads > 0 && c.heads.is_multiple_of(c.kv_heads),
+        "model.heads ({}) must be a multiple of model.kv_heads ({})",
+        c.heads,
+        c.kv_heads
+    );
+    ensure!(
+        c.layers > 0 && c.intermediate_size > 0 && c.context > 1,
+        "model.layers, model.intermediate_size and model.context must be positive"
+    );
     let tokenizer = Tokenizer::train(&texts()?, c.vocab_size)?;
     let end = tokenizer.eos();
     let shape = LlamaConfig {
@@ -165,7 +178,12 @@ pub fn rows(kept: &[Kept], model: &Model, config: &TrainConfig) -> Result<Rows> 
         let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
         if draw < config.validation_share { out.validation.push(example) } else { out.train.push(example) }
     }
-    ensure!(!out.train.is_empty(), "no kept row is left to train on ({} kept, {} too long): search longer (search.samples, search.rule_expansions) or raise train.max_tokens", kept.len(), out.too_long);
+    ensure!(
+        !out.train.is_empty(),
+        "no kept row is left to train on ({} kept, {} too long): search longer (search.samples, search.rule_expansions) or raise train.max_tokens",
+        kept.len(),
+        out.too_long
+    );
     Ok(out)
 }
 
@@ -241,7 +259,15 @@ pub fn train(
         tokens += new;
         let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
         let validation_loss = measured.then(|| step::mean_loss(&llama, &validation, config.micro_batch));
-        losses.push(Loss { step: done as u32, epoch: done as f32 / per_epoch as f32, tokens, learning_rate: rate as f32, loss, grad_norm: norm, validation_loss });
+        losses.push(Loss {
+            step: done as u32,
+            epoch: done as f32 / per_epoch as f32,
+            tokens,
+            learning_rate: rate as f32,
+            loss,
+            grad_norm: norm,
+            validation_loss,
+        });
         events.advance(1, 0, new);
         if done % 10 == 0 || measured {
             let recent = &losses[losses.len().saturating_sub(10)..];

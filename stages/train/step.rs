@@ -98,7 +98,13 @@ impl Optimizer {
     /// `clip`: largest global gradient norm; 0 for no clipping.
     pub fn new(beta_1: f32, beta_2: f32, weight_decay: f32, clip: f32) -> Self {
         let base = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(1e-8);
-        Self { decayed: base.clone().with_weight_decay(weight_decay).build(), plain: base.with_weight_decay(0.0).build(), clip, moments: Vec::new(), time: 0 }
+        Self {
+            decayed: base.clone().with_weight_decay(weight_decay).build(),
+            plain: base.with_weight_decay(0.0).build(),
+            clip,
+            moments: Vec::new(),
+            time: 0,
+        }
     }
 
     /// Updates the weights; returns them and the gradient's global norm before clipping.

@@ -73,7 +73,8 @@ fn a_row_counts_the_same_alone_and_in_a_padded_batch() {
     let examples = copies(10);
     let batch: Vec<&Example> = examples.iter().collect();
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
-    let alone: f32 = batch.iter().map(|e| mean_loss(&llama, &[e], 1) * weight(e)).sum::<f32>() / batch.iter().map(|e| weight(e)).sum::<f32>();
+    let alone: f32 =
+        batch.iter().map(|e| mean_loss(&llama, &[e], 1) * weight(e)).sum::<f32>() / batch.iter().map(|e| weight(e)).sum::<f32>();
     assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
 }
 

@@ -43,66 +43,33 @@ pub fn number(rng: &mut impl Rng, spec: Spec, register: impl Fn(u8) -> Option<Fi
         Spec::Int(low, high) => (int(between(rng, low, high)), false),
         Spec::Divisor(low, high, reg) => {
             let total = register(reg)?;
-            let fits: Vec<i64> = (low..=high)
-                .filter(|&d| total.apply('/', int(d)).is_some_and(|q| q.hundredths() > 200))
-                .collect();
+            let fits: Vec<i64> = (low..=high).filter(|&d| total.apply('/', int(d)).is_some_and(|q| q.hundredths() > 200)).collect();
             (int(*pick(rng, &fits)?), false)
         }
         Spec::Below(reg) => {
             let total = register(reg)?.hundredths();
-            (
-                int(between(rng, (total * 15 / 10_000).max(3), (total * 80 / 10_000).max(3))),
-                false,
-            )
+            (int(between(rng, (total * 15 / 10_000).max(3), (total * 80 / 10_000).max(3))), false)
         }
         Spec::MoneyBelow(reg) => {
             let total = register(reg)?.hundredths();
-            let step = if total % 100 == 0 {
-                100
-            } else {
-                [100, 50, 25][below(rng, 3)]
-            };
-            (
-                Fixed::from_hundredths(step * between(rng, (total * 15 / 100 / step).max(3), total * 80 / 100 / step)),
-                true,
-            )
+            let step = if total % 100 == 0 { 100 } else { [100, 50, 25][below(rng, 3)] };
+            (Fixed::from_hundredths(step * between(rng, (total * 15 / 100 / step).max(3), total * 80 / 100 / step)), true)
         }
         Spec::Above(reg, low, high) => {
             let total = register(reg)?.hundredths();
             let more = (total + 99) / 100 + between(rng, low, high);
-            (
-                int(if more > 60 && below(rng, 3) > 0 {
-                    (more + 4) / 5 * 5
-                } else {
-                    more
-                }),
-                false,
-            )
+            (int(if more > 60 && below(rng, 3) > 0 { (more + 4) / 5 * 5 } else { more }), false)
         }
         Spec::Price(low, high) => {
             // Mostly whole dollars where these leave a choice, else quarters of a dollar.
-            let step = if high - low >= 400 && below(rng, 4) > 0 {
-                100
-            } else {
-                [100, 50, 25][below(rng, 3)]
-            };
-            (
-                Fixed::from_hundredths(step * between(rng, (low + step - 1) / step, high / step)),
-                true,
-            )
+            let step = if high - low >= 400 && below(rng, 4) > 0 { 100 } else { [100, 50, 25][below(rng, 3)] };
+            (Fixed::from_hundredths(step * between(rng, (low + step - 1) / step, high / step)), true)
         }
         Spec::Tenths(low, high) => (Fixed::from_hundredths(10 * between(rng, low, high)), false),
         Spec::Percent(reg) => {
             let total = register(reg)?;
-            let whole = if total.is_multiple_of(100) && total > int(30) {
-                100
-            } else {
-                1
-            };
-            let fits: Vec<i64> = PERCENT
-                .into_iter()
-                .filter(|&p| (total.hundredths() * p) % (100 * whole) == 0)
-                .collect();
+            let whole = if total.is_multiple_of(100) && total > int(30) { 100 } else { 1 };
+            let fits: Vec<i64> = PERCENT.into_iter().filter(|&p| (total.hundredths() * p) % (100 * whole) == 0).collect();
             (int(*pick(rng, &fits)?), false)
         }
         Spec::Bill(reg) => {

@@ -47,11 +47,7 @@ impl Fixed {
 
     /// As a price without its sign: cents in two digits, or none.
     pub fn price(self) -> String {
-        if self.0 % 100 == 0 {
-            self.to_string()
-        } else {
-            format!("{}.{:02}", self.0 / 100, self.0 % 100)
-        }
+        if self.0 % 100 == 0 { self.to_string() } else { format!("{}.{:02}", self.0 / 100, self.0 % 100) }
     }
 }
 

@@ -30,12 +30,7 @@ impl Cast {
             }
         }
         let (hero, friend) = if hero_is_she { (she, he) } else { (he, she) };
-        Self {
-            hero,
-            friend,
-            hero_is_she,
-            slots,
-        }
+        Self { hero, friend, hero_is_she, slots }
     }
 
     fn word(&self, key: &str) -> Option<&'static str> {
@@ -55,14 +50,7 @@ impl Cast {
             .iter()
             .find(|(name, ..)| *name == key)
             .map(|slot| (slot, false))
-            .or_else(|| {
-                Some((
-                    self.slots
-                        .iter()
-                        .find(|(name, ..)| key.strip_suffix('s') == Some(name))?,
-                    true,
-                ))
-            })?;
+            .or_else(|| Some((self.slots.iter().find(|(name, ..)| key.strip_suffix('s') == Some(name))?, true)))?;
         Some(if plural { slot.2 } else { slot.1 })
     }
 

@@ -63,14 +63,7 @@ fn extend<'a>(
     shuffle(rng, &mut next);
     for relation in next {
         path.push(relation);
-        if extend(
-            rng,
-            setting,
-            relation.to,
-            operations - relation.operations(),
-            path,
-            budget,
-        ) {
+        if extend(rng, setting, relation.to, operations - relation.operations(), path, budget) {
             return true;
         }
         path.pop();
@@ -110,9 +103,7 @@ pub fn tell(rng: &mut impl Rng, setting: &Setting, path: &[&Relation], distracto
         let phrasing = pick(rng, &relation.texts)?;
         compute(rng, relation, phrasing, &mut letters, &mut story)?;
         let number = |letter| letters[slot(letter)].as_ref().map(|bound| bound.text.clone());
-        story
-            .sentences
-            .push(cast.render(phrasing, state.ends_with('-'), number));
+        story.sentences.push(cast.render(phrasing, state.ends_with('-'), number));
         state = relation.to;
     }
     if distractor {
@@ -122,9 +113,7 @@ pub fn tell(rng: &mut impl Rng, setting: &Setting, path: &[&Relation], distracto
         let number = |letter| letters[slot(letter)].as_ref().map(|bound| bound.text.clone());
         let sentence = cast.render(pick(rng, &relation.texts)?, false, number);
         // Between the opening and the question, but not before a sentence that points back.
-        let places: Vec<usize> = (1..story.sentences.len())
-            .filter(|&at| !points_back(&story.sentences[at]))
-            .collect();
+        let places: Vec<usize> = (1..story.sentences.len()).filter(|&at| !points_back(&story.sentences[at])).collect();
         story.sentences.insert(*pick(rng, &places)?, sentence);
     }
     Some(story)
@@ -137,34 +126,18 @@ fn points_back(sentence: &str) -> bool {
 }
 
 /// Draws a number of a relation, unless it has been drawn.
-fn give(
-    rng: &mut impl Rng,
-    relation: &Relation,
-    letter: u8,
-    letters: &mut Letters,
-    givens: &mut Vec<Fixed>,
-) -> Option<()> {
+fn give(rng: &mut impl Rng, relation: &Relation, letter: u8, letters: &mut Letters, givens: &mut Vec<Fixed>) -> Option<()> {
     if letters[slot(letter)].is_none() {
         let (_, spec) = relation.numbers.iter().find(|(name, _)| *name == letter)?;
         let (value, money) = draw::number(rng, *spec, |reg| letters[slot(reg)].as_ref().map(|b| b.value))?;
         let text = if money { value.price() } else { value.to_string() };
-        letters[slot(letter)] = Some(Bound {
-            value,
-            arg: value.to_string(),
-            text,
-        });
+        letters[slot(letter)] = Some(Bound { value, arg: value.to_string(), text });
         givens.push(value);
     }
     Some(())
 }
 
-fn compute(
-    rng: &mut impl Rng,
-    relation: &Relation,
-    phrasing: &str,
-    letters: &mut Letters,
-    story: &mut Story,
-) -> Option<()> {
+fn compute(rng: &mut impl Rng, relation: &Relation, phrasing: &str, letters: &mut Letters, story: &mut Story) -> Option<()> {
     let words = lexicon_in(phrasing);
     for (index, assignment) in relation.assignments.iter().enumerate() {
         let mut read = |operand: Operand, letters: &mut Letters| match operand {
@@ -175,11 +148,7 @@ fn compute(
             Operand::Constant(int) => {
                 let value = Fixed::from_int(int);
                 let (word, _) = words.iter().find(|(_, digits)| *digits == value.to_string())?;
-                Some(Bound {
-                    value,
-                    arg: (*word).to_owned(),
-                    text: String::new(),
-                })
+                Some(Bound { value, arg: (*word).to_owned(), text: String::new() })
             }
         };
         let left = read(assignment.left, letters)?;
@@ -196,18 +165,8 @@ fn compute(
             1 => relation.name.to_owned(),
             _ => format!("{}:{}", relation.name, index + 1),
         };
-        story.nodes.push(Node {
-            name: name.clone(),
-            op,
-            args: [left.arg, right.arg],
-            operands: [left.value, right.value],
-            value,
-        });
-        letters[slot(assignment.target)] = Some(Bound {
-            value,
-            arg: name,
-            text: String::new(),
-        });
+        story.nodes.push(Node { name: name.clone(), op, args: [left.arg, right.arg], operands: [left.value, right.value], value });
+        letters[slot(assignment.target)] = Some(Bound { value, arg: name, text: String::new() });
     }
     Some(())
 }
@@ -226,10 +185,7 @@ impl Story {
     /// one operation, no single operation on numbers in the text gives the answer.
     pub fn is_unambiguous(&self) -> bool {
         let Some(answer) = self.answer() else { return false };
-        let constants: Vec<Fixed> = lexicon_in(&self.question())
-            .iter()
-            .filter_map(|(_, v)| v.parse().ok().map(Fixed::from_int))
-            .collect();
+        let constants: Vec<Fixed> = lexicon_in(&self.question()).iter().filter_map(|(_, v)| v.parse().ok().map(Fixed::from_int)).collect();
         let results: Vec<Fixed> = self.nodes.iter().map(|node| node.value).collect();
         let distinct = |list: &[Fixed]| list.iter().enumerate().all(|(i, v)| !list[..i].contains(v));
         let written: Vec<Fixed> = self.givens.iter().chain(&results).copied().collect();
@@ -239,31 +195,16 @@ impl Story {
         if self.nodes.iter().any(|n| n.value > LARGEST && n.op != '*') || answer > LARGEST {
             return false;
         }
-        if !self
-            .nodes
-            .iter()
-            .all(|n| ways(n.operands[0], n.operands[1], n.value) == 1)
-        {
+        if !self.nodes.iter().all(|n| ways(n.operands[0], n.operands[1], n.value) == 1) {
             return false;
         }
         let pool: Vec<Fixed> = self.givens.iter().chain(&constants).copied().collect();
-        self.nodes.len() == 1
-            || pool
-                .iter()
-                .enumerate()
-                .all(|(i, &a)| pool[..i].iter().all(|&b| ways(a, b, answer) == 0))
+        self.nodes.len() == 1 || pool.iter().enumerate().all(|(i, &a)| pool[..i].iter().all(|&b| ways(a, b, answer) == 0))
     }
 }
 
 /// In how many ways one operation on two numbers, in any order, gives a result.
 fn ways(a: Fixed, b: Fixed, result: Fixed) -> usize {
-    let forward = OPERATIONS
-        .into_iter()
-        .filter(|&op| a.apply(op, b) == Some(result))
-        .count();
-    forward
-        + ['-', '/']
-            .into_iter()
-            .filter(|&op| b.apply(op, a) == Some(result))
-            .count()
+    let forward = OPERATIONS.into_iter().filter(|&op| a.apply(op, b) == Some(result)).count();
+    forward + ['-', '/'].into_iter().filter(|&op| b.apply(op, a) == Some(result)).count()
 }

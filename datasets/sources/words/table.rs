@@ -114,15 +114,10 @@ macro_rules! settings {
     };
 }
 
-settings!(
-    "bakery", "cooking", "crafts", "farm", "garden", "library", "market", "pets", "savings", "sports", "supplies",
-    "travel",
-);
+settings!("bakery", "cooking", "crafts", "farm", "garden", "library", "market", "pets", "savings", "sports", "supplies", "travel",);
 
-const SHARED: &[(&str, &str)] = &[
-    ("compare", include_str!("settings/shared_compare.txt")),
-    ("cash", include_str!("settings/shared_cash.txt")),
-];
+const SHARED: &[(&str, &str)] =
+    &[("compare", include_str!("settings/shared_compare.txt")), ("cash", include_str!("settings/shared_cash.txt"))];
 
 /// All settings, read.
 pub static WORLD: LazyLock<Vec<Setting>> = LazyLock::new(|| {
@@ -130,12 +125,7 @@ pub static WORLD: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         .iter()
         .zip(TEXTS)
         .map(|(name, text)| {
-            let mut setting = Setting {
-                name,
-                slots: Vec::new(),
-                relations: Vec::new(),
-                distractors: Vec::new(),
-            };
+            let mut setting = Setting { name, slots: Vec::new(), relations: Vec::new(), distractors: Vec::new() };
             read(text, &mut setting).unwrap_or_else(|line| panic!("settings/{name}.txt: cannot read `{line}`"));
             setting
         })
@@ -149,11 +139,7 @@ fn read(text: &'static str, setting: &mut Setting) -> Result<(), &'static str> {
     for line in text.lines() {
         if line.is_empty() || line.starts_with('#') {
         } else if let Some(phrasing) = line.strip_prefix("  ") {
-            let list = if to_distractors {
-                &mut setting.distractors
-            } else {
-                &mut setting.relations
-            };
+            let list = if to_distractors { &mut setting.distractors } else { &mut setting.relations };
             list.last_mut().ok_or(line)?.texts.push(phrasing.trim());
         } else if let Some(names) = line.strip_prefix("use ") {
             for name in names.split_whitespace() {
@@ -176,10 +162,7 @@ fn read(text: &'static str, setting: &mut Setting) -> Result<(), &'static str> {
         } else {
             let (names, values) = line.split_once(" = ").ok_or(line)?;
             let values = values.split(';').map(str::trim).collect();
-            setting.slots.push(Slots {
-                names: names.split(',').collect(),
-                values,
-            });
+            setting.slots.push(Slots { names: names.split(',').collect(), values });
         }
     }
     Ok(())
@@ -189,12 +172,7 @@ fn read_relation(name: &'static str, rest: &'static str) -> Option<Relation> {
     let mut fields = rest.split(" | ");
     let (from, to) = fields.next()?.split_once(" -> ")?;
     let numbers = read_numbers(fields.next().unwrap_or(""))?;
-    let assignments = fields
-        .next()
-        .unwrap_or("")
-        .split(';')
-        .map(str::trim)
-        .filter(|s| !s.is_empty());
+    let assignments = fields.next().unwrap_or("").split(';').map(str::trim).filter(|s| !s.is_empty());
     Some(Relation {
         name,
         from: from.split_whitespace().collect(),
@@ -206,11 +184,7 @@ fn read_relation(name: &'static str, rest: &'static str) -> Option<Relation> {
 }
 
 fn read_numbers(text: &str) -> Option<Vec<(u8, Spec)>> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|s| !s.is_empty() && *s != "-")
-        .map(read_number)
-        .collect()
+    text.split(',').map(str::trim).filter(|s| !s.is_empty() && *s != "-").map(read_number).collect()
 }
 
 fn read_number(text: &str) -> Option<(u8, Spec)> {
@@ -265,10 +239,5 @@ fn read_assignment(text: &str) -> Option<Assignment> {
         None => None,
     };
     let left = operand(value.split(super::fixed::OPERATIONS).next()?)?;
-    Some(Assignment {
-        target: target.bytes().next()?,
-        unit,
-        left,
-        right,
-    })
+    Some(Assignment { target: target.bytes().next()?, unit, left, right })
 }

@@ -6,18 +6,11 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-const DIAL: Dial = Dial {
-    min_operations: 1,
-    max_operations: MAX_OPERATIONS,
-    distractors: 0.3,
-};
+const DIAL: Dial = Dial { min_operations: 1, max_operations: MAX_OPERATIONS, distractors: 0.3 };
 
 /// An exact number from plain digits with at most one point.
 fn rational(text: &str) -> BigRational {
-    assert!(
-        text.chars().all(|c| c.is_ascii_digit() || c == '.'),
-        "not plain: {text}"
-    );
+    assert!(text.chars().all(|c| c.is_ascii_digit() || c == '.'), "not plain: {text}");
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let numerator: BigInt = format!("{whole}{part}").parse().expect("digits");
     BigRational::new(numerator, BigInt::from(10).pow(part.len() as u32))
@@ -33,12 +26,7 @@ fn numbers(text: &str) -> Vec<BigRational> {
 }
 
 fn strings(value: &serde_json::Value) -> Vec<String> {
-    value
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|v| v.as_str().expect("a string").to_owned())
-        .collect()
+    value.as_array().expect("a list").iter().map(|v| v.as_str().expect("a string").to_owned()).collect()
 }
 
 fn check_solution(draft: &Draft) {
@@ -54,10 +42,7 @@ fn check_solution(draft: &Draft) {
         let at = left.find(['+', '-', '*', '/']).expect("an operator");
         let (a, b) = (rational(&left[..at]), rational(&left[at + 1..]));
         for operand in [&a, &b] {
-            assert!(
-                given.contains(operand) || words.contains(operand) || results.contains(operand),
-                "{step}: {question}"
-            );
+            assert!(given.contains(operand) || words.contains(operand) || results.contains(operand), "{step}: {question}");
             if given.contains(operand) && !results.contains(operand) && !words.contains(operand) {
                 *used.entry(operand.clone()).or_default() += 1;
             }
@@ -74,10 +59,7 @@ fn check_solution(draft: &Draft) {
     assert_eq!(results.last(), Some(&rational(&draft.answer)), "{question}");
     let unused = given.iter().filter(|n| !used.contains_key(n)).count();
     let distractor = draft.meta["distractor"].as_bool().expect("a flag");
-    assert!(
-        unused <= usize::from(distractor) || given.iter().any(|n| results.contains(n) || words.contains(n)),
-        "{question}"
-    );
+    assert!(unused <= usize::from(distractor) || given.iter().any(|n| results.contains(n) || words.contains(n)), "{question}");
 
     let graph = draft.meta["graph"].as_array().expect("a list");
     assert_eq!(graph.len(), solution.len());
@@ -102,26 +84,13 @@ fn check_text(question: &str) {
             assert!(c.is_uppercase(), "{question}");
             start = false;
         }
-        let last = question[at + c.len_utf8()..]
-            .chars()
-            .next()
-            .is_none_or(|next| next == ' ');
+        let last = question[at + c.len_utf8()..].chars().next().is_none_or(|next| next == ' ');
         start |= matches!(c, '.' | '?') && last;
     }
     // Numbers are digits or words of the lexicon, nothing else; what a lexicon word names is used.
-    let plain = question
-        .to_lowercase()
-        .replace("three times", "")
-        .replace("two thirds", "")
-        .replace("three quarters", "");
+    let plain = question.to_lowercase().replace("three times", "").replace("two thirds", "").replace("three quarters", "");
     for word in plain.split(|c: char| !c.is_alphabetic()) {
-        assert!(
-            ![
-                "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"
-            ]
-            .contains(&word),
-            "{question}"
-        );
+        assert!(!["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"].contains(&word), "{question}");
     }
 }
 
@@ -139,31 +108,19 @@ fn twenty_thousand_problems_keep_every_promise() {
         templates.extend(strings(&draft.meta["templates"]));
     }
     assert_eq!(settings.len(), SETTINGS.len());
-    assert_eq!(
-        reached.len(),
-        SETTINGS.len() * MAX_OPERATIONS as usize,
-        "a setting misses a difficulty"
-    );
+    assert_eq!(reached.len(), SETTINGS.len() * MAX_OPERATIONS as usize, "a setting misses a difficulty");
     let all: usize = WORLD.iter().map(|s| s.relations.len()).sum();
     let missing: Vec<String> = WORLD
         .iter()
         .flat_map(|s| s.relations.iter().map(|r| format!("{}/{}", s.name, r.name)))
         .filter(|name| !templates.contains(name))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "{} of {all} never occur: {missing:?}",
-        missing.len()
-    );
+    assert!(missing.is_empty(), "{} of {all} never occur: {missing:?}", missing.len());
 }
 
 #[test]
 fn difficulty_follows_the_dial() {
-    let dial = Dial {
-        min_operations: 2,
-        max_operations: 4,
-        distractors: 0.0,
-    };
+    let dial = Dial { min_operations: 2, max_operations: 4, distractors: 0.0 };
     let mut count = [0; 9];
     for index in 0..3_000 {
         let draft = generate(1, index, &dial);
@@ -178,10 +135,7 @@ fn difficulty_follows_the_dial() {
 fn same_arguments_same_problem() {
     for index in 0..300 {
         let (a, b) = (generate(3, index, &DIAL), generate(3, index, &DIAL));
-        assert_eq!(
-            (a.question, a.answer, a.difficulty, a.meta),
-            (b.question, b.answer, b.difficulty, b.meta)
-        );
+        assert_eq!((a.question, a.answer, a.difficulty, a.meta), (b.question, b.answer, b.difficulty, b.meta));
     }
     assert_ne!(generate(3, 0, &DIAL).question, generate(4, 0, &DIAL).question);
 }
@@ -191,10 +145,7 @@ fn few_duplicates_and_few_ambiguous_problems() {
     let drafts: Vec<Draft> = (0..5_000).map(|index| generate(11, index, &DIAL)).collect();
     let distinct: HashSet<&str> = drafts.iter().map(|d| d.question.as_str()).collect();
     assert!(distinct.len() > 4_950, "{}", distinct.len());
-    let shortcut = drafts
-        .iter()
-        .filter(|d| d.difficulty > 1 && one_operation_answers(d))
-        .count();
+    let shortcut = drafts.iter().filter(|d| d.difficulty > 1 && one_operation_answers(d)).count();
     assert!(shortcut < 50, "{shortcut}");
 }
 
@@ -204,34 +155,24 @@ fn one_operation_answers(draft: &Draft) -> bool {
     let answer = rational(&draft.answer);
     pool.iter().enumerate().any(|(i, a)| {
         let others = pool.iter().enumerate().filter(|(j, _)| *j != i);
-        others
-            .map(|(_, b)| b)
-            .any(|b| [a + b, a - b, a * b, a / b].contains(&answer))
+        others.map(|(_, b)| b).any(|b| [a + b, a - b, a * b, a / b].contains(&answer))
     })
 }
 
 #[test]
 fn tables_are_complete() {
-    let constants: BTreeSet<i64> = LEXICON
-        .iter()
-        .flat_map(|(_, values)| values.iter().map(|v| v.parse::<i64>().expect("an integer")))
-        .collect();
+    let constants: BTreeSet<i64> =
+        LEXICON.iter().flat_map(|(_, values)| values.iter().map(|v| v.parse::<i64>().expect("an integer"))).collect();
     for setting in WORLD.iter() {
         for relation in setting.relations.iter().chain(&setting.distractors) {
             let name = format!("{}/{}", setting.name, relation.name);
             assert!(relation.texts.len() >= 2, "{name} needs a second phrasing");
             for assignment in &relation.assignments {
-                for operand in [Some(assignment.left), assignment.right.map(|(_, operand)| operand)]
-                    .into_iter()
-                    .flatten()
-                {
+                for operand in [Some(assignment.left), assignment.right.map(|(_, operand)| operand)].into_iter().flatten() {
                     let Operand::Constant(value) = operand else { continue };
                     assert!(constants.contains(&value), "{name}");
                     for text in &relation.texts {
-                        assert!(
-                            lexicon_in(text).iter().any(|(_, v)| *v == value.to_string()),
-                            "{name}: {text}"
-                        );
+                        assert!(lexicon_in(text).iter().any(|(_, v)| *v == value.to_string()), "{name}: {text}");
                     }
                 }
             }
@@ -241,16 +182,11 @@ fn tables_are_complete() {
                     assert_eq!(text.matches(&slot).count(), 1, "{name}: {text}");
                 }
                 // Speeds say "hours" without meaning 60.
-                let spare = lexicon_in(text)
-                    .into_iter()
-                    .filter(|(word, _)| !word.starts_with("hour"));
+                let spare = lexicon_in(text).into_iter().filter(|(word, _)| !word.starts_with("hour"));
                 for (word, value) in spare {
                     let used = relation.assignments.iter().any(|a| {
                         let operands = [Some(a.left), a.right.map(|(_, operand)| operand)];
-                        operands
-                            .into_iter()
-                            .flatten()
-                            .any(|o| matches!(o, Operand::Constant(v) if v.to_string() == value))
+                        operands.into_iter().flatten().any(|o| matches!(o, Operand::Constant(v) if v.to_string() == value))
                     });
                     assert!(used, "{name} says {word} and does not use it: {text}");
                 }
@@ -267,11 +203,7 @@ fn statistics() {
     let (mut dim, mut relaxed, mut answers) = (0, 0, Vec::new());
     for index in 0..8_000 {
         let draft = generate(5, index, &DIAL);
-        for word in draft
-            .question
-            .split(|c: char| !c.is_alphabetic())
-            .filter(|w| !w.is_empty())
-        {
+        for word in draft.question.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()) {
             *words.entry(word.to_lowercase()).or_default() += 1;
         }
         lengths[draft.difficulty as usize].push(draft.question.split(' ').count());
@@ -284,53 +216,23 @@ fn statistics() {
         words.len(),
         words.values().filter(|n| **n < 20).count()
     );
-    println!(
-        "rare: {:?}",
-        words
-            .iter()
-            .filter(|(_, n)| **n < 30)
-            .map(|(w, _)| w)
-            .collect::<Vec<_>>()
-    );
+    println!("rare: {:?}", words.iter().filter(|(_, n)| **n < 30).map(|(w, _)| w).collect::<Vec<_>>());
     for (operations, list) in lengths.iter_mut().enumerate().skip(1) {
         list.sort_unstable();
-        println!(
-            "{operations} operations: {} words in the median, {} at most",
-            list[list.len() / 2],
-            list[list.len() - 1]
-        );
+        println!("{operations} operations: {} words in the median, {} at most", list[list.len() / 2], list[list.len() - 1]);
     }
     answers.sort_by(f64::total_cmp);
-    println!(
-        "answers at 0, 5, 25, 50, 75, 95, 100%: {:?}",
-        [0, 400, 2000, 4000, 6000, 7600, 7999].map(|i| answers[i])
-    );
+    println!("answers at 0, 5, 25, 50, 75, 95, 100%: {:?}", [0, 400, 2000, 4000, 6000, 7600, 7999].map(|i| answers[i]));
 }
 
 /// Prints problems to read: `cargo test -p datasets words::tests::print -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints problems for a person to read"]
 fn print() {
-    let seed = std::env::var("WORDS_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(0);
+    let seed = std::env::var("WORDS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
     for index in 0..60 {
         let operations = 1 + (index % 8) as u32;
-        let draft = generate(
-            seed,
-            index,
-            &Dial {
-                min_operations: operations,
-                max_operations: operations,
-                distractors: 0.3,
-            },
-        );
-        println!(
-            "[{operations}] {}\n    {} => {}\n",
-            draft.question,
-            strings(&draft.meta["solution"]).join("  "),
-            draft.answer
-        );
+        let draft = generate(seed, index, &Dial { min_operations: operations, max_operations: operations, distractors: 0.3 });
+        println!("[{operations}] {}\n    {} => {}\n", draft.question, strings(&draft.meta["solution"]).join("  "), draft.answer);
     }
 }

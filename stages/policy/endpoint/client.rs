@@ -76,12 +76,15 @@ impl Client {
             builder = builder.no_proxy();
         }
         if let Some(key) = &key {
-            let unusable = |_| EndpointError::Config(format!("the key in ${} has characters that cannot be sent in a header", config.api_key_env));
+            let unusable =
+                |_| EndpointError::Config(format!("the key in ${} has characters that cannot be sent in a header", config.api_key_env));
             let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(unusable)?;
             value.set_sensitive(true);
             builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
-        let http = builder.build().map_err(|error| EndpointError::Config(format!("cannot set up HTTPS ({}); are root certificates installed?", root(&error))))?;
+        let http = builder
+            .build()
+            .map_err(|error| EndpointError::Config(format!("cannot set up HTTPS ({}); are root certificates installed?", root(&error))))?;
         let mut shown = url.clone();
         shown.set_query(None);
         let permits = Semaphore::new(config.concurrency);
@@ -117,7 +120,13 @@ impl Client {
                 Err((error, asked)) => {
                     let wait = self.backoff(&name, tries).max(asked.unwrap_or_default()).min(LONGEST_RETRY_AFTER);
                     let of = self.config.retries + 1;
-                    talk.note(Note::Retry(format!("{}: {}; try {} of {of} in {:.1} s", self.shown, error.fault(), tries + 1, wait.as_secs_f64())));
+                    talk.note(Note::Retry(format!(
+                        "{}: {}; try {} of {of} in {:.1} s",
+                        self.shown,
+                        error.fault(),
+                        tries + 1,
+                        wait.as_secs_f64()
+                    )));
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         _ = talk.stop.wait_for(|stop| *stop) => return Err(Halt::Stopped),
@@ -139,7 +148,11 @@ impl Client {
         let sent = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(text).send().await;
         let response = sent.map_err(|error| (self.transport(&error, tries), None))?;
         let status = response.status().as_u16();
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|value| date::pause(value, SystemTime::now()));
+        let asked = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| date::pause(value, SystemTime::now()));
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("?").to_owned();
         let body = self.body(response, tries).await;
         let url = self.shown.clone();
@@ -211,7 +224,11 @@ impl Client {
             429 if kind("code") == "insufficient_quota" => EndpointError::Rejected { url, status, message },
             408 | 425 | 429 | 500 | 502..=504 | 506..=599 => EndpointError::Busy { url, status, message, tries },
             // OpenAI's code, llama.cpp's type, vLLM's words.
-            400 | 413 | 422 if kind("code") == "context_length_exceeded" || kind("type") == "exceed_context_size_error" || message.contains("context length") => {
+            400 | 413 | 422
+                if kind("code") == "context_length_exceeded"
+                    || kind("type") == "exceed_context_size_error"
+                    || message.contains("context length") =>
+            {
                 EndpointError::TooLong { url, message }
             }
             _ => EndpointError::Rejected { url, status, message },

@@ -45,7 +45,9 @@ mod tests {
         assert_eq!(pause("Thu, 29 Feb 1990 00:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(unix_time("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
         assert_eq!(unix_time("Tue, 29 Feb 2000 12:00:00 GMT"), Some(951_825_600));
-        for junk in ["", "-1", "NaN", "soon", "Sun, 06 Nov 1994", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "x, 99 Nov 1994 08:49:37 GMT"] {
+        for junk in
+            ["", "-1", "NaN", "soon", "Sun, 06 Nov 1994", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "x, 99 Nov 1994 08:49:37 GMT"]
+        {
             assert_eq!(pause(junk, now), None, "{junk}");
         }
     }

@@ -51,7 +51,14 @@ impl Job {
     }
 
     /// Asks until a sample is complete, beginning with one of the choices of `first` if given.
-    async fn complete(&self, client: &Client, mut draft: Draft, first: Option<(&Reply, usize)>, seed: u64, talk: &mut Talk) -> Result<Proposal, Halt> {
+    async fn complete(
+        &self,
+        client: &Client,
+        mut draft: Draft,
+        first: Option<(&Reply, usize)>,
+        seed: u64,
+        talk: &mut Talk,
+    ) -> Result<Proposal, Halt> {
         let mut round = 0;
         let mut more = match first {
             Some((reply, place)) => {

@@ -128,7 +128,9 @@ impl EndpointConfig {
             _ => return wrong("`url` should look like http://127.0.0.1:8080/v1".to_owned()),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return wrong("`url` holds a user name or password; put the key into an environment variable and name it in `api_key_env`".to_owned());
+            return wrong(
+                "`url` holds a user name or password; put the key into an environment variable and name it in `api_key_env`".to_owned(),
+            );
         }
         let base = url.path().trim_end_matches('/');
         let path = format!("{}/chat/completions", base.strip_suffix("/chat/completions").unwrap_or(base));
@@ -228,7 +230,13 @@ impl Policy for Endpoint {
     ///
     /// When it is cancelled or a request fails for good, requests under way finish and are stored, and
     /// no others are started. Errors: [`Cancelled`], [`EndpointError`].
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, events: &dyn Events) -> anyhow::Result<Vec<Vec<Proposal>>> {
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        sampling: &Sampling,
+        events: &dyn Events,
+    ) -> anyhow::Result<Vec<Vec<Proposal>>> {
         events.check()?;
         let jobs = self.jobs(asks, horizon, sampling);
         let mut proposals: Vec<Vec<Proposal>> = asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
@@ -291,7 +299,8 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
         Prefill::Assistant => "assistant",
         Prefill::Vllm => "vllm",
     };
-    let mut parts: Vec<Part<'_>> = vec!["endpoint".into(), SEMANTICS.into(), address.as_str().into(), (&config.model).into(), (&extra).into(), prefill.into()];
+    let mut parts: Vec<Part<'_>> =
+        vec!["endpoint".into(), SEMANTICS.into(), address.as_str().into(), (&config.model).into(), (&extra).into(), prefill.into()];
     parts.extend([Part::from(u64::from(config.use_n)), u64::from(config.logprobs).into(), (&prompt.instruction).into()]);
     for (question, completion) in &prompt.examples {
         parts.extend([question.into(), Part::from(completion)]);

@@ -58,7 +58,8 @@ impl Reply {
         let choices = &self.choices[..count.min(self.choices.len())];
         let mut shares: Vec<u32> = choices.iter().map(|choice| choice.tokens.len() as u32).collect();
         let Some(used) = self.used else {
-            let estimated = choices.iter().map(|c| if c.tokens.is_empty() { c.text.chars().count().div_ceil(4) } else { c.tokens.len() } as u32);
+            let estimated =
+                choices.iter().map(|c| if c.tokens.is_empty() { c.text.chars().count().div_ceil(4) } else { c.tokens.len() } as u32);
             return (estimated.collect(), true);
         };
         if let [share] = shares.as_mut_slice() {

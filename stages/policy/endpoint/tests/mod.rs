@@ -50,7 +50,10 @@ fn paths(endpoint: &mut Endpoint, seeds: &[u64]) -> anyhow::Result<Vec<Proposal>
 }
 
 /// One path from a server with this script, and the server.
-fn try_path(script: impl Fn(usize) -> Answer + Send + Sync + 'static, change: impl Fn(&mut EndpointConfig)) -> (anyhow::Result<Proposal>, Server) {
+fn try_path(
+    script: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    change: impl Fn(&mut EndpointConfig),
+) -> (anyhow::Result<Proposal>, Server) {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(move |number, _| script(number));
     let mut config = config(&server.url);
@@ -93,7 +96,12 @@ fn retries_what_may_pass() {
         try_path(status(429, "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), |_| ()),
         try_path(|number| if number == 0 { Answer::Http(200, "", "{\"choices\": [{\"mess".to_owned()) } else { good() }, |_| ()),
         try_path(|number| if number == 0 { Answer::Torn("{\"choices\": [".to_owned()) } else { good() }, |_| ()),
-        try_path(|number| if number == 0 { Answer::Http(200, "", json!({"error": {"code": 502, "message": "upstream"}}).to_string()) } else { good() }, |_| ()),
+        try_path(
+            |number| {
+                if number == 0 { Answer::Http(200, "", json!({"error": {"code": 502, "message": "upstream"}}).to_string()) } else { good() }
+            },
+            |_| (),
+        ),
     ] {
         assert_eq!(result.unwrap().final_answer, "24");
         assert_eq!(server.count(), 2);
@@ -125,7 +133,10 @@ fn says_that_nobody_listens() {
     let (result, _) = try_path(|_| good(), |config| config.url.clone_from(&url));
     let error = fault(result);
     assert!(matches!(error, EndpointError::Unreachable { tries: 3, .. }), "{error}");
-    assert!(error.is_temporary() && error.to_string().contains("is the server running?") && error.to_string().contains("refused"), "{error}");
+    assert!(
+        error.is_temporary() && error.to_string().contains("is the server running?") && error.to_string().contains("refused"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -135,11 +146,26 @@ fn ends_at_once_where_something_must_be_changed() {
         (200, "", "<!DOCTYPE html><html></html>", |e| matches!(e, EndpointError::WebPage { .. })),
         (200, "", "{\"object\": \"list\"}", |e| matches!(e, EndpointError::NoChoices { .. })),
         (200, "", "{\"choices\": []}", |e| matches!(e, EndpointError::NoChoices { .. })),
-        (401, "", "{\"error\": {\"message\": \"bad key\"}}", |e| matches!(e, EndpointError::Denied { message, advice, .. } if message == "bad key" && advice.contains("OPENAI_API_KEY"))),
+        (
+            401,
+            "",
+            "{\"error\": {\"message\": \"bad key\"}}",
+            |e| matches!(e, EndpointError::Denied { message, advice, .. } if message == "bad key" && advice.contains("OPENAI_API_KEY")),
+        ),
         (403, "", "", |e| matches!(e, EndpointError::Denied { .. })),
         (404, "", "not found", |e| matches!(e, EndpointError::NotFound { .. }) && e.to_string().contains("/v1")),
-        (307, "location: http://other.example/v1\r\n", "", |e| matches!(e, EndpointError::Redirected { location, .. } if location.contains("other"))),
-        (400, "", "{\"error\": {\"message\": \"n must be 1\"}}", |e| matches!(e, EndpointError::Rejected { message, .. } if message == "n must be 1")),
+        (
+            307,
+            "location: http://other.example/v1\r\n",
+            "",
+            |e| matches!(e, EndpointError::Redirected { location, .. } if location.contains("other")),
+        ),
+        (
+            400,
+            "",
+            "{\"error\": {\"message\": \"n must be 1\"}}",
+            |e| matches!(e, EndpointError::Rejected { message, .. } if message == "n must be 1"),
+        ),
         (400, "", "{\"error\": {\"type\": \"exceed_context_size_error\"}}", |e| matches!(e, EndpointError::TooLong { .. })),
         (429, "", "{\"error\": {\"code\": \"insufficient_quota\"}}", |e| matches!(e, EndpointError::Rejected { .. })),
     ];
@@ -213,7 +239,9 @@ fn damaged_answers_are_asked_again() {
 fn the_key_is_sent_and_nothing_else() {
     const KEY: &str = "sk-secret-0123456789";
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(|number, _| if number == 0 { good() } else { Answer::Http(401, "", json!({"error": {"message": format!("bad key {KEY}")}}).to_string()) });
+    let server = Server::start(|number, _| {
+        if number == 0 { good() } else { Answer::Http(401, "", json!({"error": {"message": format!("bad key {KEY}")}}).to_string()) }
+    });
     let mut endpoint = Endpoint::with_key(config(&server.url), Prompt::default(), folder.path().to_owned(), Some(KEY.to_owned())).unwrap();
     paths(&mut endpoint, &[7]).unwrap();
     assert!(server.seen()[0].head.contains(&format!("authorization: Bearer {KEY}\r\n")));

@@ -4,7 +4,13 @@ use super::server::{choice, special};
 use super::*;
 use crate::policy::endpoint::draw::seed31;
 
-fn propose(server: &Server, change: impl Fn(&mut EndpointConfig, &mut Sampling), horizon: Horizon, steps: &[&str], seeds: &[u64]) -> Vec<Proposal> {
+fn propose(
+    server: &Server,
+    change: impl Fn(&mut EndpointConfig, &mut Sampling),
+    horizon: Horizon,
+    steps: &[&str],
+    seeds: &[u64],
+) -> Vec<Proposal> {
     let folder = tempfile::tempdir().unwrap();
     let (mut config, mut sampling) = (config(&server.url), sampling());
     change(&mut config, &mut sampling);
@@ -31,7 +37,10 @@ fn last_message(server: &Server, request: usize) -> (String, String) {
 fn one_request_for_several_samples() {
     let server = Server::start(|_, _| completion(&["48/2=24\n#### 24", "50\n#### 50", "#### 3"], 20));
     let proposals = propose(&server, |_, sampling| sampling.top_k = 40, Horizon::Path, &[], &[u64::MAX, 2, 3]);
-    assert_eq!(proposals.iter().map(|p| (texts(p), p.final_answer.as_str(), p.tokens)).collect::<Vec<_>>(), [(vec!["48/2=24"], "24", 7), (vec!["50"], "50", 7), (vec![], "3", 6)]);
+    assert_eq!(
+        proposals.iter().map(|p| (texts(p), p.final_answer.as_str(), p.tokens)).collect::<Vec<_>>(),
+        [(vec!["48/2=24"], "24", 7), (vec!["50"], "50", 7), (vec![], "3", 6)]
+    );
     assert!(proposals[0].steps[0].logprob.is_nan() && proposals[0].steps[0].value.is_nan() && proposals[0].steps[0].q.is_nan());
     let body = &server.seen()[0].body;
     assert_eq!(
@@ -76,7 +85,11 @@ fn proposals_come_in_the_order_of_the_asks() {
 
 /// Log-probabilities as a server sends them: -1, -2, -3 and so on.
 fn logprobs(tokens: &[&str]) -> Value {
-    let content: Vec<_> = tokens.iter().enumerate().map(|(place, token)| json!({"token": token, "logprob": -(place as f64) - 1.0, "bytes": token.as_bytes()})).collect();
+    let content: Vec<_> = tokens
+        .iter()
+        .enumerate()
+        .map(|(place, token)| json!({"token": token, "logprob": -(place as f64) - 1.0, "bytes": token.as_bytes()}))
+        .collect();
     json!({"content": content})
 }
 
@@ -130,7 +143,10 @@ fn the_calculator_fills_in_results() {
     let seen = server.seen();
     assert_eq!((&seen[0].body["stop"], &seen[0].body["max_tokens"], &seen[0].body["n"]), (&json!(["="]), &json!(64), &Value::Null));
     assert_eq!((&seen[1].body["max_tokens"], last_message(&server, 1)), (&json!(59), ("assistant".to_owned(), "48/2=24".to_owned())));
-    assert_eq!((&seen[2].body["max_tokens"], last_message(&server, 2).1), (&json!(54 - filled.len()), format!("48/2=24\nthen 24+1 ={filled}")));
+    assert_eq!(
+        (&seen[2].body["max_tokens"], last_message(&server, 2).1),
+        (&json!(54 - filled.len()), format!("48/2=24\nthen 24+1 ={filled}"))
+    );
     assert_ne!(seen[0].body["seed"], seen[1].body["seed"]);
 }
 
@@ -150,7 +166,8 @@ fn the_calculator_leaves_alone_what_it_cannot_read() {
 fn max_tokens_holds_for_all_requests_of_a_sample() {
     // A server that counts nothing and always stops at `=`.
     let server = Server::start(|_, _| special("", 0, &json!({"stop_reason": "="})));
-    let proposal = propose(&server, |_, sampling| (sampling.calculator, sampling.max_tokens) = (true, 5), Horizon::Path, &[], &[5]).remove(0);
+    let proposal =
+        propose(&server, |_, sampling| (sampling.calculator, sampling.max_tokens) = (true, 5), Horizon::Path, &[], &[5]).remove(0);
     assert_eq!((server.count(), proposal.tokens), (5, 5));
     // The context is full in the middle of a sample: it ends there.
     let server = Server::start(|number, _| match number {
@@ -174,7 +191,10 @@ fn one_step_ends_at_the_line() {
     let proposal = propose(&server, change, Horizon::Step, &["48/2=24"], &[5]).remove(0);
     assert_eq!((texts(&proposal), proposal.steps[0].tokens, proposal.tokens), (vec!["24+1=25"], 6, 6));
     let body = &server.seen()[0].body;
-    assert_eq!((&body["stop"], &body["continue_final_message"], &body["add_generation_prompt"]), (&json!(["\n", "="]), &json!(true), &json!(false)));
+    assert_eq!(
+        (&body["stop"], &body["continue_final_message"], &body["add_generation_prompt"]),
+        (&json!(["\n", "="]), &json!(true), &json!(false))
+    );
     assert_eq!(last_message(&server, 0), ("assistant".to_owned(), "48/2=24\n".to_owned()));
     assert_eq!(last_message(&server, 1).1, "48/2=24\n24+1=25");
 
