@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::layout::{RunDir, Stage};
 use crate::progress::Console;
 use crate::session::Session;
+use crate::text::to_stdout;
 use crate::work::Goal;
 use crate::{bench, doctor, evaluation, inspect, status};
 
@@ -71,6 +73,7 @@ enum Command {
     Stage {
         /// problems, search, verify, curate, train or evaluate.
         stage: String,
+        /// The run's directory, or its name under runs/.
         run: String,
         /// Which round; default: the first in which the stage is outstanding.
         #[arg(long)]
@@ -82,7 +85,9 @@ enum Command {
     },
     /// What is done and what is outstanding.
     Status {
+        /// The run's directory, or its name under runs/.
         run: String,
+        /// For scripts.
         #[arg(long)]
         json: bool,
     },
@@ -92,6 +97,7 @@ enum Command {
   qstill inspect runs/demo/round-1/curate --head 5
   qstill inspect any.parquet --columns question,answer --json")]
     Inspect {
+        /// A run, a round, a stage, a table of a stage, a Parquet file, or a folder of them.
         path: PathBuf,
         /// Sample rows to show.
         #[arg(long, default_value_t = 3)]
@@ -99,6 +105,7 @@ enum Command {
         /// Only these columns.
         #[arg(long, value_delimiter = ',')]
         columns: Vec<String>,
+        /// For scripts.
         #[arg(long)]
         json: bool,
     },
@@ -112,6 +119,7 @@ enum Command {
     },
     /// List devices, say which one `auto` takes, and check that each computes rightly.
     Doctor {
+        /// For scripts.
         #[arg(long)]
         json: bool,
     },
@@ -242,14 +250,14 @@ pub fn main() -> Result<Exit> {
         Command::Init { preset, file } => {
             let text = config::commented(preset.as_deref())?;
             match file {
-                None => print!("{text}"),
+                None => to_stdout(|out| Ok(write!(out, "{text}")?))?,
                 Some(path) => {
                     let mut new = std::fs::File::options()
                         .write(true)
                         .create_new(true)
                         .open(&path)
                         .map_err(|e| Failure::io(format!("{}: {e}", path.display()), "choose another name", e))?;
-                    std::io::Write::write_all(&mut new, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
+                    new.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
                     console.say(&format!("wrote {}; start with `qstill run --config {}`", path.display(), path.display()));
                 }
             }
@@ -263,7 +271,8 @@ pub fn main() -> Result<Exit> {
             }
             let device = stages::model::device::choose(config.run.device)?;
             console.say(&device.why);
-            println!("{}", serde_json::to_string_pretty(&bench::bench(&config.model, &config.train, &device, rows, length)?)?);
+            let text = serde_json::to_string_pretty(&bench::bench(&config.model, &config.train, &device, rows, length)?)?;
+            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
             Ok(Exit::Done)
         }
     }
@@ -310,7 +319,7 @@ fn walk(session: &Session, goal: Goal) -> Result<Exit> {
     if matches!(goal, Goal::All | Goal::One(Stage::Evaluate, _))
         && let Some(table) = evaluation::table(&session.run)?
     {
-        println!("{table}");
+        to_stdout(|out| Ok(writeln!(out, "{table}")?))?;
         session.console.say(&format!("details: {}; tables: `qstill inspect {root}`", session.run.evaluation().display()));
     }
     Ok(Exit::Done)

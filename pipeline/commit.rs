@@ -33,9 +33,9 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Check, Commit, DirRecord, FileRecord, content_hash};
 #[cfg(test)]
-use record::{digest_dir, hash_file};
+use record::hash_file;
+pub use record::{Check, Commit, DirRecord, FileRecord, content_hash};
 
 /// A stage directory in the hands of the one process that may write to it. Clones name the same directory.
 #[derive(Clone, Debug)]

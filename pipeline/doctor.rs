@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 use stages::model::device::{self, DeviceSetting};
 
+use crate::text::to_stdout;
+
 /// Checks every device and prints what was found; false if `auto`'s choice does not work.
 ///
 /// # Errors
@@ -18,16 +20,18 @@ pub fn doctor(as_json: bool) -> Result<bool> {
     let works = device::check(&choice.device).is_ok();
     let report = json!({"version": env!("CARGO_PKG_VERSION"), "auto": choice.kind, "why": choice.why, "devices": rows});
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        let text = serde_json::to_string_pretty(&report)?;
+        to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
         return Ok(works);
     }
-    println!("qstill {}", env!("CARGO_PKG_VERSION"));
+    let mut text = format!("qstill {}\n", env!("CARGO_PKG_VERSION"));
     for row in &rows {
         let of = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let about: Vec<String> = [of("kind"), of("backend"), of("driver")].into_iter().filter(|s| !s.is_empty()).collect();
-        println!("  {} ({}): {}", of("device"), about.join(", "), of("check"));
+        text.push_str(&format!("  {} ({}): {}\n", of("device"), about.join(", "), of("check")));
     }
-    println!("auto takes {}: {}", choice.kind, choice.why);
+    text.push_str(&format!("auto takes {}: {}\n", choice.kind, choice.why.trim_start_matches("device: ")));
+    to_stdout(|out| Ok(write!(out, "{text}")?))?;
     Ok(works)
 }
 

@@ -65,13 +65,13 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     let percent = |x: f64| format!("{:.1}%", 100.0 * x);
     let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
     let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
-    let k = rows.iter().map(|r| r.k).max().unwrap_or(0);
     let headers = [
         "round",
         "model",
         "solved",
         "pass@1",
         "95% interval",
+        "k",
         "pass@k",
         "maj@k",
         "tokens/problem",
@@ -89,6 +89,7 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
                 format!("{}/{}", r.solved, r.problems),
                 percent(r.pass_at_1),
                 format!("{} to {}", percent(r.ci_low), percent(r.ci_high)),
+                r.k.to_string(),
                 maybe(r.pass_at_k, &percent),
                 maybe(r.maj_at_k, &percent),
                 number(r.tokens_per_problem),
@@ -99,9 +100,9 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
             ]
         })
         .collect();
-    let mut out = text::table(&headers, &lines, &[0, 2, 3, 5, 6, 7, 8, 9, 10, 11]);
+    let mut out = text::table(&headers, &lines, &[0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
     let split = rows.first().map_or(Split::Test.name().to_owned(), |r| r.split.clone());
-    out.push_str(&format!("\nOn the {split} problems. base and student answer greedily without search; k is {k} draws. teacher is policy and search with the\nanswers as its goal; its tokens count every step it wrote, those of the rules too; \"of a model\" and expansions are per problem.\n"));
+    out.push_str(&format!("\nOn the {split} problems. base and student answer greedily without search; k draws beside. teacher is policy and search with the\nanswers as its goal; its tokens count every step it wrote, those of the rules too; \"of a model\" and expansions are per problem.\n"));
     for r in rows.iter().filter(|r| !r.by_difficulty.is_empty()) {
         let parts: Vec<String> = r.by_difficulty.iter().map(|(d, s, n)| format!("{d}: {s}/{n}")).collect();
         out.push_str(&format!("solved by number of operations, round {} {}: {}\n", r.round, r.model, parts.join("  ")));
@@ -117,7 +118,7 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     }
     let last = |model: &str| rows.iter().rev().find(|r| r.model == model).and_then(|r| r.tokens_per_solved);
     if let (Some(teacher), Some(student)) = (last("teacher"), last("student")) {
-        out.push_str(&format!("the last student spends 1/{:.0} of the teacher's tokens per solved problem\n", teacher / student));
+        out.push_str(&format!("tokens per solved problem: the last teacher spends {:.1} times the last student's\n", teacher / student));
     }
     Ok(Some(out))
 }

@@ -116,6 +116,13 @@ impl Session {
         self.table.get(name).and_then(|v| v.as_table()).cloned().unwrap_or_default()
     }
 
+    /// A section less the keys that do not change what is computed.
+    pub fn section_without(&self, name: &str, keys: &[&str]) -> Table {
+        let mut section = self.section(name);
+        section.retain(|key, _| !keys.contains(&key));
+        section
+    }
+
     /// The model that a run starts from: read from its directory, or untrained with a tokenizer of the run's own texts.
     ///
     /// # Errors

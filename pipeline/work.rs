@@ -34,6 +34,13 @@ pub enum Goal {
     Look,
 }
 
+impl Goal {
+    /// Whether a stage of a round is the goal; problems belong to every round.
+    fn is(self, stage: Stage, round: u32) -> bool {
+        matches!(self, Goal::One(s, r) if s == stage && (r == round || s == Stage::Problems))
+    }
+}
+
 /// Where the walk over stages stands.
 pub enum Walk {
     /// The stage is complete.
@@ -50,6 +57,13 @@ impl Session {
     /// # Errors
     /// Those of the stages; [`Failure::busy`] if a stage before the goal is not complete.
     pub fn advance(&self, goal: Goal) -> Result<()> {
+        if goal != Goal::Look {
+            // What cannot work is said now, and not after hours of search.
+            self.device()?;
+            if !self.config.model.from_scratch() {
+                stages::model::LlamaConfig::read(std::path::Path::new(&self.config.model.path))?;
+            }
+        }
         let Walk::Done(problems) = self.problems(goal)? else { return Ok(()) };
         let mut kept: Vec<Done> = Vec::new();
         let mut previous: Option<Done> = None;
@@ -67,7 +81,7 @@ impl Session {
 
     /// What a stage's state means for the goal: `Some` if the walk has its answer without work.
     fn without_work(&self, goal: Goal, opened: &Opened) -> Result<Option<Walk>> {
-        let here = matches!(goal, Goal::One(stage, round) if stage == opened.stage && (round == opened.round || stage == Stage::Problems));
+        let here = goal.is(opened.stage, opened.round);
         if opened.state.is_done() {
             let done = Done::new(opened.path.clone(), opened.commits.clone());
             if goal != Goal::Look {
@@ -91,9 +105,8 @@ impl Session {
         }
     }
 
-    fn reached(&self, goal: Goal, opened: (Stage, u32), done: Done) -> Walk {
-        let here = matches!(goal, Goal::One(stage, round) if stage == opened.0 && (round == opened.1 || stage == Stage::Problems));
-        if here { Walk::Reached } else { Walk::Done(done) }
+    fn reached(goal: Goal, opened: (Stage, u32), done: Done) -> Walk {
+        if goal.is(opened.0, opened.1) { Walk::Reached } else { Walk::Done(done) }
     }
 
     fn problems(&self, goal: Goal) -> Result<Walk> {
@@ -158,7 +171,7 @@ impl Session {
             "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left out because test asks them, {} unreadable rows skipped, {} worked examples for the prompt",
             outcome.train, outcome.validation, outcome.test, outcome.duplicates, outcome.leaked, outcome.skipped, outcome.examples.len()
         ));
-        Ok(self.reached(goal, (Stage::Problems, 0), Done::new(path, commits)))
+        Ok(Self::reached(goal, (Stage::Problems, 0), Done::new(path, commits)))
     }
 
     /// The shards of train problems, in order.
@@ -182,11 +195,7 @@ impl Session {
             (Sampler::None, _) => "none".into(),
             (Sampler::Rules, _) => rules::fingerprint(c.problems.domain()),
             (Sampler::Endpoint, _) => {
-                let mut endpoint = self.section("endpoint");
-                for key in ["concurrency", "timeout_s", "retries", "backoff_ms"] {
-                    endpoint.remove(key);
-                }
-                format!("endpoint {endpoint}")
+                format!("endpoint {}", self.section_without("endpoint", &["concurrency", "timeout_s", "retries", "backoff_ms"]))
             }
             (Sampler::Model, Some(student)) => format!("student {}", student.hash()),
             (Sampler::Model, None) if c.model.from_scratch() => "none (from scratch)".into(),
@@ -196,7 +205,7 @@ impl Session {
 
     fn base_identity(&self) -> Result<String> {
         if self.config.model.from_scratch() {
-            return Ok(format!("from scratch {}", self.section("model")));
+            return Ok(format!("from scratch {}", self.section_without("model", &["batch_rows"])));
         }
         let hashes = stages::model::hf::file_hashes(std::path::Path::new(&self.config.model.path))?;
         Ok(hashes.iter().map(|(file, hash)| format!("{file}={hash}")).collect::<Vec<_>>().join(","))
@@ -272,7 +281,7 @@ impl Session {
             done.count("tokens"),
             done.count("expansions")
         ));
-        Ok(self.reached(goal, (Stage::Search, round), done))
+        Ok(Self::reached(goal, (Stage::Search, round), done))
     }
 
     fn verify(&self, goal: Goal, round: u32, problems: &Done, search: &Done) -> Result<Walk> {
@@ -303,7 +312,7 @@ impl Session {
         })?;
         let done = Done::new(path, commits);
         self.console.say(&format!("round {round} verify: {}", reasons(&done, "verdict ")));
-        Ok(self.reached(goal, (Stage::Verify, round), done))
+        Ok(Self::reached(goal, (Stage::Verify, round), done))
     }
 
     fn curate(&self, goal: Goal, round: u32, problems: &Done, search: &Done, verdicts: &Done) -> Result<Walk> {
@@ -349,7 +358,7 @@ impl Session {
             reasons(&done, "found "),
             reasons(&done, "dropped ")
         ));
-        Ok(self.reached(goal, (Stage::Curate, round), done))
+        Ok(Self::reached(goal, (Stage::Curate, round), done))
     }
 
     /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
@@ -363,11 +372,12 @@ impl Session {
 
     fn train(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], previous: Option<&Done>) -> Result<Walk> {
         let c = &self.config;
+        // How often a checkpoint is made and how a batch is held in memory do not count.
         let mut fingerprint = Fingerprint::new("train", train::VERSION)
-            .with_table("train", &self.section("train"))
+            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch"]))
+            .with("problems", problems.hash())
             .with("run.seed", c.run.seed)
             .with("round", round);
-        // How often a checkpoint is made does not change what is trained.
         for (i, done) in kept.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
         }
@@ -395,12 +405,13 @@ impl Session {
         let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
         let path = opened.path.clone();
         let commits = training::train(self, opened, round, &start, &rows)?;
-        Ok(self.reached(goal, (Stage::Train, round), Done::new(path, commits)))
+        Ok(Self::reached(goal, (Stage::Train, round), Done::new(path, commits)))
     }
 
     fn evaluate(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], student: &Done, previous: Option<&Done>) -> Result<Walk> {
         let c = &self.config;
         let fingerprint = Fingerprint::new("evaluate", evaluate::VERSION)
+            .with("searches", search::VERSION)
             .with_table("evaluate", &self.section("evaluate"))
             .with_table("search", &self.section("search"))
             .with_table("prompt", &self.section("prompt"))
@@ -465,7 +476,7 @@ impl Session {
                 Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", clock.elapsed().as_millis() as usize)]))
             })?;
         evaluation::publish(self, problems)?;
-        Ok(self.reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
+        Ok(Self::reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
     }
 
     /// The problems of a split; the only place where test problems are read.

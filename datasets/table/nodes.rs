@@ -1,4 +1,4 @@
-//! `nodes`: what a search explored, and what it chose not to.
+//! `nodes`: what a search explored.
 
 use super::column::table;
 
@@ -26,7 +26,7 @@ pub struct Node {
     pub q: Option<f32>,
     /// How often the search went through the node.
     pub visits: u32,
-    /// `expanded`, `open`, `solution`, `wrong`, or why it was pruned, as `pruned-depth`, `pruned-budget`, `duplicate`.
+    /// `expanded`, `solution`, `wrong` (a whole path with another answer) or `duplicate` (of a path that was found before).
     pub status: String,
     /// Tokens generated for the step.
     pub tokens: u32,
@@ -48,7 +48,7 @@ table! {
         value: "estimated probability that the state leads to a correct answer, when first seen",
         q: "the same after the search, backed up from below; null if not estimated",
         visits: "how often the search went through the node",
-        status: "expanded, open, solution, wrong, or why it was pruned",
+        status: "expanded, solution, wrong or duplicate",
         tokens: "tokens generated for the step",
         expansion_order: "when it was expanded, from 0; null if never",
     }

@@ -64,7 +64,8 @@ fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
 fn the_budget_of_expansions_is_never_exceeded() {
     let hard = problem("hard", "Use 3, 7, 11, 13 and 17.", "99999");
     for budget in [1, 5, 37] {
-        let found = search(&[hard.clone()], &SearchConfig { rule_expansions: budget, ..config() }, None, DRAWS, &Silent).unwrap();
+        let found =
+            search(std::slice::from_ref(&hard), &SearchConfig { rule_expansions: budget, ..config() }, None, DRAWS, &Silent).unwrap();
         assert!(found.solutions.is_empty());
         assert_eq!(found.nodes.iter().filter(|n| n.expansion_order.is_some()).count(), budget);
     }

@@ -1,0 +1,77 @@
+//! Model directories that cannot be used: exit code 65 and the file.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::kit::{World, copy_folder, names, run};
+
+/// Changes a JSON file.
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+fn cut(path: &Path, length: usize) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..length.min(bytes.len())]).unwrap();
+}
+
+type Damage = (&'static str, fn(&Path), &'static [&'static str]);
+
+const DAMAGES: &[Damage] = &[
+    ("no-config", |dir| fs::remove_file(dir.join("config.json")).unwrap(), &["config.json", "no such file"]),
+    ("no-tokenizer", |dir| fs::remove_file(dir.join("tokenizer.json")).unwrap(), &["tokenizer.json", "no such file"]),
+    ("no-weights", |dir| fs::remove_file(dir.join("model.safetensors")).unwrap(), &["model.safetensors", "no such file"]),
+    ("nothing", |dir| fs::remove_dir_all(dir).unwrap(), &["nothing", "no such file"]),
+    ("other", |dir| edit(&dir.join("config.json"), |c| c["model_type"] = json!("gpt2")), &["config.json", "`gpt2`", "llama"]),
+    ("biased", |dir| edit(&dir.join("config.json"), |c| c["attention_bias"] = json!(true)), &["config.json", "attention_bias"]),
+    ("wider", |dir| edit(&dir.join("config.json"), |c| c["hidden_size"] = json!(64)), &["model.safetensors", "has shape"]),
+    ("deeper", |dir| edit(&dir.join("config.json"), |c| c["num_hidden_layers"] = json!(2)), &["model.safetensors", "lacks tensor"]),
+    ("heads", |dir| edit(&dir.join("config.json"), |c| c["num_attention_heads"] = json!(0)), &["config.json", "num_attention_heads"]),
+    ("small", |dir| edit(&dir.join("config.json"), |c| c["vocab_size"] = json!(10)), &["tokenizer.json", "vocab_size 10"]),
+    ("config-cut", |dir| cut(&dir.join("config.json"), 20), &["config.json", "not JSON"]),
+    ("weights-cut", |dir| cut(&dir.join("model.safetensors"), 5000), &["model.safetensors"]),
+    ("weights-empty", |dir| cut(&dir.join("model.safetensors"), 0), &["model.safetensors"]),
+    ("weights-nan", |dir| poison(&dir.join("model.safetensors")), &["model.safetensors", "holds NaN"]),
+    ("tokenizer-cut", |dir| cut(&dir.join("tokenizer.json"), 200), &["tokenizer.json"]),
+    ("template", |dir| fs::write(dir.join("chat_template.jinja"), "{% for m in %}").unwrap(), &["chat_template"]),
+    ("shards", shards, &["model-00001-of-00002.safetensors", "no such file"]),
+];
+
+/// Makes the last weight no number.
+fn poison(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+/// Replaces the weights by an index that names a file which is not there.
+fn shards(dir: &Path) {
+    fs::remove_file(dir.join("model.safetensors")).unwrap();
+    let index = json!({"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}});
+    fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn model_directories_that_cannot_be_used() {
+    let world = World::new();
+    world.run("base", &["evaluate.samples=0", "evaluate.teacher=false", "problems.train=8"]).done();
+    let student = world.left("base").join("round-1/student");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        assert!(names(&student).iter().any(|name| name == file), "a student has {file}");
+    }
+    for (name, damage, said) in DAMAGES {
+        let dir = world.path(name);
+        copy_folder(&student, &dir);
+        damage(&dir);
+        let path = format!("model.path={name}");
+        world.qstill(&run("a", &["problems.train=8", &path])).fails(65, said);
+    }
+    // Nothing that was committed is lost by all that: with a sound model it goes on.
+    let path = format!("model.path={}", student.display());
+    world.qstill(&run("a", &["problems.train=8", &path])).done().says("problems: complete, skipped");
+}

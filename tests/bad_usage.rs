@@ -1,0 +1,58 @@
+//! Wrong command lines and settings: exit code 64, the key, and what was probably meant.
+
+use crate::kit::{World, run};
+
+#[test]
+fn wrong_settings_are_named() {
+    let world = World::new();
+    let cases: &[(&str, &[&str])] = &[
+        ("search.sample=16", &["unknown key `search.sample`", "did you mean `search.samples`?"]),
+        ("serch.samples=16", &["unknown key `serch", "search"]),
+        ("search.samples=many", &["`search.samples` must be a whole number"]),
+        ("search.samples=1.5", &["`search.samples` must be a whole number"]),
+        ("search.samples=-1", &["search.samples"]),
+        ("search.calculator=1", &["`search.calculator` must be true or false"]),
+        ("search.policy=oracle", &["oracle", "endpoint"]),
+        ("train.learning_rate=nan", &["`train.learning_rate` must be a number"]),
+        ("problems.distractors=1.5", &["problems.distractors is 1.5", "share from 0 to 1"]),
+        ("run.shard_size=0", &["run.shard_size is 0"]),
+        ("search.top_p=0", &["search.top_p"]),
+        ("search.samples", &["KEY=VALUE"]),
+        ("problems.files=in.jsonl", &["`problems.files` must be a list"]),
+    ];
+    for (set, said) in cases {
+        world.run("a", &[set]).fails(64, said);
+    }
+    assert!(!world.path("runs").exists(), "a wrong setting leaves nothing behind");
+}
+
+#[test]
+fn wrong_settings_in_a_file_come_with_their_line() {
+    let world = World::new();
+    world.write("my.toml", "[search]\nsamples = 4\ntemprature = 0.5\n");
+    world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 3", "search.temprature", "search.temperature"]);
+    world.write("my.toml", "[search\n");
+    world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 1"]);
+    world.qstill(&["run", "--config", "none.toml"]).fails(65, &["none.toml", "qstill init"]);
+}
+
+#[test]
+fn wrong_commands() {
+    let world = World::new();
+    world.qstill(&["run", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`", "demo, countdown, gsm8k, gsm8k-endpoint"]);
+    world.qstill(&["init", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`"]);
+    world.qstill(&["run"]).fails(64, &["--preset demo"]);
+    world.qstill(&["resume", "nothing"]).fails(65, &["runs/nothing is not a run"]);
+    world.qstill(&["status", "nothing"]).fails(65, &["runs/nothing is not a run"]);
+    world.qstill(&["stage", "serch", "runs/a"]).fails(64, &["there is no stage `serch`", "search"]);
+    world.qstill(&["run", "--preset", "demo", "--run", ".."]).fails(64, &["not the name of a run"]);
+    let device = world.qstill(&["run", "--preset", "demo", "--device", "tpu"]);
+    device.fails(64, &["tpu", "wgpu"]);
+    for arguments in [&["fly"][..], &["run", "--preset"], &["run", "--fast"], &[]] {
+        let outcome = world.qstill(arguments);
+        assert_eq!(outcome.code, Some(64), "{outcome:?}");
+        assert!(outcome.stdout.is_empty() && !outcome.stderr.contains("panic"), "{outcome:?}");
+    }
+    let nobody = ["search.policy=none", "search.rule_solutions=0"];
+    world.qstill(&run("a", &nobody)).fails(64, &["nobody to search with"]);
+}

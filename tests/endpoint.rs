@@ -1,0 +1,96 @@
+//! A teacher behind an OpenAI-compatible server: what it says becomes solutions, and nothing is asked twice.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use datasets::types::{Kept, Solution};
+use serde_json::Value;
+
+use crate::kit::{Left, World, names, run};
+use crate::server::{Answer, ENDPOINT, Server, sum, sums};
+
+fn world() -> World {
+    let world = World::new();
+    world.write_rows("train.jsonl", &sums(0, 24));
+    world.write_rows("test.jsonl", &sums(50, 3));
+    world
+}
+
+/// The requests whose answers a run has on disk.
+fn stored(run: &Left) -> Vec<Value> {
+    let folder = run.join("responses");
+    let read = |name: &String| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
+    names(&folder).iter().filter(|name| name.ends_with(".json")).map(|name| read(name)["request"].clone()).collect()
+}
+
+#[test]
+fn its_answers_become_solutions() {
+    let world = world();
+    let server = Server::start(sum);
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.rule_solutions=2", "prompt.instruction=Add them."]].concat();
+    world.run("a", &sets).done();
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    let policies: BTreeSet<&str> = solutions.iter().map(|s| s.policy.as_str()).collect();
+    assert_eq!(policies.into_iter().collect::<Vec<_>>(), ["endpoint", "rules"]);
+    let told: Vec<&Solution> = solutions.iter().filter(|s| s.policy == "endpoint").collect();
+    assert_eq!(told.len(), 24 * 2);
+    assert!(told.iter().all(|s| s.steps.len() == 1 && s.tokens == 9 && s.final_answer.parse::<u64>().is_ok()), "{:?}", told[0]);
+    assert_eq!(run.rows::<Kept>("round-1/curate").iter().map(|k| &k.problem_id).collect::<BTreeSet<_>>().len(), 24);
+
+    // The instruction is sent, the test problems are asked for the teacher's score alone, and all is stored.
+    let seen = server.seen();
+    assert!(seen.iter().all(|request| request["messages"][0]["content"] == "Add them." && request["seed"].is_u64()));
+    assert_eq!(stored(&run).len(), seen.len());
+    assert_eq!(seen.len(), (24 + 3) * 2);
+
+    // Without the tables, but with the answers, nobody is asked again.
+    let before = run.product();
+    fs::remove_dir_all(run.join("round-1")).unwrap();
+    world.resume("a").done();
+    assert_eq!(server.count(), seen.len());
+    assert!(before == run.product());
+}
+
+#[test]
+fn several_samples_in_one_request() {
+    let world = world();
+    let server = Server::start(sum);
+    let setting = server.setting();
+    world.run("a", &[ENDPOINT, &[&setting, "search.calculator=false"]].concat()).done();
+    assert!(server.seen().iter().all(|request| request["n"] == 2));
+    assert_eq!(server.count(), 24 + 3);
+    assert_eq!(world.left("a").rows::<Solution>("round-1/search").len(), 24 * 2);
+}
+
+#[test]
+fn a_killed_run_does_not_ask_again() {
+    let world = world();
+    // Answers the first shard of 8 problems with 2 samples each and some of the second, then falls silent.
+    let allowed = Arc::new(AtomicUsize::new(21));
+    let left = Arc::clone(&allowed);
+    let server = Server::start(move |request| {
+        let taken = left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if taken.is_ok() { sum(request) } else { Answer::Never }
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "endpoint.concurrency=2"]].concat();
+    let run_dir = world.left("a");
+    let mut running = world.start(&run("a", &sets));
+    running.until("silence", |_| server.count() > 21 && stored(&run_dir).len() == 21);
+    running.kill();
+    assert_eq!(names(&run_dir.join("round-1/search/commits")).len(), 1);
+
+    let (paid, asked) = (stored(&run_dir), server.count());
+    allowed.store(usize::MAX, SeqCst);
+    world.resume("a").done().says("1 of 3 shards are committed and skipped");
+    let later = server.seen().split_off(asked);
+    assert!(later.iter().all(|request| !paid.contains(request)), "an answer that was stored is paid twice");
+    assert_eq!(paid.len() + later.len(), (24 + 3) * 2);
+
+    world.run("b", &sets).done();
+    run_dir.equals(&world.left("b"));
+}

@@ -1,0 +1,63 @@
+//! Ctrl-C: a clean stop, exit code 130, and how to go on.
+
+use std::process::Command;
+
+use crate::kit::{Running, World, names, run};
+use crate::server::{ENDPOINT, Gate, Server, sum, sums};
+
+fn signal(running: &Running, name: &str) {
+    // Part of every shell, while not every machine has a program of that name.
+    let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &running.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[track_caller]
+fn stopped(running: Running, run: &str) -> String {
+    let (status, said) = running.wait();
+    assert_eq!(status.code(), Some(130), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains(&format!("go on with `qstill resume {run}`")) && !said.contains("error"), "{said}");
+    said
+}
+
+#[test]
+fn while_an_answer_is_awaited() {
+    let world = World::new();
+    world.write_rows("train.jsonl", &sums(0, 24));
+    world.write_rows("test.jsonl", &sums(50, 2));
+    let gate = Gate::default();
+    let door = gate.clone();
+    let server = Server::start(move |request| {
+        door.pass();
+        sum(request)
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "endpoint.concurrency=2"]].concat();
+    let mut running = world.start(&run("a", &sets));
+    running.until("a request", |_| server.count() > 0);
+    signal(&running, "INT");
+    running.until("the signal is heard", |said| said.contains("stopping after the current batch"));
+    gate.open();
+    stopped(running, "runs/a");
+    let (asked, stored) = (server.count(), names(&world.left("a").join("responses")).len());
+    assert!(asked <= 2 && stored == asked, "{asked} were asked, {stored} are stored");
+
+    world.resume("a").done();
+    world.run("b", &sets).done();
+    world.left("a").equals(&world.left("b"));
+}
+
+#[test]
+fn while_a_model_is_trained() {
+    let world = World::new();
+    let sets = ["problems.train=60", "train.batch_size=4", "train.epochs=3", "train.checkpoint_every=0", "evaluate.teacher=false"];
+    let mut running = world.start(&run("a", &sets));
+    running.until("training begins", |said| said.contains("round 1 train: ") && said.contains(" steps\n"));
+    signal(&running, "TERM");
+    stopped(running, "runs/a");
+    assert_eq!(names(&world.left("a").join("round-1/train/checkpoints")).len(), 1, "a last checkpoint is made");
+
+    world.resume("a").done().says("goes on from the checkpoint at step");
+    world.run("b", &sets).done();
+    world.left("a").equals(&world.left("b"));
+}

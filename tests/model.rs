@@ -1,0 +1,75 @@
+//! A model directory as the base: the model teaches itself with worked examples in its prompt, and what comes out
+//! loads again.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use datasets::types::Solution;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::files::worked;
+use crate::kit::{World, of_preset, run};
+
+const FILES: &[&str] = &[
+    "problems.source=files",
+    "problems.train_files=[\"train.jsonl\"]",
+    "problems.test_files=[\"test.jsonl\"]",
+    "problems.train=0",
+    "problems.test=0",
+    "problems.validation_share=0",
+    "model.context=1024",
+    "search.rule_steps=2",
+];
+
+#[test]
+fn a_model_directory_as_teacher_and_base() {
+    let world = World::new();
+    world.write_rows("train.jsonl", &worked(0, 18));
+    world.write_rows("test.jsonl", &worked(40, 3));
+    world.run("first", &[FILES, &["search.policy=none"]].concat()).done();
+    let first = world.left("first").join("round-1/student");
+
+    let path = format!("model.path={}", first.display());
+    let sets = [FILES, &[&path, "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"]].concat();
+    world.run("second", &sets).done();
+    let run_dir = world.left("second");
+    let solutions: Vec<Solution> = run_dir.rows("round-1/search");
+    let policies: BTreeSet<&str> = solutions.iter().map(|s| s.policy.as_str()).collect();
+    assert_eq!(policies.into_iter().collect::<Vec<_>>(), ["model", "rules"]);
+    let sampled: Vec<&Solution> = solutions.iter().filter(|s| s.policy == "model").collect();
+    assert_eq!(sampled.len(), 16 * 2);
+    assert!(sampled.iter().all(|s| (1..=24).contains(&s.tokens) && s.algorithm == "best-of-n"));
+    assert_eq!(sampled.iter().map(|s| s.seed).collect::<BTreeSet<_>>().len(), sampled.len());
+    assert_eq!(run_dir.count("problems", "examples"), 2);
+
+    let second = run_dir.join("round-1/student");
+    let [old, new] = [&first, &second].map(|dir| fs::read(dir.join("model.safetensors")).unwrap());
+    let (old, new) = (SafeTensors::deserialize(&old).unwrap(), SafeTensors::deserialize(&new).unwrap());
+    let shape =
+        |file: &SafeTensors<'_>| file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect::<BTreeSet<_>>();
+    assert_eq!(shape(&old), shape(&new));
+    for name in
+        ["model.embed_tokens.weight", "model.layers.0.self_attn.k_proj.weight", "model.layers.0.mlp.gate_proj.weight", "model.norm.weight"]
+    {
+        assert!(old.tensor(name).unwrap().data() != new.tensor(name).unwrap().data(), "{name} was trained");
+    }
+    let config: Value = serde_json::from_slice(&fs::read(second.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["architectures"][0], &config["model_type"]), (&"LlamaForCausalLM".into(), &"llama".into()));
+    assert_eq!(fs::read(first.join("tokenizer.json")).unwrap(), fs::read(second.join("tokenizer.json")).unwrap());
+
+    // Its student is a base like any other.
+    let path = format!("model.path={}", second.display());
+    let again = [FILES, &[&path]].concat();
+    world.qstill(&of_preset("demo", "stage problems", "third", &again)).done();
+    world.qstill(&["stage", "search", "runs/third"]).done();
+    assert!(world.left("third").rows::<Solution>("round-1/search").iter().any(|s| s.policy == "model"));
+
+    // What is in the directory counts, not its name: a copy elsewhere is the same base.
+    let copy = world.path("copy");
+    crate::kit::copy_folder(&first, &copy);
+    let moved =
+        [FILES, &["model.path=copy", "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"]].concat();
+    let outcome = world.qstill(&run("second", &moved)).done();
+    assert!(!outcome.stderr.contains("outstanding again"), "{}", outcome.stderr);
+}
