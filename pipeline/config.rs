@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_named_with_the_nearest() {
-        let error = Config::resolve(&[], &["search.sample=16".to_owned()]).unwrap_err().to_string();
+        let error = crate::exit::explain(&Config::resolve(&[], &["search.sample=16".to_owned()]).unwrap_err(), &[]);
         assert!(error.contains("search.samples"), "{error}");
     }
 }

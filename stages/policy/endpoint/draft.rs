@@ -50,6 +50,16 @@ pub(super) struct Draft {
     stop_at_line: bool,
 }
 
+/// Some servers (llama.cpp) answer a begun turn with the whole turn, what was sent of it included; others
+/// with what is new. A chat template may have trimmed what was sent.
+fn without_echo<'a>(answer: &'a str, sent: &str) -> &'a str {
+    let trimmed = sent.trim_end();
+    if trimmed.is_empty() {
+        return answer;
+    }
+    answer.strip_prefix(sent).or_else(|| answer.strip_prefix(trimmed)).unwrap_or(answer)
+}
+
 impl Draft {
     pub(super) fn new(given: &str, horizon: Horizon, sampling: &Sampling) -> Self {
         Self {
@@ -112,10 +122,11 @@ impl Draft {
     /// Lays the tokens of a choice along the text.
     fn append(&mut self, choice: &Choice, tokens: u32) {
         let start = self.text.len();
-        self.text.push_str(&choice.text);
+        let new = without_echo(&choice.text, &self.so_far()).to_owned();
+        self.text.push_str(&new);
         self.tokens = self.tokens.saturating_add(tokens);
         let sent: Vec<u8> = choice.tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
-        let text = choice.text.as_bytes();
+        let text = new.as_bytes();
         // The tokens may go on into the stop string, or lack the end.
         if choice.tokens.is_empty() || !(sent.starts_with(text) || text.starts_with(&sent)) {
             self.pieces.push(Piece { start, spread: text.len(), tokens, logprob: None });

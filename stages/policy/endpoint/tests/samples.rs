@@ -151,6 +151,20 @@ fn the_calculator_fills_in_results() {
 }
 
 #[test]
+fn what_a_server_repeats_of_the_begun_turn_is_not_written_twice() {
+    // Each answer holds the whole turn.
+    let server = Server::start(|number, _| match number {
+        0 => completion(&["48/2 "], 3),
+        1 => completion(&["48/2 =24\n24+1 "], 5),
+        2 => completion(&["48/2 =24\n24+1 =25\n#### 25"], 4),
+        _ => panic!("asked too often"),
+    });
+    let proposal = propose(&server, calculator, Horizon::Path, &[], &[5]).remove(0);
+    let steps: Vec<String> = texts(&proposal).iter().map(|step| step.replace(' ', "")).collect();
+    assert_eq!((steps, proposal.final_answer.as_str()), (vec!["48/2=24".to_owned(), "24+1=25".to_owned()], "25"));
+}
+
+#[test]
 fn the_calculator_leaves_alone_what_it_cannot_read() {
     let server = Server::start(|number, _| match number {
         0 => special("x ", 2, &json!({"matched_stop": "="})),
