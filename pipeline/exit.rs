@@ -151,6 +151,7 @@ pub fn explain(err: &anyhow::Error, more: &[Mapping]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in err.chain() {
         let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = text.trim_start_matches("Parquet error: ").to_owned();
         // Many libraries repeat their source in their own text.
         if !parts.last().is_some_and(|last| last.contains(&text)) {
             parts.push(text);

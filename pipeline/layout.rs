@@ -166,6 +166,8 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 const TMP_MARK: &str = ".tmp-";
+/// What the names of unpublished directories begin with.
+const STAGED: &str = "tmp-";
 
 /// Replaces a small file as a whole: a reader, or a crash, sees the old bytes or the new ones.
 ///
@@ -191,11 +193,13 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes what a killed [`write_atomic`] left in a directory. For the holder of the run lock only.
+/// Removes what a killed [`write_atomic`] or [`write_dir`] left in a directory. For the holder of the run lock only.
 pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for name in names(dir)? {
         if name.starts_with('.') && name.contains(TMP_MARK) {
             fs::remove_file(dir.join(name))?;
+        } else if name.starts_with(STAGED) {
+            fs::remove_dir_all(dir.join(name))?;
         }
     }
     Ok(())
@@ -219,6 +223,18 @@ pub fn set_aside(from: &Path, into: &Path) -> io::Result<Option<PathBuf>> {
     sync_dir(into)?;
     sync_dir(&parent(from))?;
     Ok(Some(to))
+}
+
+/// Writes files into a new directory beside `target`, for [`publish_dir`]. What a full disk leaves of it is removed.
+pub fn write_dir(target: &Path, files: &[(String, Vec<u8>)]) -> io::Result<PathBuf> {
+    let staged = parent(target).join(format!("{STAGED}{}", unique()));
+    let written =
+        fs::create_dir_all(&staged).and_then(|()| files.iter().try_for_each(|(name, bytes)| write_new(&staged.join(name), bytes)));
+    if let Err(error) = written {
+        let _ = fs::remove_dir_all(&staged);
+        return Err(error);
+    }
+    Ok(staged)
 }
 
 /// Puts a directory that was written elsewhere on the same file system in its place, all or nothing:
@@ -303,6 +319,7 @@ mod tests {
         write_atomic(&path, b"new")?;
         assert_eq!(fs::read(&path)?, b"new");
         fs::write(dir.path().join(".a.json.tmp-1-2-3"), b"half")?;
+        write_dir(&path, &[("b".to_owned(), b"half".to_vec())])?;
         remove_leftovers(dir.path())?;
         assert_eq!(names(dir.path())?, ["a.json"]);
         Ok(())

@@ -33,8 +33,11 @@ fn main() -> ExitCode {
     exit::run(
         cli::main,
         &[
-            |e| e.downcast_ref::<EndpointError>().map(|e| if e.is_temporary() { Exit::Busy } else { Exit::Input }),
             // A failed read or write speaks for itself further down the chain.
+            |e| {
+                let error = e.downcast_ref::<EndpointError>().filter(|e| !matches!(e, EndpointError::Store { .. }))?;
+                Some(if error.is_temporary() { Exit::Busy } else { Exit::Input })
+            },
             |e| e.downcast_ref::<ModelError>().filter(|e| !matches!(e, ModelError::Io { .. })).map(|_| Exit::Input),
             |e| e.downcast_ref::<SourceError>().filter(|e| !matches!(e, SourceError::Io { .. })).map(|_| Exit::Input),
             |e| e.downcast_ref::<TableError>().filter(|e| e.io().is_none()).map(|_| Exit::Input),

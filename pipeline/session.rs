@@ -12,7 +12,7 @@ use toml::Table;
 
 use crate::commit::{Attempt, Check, Commit, StageDir, content_hash, scan, table_paths};
 use crate::config::Config;
-use crate::layout::{RunDir, Stage, write_atomic};
+use crate::layout::{RunDir, Stage, remove_leftovers, write_atomic};
 use crate::lock::Lock;
 use crate::plan::{self, Fingerprint, State};
 use crate::progress::{Console, Progress};
@@ -69,6 +69,9 @@ impl Session {
         let text = table.to_string();
         if std::fs::read_to_string(run.config()).ok().as_deref() != Some(text.as_str()) {
             write_atomic(&run.config(), text.as_bytes()).with_context(|| format!("failed to write {}", run.config().display()))?;
+        }
+        for round in run.rounds()? {
+            remove_leftovers(&run.round(round)).with_context(|| format!("failed to clear {}", run.round(round).display()))?;
         }
         Ok(Self { lock: Some(lock), ..Self::look(run, config, table, console) })
     }

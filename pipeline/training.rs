@@ -13,7 +13,7 @@ use stages::model::{Model, hf};
 use stages::train::{self, Moment, checkpoint};
 
 use crate::commit::Commit;
-use crate::layout::{names, publish_dir, set_aside, sync_dir, unique, write_new};
+use crate::layout::{names, publish_dir, remove_leftovers, set_aside, write_dir};
 use crate::session::{Counts, Opened, Session, name, write};
 
 /// Checkpoints kept at a time: the newest, and one before it should the newest be damaged.
@@ -60,9 +60,8 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     progress.check()?;
 
     let target = session.run.student(round);
-    let parent = target.parent().context("the student has no folder")?.to_path_buf();
-    let staged = parent.join(format!("tmp-student-{}", unique()));
-    write_dir(&staged, &hf::files(&student, &start.tokenizer)?)?;
+    let staged =
+        write_dir(&target, &hf::files(&student, &start.tokenizer)?).with_context(|| format!("failed to write {}", target.display()))?;
     // A student without a commit record is what a killed process left.
     if target.exists() {
         set_aside(&target, &session.run.damaged())?;
@@ -87,15 +86,6 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     Ok(vec![commit])
 }
 
-/// Writes the files of a new directory and makes them durable.
-fn write_dir(dir: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
-    for (name, bytes) in files {
-        write_new(&dir.join(name), bytes).with_context(|| format!("failed to write {}", dir.join(name).display()))?;
-    }
-    sync_dir(dir).with_context(|| format!("failed to sync {}", dir.display()))
-}
-
 fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix("step-")?.parse().ok()
 }
@@ -108,9 +98,8 @@ fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
     files.push(("losses.parquet".to_owned(), writer.finish()?.1));
     let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
     files.push(("SHA256SUMS".to_owned(), sums.into_bytes()));
-    let staged = folder.join(format!("tmp-{}", unique()));
-    write_dir(&staged, &files)?;
     let target = folder.join(format!("step-{:08}", moment.cursor.step));
+    let staged = write_dir(&target, &files).with_context(|| format!("failed to write {}", target.display()))?;
     if target.exists() {
         fs::remove_dir_all(&target).with_context(|| format!("failed to replace {}", target.display()))?;
     }
@@ -125,14 +114,10 @@ fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
 
 /// The newest checkpoint of this fingerprint whose files are as they were written. Damaged ones are set aside and said.
 fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
-    let mut all = names(folder)?;
-    all.sort();
-    for name in all.into_iter().rev() {
+    remove_leftovers(folder).with_context(|| format!("failed to clear {}", folder.display()))?;
+    for name in names(folder)?.into_iter().rev() {
         let dir = folder.join(&name);
-        let Some(step) = step_of(&name) else {
-            fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-            continue;
-        };
+        let Some(step) = step_of(&name) else { continue };
         match sound(&dir) {
             Ok(()) if checkpoint::cursor(&dir)?.fingerprint == fingerprint => return Ok(Some((step, dir))),
             Ok(()) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -22,7 +23,11 @@ fn world() -> World {
 fn stored(run: &Left) -> Vec<Value> {
     let folder = run.join("responses");
     let read = |name: &String| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
-    names(&folder).iter().filter(|name| name.ends_with(".json")).map(|name| read(name)["request"].clone()).collect()
+    names(&folder)
+        .iter()
+        .filter(|name| Path::new(name).extension() == Some("json".as_ref()))
+        .map(|name| read(name)["request"].clone())
+        .collect()
 }
 
 #[test]

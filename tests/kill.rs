@@ -45,7 +45,7 @@ fn killed_twice_in_search_and_once_in_training() {
 fn what_a_killed_publication_of_a_student_left_is_cleared() {
     let world = World::new();
     world.run("a", &[]).done();
-    // The names of such folders begin so; see `training.rs`.
+    // The names of such folders begin so; see `layout.rs`.
     let folder = world.left("a").join("round-1/tmp-student-1-2-3");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("model.safetensors"), "half").unwrap();

@@ -39,7 +39,7 @@ const TINY: &[&str] = &[
 ];
 
 /// Longest that a test waits for something to happen before it gives up.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 /// Pause between two looks at whether it has.
 const GLANCE: Duration = Duration::from_millis(2);
 

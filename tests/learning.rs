@@ -44,7 +44,4 @@ fn a_student_learns_to_add_and_subtract() {
     let solved = |place: usize| rows[place]["pass_at_1"].as_f64().unwrap();
     let (base, student, teacher) = (solved(0), solved(1), solved(2));
     assert!(student >= base + 0.25 && teacher >= 0.95, "base {base}, student {student}, teacher {teacher}");
-    // Without the search it is cheap: that is what it was trained for.
-    let cost = |place: usize| rows[place]["tokens_per_solved"].as_f64().unwrap();
-    assert!(cost(1) < cost(2), "{rows}");
 }

@@ -43,10 +43,10 @@ fn evaluation(report: &Value) {
         assert!(row["tokens"].is_u64() && row["expansions"].is_u64(), "{row}");
         match row["tokens_per_solved"].as_f64() {
             Some(cost) => assert!((cost - number("tokens") / solved).abs() < 1e-6, "{row}"),
-            None => assert!(row["tokens_per_solved"].is_null() && solved == 0.0, "{row}"),
+            None => assert!(row["tokens_per_solved"].is_null() && solved < 0.5, "{row}"),
         }
         if row["model"] == "teacher" {
-            assert!(solved == 4.0 && number("expansions") > 0.0, "the rules solve all of these: {row}");
+            assert!(solved > 3.5 && number("expansions") > 0.0, "the rules solve all of these: {row}");
         }
     }
 }

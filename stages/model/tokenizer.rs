@@ -147,7 +147,14 @@ impl Tokenizer {
         if self.template.is_empty() {
             return Ok(messages.iter().map(|m| format!("{}\n\n", m.content)).collect());
         }
-        let failed = |e: minijinja::Error| ModelError::Tokenizer { path: "chat_template".into(), what: format!("failed to render: {e:#}") };
+        let failed = |e: minijinja::Error| ModelError::Tokenizer {
+            path: "chat_template".into(),
+            what: format!(
+                "failed to render: {}, line {}",
+                e.detail().map_or_else(|| e.kind().to_string(), str::to_owned),
+                e.line().unwrap_or(1)
+            ),
+        };
         let mut environment = Environment::new();
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         // As `transformers` renders them.

@@ -38,7 +38,8 @@ pub(super) enum Note {
 #[derive(Clone)]
 pub(super) struct Talk {
     pub notes: mpsc::UnboundedSender<Note>,
-    pub stop: watch::Receiver<bool>,
+    /// Set once the user asked to stop, or a request failed for good.
+    pub stop: watch::Sender<bool>,
 }
 
 impl Talk {
@@ -92,7 +93,7 @@ impl Client {
     }
 
     /// The reply to a request. It is stored before this returns; a stored one does not touch the network.
-    pub(super) async fn complete(&self, request: &Value, stops: &[&str], talk: &mut Talk) -> Result<Reply, Halt> {
+    pub(super) async fn complete(&self, request: &Value, stops: &[&str], talk: &Talk) -> Result<Reply, Halt> {
         if *talk.stop.borrow() {
             return Err(Halt::Stopped);
         }
@@ -116,7 +117,13 @@ impl Client {
                     let body = tokio::task::block_in_place(|| self.store.put(&name, request, status, body))?;
                     return read(&body).ok_or_else(|| Halt::Failed(self.no_choices(&body)));
                 }
-                Err((error, _)) if !error.is_temporary() || tries > self.config.retries => return Err(error.into()),
+                Err((error, _)) if !error.is_temporary() || tries > self.config.retries => {
+                    // Said before the permit goes to the next job. A request that is too long may be one of many steps.
+                    if !matches!(error, EndpointError::TooLong { .. }) {
+                        talk.stop.send_replace(true);
+                    }
+                    return Err(error.into());
+                }
                 Err((error, asked)) => {
                     let wait = self.backoff(&name, tries).max(asked.unwrap_or_default()).min(LONGEST_RETRY_AFTER);
                     let of = self.config.retries + 1;
@@ -127,9 +134,10 @@ impl Client {
                         tries + 1,
                         wait.as_secs_f64()
                     )));
+                    let mut stop = talk.stop.subscribe();
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        _ = talk.stop.wait_for(|stop| *stop) => return Err(Halt::Stopped),
+                        _ = stop.wait_for(|stop| *stop) => return Err(Halt::Stopped),
                     }
                 }
             }

@@ -28,7 +28,7 @@ pub(super) struct Job {
 
 impl Job {
     /// One proposal per seed, in order.
-    pub(super) async fn draw(&self, client: &Client, talk: &mut Talk) -> Result<Vec<Proposal>, Halt> {
+    pub(super) async fn draw(&self, client: &Client, talk: &Talk) -> Result<Vec<Proposal>, Halt> {
         let mut proposals = Vec::with_capacity(self.seeds.len());
         if self.seeds.len() > 1 {
             let draft = self.draft();
@@ -57,7 +57,7 @@ impl Job {
         mut draft: Draft,
         first: Option<(&Reply, usize)>,
         seed: u64,
-        talk: &mut Talk,
+        talk: &Talk,
     ) -> Result<Proposal, Halt> {
         let mut round = 0;
         let mut more = match first {
@@ -85,7 +85,7 @@ impl Job {
         Ok(draft.finish())
     }
 
-    async fn ask(&self, client: &Client, draft: &Draft, seed: u64, n: usize, talk: &mut Talk) -> Result<Reply, Halt> {
+    async fn ask(&self, client: &Client, draft: &Draft, seed: u64, n: usize, talk: &Talk) -> Result<Reply, Halt> {
         let stops = draft.stops();
         let request = self.request(&client.config, draft, &stops, seed, n);
         client.complete(&request, &stops, talk).await

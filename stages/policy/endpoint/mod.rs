@@ -240,12 +240,12 @@ impl Policy for Endpoint {
         events.check()?;
         let jobs = self.jobs(asks, horizon, sampling);
         let mut proposals: Vec<Vec<Proposal>> = asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, _) = watch::channel(false);
         let (notes, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for job in jobs {
-            let (client, mut talk) = (self.client.clone(), Talk { notes: notes.clone(), stop: stopped.clone() });
-            let work = async move { job.draw(&client, &mut talk).await.map(|drawn| (job.ask, job.first, drawn)) };
+            let (client, talk) = (self.client.clone(), Talk { notes: notes.clone(), stop: stop.clone() });
+            let work = async move { job.draw(&client, &talk).await.map(|drawn| (job.ask, job.first, drawn)) };
             tasks.spawn_on(work, self.runtime.handle());
         }
         let handle = self.runtime.handle().clone();
