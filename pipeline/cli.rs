@@ -252,11 +252,12 @@ pub fn main() -> Result<Exit> {
             match file {
                 None => to_stdout(|out| Ok(write!(out, "{text}")?))?,
                 Some(path) => {
-                    let mut new = std::fs::File::options()
-                        .write(true)
-                        .create_new(true)
-                        .open(&path)
-                        .map_err(|e| Failure::io(format!("{}: {e}", path.display()), "choose another name", e))?;
+                    let mut new = std::fs::File::options().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+                        std::io::ErrorKind::AlreadyExists => {
+                            Failure::usage(format!("{} is there already", path.display()), "choose another name")
+                        }
+                        _ => Failure::io(format!("cannot write {}", path.display()), "", e),
+                    })?;
                     new.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
                     console.say(&format!("wrote {}; start with `qstill run --config {}`", path.display(), path.display()));
                 }

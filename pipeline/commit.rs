@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 use crate::layout::{names, set_aside, sync_dir, unique, write_new};
 use crate::lock::Lock;
+use crate::text::plural;
 
 mod record;
 #[cfg(test)]
@@ -127,7 +128,7 @@ impl StageDir {
         }
         if !scan.stale.is_empty() {
             let at = self.path.join("stale");
-            say(&format!("set aside {} shards made with other settings in {}", scan.stale.len(), at.display()));
+            say(&format!("set aside {} made with other settings in {}", plural(scan.stale.len() as u64, "shard"), at.display()));
         }
         for damaged in &scan.damaged {
             let into = self.path.join("damaged");

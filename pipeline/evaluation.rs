@@ -42,7 +42,7 @@ pub fn publish(session: &Session, problems: &Done) -> Result<()> {
             rows.push(summary);
         }
     }
-    let report = json!({"rows": rows, "student_against_base": tests});
+    let report = json!({"calculator": session.config.evaluate.calculator, "rows": rows, "student_against_base": tests});
     let text = serde_json::to_string_pretty(&report)? + "\n";
     let path = session.run.evaluation();
     write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
@@ -103,6 +103,9 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     let mut out = text::table(&headers, &lines, &[0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
     let split = rows.first().map_or(Split::Test.name().to_owned(), |r| r.split.clone());
     out.push_str(&format!("\nOn the {split} problems. base and student answer greedily without search; k draws beside. teacher is policy and search with the\nanswers as its goal; its tokens count every step it wrote, those of the rules too; \"of a model\" and expansions are per problem.\n"));
+    if report["calculator"] == true {
+        out.push_str("Results after `=` were filled in by the calculator, for base and student too (evaluate.calculator).\n");
+    }
     for r in rows.iter().filter(|r| !r.by_difficulty.is_empty()) {
         let parts: Vec<String> = r.by_difficulty.iter().map(|(d, s, n)| format!("{d}: {s}/{n}")).collect();
         out.push_str(&format!("solved by number of operations, round {} {}: {}\n", r.round, r.model, parts.join("  ")));

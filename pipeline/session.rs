@@ -67,7 +67,11 @@ impl Session {
         let lock = Lock::acquire(run.root(), command)?;
         console.log_to(&run.log()).with_context(|| format!("failed to open {}", run.log().display()))?;
         let text = table.to_string();
-        if std::fs::read_to_string(run.config()).ok().as_deref() != Some(text.as_str()) {
+        let saved = std::fs::read_to_string(run.config()).ok();
+        if saved.as_deref() != Some(text.as_str()) {
+            if saved.is_some() {
+                console.say(&format!("{}: replaced by the configuration given now", run.config().display()));
+            }
             write_atomic(&run.config(), text.as_bytes()).with_context(|| format!("failed to write {}", run.config().display()))?;
         }
         for round in run.rounds()? {

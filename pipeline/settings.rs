@@ -102,6 +102,10 @@ pub fn apply_set(config: &mut Table, set: &Override, schema: &Schema) -> Result<
     if scalar && schema.kind(&set.path) == Some(Kind::Text) {
         value = Value::String(set.raw.clone());
     }
+    // One entry needs no brackets.
+    if matches!(value, Value::String(_)) && schema.kind(&set.path) == Some(Kind::List) {
+        value = Value::Array(vec![value]);
+    }
     for part in set.path.iter().rev() {
         let mut table = Table::new();
         table.insert(part.clone(), value);

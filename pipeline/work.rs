@@ -452,7 +452,6 @@ impl Session {
         let commits =
             self.shards(opened, models.len() as u32, "problems", (asked.len() * models.len()) as u64, |shard, attempt, progress| {
                 let model = models[shard as usize];
-                progress.state(model);
                 let clock = std::time::Instant::now();
                 let rows = match model {
                     "base" => {

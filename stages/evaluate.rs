@@ -57,6 +57,7 @@ pub fn model(
     let greedy = Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens: config.max_tokens, calculator: config.calculator };
     let sampled = Sampling { temperature: config.temperature as f32, ..greedy.clone() };
     let mut rows = Vec::new();
+    let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         for (sampling, first, count) in [(&greedy, 0, 1), (&sampled, 1, config.samples)] {
@@ -71,7 +72,9 @@ pub fn model(
         }
         let new = &rows[rows.len() - chunk.len() * (1 + config.samples)..];
         let solved = new.iter().filter(|r| r.sample == 0 && r.correct).count();
-        events.advance(chunk.len() as u64, solved as u64, new.iter().map(|r| u64::from(r.tokens)).sum());
+        done = (done.0 + solved, done.1 + chunk.len());
+        events.state(&format!("{name} {} of {}", done.0, done.1));
+        events.advance(chunk.len() as u64, 0, new.iter().map(|r| u64::from(r.tokens)).sum());
     }
     rows.sort_by_key(|r| r.sample > 0);
     Ok(rows)
@@ -113,6 +116,7 @@ pub fn teacher(
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
     let mut rows = Vec::new();
+    let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         let found = crate::search::search(chunk, config, policy.as_mut().map(|p| &mut **p as &mut dyn Policy), draws, events)?;
@@ -138,7 +142,9 @@ pub fn teacher(
             let (tokens, model_tokens, expansions) = cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
             let best = judged.iter().find(|r| r.correct).or(judged.first()).cloned();
             let outcome = best.unwrap_or_else(|| row("teacher", problem, 0, 0, &Proposal::default(), draws.round));
-            events.advance(1, u64::from(outcome.correct), 0);
+            done = (done.0 + usize::from(outcome.correct), done.1 + 1);
+            events.state(&format!("teacher {} of {}", done.0, done.1));
+            events.advance(1, 0, u64::from(model_tokens));
             rows.push(Evaluation { tokens, model_tokens, expansions, ..outcome });
             let drawn = judged.into_iter().zip(&of_problem).filter(|(_, s)| s.algorithm == "best-of-n");
             rows.extend(drawn.enumerate().map(|(i, (r, _))| Evaluation { sample: i as u32 + 1, ..r }));

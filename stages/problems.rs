@@ -125,7 +125,7 @@ impl ProblemsConfig {
 /// # Errors
 /// Bad configuration, unreadable files, bad rows (unless skipped), errors of `sink`, [`crate::Cancelled`].
 pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &mut dyn FnMut(Problem) -> Result<()>) -> Result<Outcome> {
-    let mut desk = Desk { config, dedup: Dedup::default(), outcome: Outcome::default(), events, sink };
+    let mut desk = Desk { config, dedup: Dedup::default(), contents: Dedup::default(), outcome: Outcome::default(), events, sink };
     match config.source {
         Source::Words => {
             let dial = words::Dial {
@@ -184,6 +184,8 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
 struct Desk<'a> {
     config: &'a ProblemsConfig,
     dedup: Dedup,
+    /// The same whatever the source: a file and a copy of it under another name hold duplicates.
+    contents: Dedup,
     outcome: Outcome,
     events: &'a dyn Events,
     sink: &'a mut dyn FnMut(Problem) -> Result<()>,
@@ -193,7 +195,7 @@ impl Desk<'_> {
     fn put(&mut self, source: &str, raw: Raw, split: Split) -> Result<()> {
         let domain = self.config.domain();
         let copy = self.dedup.copy(domain, source, &raw);
-        self.outcome.duplicates += usize::from(copy > 0);
+        self.outcome.duplicates += usize::from(self.contents.copy(domain, "", &raw) > 0);
         *self.taken(split) += 1;
         self.events.advance(1, 0, 0);
         (self.sink)(raw.into_problem(domain, source, copy, split))

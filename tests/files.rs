@@ -100,12 +100,16 @@ fn columns_of_any_name_and_parquet() {
     let sets = ["problems.source=files", "problems.train=0", "problems.test=0", "problems.test_share=0.3", "problems.validation_share=0"];
     let mut found = Vec::new();
     for file in ["in.jsonl", "in.parquet"] {
-        let files = format!("problems.files=[\"{file}\"]");
+        let files = format!("problems.files={file}");
         let own = [&sets[..], &[&files, "problems.question=prompt", "problems.answer=target"]].concat();
         world.qstill(&of_preset("demo", "stage problems", file, &own)).done();
         found.push((questions(&world.left(file), Split::Train), questions(&world.left(file), Split::Test)));
     }
     assert_eq!(found[0], found[1], "splits follow from the content");
+    // A copy under another name is a copy, and `--set` of one file needs no brackets.
+    let both =
+        [&sets[..], &["problems.files=[\"in.jsonl\", \"in.parquet\"]", "problems.question=prompt", "problems.answer=target"]].concat();
+    world.qstill(&of_preset("demo", "stage problems", "both", &both)).done().says("20 duplicates");
     let (train, test) = &found[0];
     assert!(!train.is_empty() && !test.is_empty() && train.len() + test.len() == 20);
     assert!(train.iter().all(|(q, a)| rows.iter().any(|(question, answer)| question == q && answer.to_string() == *a)));

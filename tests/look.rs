@@ -34,7 +34,7 @@ fn every_preset_can_be_written_edited_and_used() {
         let text = fs::read_to_string(world.path(&file)).unwrap();
         assert!(text.lines().filter(|line| line.starts_with('#')).count() > 20, "comments say what the keys mean:\n{text}");
         assert_eq!(world.qstill(&["init", "--preset", preset]).done().stdout, text);
-        world.qstill(&["init", &file]).fails(74, &[&file, "choose another name"]);
+        world.qstill(&["init", &file]).fails(64, &[&file, "choose another name"]);
         assert_eq!(fs::read_to_string(world.path(&file)).unwrap(), text, "an existing file is left alone");
 
         let run = format!("runs/{preset}");

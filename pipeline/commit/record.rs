@@ -24,7 +24,8 @@ pub enum Check {
     Hash,
 }
 
-/// A committed shard. Holds no time, path or host, so the same work gives the same bytes.
+/// A committed shard. Holds no date, path or host. The same work gives the same bytes, but for the
+/// time that a measurement took (`counts`, evaluate only).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commit {
