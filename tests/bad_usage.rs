@@ -18,7 +18,7 @@ fn wrong_settings_are_named() {
         ("run.shard_size=0", &["run.shard_size is 0"]),
         ("search.top_p=0", &["search.top_p"]),
         ("search.samples", &["KEY=VALUE"]),
-        ("problems.files=in.jsonl", &["`problems.files` must be a list"]),
+        ("problems.files=7", &["`problems.files` must be a list"]),
     ];
     for (set, said) in cases {
         world.run("a", &[set]).fails(64, said);
