@@ -79,6 +79,11 @@ status RUN *ARGS: build
 inspect PATH *ARGS: build
     @{{ qstill }} inspect "$@"
 
+# How many solutions are right for the right reason (generated word problems)
+[group('run')]
+audit RUN *ARGS: build
+    @{{ qstill }} audit "$@"
+
 # Generate or read the problems and fix their splits
 [group('stages')]
 problems RUN *ARGS: build

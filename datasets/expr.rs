@@ -1,23 +1,24 @@
 //! Reads and evaluates arithmetic as people and models write it, exactly and with bounded work.
 //!
 //! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are
-//! all arithmetic, `equations` finds arithmetic inside prose (its two `sides`). `path` turns the equations of a whole
-//! solution into one canonical expression. Whatever the text, the answer is a value, a refusal
-//! ([`ExprError`]) or nothing at all: never a guess, a rounding or a panic.
+//! all arithmetic, `equations` finds arithmetic inside prose (its two `sides`). `graph` joins the equations of a
+//! whole solution. Whatever the text, the answer is a value, a refusal ([`ExprError`]) or nothing at all: never a
+//! guess, a rounding or a panic.
 
 mod equations;
+mod graph;
 mod lex;
 mod parse;
-mod path;
 mod sides;
 
 use num_rational::BigRational;
 use thiserror::Error;
 
 pub use equations::{Clarity, Equation, Truth, calculator, equations};
+pub use graph::canonical_path;
 pub use parse::Operator;
-pub use path::canonical_path;
 
+pub(crate) use graph::Graph;
 pub(crate) use lex::{Kind, Token, lex};
 pub(crate) use parse::{Node, decimal, parse};
 

@@ -4,6 +4,7 @@
 //! Nothing here knows of models, terminals or runs.
 
 pub mod answer;
+pub mod audit;
 pub mod domain;
 pub mod domains;
 pub mod expr;

@@ -15,7 +15,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{bench, doctor, evaluation, inspect, status};
+use crate::{audit, bench, doctor, evaluation, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -105,6 +105,17 @@ enum Command {
         /// Only these columns.
         #[arg(long, value_delimiter = ',')]
         columns: Vec<String>,
+        /// For scripts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// How many solutions are right for the right reason, where the problems know how they were made.
+    #[command(after_help = "Examples:
+  qstill audit runs/demo
+  qstill audit runs/demo --json")]
+    Audit {
+        /// The run's directory, or its name under runs/.
+        run: String,
         /// For scripts.
         #[arg(long)]
         json: bool,
@@ -245,6 +256,10 @@ pub fn main() -> Result<Exit> {
         }
         Command::Inspect { path, head, columns, json } => {
             inspect::inspect(&path, &inspect::Options { head, columns, json, colour: console.colour() })?;
+            Ok(Exit::Done)
+        }
+        Command::Audit { run, json } => {
+            audit::print(&existing(&run)?, &console, json)?;
             Ok(Exit::Done)
         }
         Command::Init { preset, file } => {

@@ -157,7 +157,10 @@ impl Session {
         }
         let shard = commits.len() as u32;
         let mut attempt = dir.begin(shard);
-        write(&mut attempt, outcome.examples.clone())?;
+        // A table without rows is a file that `datasets.load_dataset` refuses.
+        if !outcome.examples.is_empty() {
+            write(&mut attempt, outcome.examples.clone())?;
+        }
         let counts = [
             ("duplicates", outcome.duplicates),
             ("leaked", outcome.leaked),

@@ -18,6 +18,7 @@ macro_rules! ensure {
     ($condition:expr, $($arg:tt)*) => { if !$condition { bail!($($arg)*) } };
 }
 
+pub mod audit;
 pub mod curate;
 pub mod evaluate;
 pub mod events;

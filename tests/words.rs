@@ -26,7 +26,29 @@ fn two_rounds_from_nothing() {
         accounts(&run, round, &ids);
     }
     headings(&run);
+    audit(&world);
     again(&world, &run, &first.stdout);
+}
+
+/// What is right for the right reason: all of one operation, and never more than there is.
+fn audit(world: &World) {
+    let report = world.qstill(&["audit", "runs/a", "--json"]).done().json();
+    let rows = report["rows"].as_array().unwrap();
+    let count = |row: &Value, key: &str| row[key].as_u64().unwrap();
+    for row in rows {
+        let share = row["share"].as_f64().unwrap();
+        assert!(count(row, "right") <= count(row, "solutions"), "{row}");
+        assert!(row["ci_low"].as_f64().unwrap() <= share && share <= row["ci_high"].as_f64().unwrap(), "{row}");
+    }
+    for round in 1..=2 {
+        let all = |of: &str| rows.iter().find(|r| r["round"] == round && r["of"] == of && r["algorithm"] == "all").unwrap();
+        let [answered, verified, kept] = ["right-answer", "verified", "kept"].map(|of| count(all(of), "solutions"));
+        assert!(answered >= verified && verified >= kept && kept > 0, "{report}");
+        let easy = rows.iter().find(|r| r["round"] == round && r["operations"] == 1).unwrap();
+        assert_eq!(easy["right"], easy["solutions"], "{easy}");
+    }
+    let table = world.qstill(&["audit", "runs/a"]).done().stdout;
+    assert!(table.starts_with("round  solutions") && table.lines().count() > rows.len(), "{table}");
 }
 
 /// `evaluation.json` has the shape that was promised, and its numbers agree with each other.
@@ -116,7 +138,9 @@ fn headings(run: &Left) {
         assert!(path.contains(&format!("-{}-", info.name)), "{path}");
         seen.insert(info.name);
     }
-    assert_eq!(seen, table::TABLES.iter().map(|table| table.name).collect(), "a run has every table");
+    // Generated problems come without worked examples, and a table without rows is not written.
+    let all: BTreeSet<&str> = table::TABLES.iter().map(|table| table.name).filter(|name| *name != "examples").collect();
+    assert_eq!(seen, all, "a run has every table");
 }
 
 /// A second run skips all, says so, and gives the same table.

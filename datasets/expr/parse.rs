@@ -24,8 +24,19 @@ impl Operator {
         }
     }
 
-    fn parse(sign: char) -> Option<Self> {
+    pub(crate) fn parse(sign: char) -> Option<Self> {
         [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide].into_iter().find(|o| o.sign() == sign)
+    }
+
+    /// The exact value; `None` for a division by zero.
+    pub fn apply(self, left: BigRational, right: BigRational) -> Option<BigRational> {
+        Some(match self {
+            Operator::Add => left + right,
+            Operator::Subtract => left - right,
+            Operator::Multiply => left * right,
+            Operator::Divide if right.is_zero() => return None,
+            Operator::Divide => left / right,
+        })
     }
 
     pub fn commutes(self) -> bool {
@@ -51,13 +62,7 @@ impl Node<'_> {
             Node::Percent(inner) => inner.value()? / BigInt::from(100),
             Node::Binary(operator, left, right) => {
                 let (left, right) = (left.value()?, right.value()?);
-                match operator {
-                    Operator::Add => left + right,
-                    Operator::Subtract => left - right,
-                    Operator::Multiply => left * right,
-                    Operator::Divide if right.is_zero() => return Err(ExprError::DivisionByZero),
-                    Operator::Divide => left / right,
-                }
+                operator.apply(left, right).ok_or(ExprError::DivisionByZero)?
             }
         })
     }

@@ -7,7 +7,7 @@ use datasets::key;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::EndpointConfig;
 use super::date;
@@ -92,6 +92,13 @@ impl Client {
         Ok(Self { config, http, shown: shown.into(), url, key, store, permits, timeout })
     }
 
+    /// Leave to send requests, one at a time. A sample holds it for all of its requests, so that each continuation finds
+    /// the beginning still in the server's prompt cache; and during the pauses between tries too: the server asked
+    /// for less traffic, not for other requests.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, Halt> {
+        self.permits.acquire().await.map_err(|_| Halt::Stopped)
+    }
+
     /// The reply to a request. It is stored before this returns; a stored one does not touch the network.
     pub(super) async fn complete(&self, request: &Value, stops: &[&str], talk: &Talk) -> Result<Reply, Halt> {
         if *talk.stop.borrow() {
@@ -104,8 +111,6 @@ impl Client {
             return Ok(reply);
         }
         let text = canonical(request);
-        // Held during the pauses too: the server asked for less traffic, not for other requests.
-        let _permit = self.permits.acquire().await.map_err(|_| Halt::Stopped)?;
         let mut tries = 0;
         loop {
             if *talk.stop.borrow() {

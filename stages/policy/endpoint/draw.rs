@@ -29,6 +29,7 @@ pub(super) struct Job {
 impl Job {
     /// One proposal per seed, in order.
     pub(super) async fn draw(&self, client: &Client, talk: &Talk) -> Result<Vec<Proposal>, Halt> {
+        let _permit = client.permit().await?;
         let mut proposals = Vec::with_capacity(self.seeds.len());
         if self.seeds.len() > 1 {
             let draft = self.draft();

@@ -1,5 +1,7 @@
-//! One canonical text for a solution's calculation, so that two solutions that compute the same thing in
-//! another order, layout or wording are seen to be one.
+//! The calculation of a solution as a graph: which step uses which number and which earlier result.
+//!
+//! From it follow one canonical text, so that two solutions that compute the same thing in another order, layout or
+//! wording are seen to be one; and what the calculation gives for other numbers.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +16,8 @@ use crate::number::render;
 const MAX_TEXT: usize = 200;
 /// Most operands of a flattened sum or product; beyond it the operands are grouped.
 const MAX_OPERANDS: usize = 64;
+/// Largest numerator or denominator when a graph is replayed with other numbers.
+const MAX_BITS: u64 = 4096;
 
 /// The equations of a path lifted into expressions over the numbers that no step computed.
 ///
@@ -25,26 +29,35 @@ const MAX_OPERANDS: usize = 64;
 /// around equations make no difference. A given number that equals an earlier result cannot be told from it:
 /// there the order of steps may show.
 pub fn canonical_path<S: AsRef<str>>(steps: &[S]) -> String {
-    let mut path = Path::default();
-    for step in steps {
-        path.read(step.as_ref());
-    }
-    let mut roots: Vec<String> = path.results.into_iter().filter(|r| !r.used).map(|r| r.form.text()).collect();
-    roots.extend(path.prose);
-    roots.sort();
-    roots.join("; ")
+    Graph::of(steps, &|_| false).canonical()
 }
 
+/// The equations of some steps, each a result made of numbers and earlier results.
 #[derive(Default)]
-struct Path {
+pub(crate) struct Graph {
     results: Vec<Derived>,
     prose: BTreeSet<String>,
 }
 
-struct Derived {
-    value: BigRational,
-    form: Form,
+/// The result of one equation.
+pub(crate) struct Derived {
+    /// As it was written, right or wrong.
+    pub value: BigRational,
     used: bool,
+    term: Term,
+    form: Form,
+}
+
+/// How a result was computed.
+enum Term {
+    Number(BigRational),
+    /// Index of an earlier result.
+    Result(usize),
+    Negate(Box<Term>),
+    Percent(Box<Term>),
+    Binary(Operator, Box<Term>, Box<Term>),
+    /// A left side that could not be read.
+    Unknown,
 }
 
 /// A canonical expression.
@@ -76,8 +89,39 @@ impl Form {
     }
 }
 
-impl Path {
-    fn read(&mut self, step: &str) {
+impl Graph {
+    /// Lifts the equations of some steps. `given` is asked of each number that equals an earlier result, in the order of
+    /// the text: true if it is not to be taken for that.
+    pub(crate) fn of<S: AsRef<str>>(steps: &[S], given: &dyn Fn(&BigRational) -> bool) -> Self {
+        let mut graph = Graph::default();
+        for step in steps {
+            graph.read(step.as_ref(), given);
+        }
+        graph
+    }
+
+    pub(crate) fn results(&self) -> &[Derived] {
+        &self.results
+    }
+
+    fn canonical(self) -> String {
+        let mut roots: Vec<String> = self.results.into_iter().filter(|r| !r.used).map(|r| r.form.text()).collect();
+        roots.extend(self.prose);
+        roots.sort();
+        roots.join("; ")
+    }
+
+    /// What all results would be if each number that no equation gave were another one; `None` for those that then have
+    /// no value (division by zero, a left side that was not read, more than [`MAX_BITS`]).
+    pub(crate) fn replay(&self, number: &dyn Fn(&BigRational) -> BigRational) -> Vec<Option<BigRational>> {
+        let mut values: Vec<Option<BigRational>> = Vec::with_capacity(self.results.len());
+        for result in &self.results {
+            values.push(result.term.value(&values, number));
+        }
+        values
+    }
+
+    fn read(&mut self, step: &str, given: &dyn Fn(&BigRational) -> bool) {
         let mut found = equations(step);
         // `48/2 = <<48/2=24>>24` says the same twice.
         if found.iter().any(|e| e.annotated) {
@@ -90,15 +134,16 @@ impl Path {
                 continue;
             }
             let tokens = lex(&equation.lhs);
-            let form = match parse(&tokens) {
+            let unread = |text: String| (Form::Leaf(text), Term::Unknown);
+            let (form, term) = match parse(&tokens) {
                 Ok(node) if !node.computes() => continue,
-                Ok(node) => self.lift(&node).unwrap_or(Form::Leaf(equation.lhs.clone())),
-                Err(_) => Form::Leaf(format!("?{}", equation.lhs)),
+                Ok(node) => self.lift(&node, given).unwrap_or_else(|_| unread(equation.lhs.clone())),
+                Err(_) => unread(format!("?{}", equation.lhs)),
             };
             // A later step refers to what was written as the result, right or wrong.
             let written = evaluate(&equation.rhs).or_else(|_| evaluate(&equation.lhs));
             match written {
-                Ok(value) => self.results.push(Derived { value, form, used: false }),
+                Ok(value) => self.results.push(Derived { value, used: false, term, form }),
                 Err(_) => self.prose.extend([format!("{}={}", form.text(), equation.rhs)]),
             }
         }
@@ -110,22 +155,33 @@ impl Path {
         }
     }
 
-    fn lift(&mut self, node: &Node<'_>) -> Result<Form, ExprError> {
+    fn lift(&mut self, node: &Node<'_>, given: &dyn Fn(&BigRational) -> bool) -> Result<(Form, Term), ExprError> {
         Ok(match node {
             Node::Binary(operator, left, right) => {
-                let (left, right) = (self.lift(left)?, self.lift(right)?);
-                if operator.commutes() {
+                let ((left, one), (right, two)) = (self.lift(left, given)?, self.lift(right, given)?);
+                let form = if operator.commutes() {
                     let mut operands = left.operands(*operator);
                     operands.extend(right.operands(*operator));
                     operands.sort();
                     Form::Flat(*operator, operands)
                 } else {
                     Form::Ordered(*operator, left.text(), right.text())
-                }
+                };
+                (form, Term::Binary(*operator, Box::new(one), Box::new(two)))
             }
-            Node::Negate(inner) if inner.computes() => Form::Leaf(format!("-{}", self.lift(inner)?.text())),
-            Node::Percent(inner) if inner.computes() => Form::Leaf(format!("{}%", self.lift(inner)?.text())),
-            number => self.operand(&number.value()?),
+            Node::Negate(inner) if inner.computes() => {
+                let (form, term) = self.lift(inner, given)?;
+                (Form::Leaf(format!("-{}", form.text())), Term::Negate(Box::new(term)))
+            }
+            Node::Percent(inner) if inner.computes() => {
+                let (form, term) = self.lift(inner, given)?;
+                (Form::Leaf(format!("{}%", form.text())), Term::Percent(Box::new(term)))
+            }
+            Node::Percent(inner) => match self.operand(&node.value()?, given) {
+                (form, Term::Number(_)) => (form, Term::Percent(Box::new(Term::Number(inner.value()?)))),
+                earlier => earlier,
+            },
+            number => self.operand(&number.value()?, given),
         })
     }
 
@@ -133,15 +189,33 @@ impl Path {
     ///
     /// Among results of the same value those not used yet come first, then the smallest expression: a choice
     /// that does not depend on the order of independent steps.
-    fn operand(&mut self, value: &BigRational) -> Form {
-        let best = self.results.iter_mut().filter(|r| r.value == *value).min_by_key(|r| (r.used, r.form.text()));
-        match best {
-            Some(result) => {
-                result.used = true;
-                result.form.clone()
+    fn operand(&mut self, value: &BigRational, given: &dyn Fn(&BigRational) -> bool) -> (Form, Term) {
+        let same = (0..self.results.len()).filter(|&at| self.results[at].value == *value);
+        let best = same.min_by_key(|&at| (self.results[at].used, self.results[at].form.text()));
+        match best.filter(|_| !given(value)) {
+            Some(at) => {
+                self.results[at].used = true;
+                (self.results[at].form.clone(), Term::Result(at))
             }
-            None => Form::Leaf(render(value)),
+            None => (Form::Leaf(render(value)), Term::Number(value.clone())),
         }
+    }
+}
+
+impl Term {
+    fn value(&self, results: &[Option<BigRational>], number: &dyn Fn(&BigRational) -> BigRational) -> Option<BigRational> {
+        let value = match self {
+            Term::Number(value) => number(value),
+            Term::Result(at) => results.get(*at)?.clone()?,
+            Term::Negate(inner) => -inner.value(results, number)?,
+            Term::Percent(inner) => inner.value(results, number)? / BigRational::from_integer(100.into()),
+            Term::Binary(operator, left, right) => {
+                let (left, right) = (left.value(results, number)?, right.value(results, number)?);
+                operator.apply(left, right)?
+            }
+            Term::Unknown => return None,
+        };
+        (value.numer().bits().max(value.denom().bits()) <= MAX_BITS).then_some(value)
     }
 }
 
