@@ -1,4 +1,8 @@
 use super::*;
+use crate::types::Verdict;
+
+/// More digits than are read.
+const MAX_DIGITS: usize = 512;
 use proptest::prelude::*;
 
 fn reason(gold: &str, predicted: &str) -> &'static str {

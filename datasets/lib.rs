@@ -7,6 +7,7 @@ pub mod answer;
 pub mod domain;
 pub mod domains;
 pub mod expr;
+pub mod grade;
 pub mod key;
 pub mod number;
 pub mod sources;
