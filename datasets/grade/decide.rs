@@ -41,7 +41,13 @@ pub(super) fn sign(poly: &Poly, algebra: &mut Algebra) -> Result<i32, Stop> {
     }
     let mut decision = Decision { algebra, work: WORK };
     if let Some(value) = poly.rational() {
-        return Ok(if value.is_zero() { 0 } else if value.is_positive() { 1 } else { -1 });
+        return Ok(if value.is_zero() {
+            0
+        } else if value.is_positive() {
+            1
+        } else {
+            -1
+        });
     }
     for bits in LEVELS {
         let (real, imaginary) = decision.evaluate(poly, Bits(bits), &[]).map_err(|_| Stop::Undecided)?;
@@ -140,7 +146,7 @@ impl Decision<'_> {
         if huge {
             return self.compare_by_logarithms(&poly, depth);
         }
-        if self.all_factors_vanish(&poly)? { Ok(true) } else { Err(Stop::Undecided) }
+        if self.all_factors_vanish(&poly) { Ok(true) } else { Err(Stop::Undecided) }
     }
 
     /// Multiplied by denominators, and divided by what all terms share, as far as that is not zero.
@@ -211,7 +217,7 @@ impl Decision<'_> {
         self.is_zero(&difference, depth + 1)
     }
 
-    fn all_factors_vanish(&mut self, poly: &Poly) -> Result<bool, Stop> {
+    fn all_factors_vanish(&mut self, poly: &Poly) -> bool {
         let mut groups: BTreeMap<Monomial, Poly> = BTreeMap::new();
         for (monomial, coefficient) in &poly.0 {
             let (algebraic, other): (Monomial, Monomial) = monomial.iter().cloned().partition(|(g, _)| is_algebraic(g));
@@ -222,17 +228,17 @@ impl Decision<'_> {
             let (size, under) = degrees.of(group);
             let bound = under.saturating_add(degrees.product().saturating_sub(1).saturating_mul(size));
             if bound > MAX_BOUND {
-                return Ok(false);
+                return false;
             }
             let bits = bound + 64;
-            let Ok((real, imaginary)) = self.evaluate(group, Bits(bits), &[]) else { return Ok(false) };
+            let Ok((real, imaginary)) = self.evaluate(group, Bits(bits), &[]) else { return false };
             // |x| < 2^-bound for both parts.
             let limit = BigInt::one() << (bits - bound - 1);
             if [real, imaginary].iter().any(|part| part.hi >= limit || part.lo <= -&limit) {
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     fn pay(&mut self, bits: Bits) -> Result<(), Gap> {
@@ -257,7 +263,7 @@ impl Decision<'_> {
                 term = bits.mul(&term, &factor)?;
             }
             let part = if is_imaginary { &mut imaginary } else { &mut real };
-            *part = bits.add(part, &term);
+            *part = part.plus(&term);
         }
         Ok((real, imaginary))
     }
@@ -325,12 +331,12 @@ fn call(function: Function, x: &Interval, bits: Bits) -> Result<Interval, Gap> {
     };
     match function {
         Function::Cos => bits.cos(x),
-        Function::Sin => bits.cos(&bits.add(x, &half_pi().negate())),
+        Function::Sin => bits.cos(&x.plus(&half_pi().negate())),
         Function::Atan => Ok(bits.atan(x)),
         Function::Asin => {
             // asin x = atan(x / sqrt(1 - x^2))
             let square = bits.mul(x, x)?.negate();
-            let under = bits.root(&bits.add(&bits.rational(&BigRational::one())?, &square), 2)?;
+            let under = bits.root(&bits.rational(&BigRational::one())?.plus(&square), 2)?;
             Ok(bits.atan(&bits.mul(x, &bits.inverse(&under)?)?))
         }
         Function::Abs => Ok(if x.lo.is_negative() && x.hi.is_positive() {
@@ -406,4 +412,3 @@ impl Degrees {
         if e.is_negative() { (l, u) } else { (u, l) }
     }
 }
-

@@ -119,11 +119,7 @@ fn hashes(text: &str) -> Option<Found<'_>> {
         if text[..last].ends_with("###") {
             let start = line_start(text, last);
             let answer = text[last + 1..].lines().next().unwrap_or("").trim();
-            return Some(Found {
-                line_start: start,
-                beside: text[start..=last].trim_end_matches('#').into(),
-                answer: answer.into(),
-            });
+            return Some(Found { line_start: start, beside: text[start..=last].trim_end_matches('#').into(), answer: answer.into() });
         }
         end = last;
     }
@@ -135,7 +131,8 @@ fn labelled(text: &str) -> Option<Found<'_>> {
     for line in text.split_inclusive('\n') {
         let bare = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#' | '>'));
         let word = |word: &str| bare.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)).then(|| &bare[word.len()..]);
-        let rest = word("final answer").or_else(|| word("answer")).map(|rest| rest.trim_start_matches('*')).or_else(|| bare.strip_prefix('A'));
+        let rest =
+            word("final answer").or_else(|| word("answer")).map(|rest| rest.trim_start_matches('*')).or_else(|| bare.strip_prefix('A'));
         if let Some(body) = rest.and_then(|rest| rest.strip_prefix(':')) {
             last = Some((start, start + line.len(), body));
         }

@@ -52,10 +52,6 @@ impl Bits {
         Ok(Interval { lo, hi })
     }
 
-    pub(super) fn add(self, a: &Interval, b: &Interval) -> Interval {
-        Interval { lo: &a.lo + &b.lo, hi: &a.hi + &b.hi }
-    }
-
     pub(super) fn mul(self, a: &Interval, b: &Interval) -> Result<Interval, Gap> {
         let ends = [&a.lo * &b.lo, &a.lo * &b.hi, &a.hi * &b.lo, &a.hi * &b.hi];
         let lo = ends.iter().min().ok_or(Gap::Unknown)? >> self.0;
@@ -214,6 +210,10 @@ impl Bits {
 impl Interval {
     pub(super) fn excludes_zero(&self) -> bool {
         self.lo.is_positive() || self.hi.is_negative()
+    }
+
+    pub(super) fn plus(&self, other: &Interval) -> Interval {
+        Interval { lo: &self.lo + &other.lo, hi: &self.hi + &other.hi }
     }
 
     pub(super) fn negate(self) -> Interval {

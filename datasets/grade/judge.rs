@@ -133,11 +133,7 @@ impl Judge {
         if p != q {
             return NOT_DECIDED;
         }
-        if factor.is_one() {
-            self.expressions(a, b)
-        } else {
-            self.expressions(&Expr::binary('*', a.clone(), Expr::Number(factor)), b)
-        }
+        if factor.is_one() { self.expressions(a, b) } else { self.expressions(&Expr::binary('*', a.clone(), Expr::Number(factor)), b) }
     }
 
     /// Within half a unit of the last decimal that was asked for.
@@ -192,8 +188,7 @@ impl Judge {
             return self.compare(&gold, &given);
         };
         match (a, b) {
-            ('{' | ',', '{' | ',') => self.same_set(x, y),
-            ('∪', '∪') => self.same_set(x, y),
+            ('{' | ',', '{' | ',') | ('∪', '∪') => self.same_set(x, y),
             (':', ':') => self.ratios(x, y),
             ('-', '-') => self.in_order(x, y),
             ('(' | '[' | ',', '(' | '[' | ',') => {
@@ -214,9 +209,7 @@ impl Judge {
     fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
         let all_in = |judge: &mut Self, from: &[Answer], to: &[Answer], turned: bool| {
             from.iter().fold(Outcome::Same, |so_far, a| {
-                so_far.and(|| {
-                    to.iter().fold(WRONG, |found, b| found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) }))
-                })
+                so_far.and(|| to.iter().fold(WRONG, |found, b| found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) })))
             })
         };
         all_in(self, gold, given, false).and(|| all_in(self, given, gold, true))

@@ -125,16 +125,74 @@ const SIGNS: &[(&str, char)] = &[
 
 /// LaTeX commands that say nothing about the value.
 const SILENT: &[&str] = &[
-    "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "displaystyle", "textstyle", "quad", "qquad", "limits",
-    "rm", "bf", "it", "space", "thinspace", "boxed", "fbox", "mathbf", "boldsymbol", "bm", "mathit", "ensuremath", "hfill",
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "displaystyle",
+    "textstyle",
+    "quad",
+    "qquad",
+    "limits",
+    "rm",
+    "bf",
+    "it",
+    "space",
+    "thinspace",
+    "boxed",
+    "fbox",
+    "mathbf",
+    "boldsymbol",
+    "bm",
+    "mathit",
+    "ensuremath",
+    "hfill",
 ];
 
 const TEXTS: &[&str] = &["text", "textbf", "textit", "textrm", "mathrm", "mbox", "textsf", "mathsf", "operatorname", "hbox", "emph"];
 
 const GREEK: &[&str] = &[
-    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu",
-    "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma",
-    "Phi", "Psi", "Omega", "ell",
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+    "Gamma",
+    "Delta",
+    "Theta",
+    "Lambda",
+    "Xi",
+    "Sigma",
+    "Phi",
+    "Psi",
+    "Omega",
+    "ell",
 ];
 
 pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {
@@ -194,7 +252,7 @@ impl Lexer {
     fn step(&mut self) -> Result<(), Stop> {
         let c = self.peek(0);
         match c {
-            _ if c.is_whitespace() => self.skip(1),
+            _ if c.is_whitespace() || (c == '}' && self.at == self.words_until) => self.skip(1),
             '0'..='9' => return self.number(),
             '.' if self.peek(1).is_ascii_digit() => return self.number(),
             '\\' => self.command(),
@@ -205,19 +263,29 @@ impl Lexer {
             'π' => self.push(Kind::Name("pi"), 1),
             '∞' => self.push(Kind::Name("infinity"), 1),
             '°' => self.degree(1),
-            '±' | '≤' | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' => self.sign(c, 1),
             '⩽' => self.sign('≤', 1),
             '⩾' => self.sign('≥', 1),
             '*' if self.peek(1) == '*' => {
                 let power = self.after_operand() && !self.spaced && !self.peek(2).is_whitespace() && self.at + 2 < self.chars.len();
                 if power { self.sign('^', 2) } else { self.skip(2) }
             }
-            '<' | '>' | '!' if self.peek(1) == '=' => self.sign(if c == '<' { '≤' } else if c == '>' { '≥' } else { '≠' }, 2),
+            '<' | '>' | '!' if self.peek(1) == '=' => self.sign(
+                if c == '<' {
+                    '≤'
+                } else if c == '>' {
+                    '≥'
+                } else {
+                    '≠'
+                },
+                2,
+            ),
             '=' => self.sign('=', self.run(0, |c| c == '=')),
             '~' if self.after_operand() => self.skip(1),
             '`' => self.skip(1),
-            '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' | ':' | '|' | '!' | '%'
-            | '<' | '>' | '&' | '\'' => self.sign(c, 1),
+            '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' | ':' | '|'
+            | '!' | '%' | '<' | '>' | '&' | '\'' | '±' | '≤' | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' => {
+                self.sign(c, 1)
+            }
             _ if power_of(c).is_some() => self.superscript(),
             _ if vulgar(c).is_some() => self.vulgar(c),
             _ if c.is_alphabetic() => self.letters(),
@@ -266,7 +334,11 @@ impl Lexer {
                     return Err(Stop::Fuel);
                 }
                 let power = BigInt::from(10).pow(exponent as u32);
-                if matches!(self.peek(1), '-' | '−') { value /= power } else { value *= power }
+                if matches!(self.peek(1), '-' | '−') {
+                    value /= power
+                } else {
+                    value *= power
+                }
                 self.at += 1 + sign + digits;
                 plain = false;
             }
@@ -434,7 +506,10 @@ impl Lexer {
         if SILENT.contains(&name) {
             self.skip(length);
             // `\left.` is a bracket that is not there.
-            return if matches!(name, "left" | "right") && self.peek(0) == '.' { self.skip(1) } else { () };
+            if matches!(name, "left" | "right") && self.peek(0) == '.' {
+                self.skip(1);
+            }
+            return;
         }
         if TEXTS.contains(&name) {
             let blanks = self.run(length, char::is_whitespace);
@@ -442,6 +517,7 @@ impl Lexer {
             if self.peek(0) == '{' {
                 let close = self.chars[self.at..].iter().position(|&c| c == '}').unwrap_or(0);
                 self.words_until = self.at + close;
+                self.at += 1;
             }
             return;
         }
@@ -468,11 +544,16 @@ impl Lexer {
     }
 }
 
-/// Letters that mean a product where they stand together: `xy`, `abc`. In alphabetical order only, so that no
-/// two words become the same product.
+/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`. Longer ones in alphabetical order only,
+/// so that no two words become the same product.
 fn is_product(text: &str) -> bool {
+    let all = |letters: &[u8]| text.bytes().all(|b| letters.contains(&b));
     let sorted = text.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
-    (2..=3).contains(&text.len()) && sorted && text != "by" && text.bytes().all(|b| b"abcxyz".contains(&b))
+    match text.len() {
+        2 => text != "by" && (all(b"ixyz") || (sorted && all(b"abcxyz")) || matches!(text, "ai" | "bi" | "ci")),
+        3 => sorted && all(b"abcxyz"),
+        _ => false,
+    }
 }
 
 fn power_of(c: char) -> Option<char> {

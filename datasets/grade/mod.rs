@@ -195,5 +195,17 @@ fn judge(gold: &str, given: &str, unmarked: bool, options: &Options) -> Comparis
     Comparison { verdict, reason, gold_read: text(&gold), predicted_read: text(&given) }
 }
 
+/// Speed of [`grade`] on one thread: goes over the pairs of gold and prediction for about this long.
+pub fn pairs_per_second(pairs: &[(String, String)], time: std::time::Duration) -> f64 {
+    let (clock, mut count) = (std::time::Instant::now(), 0_u64);
+    while clock.elapsed() < time && !pairs.is_empty() {
+        for (gold, prediction) in pairs {
+            std::hint::black_box(grade(gold, prediction, &Options::default()));
+        }
+        count += pairs.len() as u64;
+    }
+    count as f64 / clock.elapsed().as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests;

@@ -349,16 +349,10 @@ impl Algebra {
         let mut argument = self.add(&rest, &Poly::term(left, pi))?;
         let quarters = (quarters.to_integer() % 4_i32 + 4_i32) % 4_i32;
         let quarters = quarters.to_i64().unwrap_or(0);
-        let (function, mut negative) = match (function, quarters) {
-            (Function::Sin, 0) => (Function::Sin, false),
-            (Function::Sin, 1) => (Function::Cos, false),
-            (Function::Sin, 2) => (Function::Sin, true),
-            (Function::Sin, _) => (Function::Cos, true),
-            (_, 0) => (Function::Cos, false),
-            (_, 1) => (Function::Sin, true),
-            (_, 2) => (Function::Cos, true),
-            _ => (Function::Sin, false),
-        };
+        // In quarters of a turn, cos x = sin(x + 1).
+        let phase = quarters + i64::from(function == Function::Cos);
+        let function = if phase % 2 == 0 { Function::Sin } else { Function::Cos };
+        let mut negative = matches!(phase % 4, 2 | 3);
         if argument.leads_negative() {
             argument = argument.scaled(&-BigRational::one());
             negative ^= function == Function::Sin;
@@ -441,15 +435,12 @@ impl Algebra {
                 return Ok(opaque(Function::Factorial, argument.clone()));
             };
             let mut monomial = Monomial::new();
-            for p in (2..=n).filter(|&p| (2..).take_while(|d| d * d <= p).all(|d| p % d != 0)) {
+            for p in (2..=n).filter(|&p| (2..=p.isqrt()).all(|d| p % d != 0)) {
                 let count = std::iter::successors(Some(n / p), |q| Some(q / p)).take_while(|&q| q > 0).sum();
                 monomial.push((Generator::Prime(p.into()), Exponent::from_integer(count)));
             }
             self.spend(monomial.len() as u64)?;
-            if n <= 300 {
-                return self.reduce(BigRational::one(), monomial);
-            }
-            return Ok(Poly::term(BigRational::one(), monomial));
+            return self.reduce(BigRational::one(), monomial);
         }
         let shift = argument.0.get(&Vec::new()).filter(|k| k.is_integer()).and_then(|k| k.to_integer().to_i64());
         let Some(k) = shift.filter(|k| k.abs() <= 16) else { return Ok(opaque(Function::Factorial, argument.clone())) };

@@ -140,7 +140,12 @@ fn group(open: char, close: char, inner: &[Token], depth: usize) -> Result<Answe
     let items = if inner.is_empty() {
         Vec::new()
     } else {
-        split(inner, is_separator).0.into_iter().filter(|part| !part.is_empty()).map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?
+        split(inner, is_separator)
+            .0
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| item(part, depth + 1))
+            .collect::<Result<_, _>>()?
     };
     Ok(Answer::group(open, close, items))
 }
@@ -222,7 +227,10 @@ fn value(tokens: &[Token]) -> Result<Answer, Stop> {
             return Err(Stop::Unreadable);
         }
     }
-    let behind = units::read(&rest[parser.at..]).ok_or(Stop::Unreadable)?;
+    let behind = &rest[parser.at..];
+    if !units::may_follow(behind) {
+        return Err(Stop::Unreadable);
+    }
     let (expr, percent) = match expr {
         Expr::Percent(inner) => (*inner, true),
         Expr::Negate(inner) if matches!(*inner, Expr::Percent(_)) => match *inner {
@@ -231,7 +239,7 @@ fn value(tokens: &[Token]) -> Result<Answer, Stop> {
         },
         other => (other, false),
     };
-    Ok(Answer::Value { expr, percent, unit: unit.or(behind) })
+    Ok(Answer::Value { expr, percent, unit: unit.or_else(|| units::measure(behind)) })
 }
 
 struct Parser<'a> {
@@ -309,6 +317,8 @@ impl<'a> Parser<'a> {
     fn begins_factor(&self) -> bool {
         match self.kind() {
             Some(Kind::Name(name)) => *name != "choose",
+            // `98!2!`
+            Some(Kind::Number(..)) => self.at.checked_sub(1).is_some_and(|i| is(self.tokens.get(i), '!')),
             Some(Kind::Variable(name)) => {
                 // `5 m` is an amount, `5m` a product.
                 let unit = units::is_unit_letter(name) && self.tokens[self.at].spaced && self.depth == 1;
@@ -503,9 +513,8 @@ impl<'a> Parser<'a> {
         let inverse = inverse && exponent.is_none();
         let call = |function| Expr::Call(function, vec![argument.clone()]);
         let one_over = |expr| Expr::binary('/', Expr::integer(1), expr);
-        let e_to = |negative: bool| {
-            Expr::binary('^', Expr::E, if negative { Expr::Negate(Box::new(argument.clone())) } else { argument.clone() })
-        };
+        let e_to =
+            |negative: bool| Expr::binary('^', Expr::E, if negative { Expr::Negate(Box::new(argument.clone())) } else { argument.clone() });
         let expr = match name {
             "sin" => call(if inverse { Function::Asin } else { Function::Sin }),
             "cos" => call(if inverse { Function::Acos } else { Function::Cos }),
@@ -534,4 +543,3 @@ impl<'a> Parser<'a> {
         })
     }
 }
-

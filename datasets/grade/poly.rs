@@ -42,7 +42,7 @@ pub(super) type Monomial = Vec<(Generator, Exponent)>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Poly(pub BTreeMap<Monomial, BigRational>);
 
-/// Largest integer power of a prime that is multiplied out, in bits.
+/// Largest product of integer powers of primes that is multiplied out, in bits.
 const MAX_FOLD: u64 = 4096;
 /// Largest coefficient, in bits.
 const MAX_COEFFICIENT: u64 = 16_384;
@@ -210,10 +210,15 @@ impl Algebra {
     pub(super) fn reduce(&mut self, mut coefficient: BigRational, monomial: Monomial) -> Result<Poly, Stop> {
         let mut rest = Monomial::with_capacity(monomial.len());
         let mut factors = Vec::new();
+        let size = |(generator, exponent): &(Generator, Exponent)| match generator {
+            Generator::Prime(p) => p.bits().saturating_mul(exponent.floor().to_integer().unsigned_abs()),
+            _ => 0,
+        };
+        let folds = monomial.iter().map(size).fold(0, u64::saturating_add) <= MAX_FOLD;
         for (generator, exponent) in monomial {
             let floor = exponent.floor().to_integer();
             match &generator {
-                Generator::Prime(p) if floor != 0 && p.bits().saturating_mul(floor.unsigned_abs()) <= MAX_FOLD => {
+                Generator::Prime(p) if floor != 0 && folds => {
                     coefficient *= Pow::pow(&BigRational::from_integer(p.clone()), floor as i32);
                     push(&mut rest, generator, exponent - floor);
                 }

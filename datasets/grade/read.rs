@@ -52,8 +52,18 @@ fn simplify(answer: &mut Answer) {
 
 /// The answer without emphasis, quotes, delimiters of mathematics and a full stop around it.
 pub(super) fn undecorated(answer: &str) -> &str {
-    const PAIRS: &[(&str, &str)] =
-        &[("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("\"", "\""), ("“", "”"), ("'", "'"), ("`", "`")];
+    const PAIRS: &[(&str, &str)] = &[
+        ("$$", "$$"),
+        ("$", "$"),
+        ("\\(", "\\)"),
+        ("\\[", "\\]"),
+        ("**", "**"),
+        ("__", "__"),
+        ("\"", "\""),
+        ("“", "”"),
+        ("'", "'"),
+        ("`", "`"),
+    ];
     let mut text = answer;
     loop {
         let before = text.len();

@@ -133,12 +133,23 @@ impl fmt::Display for Expr {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// One expression; with `percent`, it is what stands before the sign.
-    Value { expr: Expr, percent: bool, unit: Option<Unit> },
+    Value {
+        expr: Expr,
+        percent: bool,
+        unit: Option<Unit>,
+    },
     /// `sides[0] signs[0] sides[1] …`; a sign is one of `= ≠ < > ≤ ≥`.
-    Relation { sides: Vec<Answer>, signs: Vec<char> },
+    Relation {
+        sides: Vec<Answer>,
+        signs: Vec<char>,
+    },
     /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its rows),
     /// `{` for sets, `,` for a list without brackets, `∪` for a union, `:` for a ratio, `-` for a range.
-    Group { open: char, close: char, items: Vec<Answer> },
+    Group {
+        open: char,
+        close: char,
+        items: Vec<Answer>,
+    },
     /// Multiple choice: the letter, and what stands behind it.
     Choice(char, Option<Box<Answer>>),
     Truth(bool),

@@ -47,7 +47,10 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
 ];
 
 /// Words that make another number of the one before them, so they are no units.
-const NO_UNITS: &[&str] = &["or", "to", "half", "trillion", "and", "sqrt", "not", "about", "than", "minus", "plus", "times", "squared", "cubed", "quarter", "third", "thirds"];
+const NO_UNITS: &[&str] = &[
+    "or", "to", "half", "trillion", "and", "sqrt", "not", "about", "than", "minus", "plus", "times", "squared", "cubed", "quarter",
+    "third", "thirds", "am", "pm", "more", "less",
+];
 
 /// Words that multiply the number before them.
 pub(super) const SCALES: &[(&str, i64)] =
@@ -99,35 +102,33 @@ impl Unit {
     }
 }
 
-/// Reads what stands behind a number. `None`: it may change the number. `Some(None)`: words to be dropped.
-pub(super) fn read(tokens: &[Token]) -> Option<Option<Unit>> {
-    let may_stand = tokens.iter().enumerate().all(|(i, token)| {
+/// May these tokens stand behind a number without changing it?
+pub(super) fn may_follow(tokens: &[Token]) -> bool {
+    tokens.iter().enumerate().all(|(i, token)| {
         let before = i.checked_sub(1).map(|j| &tokens[j].kind);
         let next_is_word = tokens.get(i + 1).is_some_and(|t| word(t).is_some());
         let power = matches!(before, Some(Kind::Sign('^')));
         match &token.kind {
             Kind::Word(text) => !NO_UNITS.contains(&text.as_str()),
             Kind::Variable(name) => is_unit_letter(name) || matches!(name.as_str(), "a" | "A"),
-            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | DOLLAR) => true,
+            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | '{' | '}' | DOLLAR) => true,
             // `km/h`, `12-inch`, `km per h`, `cm^2`.
             Kind::Sign('/' | '-' | '*') => next_is_word,
             Kind::Sign('^') => matches!(before, Some(Kind::Word(_) | Kind::Variable(_))),
             Kind::Number(value, _) => power && value.is_integer(),
-            Kind::Sign('{' | '}') => true,
             Kind::Sign(_) | Kind::Name(_) | Kind::Other => false,
         }
-    });
-    may_stand.then(|| measure(tokens))
+    })
 }
 
 /// The unit if all the words are units in the table.
-fn measure(tokens: &[Token]) -> Option<Unit> {
+pub(super) fn measure(tokens: &[Token]) -> Option<Unit> {
     let mut unit: Option<Unit> = None;
     let (mut sign, mut prefix, mut at) = (1, 1, 0);
     while let Some(token) = tokens.get(at) {
         at += 1;
         match &token.kind {
-            Kind::Sign('*' | '-' | '{' | '}' | '\'') => continue,
+            Kind::Sign('*' | '-' | '{' | '}' | '\'') => {}
             Kind::Sign('/') => sign = -1,
             Kind::Word(text) if text == "per" => sign = -1,
             Kind::Word(text) if text == "square" || text == "sq" => prefix = 2,
