@@ -85,7 +85,7 @@ fn other_answers() {
         ("18", "18 or 19", "other-kind"),
         ("18", "18-20", "other-kind"),
         ("18", "18 19", "answer-unreadable"),
-        ("2", "2 and 1/2", "answer-unreadable"),
+        ("2", "2 and 1/2", "other-kind"),
         ("2", "2 and a half", "answer-unreadable"),
         ("5", "5π", "wrong-answer"),
         ("5", r"5\pi", "wrong-answer"),

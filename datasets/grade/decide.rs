@@ -134,9 +134,12 @@ impl Decision<'_> {
             return Ok(false);
         }
         let mut huge = false;
-        for bits in LEVELS {
-            for point in points(&poly) {
-                match self.evaluate(&poly, Bits(bits), &point) {
+        let points = points(&poly);
+        // Functions that differ do so at some point by more than a few bits.
+        let levels = if points.len() > 1 { &LEVELS[..2] } else { &LEVELS[..] };
+        for &bits in levels {
+            for point in &points {
+                match self.evaluate(&poly, Bits(bits), point) {
                     Ok((real, imaginary)) if real.excludes_zero() || imaginary.excludes_zero() => return Ok(false),
                     Err(Gap::Huge) => huge = true,
                     _ => {}
@@ -209,6 +212,11 @@ impl Decision<'_> {
             return Err(Stop::Undecided);
         }
         if c.is_positive() == d.is_positive() {
+            return Ok(false);
+        }
+        if let (Some(first), Some(second)) = (size(c, m), size(d, n))
+            && (first.1 < second.0 || second.1 < first.0)
+        {
             return Ok(false);
         }
         let first = self.algebra.ln(&Poly::term(c.abs(), (*m).clone()))?;
@@ -348,6 +356,18 @@ fn call(function: Function, x: &Interval, bits: Bits) -> Result<Interval, Gap> {
         }),
         _ => Err(Gap::Unknown),
     }
+}
+
+/// Bounds of the logarithm to the base 2 of a product of powers of primes.
+fn size(coefficient: &BigRational, monomial: &Monomial) -> Option<(i64, i64)> {
+    let (over, under) = (coefficient.numer().bits() as i64, coefficient.denom().bits() as i64);
+    monomial.iter().try_fold((over - 1 - under, over - under + 1), |(low, high), (generator, e)| {
+        let Generator::Prime(p) = generator else { return None };
+        let bits = p.bits() as i64;
+        let ends = [bits - 1, bits].map(|b| e * b);
+        let (least, most) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
+        Some((low.checked_add(least.floor().to_integer())?, high.checked_add(most.ceil().to_integer())?))
+    })
 }
 
 fn is_algebraic(generator: &Generator) -> bool {

@@ -13,7 +13,7 @@ use super::poly::{Algebra, Exponent, Generator, Monomial, Poly, bounded, raise};
 use super::tree::{Expr, Function};
 
 /// Largest `n` of which the factorial is written as a product of primes.
-const MAX_FACTORIAL: i64 = 10_000;
+const MAX_FACTORIAL: i64 = 2_500;
 /// Largest trial divisor.
 const MAX_DIVISOR: u64 = 10_000;
 
