@@ -26,7 +26,7 @@ impl Amount {
         match super::read::read(answer) {
             Ok(Answer::Value { expr, percent, .. }) => Some(Amount { value: expr.number()?, percent }),
             // `x = 18`, `3*6 = 18`.
-            Ok(answer @ Answer::Relation { .. }) => match super::judge::stated(&answer)? {
+            Ok(answer @ Answer::Relation { .. }) => match super::relations::stated(&answer)? {
                 Answer::Value { expr, percent, .. } => Some(Amount { value: expr.number()?, percent: *percent }),
                 _ => None,
             },

@@ -5,20 +5,18 @@
 //! 3. Intervals of 64, 256, 1024 and 4096 bits (at fixed rational points, where there are variables): one that
 //!    excludes zero says no.
 //! 4. Terms are grouped by their transcendental part. If every group's factor is an algebraic number that is
-//!    smaller than any such number but zero can be, yes. The bound is that of Burnikel, Funke, Mehlhorn, Schirra and
-//!    Schmitt (BFMSS 2001): an expression E of roots with conjugates of size at most u, denominator at most l and
-//!    degree at most D is 0 or at least `1 / (l u^(D-1))`.
+//!    smaller than any such number but zero can be (see `bound`), yes.
 //! 5. Two terms out of reach in size are compared by their logarithms.
 //! 6. Otherwise it is not decided.
 
 use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::Stop;
+use super::bound::{is_algebraic, separation};
 use super::interval::{Bits, Gap, Interval};
 use super::poly::{Algebra, Exponent, Generator, Monomial, Poly};
 use super::tree::Function;
@@ -26,12 +24,10 @@ use super::tree::Function;
 const LEVELS: [u64; 4] = [64, 256, 1024, 4096];
 /// Most bits of a bound for algebraic numbers.
 const MAX_BOUND: u64 = 6000;
-/// Units of work for all evaluations of one decision: an elementary function at 64 bits is one.
-const WORK: u64 = 12_000;
 const MAX_DEPTH: u32 = 6;
 
 pub(super) fn is_zero(poly: &Poly, algebra: &mut Algebra) -> Result<bool, Stop> {
-    Decision { algebra, work: WORK }.is_zero(poly, 0)
+    Decision { algebra }.is_zero(poly, 0)
 }
 
 /// The sign of a real constant.
@@ -39,7 +35,7 @@ pub(super) fn sign(poly: &Poly, algebra: &mut Algebra) -> Result<i32, Stop> {
     if has_variable(poly) {
         return Err(Stop::Undecided);
     }
-    let mut decision = Decision { algebra, work: WORK };
+    let mut decision = Decision { algebra };
     if let Some(value) = poly.rational() {
         return Ok(if value.is_zero() {
             0
@@ -66,7 +62,7 @@ pub(super) fn floor(poly: &Poly, algebra: &mut Algebra) -> Result<BigInt, Stop> 
     if has_variable(poly) {
         return Err(Stop::Undecided);
     }
-    let mut decision = Decision { algebra, work: WORK };
+    let mut decision = Decision { algebra };
     for bits in LEVELS {
         let (real, imaginary) = decision.evaluate(poly, Bits(bits), &[]).map_err(|_| Stop::Undecided)?;
         let (low, high): (BigInt, BigInt) = (&real.lo >> bits, &real.hi >> bits);
@@ -118,7 +114,6 @@ fn points(poly: &Poly) -> Vec<Vec<(String, BigRational)>> {
 
 struct Decision<'a> {
     algebra: &'a mut Algebra,
-    work: u64,
 }
 
 impl Decision<'_> {
@@ -232,9 +227,7 @@ impl Decision<'_> {
             groups.entry(other).or_default().0.insert(algebraic, coefficient.clone());
         }
         for group in groups.values() {
-            let mut degrees = Degrees::default();
-            let (size, under) = degrees.of(group);
-            let bound = under.saturating_add(degrees.product().saturating_sub(1).saturating_mul(size));
+            let bound = separation(group);
             if bound > MAX_BOUND {
                 return false;
             }
@@ -247,12 +240,6 @@ impl Decision<'_> {
             }
         }
         true
-    }
-
-    fn pay(&mut self, bits: Bits) -> Result<(), Gap> {
-        let words = bits.0.div_ceil(64);
-        self.work = self.work.checked_sub(words * (words + 7) / 8).ok_or(Gap::Fuel)?;
-        Ok(())
     }
 
     /// Real and imaginary part.
@@ -286,7 +273,7 @@ impl Decision<'_> {
         let base = match generator {
             Generator::Prime(p) => bits.rational(&BigRational::from_integer(p.clone()))?,
             Generator::Pi => {
-                self.pay(bits)?;
+                self.algebra.pay(bits.0)?;
                 bits.pi()
             }
             Generator::Variable(name) => {
@@ -294,25 +281,25 @@ impl Decision<'_> {
                 bits.rational(value)?
             }
             Generator::Cosine(turn) => {
-                self.pay(bits)?;
+                self.algebra.pay(bits.0)?;
                 let turn = BigRational::new((*turn.numer()).into(), (*turn.denom()).into());
                 let angle = bits.mul(&bits.pi(), &bits.rational(&turn)?)?;
                 bits.cos(&angle)?
             }
             Generator::Exp(monomial) => {
-                self.pay(bits)?;
+                self.algebra.pay(bits.0)?;
                 let factor = BigRational::new((*e.numer()).into(), (*e.denom()).into());
                 let exponent = self.real(&Poly::term(factor, monomial.clone()), bits, point)?;
                 return bits.exp(&exponent);
             }
             Generator::Ln(poly) => {
-                self.pay(bits)?;
+                self.algebra.pay(bits.0)?;
                 let inner = self.real(poly, bits, point)?;
                 bits.ln(&inner)?
             }
             Generator::Power(poly) => self.real(poly, bits, point)?,
             Generator::Call(function, poly) => {
-                self.pay(bits)?;
+                self.algebra.pay(bits.0)?;
                 let inner = self.real(poly, bits, point)?;
                 call(*function, &inner, bits)?
             }
@@ -320,11 +307,13 @@ impl Decision<'_> {
         };
         let (over, under) = (u32::try_from(e.numer().unsigned_abs()).map_err(|_| Gap::Huge)?, *e.denom() as u32);
         let cheap = u64::from(under - 1) * bits.0 <= 40_000 && over <= 10_000;
+        let words = bits.0.div_ceil(64);
+        self.algebra.pay_units(1 + if under > 1 { 5 + words * words / 5 } else { 0 })?;
         let result = if cheap {
             let root = bits.root(&base, under)?;
             bits.power(&root, over)?
         } else {
-            self.pay(bits)?;
+            self.algebra.pay(bits.0)?;
             let exponent = bits.mul(&bits.ln(&base)?, &bits.rational(&BigRational::new(over.into(), under.into()))?)?;
             bits.exp(&exponent)?
         };
@@ -368,67 +357,4 @@ fn size(coefficient: &BigRational, monomial: &Monomial) -> Option<(i64, i64)> {
         let (least, most) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
         Some((low.checked_add(least.floor().to_integer())?, high.checked_add(most.ceil().to_integer())?))
     })
-}
-
-fn is_algebraic(generator: &Generator) -> bool {
-    match generator {
-        Generator::I | Generator::Prime(_) | Generator::Cosine(_) => true,
-        Generator::Power(poly) => poly.0.keys().flatten().all(|(g, _)| is_algebraic(g)),
-        _ => false,
-    }
-}
-
-/// Degrees of the roots of an algebraic number, and the sizes of BFMSS as logarithms to the base 2, rounded up.
-#[derive(Default)]
-struct Degrees {
-    roots: BTreeMap<Generator, u64>,
-    circle: u64,
-}
-
-impl Degrees {
-    fn product(&self) -> u64 {
-        self.roots.values().fold(self.circle.max(1), |product, degree| product.saturating_mul(*degree))
-    }
-
-    /// log u and log l of a sum.
-    fn of(&mut self, poly: &Poly) -> (u64, u64) {
-        let mut sum: Option<(u64, u64)> = None;
-        for (monomial, coefficient) in &poly.0 {
-            let (mut u, mut l) = (coefficient.numer().bits(), coefficient.denom().bits());
-            for (generator, e) in monomial {
-                let (v, m) = self.power(generator, *e);
-                (u, l) = (u.saturating_add(v), l.saturating_add(m));
-            }
-            sum = Some(match sum {
-                None => (u, l),
-                Some((v, m)) => (u.saturating_add(m).max(v.saturating_add(l)).saturating_add(1), l.saturating_add(m)),
-            });
-        }
-        sum.unwrap_or((0, 0))
-    }
-
-    fn power(&mut self, generator: &Generator, e: Exponent) -> (u64, u64) {
-        let (over, under) = (e.numer().unsigned_abs(), *e.denom() as u64);
-        let (u, l) = match generator {
-            Generator::Prime(p) => (p.bits(), 0),
-            Generator::Power(poly) => self.of(poly),
-            Generator::Cosine(turn) => {
-                self.circle = self.circle.max(1).lcm(&(2 * *turn.denom() as u64));
-                (1, 1)
-            }
-            _ => (0, 0),
-        };
-        let degree = if *generator == Generator::I { 2 } else { under };
-        if degree > 1 {
-            let known = self.roots.entry(generator.clone()).or_insert(1);
-            *known = known.lcm(&degree);
-        }
-        let (u, l) = (u.saturating_mul(over), l.saturating_mul(over));
-        let (u, l) = if u >= l {
-            (u.saturating_add(l.saturating_mul(under - 1)).div_ceil(under), l)
-        } else {
-            (u, l.saturating_add(u.saturating_mul(under - 1)).div_ceil(under))
-        };
-        if e.is_negative() { (l, u) } else { (u, l) }
-    }
 }

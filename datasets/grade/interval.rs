@@ -185,7 +185,7 @@ impl Bits {
     }
 
     pub(super) fn atan(self, a: &Interval) -> Interval {
-        let k = halvings(self.0) / 2 + 2;
+        let k = roots(self.0);
         let work = self.0 + 64 + k;
         let one = BigInt::one() << work;
         let end = |x: &BigInt| {
@@ -228,6 +228,11 @@ fn halvings(bits: u64) -> u64 {
     bits.isqrt() / 2 + 4
 }
 
+/// How often a square root is taken before a series: each costs as much as dozens of terms.
+fn roots(bits: u64) -> u64 {
+    bits.isqrt() / 12 + 4
+}
+
 pub(super) fn floor_div(a: &BigInt, b: &BigInt) -> BigInt {
     let quotient = a / b;
     if (a.is_negative() != b.is_negative()) && &quotient * b != *a { quotient - 1 } else { quotient }
@@ -251,7 +256,7 @@ fn pi(work: u64) -> BigInt {
 
 /// ln of a number between 1/2 and 2 (times 2^`scale` at the most), by square roots and 2 atanh((x-1)/(x+1)).
 fn ln_near_one(x: &BigInt, work: u64, scale: u64) -> BigInt {
-    let k = halvings(work) / 2 + 2 + scale;
+    let k = roots(work) + scale;
     let bits = work + 2 * k + 16;
     let one = BigInt::one() << bits;
     let mut x: BigInt = x << (bits - work);

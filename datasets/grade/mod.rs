@@ -61,17 +61,22 @@
 //! by a bound on how small such a number can be.
 
 mod amount;
+mod bound;
 mod decide;
+mod expression;
 mod extract;
 mod field;
 mod interval;
 mod judge;
 mod lex;
+mod names;
 mod normal;
 mod parse;
 mod poly;
 mod read;
+mod relations;
 mod tree;
+mod trigonometry;
 mod units;
 
 use crate::types::Verdict;

@@ -13,6 +13,7 @@ use num_rational::{BigRational, Ratio};
 use num_traits::{CheckedAdd, CheckedMul, One, Pow, Signed, ToPrimitive, Zero};
 
 use super::Stop;
+use super::interval::Gap;
 use super::tree::Function;
 
 pub(super) type Exponent = Ratio<i64>;
@@ -151,12 +152,30 @@ impl Poly {
     }
 }
 
-/// Arithmetic with a limited number of products of terms.
+/// Arithmetic with limited work, both for one comparison.
 pub(super) struct Algebra {
-    pub fuel: u64,
+    /// Products of terms.
+    fuel: u64,
+    /// Evaluations, in about a microsecond.
+    work: u64,
 }
 
 impl Algebra {
+    pub(super) fn new(fuel: u64, work: u64) -> Algebra {
+        Algebra { fuel, work }
+    }
+
+    /// Pays for an elementary function at this precision.
+    pub(super) fn pay(&mut self, bits: u64) -> Result<(), Gap> {
+        let words = bits.div_ceil(64);
+        self.pay_units(25 + words * words)
+    }
+
+    pub(super) fn pay_units(&mut self, units: u64) -> Result<(), Gap> {
+        self.work = self.work.checked_sub(units).ok_or(Gap::Fuel)?;
+        Ok(())
+    }
+
     pub(super) fn spend(&mut self, amount: u64) -> Result<(), Stop> {
         self.fuel = self.fuel.checked_sub(amount).ok_or(Stop::Fuel)?;
         Ok(())

@@ -6,6 +6,7 @@ use super::{Stop, parse};
 
 /// Work spent on numbers when they are read.
 const FUEL: u64 = 2_000;
+const WORK: u64 = 1_000;
 
 /// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
 pub(super) fn read(answer: &str) -> Result<Answer, Stop> {
@@ -22,7 +23,7 @@ fn content(text: &str) -> Result<Answer, Stop> {
     }
     match parse::parse(text) {
         Ok(mut answer) => {
-            simplify(&mut answer);
+            simplify(&mut answer, &mut Algebra::new(FUEL, WORK));
             Ok(answer)
         }
         Err(Stop::Fuel) => Err(Stop::Fuel),
@@ -33,19 +34,18 @@ fn content(text: &str) -> Result<Answer, Stop> {
 }
 
 /// Expressions that are rational numbers become numbers.
-fn simplify(answer: &mut Answer) {
+fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
     match answer {
         Answer::Value { expr, .. } => {
             if let Expr::Number(_) = expr {
                 return;
             }
-            let mut algebra = Algebra { fuel: FUEL };
             if let Some(value) = algebra.normal(expr).ok().and_then(|normal| normal.rational()) {
                 *expr = Expr::Number(value);
             }
         }
-        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter_mut().for_each(simplify),
-        Answer::Choice(_, Some(body)) => simplify(body),
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter_mut().for_each(|item| simplify(item, algebra)),
+        Answer::Choice(_, Some(body)) => simplify(body, algebra),
         Answer::Choice(_, None) | Answer::Truth(_) | Answer::Text(_) => {}
     }
 }

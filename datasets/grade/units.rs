@@ -6,7 +6,8 @@
 use num_rational::BigRational;
 use num_traits::One;
 
-use super::lex::{DOLLAR, Kind, Token};
+use super::lex::{Kind, Token};
+use super::names::DOLLAR;
 
 /// A unit as its dimensions with powers, in the order of their names, and its size in their base units.
 #[derive(Clone, Debug, PartialEq)]
