@@ -140,6 +140,9 @@ impl Decision<'_> {
                     _ => {}
                 }
             }
+            if huge {
+                break;
+            }
         }
         if huge {
             return self.compare_by_logarithms(&poly, depth);
@@ -347,12 +350,16 @@ fn call(function: Function, x: &Interval, bits: Bits) -> Result<Interval, Gap> {
     }
 }
 
-/// Bounds of the logarithm to the base 2 of a product of powers of primes.
+/// Bounds of the logarithm to the base 2 of a product of powers of primes, e and π.
 fn size(coefficient: &BigRational, monomial: &Monomial) -> Option<(i64, i64)> {
     let (over, under) = (coefficient.numer().bits() as i64, coefficient.denom().bits() as i64);
     monomial.iter().try_fold((over - 1 - under, over - under + 1), |(low, high), (generator, e)| {
-        let Generator::Prime(p) = generator else { return None };
-        let bits = p.bits() as i64;
+        let bits = match generator {
+            Generator::Prime(p) => p.bits() as i64,
+            Generator::Pi => 2,
+            Generator::Exp(inner) if inner.is_empty() => 2,
+            _ => return None,
+        };
         let ends = [bits - 1, bits].map(|b| e * b);
         let (least, most) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
         Some((low.checked_add(least.floor().to_integer())?, high.checked_add(most.ceil().to_integer())?))

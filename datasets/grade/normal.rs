@@ -14,6 +14,8 @@ use super::tree::{Expr, Function};
 
 /// Largest `n` of which the factorial is written as a product of primes.
 const MAX_FACTORIAL: i64 = 2_500;
+/// Most factors of a number of which the logarithm is a sum.
+const MAX_LOGARITHMS: usize = 12;
 /// Largest trial divisor.
 const MAX_DIVISOR: u64 = 10_000;
 
@@ -277,6 +279,7 @@ impl Algebra {
         }
         if let Some((c, monomial)) = poly.single()
             && monomial.iter().all(|(g, _)| g.is_positive())
+            && monomial.len() <= MAX_LOGARITHMS
         {
             let mut sum = Poly::default();
             if c.is_negative() {

@@ -183,7 +183,7 @@ impl Algebra {
 
     pub(super) fn add(&mut self, a: &Poly, b: &Poly) -> Result<Poly, Stop> {
         let (mut sum, small) = if a.0.len() < b.0.len() { (b.clone(), a) } else { (a.clone(), b) };
-        self.spend(small.0.len() as u64)?;
+        self.spend(1 + small.0.len() as u64 + sum.0.len() as u64 / 4)?;
         for (monomial, coefficient) in &small.0 {
             insert(&mut sum, monomial.clone(), coefficient.clone());
         }
@@ -198,7 +198,7 @@ impl Algebra {
         let mut product = Poly::default();
         for (m, c) in &a.0 {
             for (n, d) in &b.0 {
-                self.spend(1 + (m.len() + n.len()) as u64 / 4 + (c.numer().bits() + d.numer().bits()) / 256)?;
+                self.spend(1 + (m.len() + n.len()) as u64 / 2 + (c.numer().bits() + d.numer().bits()) / 256)?;
                 let term = self.reduce(c * d, merge(m, n)?)?;
                 for (monomial, coefficient) in term.0 {
                     insert(&mut product, monomial, coefficient);
