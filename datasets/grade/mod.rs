@@ -26,7 +26,7 @@
 //! | `other-unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
 //! | `answer-unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
 //! | `no-answer` | wrong | the prediction is empty, or a text of several lines without a marker |
-//! | `gold-unreadable` | undecidable | the gold is text, and the prediction another text or mathematics |
+//! | `gold-unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
 //! | `not-decided` | undecidable | neither equality nor difference could be proved |
 //! | `out-of-fuel` | undecidable | a side is too long to read or too large to compute with |
 //!
@@ -157,34 +157,51 @@ pub struct Comparison {
 /// Markers, by rank: `\boxed{}`, `####`, `A:` / `Answer:` / `Final answer:` at the start of a line, `answer is`; of the
 /// first kind that occurs, the last. A text without a marker is an answer if it is one line or mathematics as a whole.
 pub fn grade(gold: &str, prediction: &str, options: &Options) -> Grade {
-    let gold_found = extract::find(gold);
-    let given_found = extract::find(prediction);
-    let gold = gold_found.as_ref().map_or(gold, |found| &found.answer);
-    let has_lines = |text: &str| text.trim().contains('\n');
-    let unmarked = given_found.is_none() && has_lines(prediction);
-    let given = given_found.as_ref().map_or(prediction, |found| &found.answer);
-    let judged = judge(gold, given, unmarked, options);
+    let (gold_found, given_found) = (extract::find(gold), extract::find(prediction));
+    let gold = Side::of(gold, gold_found.as_ref());
+    let judged = judge(gold, Side::of(prediction, given_found.as_ref()), options);
     Grade { verdict: judged.verdict, reason: judged.reason, gold_read: judged.gold_read, prediction_read: judged.predicted_read }
 }
 
 /// Judges a final answer against the gold answer.
 pub fn compare(gold: &str, predicted: &str) -> Comparison {
-    judge(gold, predicted, false, &Options::default())
+    let side = |text| Side { text, unmarked: false };
+    judge(side(gold), side(predicted), &Options::default())
 }
 
-/// `unmarked`: the prediction is a text of several lines without a marker, so it counts only as mathematics.
-fn judge(gold: &str, given: &str, unmarked: bool, options: &Options) -> Comparison {
+/// What is compared of a text.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    text: &'a str,
+    /// It is a text of several lines without a marker, so it counts only as mathematics.
+    unmarked: bool,
+}
+
+impl<'a> Side<'a> {
+    fn of(text: &'a str, found: Option<&'a extract::Found<'_>>) -> Side<'a> {
+        match found {
+            Some(found) => Side { text: &found.answer, unmarked: false },
+            None => Side { text, unmarked: text.trim().contains('\n') },
+        }
+    }
+
+    fn read(self) -> Result<Answer, Stop> {
+        let read = if self.text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read::read(self.text) };
+        match read {
+            Ok(Answer::Text(_)) | Err(_) if self.unmarked => Ok(Answer::Text(String::new())),
+            read => read,
+        }
+    }
+}
+
+fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     if options.precision.is_none()
-        && let (Some(a), Some(b)) = (amount::scan(gold), amount::scan(given))
+        && let (Some(a), Some(b)) = (amount::scan(gold.text), amount::scan(given.text))
     {
         let (verdict, reason) = if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong-answer") };
         return Comparison { verdict, reason, gold_read: a.to_string(), predicted_read: b.to_string() };
     }
-    let read = |text: &str| if text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read::read(text) };
-    let (gold, mut given) = (read(gold), read(given));
-    if unmarked && matches!(given, Ok(Answer::Text(_)) | Err(_)) {
-        given = Ok(Answer::Text(String::new()));
-    }
+    let (gold, given) = (gold.read(), given.read());
     let outcome = match (&gold, &given) {
         (_, Ok(Answer::Text(text))) if text.is_empty() => Outcome::Different("no-answer"),
         (Err(_), _) | (_, Err(_)) => Outcome::Unknown("out-of-fuel"),
