@@ -277,26 +277,34 @@ fn ln_near_one(x: &BigInt, work: u64, scale: u64) -> BigInt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    #[ignore = "prints times"]
-    fn times() {
-        for level in [64, 256, 1024, 4096] {
+    fn of(over: i64, under: i64, bits: Bits) -> Interval {
+        bits.rational(&BigRational::new(over.into(), under.into())).expect("small")
+    }
+
+    /// Do two intervals of one number overlap, and is the narrower of the two at most this many units wide?
+    fn agree(a: &Interval, b: &Interval, width: i64) -> bool {
+        a.lo <= b.hi && b.lo <= a.hi && (&a.hi - &a.lo).min(&b.hi - &b.lo) <= BigInt::from(width)
+    }
+
+    proptest! {
+        #[test]
+        fn functions_keep_their_identities(p in 1_i64..400, q in 1_i64..60, level in proptest::sample::select(vec![64_u64, 200, 1024])) {
             let bits = Bits(level);
-            let x = bits.rational(&BigRational::new(13.into(), 7.into())).expect("small");
-            let time = |name: &str, f: &dyn Fn()| {
-                let clock = std::time::Instant::now();
-                for _ in 0..10 {
-                    f();
-                }
-                println!("{level} {name} {:?}", clock.elapsed() / 10);
-            };
-            time("pi", &|| drop(bits.pi()));
-            time("ln", &|| drop(bits.ln(&x)));
-            time("exp", &|| drop(bits.exp(&x)));
-            time("cos", &|| drop(bits.cos(&x)));
-            time("atan", &|| drop(bits.atan(&x)));
-            time("root", &|| drop(bits.root(&x, 3)));
+            let x = of(p, q, bits);
+            let back = bits.ln(&bits.exp(&x).expect("exp")).expect("ln");
+            prop_assert!(agree(&x, &back, 1), "ln exp");
+            let square = bits.mul(&x, &x).expect("square");
+            prop_assert!(agree(&x, &bits.root(&square, 2).expect("root"), 1), "root");
+            // cos 2x = 2 cos^2 x - 1
+            let cos = bits.cos(&x).expect("cos");
+            let twice = bits.cos(&x.plus(&x)).expect("cos");
+            let square = bits.mul(&cos, &cos).expect("square");
+            prop_assert!(agree(&twice, &square.plus(&square).plus(&of(-1, 1, bits)), 64), "cos");
+            // atan x + atan 1/x = pi/2
+            let sum = bits.atan(&x).plus(&bits.atan(&bits.inverse(&x).expect("positive")));
+            prop_assert!(agree(&bits.pi(), &sum.plus(&sum), 64), "atan");
         }
     }
 }
