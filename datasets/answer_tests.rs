@@ -1,4 +1,8 @@
 use super::*;
+use crate::types::Verdict;
+
+/// More digits than are read.
+const MAX_DIGITS: usize = 512;
 use proptest::prelude::*;
 
 fn reason(gold: &str, predicted: &str) -> &'static str {
@@ -78,19 +82,19 @@ fn other_answers() {
         ("18", "eighteen", "answer-unreadable"),
         ("18", "about 18", "answer-unreadable"),
         ("18", "~18", "answer-unreadable"),
-        ("18", "18 or 19", "answer-unreadable"),
-        ("18", "18-20", "answer-unreadable"),
+        ("18", "18 or 19", "other-kind"),
+        ("18", "18-20", "other-kind"),
         ("18", "18 19", "answer-unreadable"),
-        ("2", "2 and 1/2", "answer-unreadable"),
+        ("2", "2 and 1/2", "other-kind"),
         ("2", "2 and a half", "answer-unreadable"),
-        ("5", "5π", "answer-unreadable"),
-        ("5", r"5\pi", "answer-unreadable"),
-        ("5", "5x", "answer-unreadable"),
-        ("5", "5²", "answer-unreadable"),
-        ("5", "5^2", "answer-unreadable"),
-        ("1", "1e5", "answer-unreadable"),
-        ("3", "3:00", "answer-unreadable"),
-        ("1", "1,23", "answer-unreadable"),
+        ("5", "5π", "wrong-answer"),
+        ("5", r"5\pi", "wrong-answer"),
+        ("5", "5x", "wrong-answer"),
+        ("5", "5²", "wrong-answer"),
+        ("5", "5^2", "wrong-answer"),
+        ("1", "1e5", "wrong-answer"),
+        ("3", "3:00", "other-kind"),
+        ("1", "1,23", "other-kind"),
         ("5", "5/0", "answer-unreadable"),
         ("Tuesday", "Monday", "gold-unreadable"),
         ("Tuesday", "18", "gold-unreadable"),

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod domain;
 pub mod domains;
 pub mod expr;
+pub mod grade;
 pub mod key;
 pub mod number;
 pub mod sources;

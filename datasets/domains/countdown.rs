@@ -12,7 +12,8 @@
 //! | `no-answer` | wrong | no final answer |
 //! | `false-equation` | wrong | the first bad step has a false result |
 //! | `illegal-step` | wrong | the first bad step is not `a op b = c` in whole numbers, or uses a number that is not there |
-//! | `out-of-fuel` | undecidable | a step has a number too large to compute with |
+//! | `out-of-fuel` | undecidable | a step has a number too large to compute with, or the final answer has |
+//! | `not-decided` | undecidable | the final answer could be proved neither equal to the target nor different |
 //! | `numbers-left` | wrong | not all numbers were used |
 //! | `wrong-target` | wrong | the last number, or the final answer, is not the target |
 //! | `correct` | correct | otherwise |
@@ -92,7 +93,7 @@ impl Domain for Countdown {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn start(&self, problem: &Problem) -> State {
@@ -169,6 +170,7 @@ impl Domain for Countdown {
             Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out-of-fuel"),
             None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers-left"),
             None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong-target"),
+            None if comparison.verdict == Verdict::Undecidable => judge(Verdict::Undecidable, comparison.reason),
             None if comparison.verdict != Verdict::Correct => judge(Verdict::Wrong, "wrong-target"),
             None => judge(Verdict::Correct, "correct"),
         }

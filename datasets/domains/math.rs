@@ -12,14 +12,16 @@
 //! |---|---|---|
 //! | `correct` | correct | the answer is the gold's, every readable equation holds, and the steps lead to the answer |
 //! | `no-answer` | wrong | no final answer |
-//! | `wrong-answer` | wrong | another number than the gold |
-//! | `answer-unreadable` | wrong | the gold is a number and the answer is none |
+//! | `wrong-answer` | wrong | another value than the gold |
+//! | `other-kind`, `other-unit` | wrong | the answer is never the gold: a pair and a number, `5 kg` and `5 m` |
+//! | `answer-unreadable` | wrong | the gold is mathematics and the answer is text |
 //! | `false-equation` | wrong | the answer is right, but an equation of some step is false |
 //! | `answer-unsupported` | wrong | the answer is right and there are equations, but it is neither the value of any of them nor written in the last step |
-//! | `gold-unreadable` | undecidable | the gold is no number, and the answer is another text |
+//! | `gold-unreadable` | undecidable | the gold is text, and the answer is another |
+//! | `not-decided` | undecidable | the answer could be proved neither equal to the gold nor different |
 //! | `out-of-fuel` | undecidable | the answer, the gold, or an equation on the way to a right answer is too long to evaluate |
 //!
-//! The answer is judged first ([`crate::answer::compare`]), then the steps. The domain `countdown` has further
+//! The answer is judged first ([`crate::grade::compare`]), then the steps. The domain `countdown` has further
 //! reasons of its own, see [`super::countdown`].
 
 mod givens;
@@ -43,7 +45,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn start(&self, problem: &Problem) -> State {

@@ -1,0 +1,233 @@
+//! Is a predicted answer the gold answer? Exactly, with bounded work, and with a reason.
+//!
+//! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers. Both are
+//! pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
+//! nesting, products of terms, bits of intervals), and where it runs out the verdict is `undecidable`, never `wrong`.
+//! No text makes them panic. Swapping gold and prediction never turns `correct` into anything else.
+//!
+//! ```
+//! use datasets::Verdict;
+//! use datasets::grade::{Options, grade};
+//!
+//! let found = grade("48/2 = 24 clips in May.\n#### 72", r"Together \boxed{72.00}", &Options::default());
+//! assert_eq!((found.verdict, found.reason), (Verdict::Correct, "correct"));
+//! let found = grade(r"\sqrt{8}", r"2\sqrt{2} + 1", &Options::default());
+//! assert_eq!((found.verdict, found.reason), (Verdict::Wrong, "wrong-answer"));
+//! assert_eq!(found.sentence(), "The prediction 2*2^(1/2)+1 is not the gold answer 8^(1/2).");
+//! ```
+//!
+//! # Reasons
+//!
+//! | reason | verdict | when |
+//! |---|---|---|
+//! | `correct` | correct | the two answers are the same |
+//! | `wrong-answer` | wrong | they are of one kind, and proved to differ |
+//! | `other-kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number |
+//! | `other-unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
+//! | `answer-unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
+//! | `no-answer` | wrong | the prediction is empty, or a text of several lines without a marker |
+//! | `gold-unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
+//! | `not-decided` | undecidable | neither equality nor difference could be proved |
+//! | `out-of-fuel` | undecidable | a side is too long to read or too large to compute with |
+//!
+//! # How an answer is read
+//!
+//! In this order, plain text and LaTeX alike:
+//!
+//! 1. Emphasis, quotes, delimiters of mathematics and a full stop around the answer are dropped.
+//! 2. A letter A to H, alone or before a text (`(B)`, `B. 12`), is a choice: equal letters are equal. A choice with a
+//!    text is also equal to that text. A letter alone and a text are `not-decided`.
+//! 3. `yes` and `true`, `no` and `false`.
+//! 4. Mathematics, end to end, by the grammar below.
+//! 5. Anything else is text, compared without case, markup and runs of blanks.
+//!
+//! Lists (`1, 2`, `1 and 2`) and sets have no order, tuples, matrices and intervals do; a list equals a tuple
+//! in its order. `a ± b` is the set of both. `x = …` is its right side where the other answer is no equation. Two
+//! equations are the same if one is a multiple of the other; a bound on one variable is an interval. `18-20` is a range,
+//! `3:4` a ratio or a time.
+//!
+//! Numbers: `1,234`, `1 234`, `.5`, `1 1/4`, `1½`, `1e3`, `0.\overline{3}`, `2 million`, `50%` (see
+//! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped, unless
+//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`.
+//! `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`, binomials, sines and their inverses, logarithms
+//! (without a base: to one that is not known, so `log 100` and 2 are `not-decided`), absolute value, floor and ceiling.
+//! A variable is a real number. There is no tolerance, unless [`Options::precision`] asks for one.
+//!
+//! # How equality is proved
+//!
+//! Rationals are compared exactly. Everything else is a polynomial over the rationals in variables and in such numbers as
+//! π, roots and logarithms of primes (`poly`, `normal`): equal normal forms are equal values. Where they are not equal,
+//! `decide` evaluates the difference with intervals of up to 4096 bits, and proves algebraic numbers equal
+//! by a bound on how small such a number can be.
+
+mod amount;
+mod bound;
+mod decide;
+mod expression;
+mod extract;
+mod field;
+mod interval;
+mod judge;
+mod lex;
+mod names;
+mod normal;
+mod parse;
+mod poly;
+mod read;
+mod relations;
+mod tree;
+mod trigonometry;
+mod units;
+
+use crate::types::Verdict;
+use judge::{Judge, Outcome};
+use tree::Answer;
+
+pub(crate) use amount::Amount;
+pub use extract::{gold, split_completion};
+
+/// Most digits of all numbers of one answer.
+const MAX_DIGITS: usize = 512;
+/// Most tokens of one answer.
+const MAX_TOKENS: usize = 512;
+/// Deepest nesting.
+const MAX_DEPTH: usize = 48;
+/// Longest answer, in bytes.
+const MAX_BYTES: usize = 8192;
+
+/// Why reading or computing ended without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Unreadable,
+    Fuel,
+    /// Division by zero and the like.
+    Undefined,
+    Undecided,
+}
+
+/// What a user may ask for beyond exact equality.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Accept a difference of up to half a unit of this decimal: with 2, gold 1/3 accepts 0.33 and not 0.34.
+    pub precision: Option<u32>,
+}
+
+/// Outcome of [`grade`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grade {
+    pub verdict: Verdict,
+    /// A code of the table above.
+    pub reason: &'static str,
+    /// The gold answer as it was read, empty if there is none.
+    pub gold_read: String,
+    pub prediction_read: String,
+}
+
+impl Grade {
+    /// The reason as a sentence.
+    pub fn sentence(&self) -> String {
+        let (gold, given) = (&self.gold_read, &self.prediction_read);
+        match self.reason {
+            "correct" => format!("The prediction {given} is the gold answer {gold}."),
+            "wrong-answer" => format!("The prediction {given} is not the gold answer {gold}."),
+            "other-kind" => format!("The prediction {given} is of another kind than the gold answer {gold}."),
+            "other-unit" => format!("The prediction {given} and the gold answer {gold} have units of different dimensions."),
+            "answer-unreadable" => format!("The prediction ({given}) is no readable value, the gold answer is {gold}."),
+            "no-answer" => format!("The prediction has no final answer, the gold answer is {gold}."),
+            "gold-unreadable" => format!("The gold answer ({gold}) is no readable value, and the prediction is not the same text."),
+            "out-of-fuel" => format!("The answers are too large to compare: gold {gold}, prediction {given}."),
+            _ => format!("Whether {given} equals the gold answer {gold} could not be proved either way."),
+        }
+    }
+}
+
+/// Outcome of [`compare`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    pub verdict: Verdict,
+    /// A code of the table in the module's documentation.
+    pub reason: &'static str,
+    /// The gold as it was read: a number or an expression, or text in normal form.
+    pub gold_read: String,
+    pub predicted_read: String,
+}
+
+/// Judges a predicted text against the gold text: finds the final answer in both, see `extract`, and compares them.
+///
+/// Markers, by rank: `\boxed{}`, `####`, `A:` / `Answer:` / `Final answer:` at the start of a line, `answer is`; of the
+/// first kind that occurs, the last. A text without a marker is an answer if it is one line or mathematics as a whole.
+pub fn grade(gold: &str, prediction: &str, options: &Options) -> Grade {
+    let (gold_found, given_found) = (extract::find(gold), extract::find(prediction));
+    let gold = Side::of(gold, gold_found.as_ref());
+    let judged = judge(gold, Side::of(prediction, given_found.as_ref()), options);
+    Grade { verdict: judged.verdict, reason: judged.reason, gold_read: judged.gold_read, prediction_read: judged.predicted_read }
+}
+
+/// Judges a final answer against the gold answer.
+pub fn compare(gold: &str, predicted: &str) -> Comparison {
+    let side = |text| Side { text, unmarked: false };
+    judge(side(gold), side(predicted), &Options::default())
+}
+
+/// What is compared of a text.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    text: &'a str,
+    /// It is a text of several lines without a marker, so it counts only as mathematics.
+    unmarked: bool,
+}
+
+impl<'a> Side<'a> {
+    fn of(text: &'a str, found: Option<&'a extract::Found<'_>>) -> Side<'a> {
+        match found {
+            Some(found) => Side { text: &found.answer, unmarked: false },
+            None => Side { text, unmarked: text.trim().contains('\n') },
+        }
+    }
+
+    fn read(self) -> Result<Answer, Stop> {
+        let read = if self.text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read::read(self.text) };
+        match read {
+            Ok(Answer::Text(_)) | Err(_) if self.unmarked => Ok(Answer::Text(String::new())),
+            read => read,
+        }
+    }
+}
+
+fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
+    if options.precision.is_none()
+        && let (Some(a), Some(b)) = (amount::scan(gold.text), amount::scan(given.text))
+    {
+        let (verdict, reason) = if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong-answer") };
+        return Comparison { verdict, reason, gold_read: a.to_string(), predicted_read: b.to_string() };
+    }
+    let (gold, given) = (gold.read(), given.read());
+    let outcome = match (&gold, &given) {
+        (_, Ok(Answer::Text(text))) if text.is_empty() => Outcome::Different("no-answer"),
+        (Err(_), _) | (_, Err(_)) => Outcome::Unknown("out-of-fuel"),
+        (Ok(Answer::Text(text)), _) if text.is_empty() => Outcome::Unknown("gold-unreadable"),
+        (Ok(gold), Ok(given)) => Judge::new(options.precision).compare(gold, given),
+    };
+    let (verdict, reason) = match outcome {
+        Outcome::Same => (Verdict::Correct, "correct"),
+        Outcome::Different(reason) => (Verdict::Wrong, reason),
+        Outcome::Unknown(reason) => (Verdict::Undecidable, reason),
+    };
+    let text = |read: &Result<Answer, Stop>| read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string);
+    Comparison { verdict, reason, gold_read: text(&gold), predicted_read: text(&given) }
+}
+
+/// Speed of [`grade`] on one thread: goes over the pairs of gold and prediction for about this long.
+pub fn pairs_per_second(pairs: &[(String, String)], time: std::time::Duration) -> f64 {
+    let (clock, mut count) = (std::time::Instant::now(), 0_u64);
+    while clock.elapsed() < time && !pairs.is_empty() {
+        for (gold, prediction) in pairs {
+            std::hint::black_box(grade(gold, prediction, &Options::default()));
+        }
+        count += pairs.len() as u64;
+    }
+    count as f64 / clock.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests;

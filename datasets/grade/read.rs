@@ -1,0 +1,146 @@
+//! Reads an answer: without its decoration it is a choice, yes or no, mathematics, or else text.
+
+use super::poly::Algebra;
+use super::tree::{Answer, Expr};
+use super::{Stop, parse};
+
+/// Work spent on numbers when they are read.
+const FUEL: u64 = 2_000;
+const WORK: u64 = 1_000;
+
+/// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
+pub(super) fn read(answer: &str) -> Result<Answer, Stop> {
+    let text = undecorated(answer);
+    choice(text).map_or_else(|| content(text), Ok)
+}
+
+fn content(text: &str) -> Result<Answer, Stop> {
+    let normal = normal(text);
+    match normal.as_str() {
+        "yes" | "true" => return Ok(Answer::Truth(true)),
+        "no" | "false" => return Ok(Answer::Truth(false)),
+        _ => {}
+    }
+    match parse::parse(text) {
+        Ok(mut answer) => {
+            simplify(&mut answer, &mut Algebra::new(FUEL, WORK));
+            Ok(answer)
+        }
+        Err(Stop::Fuel) => Err(Stop::Fuel),
+        Err(_) if normal.starts_with("yes,") => Ok(Answer::Truth(true)),
+        Err(_) if normal.starts_with("no,") => Ok(Answer::Truth(false)),
+        Err(_) => Ok(Answer::Text(normal)),
+    }
+}
+
+/// Expressions that are rational numbers become numbers.
+fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
+    match answer {
+        Answer::Value { expr, .. } => {
+            if let Expr::Number(_) = expr {
+                return;
+            }
+            if let Some(value) = algebra.normal(expr).ok().and_then(|normal| normal.rational()) {
+                *expr = Expr::Number(value);
+            }
+        }
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter_mut().for_each(|item| simplify(item, algebra)),
+        Answer::Choice(_, Some(body)) => simplify(body, algebra),
+        Answer::Choice(_, None) | Answer::Truth(_) | Answer::Text(_) => {}
+    }
+}
+
+/// The answer without emphasis, quotes, delimiters of mathematics and a full stop around it.
+pub(super) fn undecorated(answer: &str) -> &str {
+    const PAIRS: &[(&str, &str)] = &[
+        ("$$", "$$"),
+        ("$", "$"),
+        ("\\(", "\\)"),
+        ("\\[", "\\]"),
+        ("**", "**"),
+        ("__", "__"),
+        ("\"", "\""),
+        ("“", "”"),
+        ("'", "'"),
+        ("`", "`"),
+    ];
+    let mut text = answer;
+    loop {
+        let before = text.len();
+        text = text.trim().trim_end_matches([',', ';']).trim_start_matches("**").trim_start_matches("\u{feff}");
+        if !text.ends_with("\\left.") && !text.ends_with("\\right.") {
+            text = text.strip_suffix('.').filter(|rest| !rest.ends_with('.')).unwrap_or(text);
+        }
+        text = text.strip_suffix("**").unwrap_or(text);
+        for (open, close) in PAIRS {
+            if text.len() >= open.len() + close.len()
+                && let Some(inner) = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close))
+                && !inner.contains(open)
+                && !inner.ends_with('\\')
+            {
+                text = inner;
+            }
+        }
+        for emphasis in ['*', '_'] {
+            if text.len() > 1 && text.starts_with(emphasis) && text.ends_with(emphasis) {
+                text = &text[1..text.len() - 1];
+            }
+        }
+        if text.len() == before {
+            return text;
+        }
+    }
+}
+
+/// Text in the form in which two texts are compared: lower case, single blanks, no markup, no full stop.
+fn normal(text: &str) -> String {
+    let mut plain = text.to_owned();
+    if text.contains(['\\', '{', '*', '$', '~']) {
+        for command in ["\\textbf", "\\textit", "\\text", "\\mathrm", "\\mathbf", "\\mbox", "\\,", "\\ ", "\\!", "\\;"] {
+            plain = plain.replace(command, " ");
+        }
+        plain = plain.replace(['{', '}', '*', '$', '~'], " ");
+    }
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    words.join(" ").trim_end_matches('.').to_lowercase()
+}
+
+/// `B`, `(B)`, `B.`, `(B) 12`, `B) 12`, `B. 12`, `B: 12`, `Option B`, in `\text{}` too.
+fn choice(text: &str) -> Option<Answer> {
+    let mut rest = text;
+    let mut braced = false;
+    for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\textrm", "\\mbox"] {
+        if let Some(inner) = text.strip_prefix(command).and_then(|rest| rest.trim_start().strip_prefix('{')) {
+            (rest, braced) = (inner.trim_start(), true);
+        }
+    }
+    for word in ["option ", "choice "] {
+        if rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)) {
+            rest = rest[word.len()..].trim_start();
+        }
+    }
+    let open = rest.starts_with('(');
+    let rest = rest.trim_start_matches('(');
+    let letter = rest.chars().next().filter(|c| matches!(c, 'A'..='H') || (matches!(c, 'a'..='h') && open))?;
+    let rest = &rest[1..];
+    let (marked, mut rest) = match rest.strip_prefix(')') {
+        Some(rest) => (true, rest),
+        None if open => return None,
+        None => rest.strip_prefix(['.', ':']).map_or((false, rest), |rest| (true, rest)),
+    };
+    if braced {
+        rest = match rest.trim_start().strip_prefix('}') {
+            Some(outside) => outside,
+            None => rest.trim_end().strip_suffix('}')?,
+        };
+    }
+    let body = rest.trim_start_matches("\\ ").trim_start_matches("\\,").trim();
+    let letter = letter.to_ascii_uppercase();
+    if body.is_empty() {
+        return Some(Answer::Choice(letter, None));
+    }
+    // `A12`, `(a)(b)` and the like are no choices.
+    let apart = marked && (rest.starts_with(char::is_whitespace) || rest.starts_with('\\') || rest.starts_with('$'));
+    let body = if apart { content(undecorated(body)).ok()? } else { return None };
+    if matches!(&body, Answer::Text(text) if text.is_empty()) { None } else { Some(Answer::Choice(letter, Some(Box::new(body)))) }
+}

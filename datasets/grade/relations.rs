@@ -1,0 +1,233 @@
+//! Equations, inequalities and intervals: what they state, and when two of them state the same.
+
+use num_rational::BigRational;
+use num_traits::{One, Signed, Zero};
+
+use super::judge::{Judge, NOT_DECIDED, OTHER_KIND, Outcome, WRONG, unknown};
+use super::poly::{Generator, Poly};
+use super::tree::{Answer, Expr};
+use super::{Stop, decide};
+
+impl Judge {
+    pub(super) fn relations(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+        if let (Some(a), Some(b)) = (interval(gold), interval(given)) {
+            return match (&a.0, &b.0) {
+                (Some(x), Some(y)) if x != y => NOT_DECIDED,
+                _ => self.compare(&a.1, &b.1),
+            };
+        }
+        match (gold, given) {
+            (Answer::Relation { sides: x, signs: s }, Answer::Relation { sides: y, signs: t }) => {
+                let named = |sides: &[Answer], signs: &[char]| match (sides, signs) {
+                    ([name, value], ['=']) => Some((variable(name)?.to_owned(), value.clone())),
+                    _ => None,
+                };
+                match (named(x, s), named(y, t)) {
+                    (Some((a, p)), Some((b, q))) if a == b && !depends(&p, &a) && !depends(&q, &a) => self.compare(&p, &q),
+                    _ => self.equations(x, s, y, t),
+                }
+            }
+            (relation, other) | (other, relation) if matches!(relation, Answer::Relation { .. }) && interval(relation).is_none() => {
+                let turned = std::ptr::eq(relation, given);
+                match stated(relation) {
+                    Some(value) if turned => self.compare(other, value),
+                    Some(value) => self.compare(value, other),
+                    None => OTHER_KIND,
+                }
+            }
+            _ => OTHER_KIND,
+        }
+    }
+
+    /// Two equations or inequalities: the same if one is the other times a constant.
+    fn equations(&mut self, x: &[Answer], s: &[char], y: &[Answer], t: &[char]) -> Outcome {
+        let ([a, b], [c, d], [p], [q]) = (x, y, s, t) else {
+            return if s == t { self.in_order(x, y).or(|| NOT_DECIDED) } else { NOT_DECIDED };
+        };
+        let difference = |left: &Answer, right: &Answer| match (left.expr(), right.expr()) {
+            (Some(left), Some(right)) => Some(Expr::binary('-', left.clone(), right.clone())),
+            _ => None,
+        };
+        let (Some(first), Some(second)) = (difference(a, b), difference(c, d)) else {
+            return if p == q { self.in_order(x, y) } else { OTHER_KIND };
+        };
+        match self.proportional(&first, &second) {
+            Ok(Some(factor)) => {
+                let turned = |sign: char| match sign {
+                    '<' => '>',
+                    '>' => '<',
+                    '≤' => '≥',
+                    '≥' => '≤',
+                    other => other,
+                };
+                Outcome::when(*p == if factor.is_negative() { turned(*q) } else { *q })
+            }
+            Ok(None) if *p == '=' && *q == '=' => self.witness(&first, &second),
+            Ok(None) => NOT_DECIDED,
+            Err(stop) => unknown(stop),
+        }
+    }
+
+    /// The rational factor between two expressions.
+    fn proportional(&mut self, first: &Expr, second: &Expr) -> Result<Option<BigRational>, Stop> {
+        let (a, b) = (self.algebra.normal(first)?, self.algebra.normal(second)?);
+        let (Some((m, c)), Some(d)) = (a.0.last_key_value(), a.0.last_key_value().and_then(|(m, _)| b.0.get(m))) else {
+            return Ok((a.is_zero() && b.is_zero()).then(BigRational::one));
+        };
+        debug_assert!(b.0.contains_key(m));
+        let factor = c / d;
+        let difference = self.algebra.sub(&a, &b.scaled(&factor))?;
+        Ok(decide::is_zero(&difference, &mut self.algebra)?.then_some(factor))
+    }
+
+    /// A point where one equation holds and the other does not, on a line where one of them is linear.
+    fn witness(&mut self, first: &Expr, second: &Expr) -> Outcome {
+        let (Ok(a), Ok(b)) = (self.algebra.normal(first), self.algebra.normal(second)) else { return NOT_DECIDED };
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            if self.has_witness(one, other).unwrap_or(false) {
+                return WRONG;
+            }
+        }
+        NOT_DECIDED
+    }
+
+    fn has_witness(&mut self, one: &Poly, other: &Poly) -> Result<bool, Stop> {
+        let mut names: Vec<String> = Vec::new();
+        for (generator, e) in one.0.keys().chain(other.0.keys()).flatten() {
+            match generator {
+                Generator::Variable(name) if e.is_positive() && e.is_integer() => names.push(name.clone()),
+                _ => return Ok(false),
+            }
+        }
+        names.sort();
+        names.dedup();
+        for solved in &names {
+            // Fixed values for all variables but one, small so that powers stay small.
+            let fix = |name: &str| names.iter().position(|n| n == name).map(|i| BigRational::new((7 + 4 * i as i64).into(), 3.into()));
+            let [zero, one_, two] = [0, 1, 2].map(|value: i64| {
+                substitute(one, &|name| if name == solved { Some(BigRational::from_integer(value.into())) } else { fix(name) })
+            });
+            let (Some(zero), Some(one_), Some(two)) = (zero, one_, two) else { return Ok(false) };
+            let linear = one.0.keys().flatten().all(|(g, e)| *g != Generator::Variable(solved.clone()) || e.is_one());
+            let slope = &one_ - &zero;
+            if !linear || slope.is_zero() || &two - &one_ != slope {
+                continue;
+            }
+            let root = -zero / slope;
+            let value = substitute(other, &|name| if name == solved { Some(root.clone()) } else { fix(name) });
+            if value.is_some_and(|value| !value.is_zero()) {
+                return Ok(true);
+            }
+        }
+        self.algebra.spend(1)?;
+        Ok(false)
+    }
+}
+
+/// The value of a polynomial over the rationals with whole exponents up to 64.
+fn substitute(poly: &Poly, value: &dyn Fn(&str) -> Option<BigRational>) -> Option<BigRational> {
+    let mut sum = BigRational::zero();
+    for (monomial, coefficient) in &poly.0 {
+        let mut term = coefficient.clone();
+        for (generator, e) in monomial {
+            let Generator::Variable(name) = generator else { return None };
+            let power = i32::try_from(*e.numer()).ok().filter(|p| e.is_integer() && (0..=64).contains(p))?;
+            term *= value(name)?.pow(power);
+        }
+        sum += term;
+    }
+    Some(sum)
+}
+
+fn variable(answer: &Answer) -> Option<&str> {
+    match answer.expr()? {
+        Expr::Variable(name) if name != "∞" => Some(name),
+        _ => None,
+    }
+}
+
+fn expr_depends(expr: &Expr, on: Option<&str>) -> bool {
+    match expr {
+        Expr::Variable(name) => name != "∞" && on.is_none_or(|on| name == on),
+        Expr::Number(_) | Expr::Pi | Expr::E | Expr::I => false,
+        Expr::Negate(inner) | Expr::Percent(inner) => expr_depends(inner, on),
+        Expr::Binary(_, left, right) => expr_depends(left, on) || expr_depends(right, on),
+        Expr::Call(_, arguments) => arguments.iter().any(|a| expr_depends(a, on)),
+    }
+}
+
+fn depends(answer: &Answer, on: &str) -> bool {
+    match answer {
+        Answer::Value { expr, .. } => expr_depends(expr, Some(on)),
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter().any(|item| depends(item, on)),
+        Answer::Choice(_, body) => body.as_deref().is_some_and(|body| depends(body, on)),
+        Answer::Truth(_) | Answer::Text(_) => false,
+    }
+}
+
+/// What a chain of equations states as the value: its last side if the first is a name (`x = …`, `f(x) = …`, `(x, y) = …`)
+/// or a computation without variables; the first side if only the last is a name.
+pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
+    let Answer::Relation { sides, signs } = answer else { return None };
+    let (first, last) = (sides.first()?, sides.last()?);
+    if signs.iter().any(|&sign| sign != '=') {
+        return None;
+    }
+    let is_name = |answer: &Answer| match answer {
+        Answer::Value { expr: Expr::Binary('*', f, x), .. } => {
+            matches!((&**f, &**x), (Expr::Variable(_), Expr::Variable(_) | Expr::Number(_)))
+        }
+        Answer::Group { open: '(', items, .. } => items.iter().all(|item| variable(item).is_some()),
+        other => variable(other).is_some(),
+    };
+    let own = |name: &Answer, value: &Answer| variable(name).is_some_and(|name| depends(value, name));
+    let computes = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
+    if (is_name(first) && !own(first, last)) || computes(first) && !is_name(last) {
+        return Some(last);
+    }
+    (is_name(last) && !own(last, first)).then_some(first)
+}
+
+/// An interval, or inequalities that bound one variable (then with its name) by expressions without variables.
+fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
+    let (sides, signs) = match answer {
+        Answer::Group { open, close, items } if matches!((open, close), ('(' | '[', ')' | ']')) && items.len() == 2 => {
+            return Some((None, answer.clone()));
+        }
+        Answer::Relation { sides, signs } => (sides, signs),
+        _ => return None,
+    };
+    let infinity = || Expr::Variable("∞".into());
+    let below = |sign: char| matches!(sign, '<' | '≤');
+    let bracket = |sign: char, open: bool| match (matches!(sign, '≤' | '≥'), open) {
+        (true, true) => '[',
+        (true, false) => ']',
+        (false, true) => '(',
+        (false, false) => ')',
+    };
+    let fixed = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
+    if signs.iter().any(|sign| !matches!(sign, '<' | '>' | '≤' | '≥')) {
+        return None;
+    }
+    match (sides.as_slice(), signs.as_slice()) {
+        ([a, b], [sign]) => {
+            let (name, bound, upper) = match (variable(a), variable(b)) {
+                (Some(name), None) if fixed(b) => (name, b, below(*sign)),
+                (None, Some(name)) if fixed(a) => (name, a, !below(*sign)),
+                _ => return None,
+            };
+            let interval = if upper {
+                Answer::group('(', bracket(*sign, false), vec![Answer::value(Expr::Negate(Box::new(infinity()))), bound.clone()])
+            } else {
+                Answer::group(bracket(*sign, true), ')', vec![bound.clone(), Answer::value(infinity())])
+            };
+            Some((Some(name.to_owned()), interval))
+        }
+        ([a, middle, b], [s, t]) if below(*s) == below(*t) && fixed(a) && fixed(b) => {
+            let name = variable(middle)?.to_owned();
+            let (low, high, s, t) = if below(*s) { (a, b, *s, *t) } else { (b, a, *t, *s) };
+            Some((Some(name), Answer::group(bracket(s, true), bracket(t, false), vec![low.clone(), high.clone()])))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,213 @@
+//! What the parser makes of an answer: expressions, and the forms that hold them.
+
+use std::fmt;
+
+use num_rational::BigRational;
+use num_traits::Signed;
+
+use super::units::Unit;
+use crate::number::render;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Function {
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Ln,
+    /// Base and argument; with one argument the base is not known.
+    Log,
+    Abs,
+    Floor,
+    Ceil,
+    Factorial,
+    Binomial,
+}
+
+impl Function {
+    fn name(self) -> &'static str {
+        match self {
+            Function::Sin => "sin",
+            Function::Cos => "cos",
+            Function::Tan => "tan",
+            Function::Asin => "arcsin",
+            Function::Acos => "arccos",
+            Function::Atan => "arctan",
+            Function::Ln => "ln",
+            Function::Log => "log",
+            Function::Abs => "abs",
+            Function::Floor => "floor",
+            Function::Ceil => "ceil",
+            Function::Factorial => "factorial",
+            Function::Binomial => "binom",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Expr {
+    Number(BigRational),
+    Variable(String),
+    Pi,
+    E,
+    I,
+    Negate(Box<Expr>),
+    Percent(Box<Expr>),
+    /// One of `+ - * / ^`.
+    Binary(char, Box<Expr>, Box<Expr>),
+    Call(Function, Vec<Expr>),
+}
+
+impl Expr {
+    pub(super) fn integer(value: i64) -> Expr {
+        Expr::Number(BigRational::from_integer(value.into()))
+    }
+
+    pub(super) fn binary(sign: char, left: Expr, right: Expr) -> Expr {
+        Expr::Binary(sign, Box::new(left), Box::new(right))
+    }
+
+    /// The value if the expression is a number, perhaps with signs.
+    pub(super) fn number(&self) -> Option<BigRational> {
+        match self {
+            Expr::Number(value) => Some(value.clone()),
+            Expr::Negate(inner) => inner.number().map(|value| -value),
+            _ => None,
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Expr::Binary('+' | '-', ..) => 1,
+            Expr::Negate(_) => 2,
+            Expr::Binary('*' | '/', ..) => 3,
+            Expr::Number(value) if value.is_negative() => 2,
+            Expr::Number(value) if !value.is_integer() => 3,
+            Expr::Binary(..) | Expr::Percent(_) => 4,
+            _ => 5,
+        }
+    }
+
+    /// The expression as an operand that needs at least this rank.
+    fn operand(&self, f: &mut fmt::Formatter<'_>, rank: u8) -> fmt::Result {
+        if self.rank() < rank { write!(f, "({self})") } else { write!(f, "{self}") }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expr::Number(value) => f.write_str(&render(value)),
+            Expr::Variable(name) => f.write_str(name),
+            Expr::Pi => f.write_str("pi"),
+            Expr::E => f.write_str("e"),
+            Expr::I => f.write_str("i"),
+            Expr::Negate(inner) => {
+                f.write_str("-")?;
+                inner.operand(f, 3)
+            }
+            Expr::Percent(inner) => {
+                inner.operand(f, 5)?;
+                f.write_str("%")
+            }
+            Expr::Binary(sign, left, right) => {
+                let rank = self.rank();
+                left.operand(f, rank + u8::from(*sign == '^'))?;
+                f.write_str(sign.encode_utf8(&mut [0; 4]))?;
+                right.operand(f, rank + 1)
+            }
+            Expr::Call(function, arguments) => {
+                write!(f, "{}(", function.name())?;
+                for (i, argument) in arguments.iter().enumerate() {
+                    write!(f, "{}{argument}", if i > 0 { "," } else { "" })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// An answer as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// One expression; with `percent`, it is what stands before the sign.
+    Value {
+        expr: Expr,
+        percent: bool,
+        unit: Option<Unit>,
+    },
+    /// `sides[0] signs[0] sides[1] …`; a sign is one of `= ≠ < > ≤ ≥`.
+    Relation {
+        sides: Vec<Answer>,
+        signs: Vec<char>,
+    },
+    /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its rows),
+    /// `{` for sets, `,` for a list without brackets, `∪` for a union, `:` for a ratio, `-` for a range.
+    Group {
+        open: char,
+        close: char,
+        items: Vec<Answer>,
+    },
+    /// Multiple choice: the letter, and what stands behind it.
+    Choice(char, Option<Box<Answer>>),
+    Truth(bool),
+    /// Text in normal form.
+    Text(String),
+}
+
+impl Answer {
+    pub(super) fn value(expr: Expr) -> Answer {
+        Answer::Value { expr, percent: false, unit: None }
+    }
+
+    pub(super) fn group(open: char, close: char, items: Vec<Answer>) -> Answer {
+        Answer::Group { open, close, items }
+    }
+
+    pub(super) fn expr(&self) -> Option<&Expr> {
+        match self {
+            Answer::Value { expr, .. } => Some(expr),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Value { expr, percent, .. } => write!(f, "{expr}{}", if *percent { "%" } else { "" }),
+            Answer::Relation { sides, signs } => {
+                for (i, side) in sides.iter().enumerate() {
+                    if i > 0 {
+                        write!(f, " {} ", signs[i - 1])?;
+                    }
+                    write!(f, "{side}")?;
+                }
+                Ok(())
+            }
+            Answer::Group { open, close, items } => {
+                let bracketed = matches!(open, '(' | '[' | '{');
+                if bracketed {
+                    write!(f, "{open}")?;
+                }
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        match open {
+                            '∪' => f.write_str(" ∪ ")?,
+                            ':' | '-' => write!(f, "{open}")?,
+                            _ => f.write_str(", ")?,
+                        }
+                    }
+                    write!(f, "{item}")?;
+                }
+                if bracketed { write!(f, "{close}") } else { Ok(()) }
+            }
+            Answer::Choice(letter, None) => write!(f, "({letter})"),
+            Answer::Choice(letter, Some(body)) => write!(f, "({letter}) {body}"),
+            Answer::Truth(truth) => f.write_str(if *truth { "yes" } else { "no" }),
+            Answer::Text(text) => f.write_str(text),
+        }
+    }
+}
