@@ -66,45 +66,45 @@ fn same_answers() {
 #[test]
 fn other_answers() {
     for (gold, predicted, expected) in [
-        ("18", "18.01", "wrong-answer"),
-        ("18", "-18", "wrong-answer"),
-        ("18", "1.8", "wrong-answer"),
-        ("1", "0.9999999999999999999", "wrong-answer"),
-        ("0.33", "1/3", "wrong-answer"),
-        ("1", "100%", "wrong-answer"),
-        ("0.5", "0.5%", "wrong-answer"),
-        ("28", "2800%", "wrong-answer"),
-        ("28%", "2800", "wrong-answer"),
-        ("100000000000000000000000000001", "100000000000000000000000000000", "wrong-answer"),
-        ("18", "", "no-answer"),
-        ("18", "  ", "no-answer"),
-        ("18", "** **", "no-answer"),
-        ("18", "eighteen", "answer-unreadable"),
-        ("18", "about 18", "answer-unreadable"),
-        ("18", "~18", "answer-unreadable"),
-        ("18", "18 or 19", "other-kind"),
-        ("18", "18-20", "other-kind"),
-        ("18", "18 19", "answer-unreadable"),
-        ("2", "2 and 1/2", "other-kind"),
-        ("2", "2 and a half", "answer-unreadable"),
-        ("5", "5π", "wrong-answer"),
-        ("5", r"5\pi", "wrong-answer"),
-        ("5", "5x", "wrong-answer"),
-        ("5", "5²", "wrong-answer"),
-        ("5", "5^2", "wrong-answer"),
-        ("1", "1e5", "wrong-answer"),
-        ("3", "3:00", "other-kind"),
-        ("1", "1,23", "other-kind"),
-        ("5", "5/0", "answer-unreadable"),
-        ("Tuesday", "Monday", "gold-unreadable"),
-        ("Tuesday", "18", "gold-unreadable"),
-        ("", "18", "gold-unreadable"),
+        ("18", "18.01", "wrong_answer"),
+        ("18", "-18", "wrong_answer"),
+        ("18", "1.8", "wrong_answer"),
+        ("1", "0.9999999999999999999", "wrong_answer"),
+        ("0.33", "1/3", "wrong_answer"),
+        ("1", "100%", "wrong_answer"),
+        ("0.5", "0.5%", "wrong_answer"),
+        ("28", "2800%", "wrong_answer"),
+        ("28%", "2800", "wrong_answer"),
+        ("100000000000000000000000000001", "100000000000000000000000000000", "wrong_answer"),
+        ("18", "", "no_answer"),
+        ("18", "  ", "no_answer"),
+        ("18", "** **", "no_answer"),
+        ("18", "eighteen", "answer_unreadable"),
+        ("18", "about 18", "answer_unreadable"),
+        ("18", "~18", "answer_unreadable"),
+        ("18", "18 or 19", "other_kind"),
+        ("18", "18-20", "other_kind"),
+        ("18", "18 19", "answer_unreadable"),
+        ("2", "2 and 1/2", "other_kind"),
+        ("2", "2 and a half", "answer_unreadable"),
+        ("5", "5π", "wrong_answer"),
+        ("5", r"5\pi", "wrong_answer"),
+        ("5", "5x", "wrong_answer"),
+        ("5", "5²", "wrong_answer"),
+        ("5", "5^2", "wrong_answer"),
+        ("1", "1e5", "wrong_answer"),
+        ("3", "3:00", "other_kind"),
+        ("1", "1,23", "other_kind"),
+        ("5", "5/0", "answer_unreadable"),
+        ("Tuesday", "Monday", "gold_unreadable"),
+        ("Tuesday", "18", "gold_unreadable"),
+        ("", "18", "gold_unreadable"),
     ] {
         assert_eq!(reason(gold, predicted), expected, "{gold} and {predicted}");
     }
     let long = "9".repeat(MAX_DIGITS + 1);
     assert_eq!(compare("9", &long).verdict, Verdict::Undecidable);
-    assert_eq!(compare(&long, "9").reason, "out-of-fuel");
+    assert_eq!(compare(&long, "9").reason, "out_of_fuel");
 }
 
 #[test]
@@ -173,7 +173,7 @@ proptest! {
     fn different_numbers_differ(
         (a, b) in (-9999_i64..9999, 1_i64..500).prop_flat_map(|(n, d)| (written(n), written(n + d)))
     ) {
-        prop_assert_eq!(reason(&a, &b), "wrong-answer");
+        prop_assert_eq!(reason(&a, &b), "wrong_answer");
     }
 
     #[test]

@@ -498,7 +498,7 @@ fn counts(pairs: &[(&str, usize)]) -> Counts {
     pairs.iter().map(|(key, n)| ((*key).to_owned(), *n as i64)).collect()
 }
 
-/// Counts with a prefix, largest first: `12 correct, 3 wrong-answer`.
+/// Counts with a prefix, largest first: `12 correct, 3 wrong_answer`.
 fn reasons(done: &Done, prefix: &str) -> String {
     let mut sums: Counts = Counts::new();
     for (key, n) in done.commits.iter().flat_map(|c| &c.counts) {

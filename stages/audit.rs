@@ -34,7 +34,7 @@ pub struct Line {
 }
 
 /// Verdict reasons of a right answer whose steps do not hold.
-const WRONG_STEPS: &[&str] = &["false-equation", "answer-unsupported"];
+const WRONG_STEPS: &[&str] = &["false_equation", "answer_unsupported"];
 
 /// Audits one round: lines for all and for each algorithm, and by operations for what was kept.
 pub fn audit(

@@ -2,9 +2,9 @@
 //!
 //! | reason | evidence |
 //! |---|---|
-//! | `not-correct` | the verdict and its reason |
+//! | `not_correct` | the verdict and its reason |
 //! | `duplicate` | id of the solution with the same normalised equation path that is kept instead |
-//! | `over-cap` | how many of the problem's solutions rank before it, and the cap |
+//! | `over_cap` | how many of the problem's solutions rank before it, and the cap |
 //! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance |
 
 use std::cmp::Reverse;
@@ -76,7 +76,7 @@ pub fn curate(
             let id = solution.solution_id.as_str();
             let judgement = &judged.get(id).with_context(|| format!("solution {id} has no verdict; run verify again"))?.judgement;
             if judgement.verdict != Verdict::Correct {
-                drop(solution, "not-correct", format!("{}: {}", judgement.verdict.name(), judgement.reason));
+                drop(solution, "not_correct", format!("{}: {}", judgement.verdict.name(), judgement.reason));
                 continue;
             }
             correct += 1;
@@ -100,7 +100,7 @@ pub fn curate(
             if ambiguous {
                 drop(paths[i].0, "ambiguous", paths[ranked[usize::from(place == 0)]].0.solution_id.clone());
             } else if place >= config.per_problem {
-                drop(paths[i].0, "over-cap", format!("{place} rank before it, cap {}", config.per_problem));
+                drop(paths[i].0, "over_cap", format!("{place} rank before it, cap {}", config.per_problem));
             }
         }
         let pass_rate = correct as f32 / of_problem.len().max(1) as f32;

@@ -8,14 +8,14 @@
 //!
 //! | reason | verdict | when (the first that applies) |
 //! |---|---|---|
-//! | `question-unreadable` | undecidable | no numbers or no target in the question |
-//! | `no-answer` | wrong | no final answer |
-//! | `false-equation` | wrong | the first bad step has a false result |
-//! | `illegal-step` | wrong | the first bad step is not `a op b = c` in whole numbers, or uses a number that is not there |
-//! | `out-of-fuel` | undecidable | a step has a number too large to compute with, or the final answer has |
-//! | `not-decided` | undecidable | the final answer could be proved neither equal to the target nor different |
-//! | `numbers-left` | wrong | not all numbers were used |
-//! | `wrong-target` | wrong | the last number, or the final answer, is not the target |
+//! | `question_unreadable` | undecidable | no numbers or no target in the question |
+//! | `no_answer` | wrong | no final answer |
+//! | `false_equation` | wrong | the first bad step has a false result |
+//! | `illegal_step` | wrong | the first bad step is not `a op b = c` in whole numbers, or uses a number that is not there |
+//! | `out_of_fuel` | undecidable | a step has a number too large to compute with, or the final answer has |
+//! | `not_decided` | undecidable | the final answer could be proved neither equal to the target nor different |
+//! | `numbers_left` | wrong | not all numbers were used |
+//! | `wrong_target` | wrong | the last number, or the final answer, is not the target |
 //! | `correct` | correct | otherwise |
 
 use crate::answer::compare;
@@ -160,18 +160,18 @@ impl Domain for Countdown {
         let first_wrong = checks.iter().position(|&check| check == StepCheck::False).map(|at| at as u32);
         let judge = |verdict, reason: &str| Judgement { verdict, reason: reason.to_owned(), checks, first_wrong };
         let Some(task) = read_question(&problem.question) else {
-            return judge(Verdict::Undecidable, "question-unreadable");
+            return judge(Verdict::Undecidable, "question_unreadable");
         };
         let comparison = compare(&task.target.to_string(), final_answer);
         match fault {
-            _ if comparison.reason == "no-answer" => judge(Verdict::Wrong, "no-answer"),
-            Some(Fault::False) => judge(Verdict::Wrong, "false-equation"),
-            Some(Fault::Illegal) => judge(Verdict::Wrong, "illegal-step"),
-            Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out-of-fuel"),
-            None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers-left"),
-            None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong-target"),
+            _ if comparison.reason == "no_answer" => judge(Verdict::Wrong, "no_answer"),
+            Some(Fault::False) => judge(Verdict::Wrong, "false_equation"),
+            Some(Fault::Illegal) => judge(Verdict::Wrong, "illegal_step"),
+            Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out_of_fuel"),
+            None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers_left"),
+            None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong_target"),
             None if comparison.verdict == Verdict::Undecidable => judge(Verdict::Undecidable, comparison.reason),
-            None if comparison.verdict != Verdict::Correct => judge(Verdict::Wrong, "wrong-target"),
+            None if comparison.verdict != Verdict::Correct => judge(Verdict::Wrong, "wrong_target"),
             None => judge(Verdict::Correct, "correct"),
         }
     }

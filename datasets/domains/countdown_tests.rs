@@ -58,35 +58,35 @@ fn verdicts() {
     use StepCheck::{False, Prose, True, Unreadable};
     let huge = "9".repeat(30) + "*2=18";
     for (steps, answer, reason, checks) in [
-        (&["8*2=16", "3*3=9", "16+9=25"][..], "24", "wrong-target", &[True, True, True][..]),
+        (&["8*2=16", "3*3=9", "16+9=25"][..], "24", "wrong_target", &[True, True, True][..]),
         (&["3-2=1", "8*3=24", "24*1=24"], "24", "correct", &[True, True, True]),
         (&["3 − 2 = 1", "8 × 3 = 24", "24 / 1 = 24"], "24", "correct", &[True, True, True]),
-        (&["3-2=1", "8*3=24", "24*1=24"], "25", "wrong-target", &[True, True, True]),
-        (&["3-2=1", "8*3=24", "24*1=24"], "", "no-answer", &[True, True, True]),
-        (&["8*3=24"], "24", "numbers-left", &[True]),
-        (&[], "24", "numbers-left", &[]),
-        (&["8*3=25"], "24", "false-equation", &[False]),
-        (&["8/3=2"], "24", "false-equation", &[False]),
-        (&["8/0=0"], "24", "false-equation", &[False]),
-        (&["8*8=64"], "24", "illegal-step", &[False]),
-        (&["8*3=24", "3*3=9"], "24", "illegal-step", &[True, False]),
-        (&["2**3=8"], "24", "illegal-step", &[False]),
-        (&["factorial(3)=6"], "24", "illegal-step", &[Prose]),
-        (&["1.5*2=3"], "24", "illegal-step", &[False]),
-        (&["2-3=-1"], "24", "illegal-step", &[False]),
-        (&["3/2=1.5"], "24", "illegal-step", &[False]),
-        (&["2+3+3=8"], "24", "illegal-step", &[False]),
-        (&["(2+3)=5"], "24", "illegal-step", &[False]),
-        (&["02+3=5"], "24", "illegal-step", &[False]),
-        (&["2+3=5=5"], "24", "illegal-step", &[False]),
-        (&["Let us see."], "24", "illegal-step", &[Prose]),
-        (&[huge.as_str()], "24", "out-of-fuel", &[Unreadable]),
+        (&["3-2=1", "8*3=24", "24*1=24"], "25", "wrong_target", &[True, True, True]),
+        (&["3-2=1", "8*3=24", "24*1=24"], "", "no_answer", &[True, True, True]),
+        (&["8*3=24"], "24", "numbers_left", &[True]),
+        (&[], "24", "numbers_left", &[]),
+        (&["8*3=25"], "24", "false_equation", &[False]),
+        (&["8/3=2"], "24", "false_equation", &[False]),
+        (&["8/0=0"], "24", "false_equation", &[False]),
+        (&["8*8=64"], "24", "illegal_step", &[False]),
+        (&["8*3=24", "3*3=9"], "24", "illegal_step", &[True, False]),
+        (&["2**3=8"], "24", "illegal_step", &[False]),
+        (&["factorial(3)=6"], "24", "illegal_step", &[Prose]),
+        (&["1.5*2=3"], "24", "illegal_step", &[False]),
+        (&["2-3=-1"], "24", "illegal_step", &[False]),
+        (&["3/2=1.5"], "24", "illegal_step", &[False]),
+        (&["2+3+3=8"], "24", "illegal_step", &[False]),
+        (&["(2+3)=5"], "24", "illegal_step", &[False]),
+        (&["02+3=5"], "24", "illegal_step", &[False]),
+        (&["2+3=5=5"], "24", "illegal_step", &[False]),
+        (&["Let us see."], "24", "illegal_step", &[Prose]),
+        (&[huge.as_str()], "24", "out_of_fuel", &[Unreadable]),
     ] {
         let first = checks.iter().position(|&c| c == False).map(|at| at as u32);
         assert_eq!(judged(steps, answer), (reason.to_owned(), checks.to_vec(), first), "{steps:?}");
     }
     let unread = Countdown.verify(&problem("Tell me a story."), &[], "24");
-    assert_eq!((unread.verdict, unread.reason.as_str()), (Verdict::Undecidable, "question-unreadable"));
+    assert_eq!((unread.verdict, unread.reason.as_str()), (Verdict::Undecidable, "question_unreadable"));
 }
 
 #[test]

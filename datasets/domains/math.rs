@@ -11,15 +11,15 @@
 //! | reason | verdict | when |
 //! |---|---|---|
 //! | `correct` | correct | the answer is the gold's, every readable equation holds, and the steps lead to the answer |
-//! | `no-answer` | wrong | no final answer |
-//! | `wrong-answer` | wrong | another value than the gold |
-//! | `other-kind`, `other-unit` | wrong | the answer is never the gold: a pair and a number, `5 kg` and `5 m` |
-//! | `answer-unreadable` | wrong | the gold is mathematics and the answer is text |
-//! | `false-equation` | wrong | the answer is right, but an equation of some step is false |
-//! | `answer-unsupported` | wrong | the answer is right and there are equations, but it is neither the value of any of them nor written in the last step |
-//! | `gold-unreadable` | undecidable | the gold is text, and the answer is another |
-//! | `not-decided` | undecidable | the answer could be proved neither equal to the gold nor different |
-//! | `out-of-fuel` | undecidable | the answer, the gold, or an equation on the way to a right answer is too long to evaluate |
+//! | `no_answer` | wrong | no final answer |
+//! | `wrong_answer` | wrong | another value than the gold |
+//! | `other_kind`, `other_unit` | wrong | the answer is never the gold: a pair and a number, `5 kg` and `5 m` |
+//! | `answer_unreadable` | wrong | the gold is mathematics and the answer is text |
+//! | `false_equation` | wrong | the answer is right, but an equation of some step is false |
+//! | `answer_unsupported` | wrong | the answer is right and there are equations, but it is neither the value of any of them nor written in the last step |
+//! | `gold_unreadable` | undecidable | the gold is text, and the answer is another |
+//! | `not_decided` | undecidable | the answer could be proved neither equal to the gold nor different |
+//! | `out_of_fuel` | undecidable | the answer, the gold, or an equation on the way to a right answer is too long to evaluate |
 //!
 //! The answer is judged first ([`crate::grade::compare`]), then the steps. The domain `countdown` has further
 //! reasons of its own, see [`super::countdown`].
@@ -74,11 +74,11 @@ impl Domain for Math {
         let (verdict, reason) = if comparison.verdict != Verdict::Correct {
             (comparison.verdict, comparison.reason)
         } else if first_wrong.is_some() {
-            (Verdict::Wrong, "false-equation")
+            (Verdict::Wrong, "false_equation")
         } else if out_of_fuel() {
-            (Verdict::Undecidable, "out-of-fuel")
+            (Verdict::Undecidable, "out_of_fuel")
         } else if !supports(&found, steps, final_answer) {
-            (Verdict::Wrong, "answer-unsupported")
+            (Verdict::Wrong, "answer_unsupported")
         } else {
             (Verdict::Correct, "correct")
         };

@@ -22,9 +22,9 @@ pub(super) enum Outcome {
     Unknown(&'static str),
 }
 
-pub(super) const WRONG: Outcome = Outcome::Different("wrong-answer");
-pub(super) const OTHER_KIND: Outcome = Outcome::Different("other-kind");
-pub(super) const NOT_DECIDED: Outcome = Outcome::Unknown("not-decided");
+pub(super) const WRONG: Outcome = Outcome::Different("wrong_answer");
+pub(super) const OTHER_KIND: Outcome = Outcome::Different("other_kind");
+pub(super) const NOT_DECIDED: Outcome = Outcome::Unknown("not_decided");
 
 impl Outcome {
     pub(super) fn when(same: bool) -> Outcome {
@@ -72,14 +72,14 @@ impl Judge {
 
     pub(super) fn compare(&mut self, gold: &Answer, given: &Answer) -> Outcome {
         if self.pairs == 0 {
-            return Outcome::Unknown("out-of-fuel");
+            return Outcome::Unknown("out_of_fuel");
         }
         self.pairs -= 1;
         match (gold, given) {
             (Answer::Text(a), Answer::Text(b)) if a == b => Outcome::Same,
             (Answer::Choice(..), _) | (_, Answer::Choice(..)) => self.choices(gold, given),
-            (Answer::Text(_), _) => Outcome::Unknown("gold-unreadable"),
-            (_, Answer::Text(_)) => Outcome::Different("answer-unreadable"),
+            (Answer::Text(_), _) => Outcome::Unknown("gold_unreadable"),
+            (_, Answer::Text(_)) => Outcome::Different("answer_unreadable"),
             (Answer::Truth(a), Answer::Truth(b)) => Outcome::when(a == b),
             (Answer::Truth(_), _) | (_, Answer::Truth(_)) => OTHER_KIND,
             (Answer::Value { .. }, Answer::Value { .. }) => self.values(gold, given),
@@ -121,7 +121,7 @@ impl Judge {
         let (Answer::Value { expr: a, percent: p, unit: u }, Answer::Value { expr: b, percent: q, unit: v }) = (gold, given) else {
             return OTHER_KIND;
         };
-        let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else { return Outcome::Different("other-unit") };
+        let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else { return Outcome::Different("other_unit") };
         if let (Some(x), Some(y)) = (a.number(), b.number()) {
             let (x, y) = (Amount { value: x * factor, percent: *p }, Amount { value: y, percent: *q });
             return Outcome::when(x.is_same(&y) || (p == q && self.is_near(&(&x.value - &y.value))));
@@ -150,11 +150,11 @@ impl Judge {
 
     fn expressions(&mut self, gold: &Expr, given: &Expr) -> Outcome {
         let a = match self.algebra.normal(gold) {
-            Err(Stop::Undefined) => return Outcome::Unknown("gold-unreadable"),
+            Err(Stop::Undefined) => return Outcome::Unknown("gold_unreadable"),
             other => other,
         };
         let b = match self.algebra.normal(given) {
-            Err(Stop::Undefined) => return Outcome::Different("answer-unreadable"),
+            Err(Stop::Undefined) => return Outcome::Different("answer_unreadable"),
             other => other,
         };
         if gold == given {
@@ -171,7 +171,7 @@ impl Judge {
         let exact = match decide::is_zero(&difference, &mut self.algebra) {
             Ok(true) => return Outcome::Same,
             Ok(false) => WRONG,
-            Err(Stop::Fuel) => field::compare(gold, given).map_or(Outcome::Unknown("out-of-fuel"), Outcome::when),
+            Err(Stop::Fuel) => field::compare(gold, given).map_or(Outcome::Unknown("out_of_fuel"), Outcome::when),
             Err(stop) => unknown(stop),
         };
         match self.tolerance() {
@@ -233,7 +233,7 @@ impl Judge {
 }
 
 pub(super) fn unknown(stop: Stop) -> Outcome {
-    if stop == Stop::Fuel { Outcome::Unknown("out-of-fuel") } else { NOT_DECIDED }
+    if stop == Stop::Fuel { Outcome::Unknown("out_of_fuel") } else { NOT_DECIDED }
 }
 
 /// A column or a row of a matrix is a tuple.

@@ -12,7 +12,7 @@
 //! let found = grade("48/2 = 24 clips in May.\n#### 72", r"Together \boxed{72.00}", &Options::default());
 //! assert_eq!((found.verdict, found.reason), (Verdict::Correct, "correct"));
 //! let found = grade(r"\sqrt{8}", r"2\sqrt{2} + 1", &Options::default());
-//! assert_eq!((found.verdict, found.reason), (Verdict::Wrong, "wrong-answer"));
+//! assert_eq!((found.verdict, found.reason), (Verdict::Wrong, "wrong_answer"));
 //! assert_eq!(found.sentence(), "The prediction 2*2^(1/2)+1 is not the gold answer 8^(1/2).");
 //! ```
 //!
@@ -21,14 +21,14 @@
 //! | reason | verdict | when |
 //! |---|---|---|
 //! | `correct` | correct | the two answers are the same |
-//! | `wrong-answer` | wrong | they are of one kind, and proved to differ |
-//! | `other-kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number |
-//! | `other-unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
-//! | `answer-unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
-//! | `no-answer` | wrong | the prediction is empty, or a text of several lines without a marker |
-//! | `gold-unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
-//! | `not-decided` | undecidable | neither equality nor difference could be proved |
-//! | `out-of-fuel` | undecidable | a side is too long to read or too large to compute with |
+//! | `wrong_answer` | wrong | they are of one kind, and proved to differ |
+//! | `other_kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number |
+//! | `other_unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
+//! | `answer_unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
+//! | `no_answer` | wrong | the prediction is empty, or a text of several lines without a marker |
+//! | `gold_unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
+//! | `not_decided` | undecidable | neither equality nor difference could be proved |
+//! | `out_of_fuel` | undecidable | a side is too long to read or too large to compute with |
 //!
 //! # How an answer is read
 //!
@@ -36,7 +36,7 @@
 //!
 //! 1. Emphasis, quotes, delimiters of mathematics and a full stop around the answer are dropped.
 //! 2. A letter A to H, alone or before a text (`(B)`, `B. 12`), is a choice: equal letters are equal. A choice with a
-//!    text is also equal to that text. A letter alone and a text are `not-decided`.
+//!    text is also equal to that text. A letter alone and a text are `not_decided`.
 //! 3. `yes` and `true`, `no` and `false`.
 //! 4. Mathematics, end to end, by the grammar below.
 //! 5. Anything else is text, compared without case, markup and runs of blanks.
@@ -50,7 +50,7 @@
 //! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped, unless
 //! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`.
 //! `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`, binomials, sines and their inverses, logarithms
-//! (without a base: to one that is not known, so `log 100` and 2 are `not-decided`), absolute value, floor and ceiling.
+//! (without a base: to one that is not known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling.
 //! A variable is a real number. There is no tolerance, unless [`Options::precision`] asks for one.
 //!
 //! # How equality is proved
@@ -129,13 +129,13 @@ impl Grade {
         let (gold, given) = (&self.gold_read, &self.prediction_read);
         match self.reason {
             "correct" => format!("The prediction {given} is the gold answer {gold}."),
-            "wrong-answer" => format!("The prediction {given} is not the gold answer {gold}."),
-            "other-kind" => format!("The prediction {given} is of another kind than the gold answer {gold}."),
-            "other-unit" => format!("The prediction {given} and the gold answer {gold} have units of different dimensions."),
-            "answer-unreadable" => format!("The prediction ({given}) is no readable value, the gold answer is {gold}."),
-            "no-answer" => format!("The prediction has no final answer, the gold answer is {gold}."),
-            "gold-unreadable" => format!("The gold answer ({gold}) is no readable value, and the prediction is not the same text."),
-            "out-of-fuel" => format!("The answers are too large to compare: gold {gold}, prediction {given}."),
+            "wrong_answer" => format!("The prediction {given} is not the gold answer {gold}."),
+            "other_kind" => format!("The prediction {given} is of another kind than the gold answer {gold}."),
+            "other_unit" => format!("The prediction {given} and the gold answer {gold} have units of different dimensions."),
+            "answer_unreadable" => format!("The prediction ({given}) is no readable value, the gold answer is {gold}."),
+            "no_answer" => format!("The prediction has no final answer, the gold answer is {gold}."),
+            "gold_unreadable" => format!("The gold answer ({gold}) is no readable value, and the prediction is not the same text."),
+            "out_of_fuel" => format!("The answers are too large to compare: gold {gold}, prediction {given}."),
             _ => format!("Whether {given} equals the gold answer {gold} could not be proved either way."),
         }
     }
@@ -198,14 +198,14 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     if options.precision.is_none()
         && let (Some(a), Some(b)) = (amount::scan(gold.text), amount::scan(given.text))
     {
-        let (verdict, reason) = if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong-answer") };
+        let (verdict, reason) = if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong_answer") };
         return Comparison { verdict, reason, gold_read: a.to_string(), predicted_read: b.to_string() };
     }
     let (gold, given) = (gold.read(), given.read());
     let outcome = match (&gold, &given) {
-        (_, Ok(Answer::Text(text))) if text.is_empty() => Outcome::Different("no-answer"),
-        (Err(_), _) | (_, Err(_)) => Outcome::Unknown("out-of-fuel"),
-        (Ok(Answer::Text(text)), _) if text.is_empty() => Outcome::Unknown("gold-unreadable"),
+        (_, Ok(Answer::Text(text))) if text.is_empty() => Outcome::Different("no_answer"),
+        (Err(_), _) | (_, Err(_)) => Outcome::Unknown("out_of_fuel"),
+        (Ok(Answer::Text(text)), _) if text.is_empty() => Outcome::Unknown("gold_unreadable"),
         (Ok(gold), Ok(given)) => Judge::new(options.precision).compare(gold, given),
     };
     let (verdict, reason) = match outcome {

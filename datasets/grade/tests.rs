@@ -65,15 +65,15 @@ fn reasons_and_readings() {
     for (gold, given, reason, gold_read, given_read) in [
         ("1,234", "1234.0", "correct", "1234", "1234"),
         (r"\frac{3}{4}", "36/48", "correct", "0.75", "0.75"),
-        ("18", "19", "wrong-answer", "18", "19"),
-        ("18", "(1, 8)", "other-kind", "18", "(1, 8)"),
-        ("5 kg", "5 m", "other-unit", "5", "5"),
-        ("18", "many", "answer-unreadable", "18", "many"),
-        ("18", "5/0", "answer-unreadable", "18", "5/0"),
-        ("18", "", "no-answer", "18", ""),
-        ("18", "First this.\nThen that.", "no-answer", "18", ""),
-        ("Tuesday", "Monday", "gold-unreadable", "tuesday", "monday"),
-        (r"\sin 2x", r"2\sin x\cos x", "not-decided", "sin(2*x)", "2*sin(x)*cos(x)"),
+        ("18", "19", "wrong_answer", "18", "19"),
+        ("18", "(1, 8)", "other_kind", "18", "(1, 8)"),
+        ("5 kg", "5 m", "other_unit", "5", "5"),
+        ("18", "many", "answer_unreadable", "18", "many"),
+        ("18", "5/0", "answer_unreadable", "18", "5/0"),
+        ("18", "", "no_answer", "18", ""),
+        ("18", "First this.\nThen that.", "no_answer", "18", ""),
+        ("Tuesday", "Monday", "gold_unreadable", "tuesday", "monday"),
+        (r"\sin 2x", r"2\sin x\cos x", "not_decided", "sin(2*x)", "2*sin(x)*cos(x)"),
         ("yes", "True", "correct", "yes", "yes"),
         ("(B)", r"\textbf{(B)}\ 12", "correct", "(B)", "(B) 12"),
     ] {
@@ -87,10 +87,10 @@ fn reasons_and_readings() {
     }
     let long = "9".repeat(MAX_DIGITS + 1);
     for (gold, given) in [(long.as_str(), "9"), ("9", long.as_str())] {
-        assert_eq!(compare(gold, given).reason, "out-of-fuel");
+        assert_eq!(compare(gold, given).reason, "out_of_fuel");
     }
-    assert_eq!(compare("1", &"1+".repeat(600)).reason, "out-of-fuel");
-    assert_eq!(compare("1", &format!("{}1{}", "(".repeat(200), ")".repeat(200))).reason, "out-of-fuel");
+    assert_eq!(compare("1", &"1+".repeat(600)).reason, "out_of_fuel");
+    assert_eq!(compare("1", &format!("{}1{}", "(".repeat(200), ")".repeat(200))).reason, "out_of_fuel");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn extraction() {
     }
     let both = grade("1, 2", "$\\boxed{2}$ and $\\boxed{1}$", &Options::default());
     assert_eq!(both.reason, "correct", "{both:?}");
-    assert_eq!(grade("2", "$\\boxed{1}$, $\\boxed{2}$", &Options::default()).reason, "other-kind");
+    assert_eq!(grade("2", "$\\boxed{1}$, $\\boxed{2}$", &Options::default()).reason, "other_kind");
 }
 
 /// Answers of GSM8K, each with its worked solution, from the file that `QSTILL_GSM8K` names.
@@ -144,7 +144,7 @@ fn gsm8k_answers() {
             None => (plain.parse::<i64>().expect(gold) + 1).to_string(),
         };
         let body = solution.rsplit_once("####").expect(solution).0;
-        for (x, reason) in [(gold, "correct"), (&next, "wrong-answer")] {
+        for (x, reason) in [(gold, "correct"), (&next, "wrong_answer")] {
             let hundredths = if x.contains('.') { x.clone() } else { format!("{x}.00") };
             for text in [
                 format!("#### {x}"),
@@ -328,7 +328,7 @@ proptest! {
     #[test]
     fn an_answer_is_not_wrong_by_itself(a in latex_like()) {
         let found = compare(&a, &a);
-        prop_assert!(found.verdict != Verdict::Wrong || matches!(found.reason, "no-answer" | "answer-unreadable"), "{:?}", found);
+        prop_assert!(found.verdict != Verdict::Wrong || matches!(found.reason, "no_answer" | "answer_unreadable"), "{:?}", found);
     }
 
     /// Sums, products and powers of surds: written out in two ways they are equal, and one more is not.
@@ -337,7 +337,7 @@ proptest! {
         let square = format!("({a}+{b}\\sqrt{{{c}}})^2");
         let expanded = format!("{}+{}\\sqrt{{{c}}}", a * a + b * b * c, 2 * a * b);
         prop_assert_eq!(compare(&square, &expanded).reason, "correct");
-        prop_assert_eq!(compare(&square, &format!("{expanded}+1")).reason, "wrong-answer");
+        prop_assert_eq!(compare(&square, &format!("{expanded}+1")).reason, "wrong_answer");
         let root = format!("\\sqrt{{{expanded}}}");
         prop_assert_eq!(compare(&root, &format!("|{a}+{b}\\sqrt{{{c}}}|")).reason, "correct");
     }
@@ -347,7 +347,7 @@ proptest! {
         let product = format!("(x+{a})({c}x+{b}y)");
         let sum = format!("{c}x^2 + {b}xy + {}x + {}y", a * c, a * b);
         prop_assert_eq!(compare(&product.replace("+-", "-"), &sum).reason, "correct");
-        prop_assert_eq!(compare(&product, &format!("{sum} + 1/1000000")).reason, "wrong-answer");
+        prop_assert_eq!(compare(&product, &format!("{sum} + 1/1000000")).reason, "wrong_answer");
         prop_assert_eq!(compare(&format!("\\frac{{{product}}}{{x+{a}}}"), &format!("{c}x+{b}y")).reason, "correct");
     }
 

@@ -93,7 +93,7 @@ fn plain_tables_come_back_as_they_were() {
         seed: u64::MAX,
         correct: false,
         verdict: Verdict::Undecidable,
-        reason: "no-answer".into(),
+        reason: "no_answer".into(),
         completion: String::new(),
         final_answer: String::new(),
         tokens: 5,

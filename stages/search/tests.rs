@@ -115,8 +115,8 @@ fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
     assert_eq!(kept[0].completion, "48/2=24\n48+24=72\n#### 72");
     let why = |id: &str| dropped.iter().find(|d| d.solution_id == id).map(|d| (d.reason.as_str(), d.evidence.as_str())).unwrap();
     assert_eq!(why("again"), ("duplicate", "first"));
-    assert_eq!(why("odd").0, "over-cap");
-    assert_eq!(why("false"), ("not-correct", "wrong: false-equation"));
-    assert_eq!(why("wrong"), ("not-correct", "wrong: wrong-answer"));
+    assert_eq!(why("odd").0, "over_cap");
+    assert_eq!(why("false"), ("not_correct", "wrong: false_equation"));
+    assert_eq!(why("wrong"), ("not_correct", "wrong: wrong_answer"));
     assert_eq!(kept.len() + dropped.len(), solutions.len());
 }

@@ -100,21 +100,21 @@ fn verdicts() {
     let long = format!("1{}=1", "+1".repeat(expr::MAX_NODES));
     for (steps, answer, expected, reason) in [
         (&["48/2=24", "48+24=72"][..], "72", Verdict::Correct, "correct"),
-        (&["She sold 48/2 = <<48/2=24>>24 in May."], "72", Verdict::Wrong, "answer-unsupported"),
+        (&["She sold 48/2 = <<48/2=24>>24 in May."], "72", Verdict::Wrong, "answer_unsupported"),
         (&["48/2=24", "so it is 72 in all"], "$72.00", Verdict::Correct, "correct"),
         (&["Just thinking."], "72", Verdict::Correct, "correct"),
         (&[], "72", Verdict::Correct, "correct"),
-        (&["48/2=24", "48+24=73"], "72", Verdict::Wrong, "false-equation"),
-        (&["48/2=24", "48+24=73"], "73", Verdict::Wrong, "wrong-answer"),
-        (&["48/2=24"], "", Verdict::Wrong, "no-answer"),
-        (&["48/2=24"], "many", Verdict::Wrong, "answer-unreadable"),
-        (&["48+24=72", long.as_str()], "72", Verdict::Undecidable, "out-of-fuel"),
+        (&["48/2=24", "48+24=73"], "72", Verdict::Wrong, "false_equation"),
+        (&["48/2=24", "48+24=73"], "73", Verdict::Wrong, "wrong_answer"),
+        (&["48/2=24"], "", Verdict::Wrong, "no_answer"),
+        (&["48/2=24"], "many", Verdict::Wrong, "answer_unreadable"),
+        (&["48+24=72", long.as_str()], "72", Verdict::Undecidable, "out_of_fuel"),
         (&["48+24=72", "72 of them = twelve * 6 = lots"], "72", Verdict::Correct, "correct"),
     ] {
         assert_eq!(verdict(steps, answer), (expected, reason.to_owned()), "{steps:?} {answer}");
     }
     let gold = Math.verify(&problem("Which day?", "Monday"), &[], "Tuesday");
-    assert_eq!((gold.verdict, gold.reason.as_str()), (Verdict::Undecidable, "gold-unreadable"));
+    assert_eq!((gold.verdict, gold.reason.as_str()), (Verdict::Undecidable, "gold_unreadable"));
 }
 
 #[test]
