@@ -177,7 +177,7 @@ impl Session {
     }
 
     /// The shards of train problems, in order.
-    fn train_shards(problems: &Done) -> Vec<u32> {
+    pub fn train_shards(problems: &Done) -> Vec<u32> {
         problems.commits.iter().filter(|c| c.counts.contains_key(Split::Train.name())).map(|c| c.shard).collect()
     }
 
