@@ -56,10 +56,13 @@ fn text(solution: &Solution) -> String {
 pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -> (Vec<Path>, Vec<usize>) {
     let mut paths: Vec<Path> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
+    // Samples repeat each other word for word, and reading equations is what takes time.
+    let mut read: HashMap<(Vec<&str>, &str), String> = HashMap::new();
     let mut places = Vec::with_capacity(among.len());
     for &at in among {
         let solution = solutions[at];
-        let graph = graph(solution);
+        let words = (solution.steps.iter().map(|s| s.text.as_str()).collect(), solution.final_answer.as_str());
+        let graph = read.entry(words).or_insert_with(|| graph(solution)).clone();
         let key = match duplicates {
             Duplicates::Graph => Some(graph.clone()),
             Duplicates::Text => Some(text(solution)),

@@ -365,12 +365,13 @@ impl<'a> Settled<'a> {
             }
         }
         // What is held out teaches nobody, and no verifier either.
-        if self.scope.leak.is_none() {
-            let config = &self.scope.ground.config;
+        let config = &self.scope.ground.config;
+        if self.scope.leak.is_none() && (config.step_labels || config.preferences > 0) {
+            let prefixes = outputs::prefixes(self.rows);
             if config.step_labels {
-                curated.step_labels = outputs::step_labels(self.problem, self.rows, &self.fates, &config.faults);
+                curated.step_labels = outputs::step_labels(self.problem, self.rows, &self.fates, &prefixes, &config.faults);
             }
-            curated.preferences = outputs::preferences(self.problem, self.rows, &self.fates, config.preferences);
+            curated.preferences = outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config.preferences);
         }
         curated
     }

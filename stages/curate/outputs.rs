@@ -24,18 +24,32 @@ pub const MARGINS: (f32, f32) = (1.0, 0.5);
 
 type Row<'a> = (&'a Solution, &'a Judgement);
 
-/// For each step, a hash of all steps up to it.
-fn prefixes(solution: &Solution) -> Vec<u64> {
-    let mut prefix = 0_u64;
-    let step = |step: &datasets::types::Step| {
-        let mut hasher = DefaultHasher::new();
-        let text = step_text(&step.text);
-        let said = text.rsplit_once('=').map_or("", |(_, said)| said);
-        (prefix, canonical_path(&[step.text.as_str()]), said).hash(&mut hasher);
-        prefix = hasher.finish();
-        prefix
-    };
-    solution.steps.iter().map(step).collect()
+/// For each step of each solution, a hash of all steps up to it.
+pub fn prefixes(rows: &[Row<'_>]) -> Vec<Vec<u64>> {
+    // Samples share steps, and reading equations is what takes time.
+    let mut read: HashMap<&str, u64> = HashMap::new();
+    let mut all = Vec::with_capacity(rows.len());
+    for (solution, _) in rows {
+        let mut prefixes: Vec<u64> = Vec::with_capacity(solution.steps.len());
+        for step in &solution.steps {
+            let step = *read.entry(step.text.as_str()).or_insert_with(|| meaning(&step.text));
+            prefixes.push(hash((prefixes.last().copied().unwrap_or(0), step)));
+        }
+        all.push(prefixes);
+    }
+    all
+}
+
+/// What a step calculates and says.
+fn meaning(step: &str) -> u64 {
+    let text = step_text(step);
+    hash((canonical_path(&[step]), text.rsplit_once('=').map_or("", |(_, said)| said)))
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether an answer is right and no fault that counts is in its steps.
@@ -51,16 +65,11 @@ fn first_wrong(judgement: &Judgement, counting: &[FaultKind]) -> Option<usize> {
 
 /// Labels of a problem's solutions, one row for each distinct list of steps. Left out: solutions that could not be judged,
 /// degenerate text, and faults of which no step can be blamed.
-pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], counting: &[FaultKind]) -> Vec<StepLabels> {
-    let judged: Vec<(usize, Vec<u64>)> = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, judgement))| judgement.verdict != Verdict::Undecidable)
-        .map(|(at, (solution, _))| (at, prefixes(solution)))
-        .collect();
+pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes: &[Vec<u64>], counting: &[FaultKind]) -> Vec<StepLabels> {
+    let judged: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].1.verdict != Verdict::Undecidable).collect();
     let mut tally: HashMap<u64, (u32, u32)> = HashMap::new();
-    for (at, prefixes) in &judged {
-        for prefix in prefixes {
+    for at in &judged {
+        for prefix in &prefixes[*at] {
             let (right, tries) = tally.entry(*prefix).or_default();
             *tries += 1;
             *right += u32::from(sound(rows[*at].1, counting));
@@ -68,8 +77,8 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], counting
     }
     let mut seen = HashSet::new();
     let mut labels = Vec::new();
-    for (at, prefixes) in judged {
-        let (solution, judgement) = rows[at];
+    for at in judged {
+        let ((solution, judgement), prefixes) = (rows[at], &prefixes[at]);
         let degenerate =
             matches!(&fates[at], Fate::Dropped { reason, .. } if ["repetition", "compressible", "low_entropy"].contains(reason));
         let known = first_wrong(judgement, counting);
@@ -98,7 +107,7 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], counting
 }
 
 /// Pairs of a problem's solutions, at most `most`.
-pub fn preferences(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], most: usize) -> Vec<Preference> {
+pub fn preferences(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes: &[Vec<u64>], most: usize) -> Vec<Preference> {
     let margin = |at: usize| match &fates[at] {
         Fate::Dropped { reason: reason @ "not_correct", .. } if rows[at].1.verdict == Verdict::Wrong => Some((MARGINS.0, *reason)),
         Fate::Dropped { reason: reason @ "wrong_steps", .. } => Some((MARGINS.1, *reason)),
@@ -114,12 +123,11 @@ pub fn preferences(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], most: us
         .map(|at| (at, written(rows[at].0)))
         .filter(|(_, text)| texts.insert(text.clone()))
         .collect();
-    let better: Vec<Vec<u64>> = chosen.iter().map(|at| prefixes(rows[*at].0)).collect();
     let mut pairs: Vec<(Reverse<usize>, usize, usize)> = Vec::new();
     for (r, (at, _)) in rejected.iter().enumerate() {
-        let worse = prefixes(rows[*at].0);
-        for (c, better) in better.iter().enumerate() {
-            pairs.push((Reverse(better.iter().zip(&worse).take_while(|(a, b)| a == b).count()), c, r));
+        for (c, kept) in chosen.iter().enumerate() {
+            let common = prefixes[*kept].iter().zip(&prefixes[*at]).take_while(|(a, b)| a == b).count();
+            pairs.push((Reverse(common), c, r));
         }
     }
     pairs.sort_unstable();
