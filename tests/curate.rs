@@ -62,7 +62,7 @@ fn the_tables_agree_with_the_commit_records_and_with_every_story() {
             assert!(solutions.iter().any(|s| s.solution_id == other && s.problem_id == story["problem_id"]), "{story}");
         }
         let text = world.qstill(&["curate", "runs/a", "--explain", &id[..12]]).done().stdout;
-        for part in [&id, "question", "gold", "verdict", "rule", if end == "kept" { "with weight" } else { &end }] {
+        for part in [id.as_str(), "question", "gold", "verdict", "rule", if end == "kept" { "with weight" } else { end.as_str() }] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
         assert!(!text.contains("note"), "{text}");

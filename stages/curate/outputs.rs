@@ -1,8 +1,8 @@
 //! `step_labels` for verifiers of steps, and `preferences` for learning from comparisons.
 //!
 //! - **Labels.** A step is wrong if it is the first with a false equation or a fault that counts. In a wrong solution without
-//!   one, it is the first step through which no solution of the problem comes right (hard Monte-Carlo labels,
-//!   arXiv:2312.08935): with few samples a guess, which `tries` lets a reader leave out. The list ends with it.
+//!   one, it is the first step through which no solution of the problem comes right, if others do (hard Monte-Carlo
+//!   labels, arXiv:2312.08935): with few samples a guess, which `tries` lets a reader leave out. The list ends with it.
 //! - **Values.** Of the problem's judged solutions in this round with the same steps up to here, the share whose answer is
 //!   correct and whose steps have no fault that counts. Steps are the same if they calculate the same and say the same result.
 //! - **Pairs.** A kept solution and one with a wrong answer (margin 1) or wrong steps (margin 0.5), those that part latest
@@ -64,9 +64,10 @@ fn first_wrong(judgement: &Judgement, counting: &[FaultKind]) -> Option<usize> {
 }
 
 /// Labels of a problem's solutions, one row for each distinct list of steps. Left out: solutions that could not be judged,
-/// degenerate text, and faults of which no step can be blamed.
+/// degenerate text, and what is wrong where no step can be blamed.
 pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes: &[Vec<u64>], counting: &[FaultKind]) -> Vec<StepLabels> {
     let judged: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].1.verdict != Verdict::Undecidable).collect();
+    let solved = judged.iter().any(|at| sound(rows[*at].1, counting));
     let mut tally: HashMap<u64, (u32, u32)> = HashMap::new();
     for at in &judged {
         for prefix in &prefixes[*at] {
@@ -82,7 +83,7 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes
         let degenerate =
             matches!(&fates[at], Fate::Dropped { reason, .. } if ["repetition", "compressible", "low_entropy"].contains(reason));
         let known = first_wrong(judgement, counting);
-        let blamed = known.is_some() || judgement.verdict == Verdict::Wrong || sound(judgement, counting);
+        let blamed = known.is_some() || sound(judgement, counting) || (solved && judgement.verdict == Verdict::Wrong);
         if prefixes.is_empty() || degenerate || !blamed {
             continue;
         }

@@ -286,6 +286,8 @@ fn labels_end_at_the_first_wrong_step() {
     assert_eq!(labels("near"), (vec![true, false], vec![67, 0], vec![3, 1]));
     assert_eq!(labels("false").0, [false]);
     assert!(curated.step_labels.iter().all(|row| row.solution_id != "again"), "the same steps are one row");
+    let unsolved = run(&[problem("clips", CLIPS, "72")], &everything()[4..5], &bare());
+    assert!(unsolved.step_labels.is_empty(), "nobody knows which step of it is wrong");
     assert!(run(&[problem("clips", CLIPS, "72")], &everything(), &CurateConfig { step_labels: false, ..bare() }).step_labels.is_empty());
 }
 
