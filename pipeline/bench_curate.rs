@@ -22,7 +22,7 @@ use stages::verify::verify;
 
 use crate::progress::Console;
 
-/// Problems of a shard, solutions of a problem, held-out questions.
+/// Most problems of a shard, solutions of a problem, held-out questions.
 const PROBLEMS: u64 = 2_048;
 const SAMPLES: u64 = 16;
 const HELD_OUT: u64 = 1_000;
@@ -44,12 +44,13 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     let folder = parent.map_or_else(std::env::temp_dir, Path::to_path_buf).join(format!("qstill-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let folder = Folder(folder);
-    let shards = solutions.div_ceil(PROBLEMS * SAMPLES).max(1);
+    let size = PROBLEMS.min(solutions.div_ceil(SAMPLES)).max(1);
+    let shards = solutions.div_ceil(size * SAMPLES).max(1);
 
     let clock = Instant::now();
     let progress = console.stage("make", "shards", shards, 0);
     for shard in 0..shards {
-        let problems: Vec<Problem> = (0..PROBLEMS).into_par_iter().map(|at| problem(shard * PROBLEMS + at)).collect();
+        let problems: Vec<Problem> = (0..size).into_par_iter().map(|at| problem(shard * size + at)).collect();
         let solutions: Vec<Solution> = problems.par_iter().flat_map_iter(|p| (0..SAMPLES).map(|sample| solution(p, sample))).collect();
         let verdicts = verify(&problems, &solutions, &Silent)?;
         put(&folder.0, shard, problems)?;
@@ -94,7 +95,7 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     let [solutions, kept, dropped, step_labels, preferences] = rows;
     anyhow::ensure!(kept + dropped == solutions, "{kept} kept and {dropped} dropped are not {solutions} solutions");
     Ok(json!({
-        "solutions": solutions, "problems": shards * PROBLEMS, "shards": shards, "threads": rayon::current_num_threads(), "input_bytes": bytes,
+        "solutions": solutions, "problems": shards * size, "shards": shards, "threads": rayon::current_num_threads(), "input_bytes": bytes,
         "kept": kept, "dropped": dropped, "step_labels": step_labels, "preferences": preferences, "seconds": seconds, "survey_seconds": surveyed,
         "solutions_per_second": solutions as f64 / seconds, "peak_bytes": peak(), "made_in_seconds": made,
     }))

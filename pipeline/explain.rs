@@ -5,6 +5,7 @@ use datasets::table::{Dropped, VerdictRow};
 use datasets::types::{Kept, Problem, Solution};
 use serde_json::json;
 use stages::curate::story::{Story, story};
+use stages::events::Silent;
 
 use crate::audit::committed;
 use crate::exit::Failure;
@@ -67,7 +68,7 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
     let of_problem = *Session::train_shards(&problems).get(shard as usize).context("the shard of problems is not committed")?;
     let rows: Vec<Problem> = problems.shard(of_problem)?;
     let problem = rows.iter().find(|p| p.problem_id == *problem_id).context("the problem is not in its shard")?;
-    let ground = session.ground(&problems, &search, &verify)?;
+    let ground = session.ground(&problems, &search, &verify, &Silent)?;
     let told = story(problem, &solutions, &verdicts, &id, &ground)?;
     let recorded = recorded(&committed(run, round, Stage::Curate)?, shard, &id)?;
     let text = if json {

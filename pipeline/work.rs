@@ -333,7 +333,9 @@ impl Session {
         }
         let path = opened.path.clone();
         let size = search.count("solutions") as u64;
-        let ground = self.ground(problems, search, verdicts)?;
+        let survey = self.console.stage(&format!("round {round} survey"), "shards", shards.len() as u64, 0);
+        let ground = self.ground(problems, search, verdicts, &survey)?;
+        survey.finish();
         let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
             let solutions: Vec<Solution> = search.shard(shard)?;
@@ -375,7 +377,10 @@ impl Session {
     }
 
     /// What curation knows beside a shard: the questions that are held out, and what is usual over all shards.
-    pub fn ground(&self, problems: &Done, search: &Done, verdicts: &Done) -> Result<Ground> {
+    ///
+    /// # Errors
+    /// Unreadable held-out files; failed reads; [`stages::Cancelled`].
+    pub fn ground(&self, problems: &Done, search: &Done, verdicts: &Done, events: &dyn Events) -> Result<Ground> {
         let c = &self.config;
         let mut survey = Survey::new(&c.curate);
         if c.curate.contamination != Contamination::Off {
@@ -389,6 +394,8 @@ impl Session {
             let rows: Vec<Problem> = problems.shard(of_problems)?;
             let (solutions, verdicts) = if all { (search.shard(shard)?, verdicts.shard(shard)?) } else { (Vec::new(), Vec::new()) };
             survey.shard(&rows, &solutions, &verdicts)?;
+            events.advance(1, 0, 0);
+            events.check()?;
         }
         Ok(survey.finish())
     }

@@ -190,3 +190,14 @@ fn training_refuses_what_the_test_split_asks() {
     assert!(reasons(&run).contains_key("contaminated"));
     world.run("allowed", &[&off[..], &["train.allow_leaks=true"]].concat()).done();
 }
+
+#[test]
+fn the_benchmark_accounts_for_what_it_made_and_leaves_nothing() {
+    let world = World::new();
+    std::fs::create_dir(world.path("here")).unwrap();
+    let report = world.qstill(&["bench", "curate", "--solutions", "320", "--dir", "here"]).done().json();
+    let count = |key: &str| report[key].as_u64().unwrap();
+    assert_eq!((count("solutions"), count("problems"), count("kept") + count("dropped")), (320, 20, 320));
+    assert!(count("kept") > 0 && count("step_labels") > 0 && report["solutions_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(crate::kit::names(&world.path("here")).is_empty());
+}
