@@ -99,10 +99,10 @@ search RUN *ARGS: build
 verify RUN *ARGS: build
     @{{ qstill }} stage verify "$@"
 
-# Choose the training rows; the others are dropped with a reason
+# Choose the training rows; the others are dropped with a reason (--explain SOLUTION_ID tells one's story)
 [group('stages')]
 curate RUN *ARGS: build
-    @{{ qstill }} stage curate "$@"
+    @{{ qstill }} curate "$@"
 
 # Fine-tune the student on what was kept
 [group('stages')]

@@ -206,6 +206,6 @@ pub struct Kept {
     pub round: u32,
     /// Weight of the row in the loss, > 0.
     pub weight: f32,
-    /// Correct solutions / all solutions of its problem in this round.
+    /// Share of its problem's samples in this round that are correct; of all its solutions where none was sampled.
     pub pass_rate: f32,
 }

@@ -50,7 +50,10 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
 }
 
 /// What is committed of a stage, whatever the configuration is now.
-fn committed(run: &RunDir, round: u32, stage: Stage) -> Result<Done> {
+///
+/// # Errors
+/// Failed reads.
+pub fn committed(run: &RunDir, round: u32, stage: Stage) -> Result<Done> {
     let path = run.stage(round, stage);
     let commits = match Fingerprint::load(&path)? {
         Some(fingerprint) => scan(&path, &fingerprint.hash(), Check::Length)?.good,

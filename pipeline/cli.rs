@@ -15,7 +15,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{audit, bench, doctor, evaluation, inspect, status};
+use crate::{audit, bench, bench_curate, doctor, evaluation, explain, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -83,6 +83,28 @@ enum Command {
         #[command(flatten)]
         over: Over,
     },
+    /// Sort a round's solutions into kept and dropped, or tell how one of them fared.
+    #[command(after_help = "Examples:
+  qstill curate runs/mine                              the same as `qstill stage curate runs/mine`
+  qstill curate runs/mine --set curate.per_problem=2
+  qstill curate runs/mine --explain 0123ab             every rule, what it measured, where the solution ended")]
+    Curate {
+        /// The run's directory, or its name under runs/.
+        run: String,
+        /// Which round; default: the first that is outstanding, for a story all.
+        #[arg(long)]
+        round: Option<u32>,
+        /// Tell the story of a solution: its id, or the beginning of it.
+        #[arg(long, value_name = "SOLUTION_ID")]
+        explain: Option<String>,
+        /// The story for scripts.
+        #[arg(long, requires = "explain")]
+        json: bool,
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        over: Over,
+    },
     /// What is done and what is outstanding.
     Status {
         /// The run's directory, or its name under runs/.
@@ -134,8 +156,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Measure tokens per second of training and generation.
+    /// Measure tokens per second of training and generation, or solutions per second of curation.
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
+        #[command(subcommand)]
+        what: Option<Bench>,
         /// Rows of a batch.
         #[arg(long, default_value_t = 32)]
         rows: usize,
@@ -146,6 +171,19 @@ enum Command {
         source: Source,
         #[command(flatten)]
         over: Over,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Solutions curated per second, and the memory that it takes.
+    Curate {
+        /// How many; they are made first, and written to disk.
+        #[arg(long, default_value_t = 1_000_000)]
+        solutions: u64,
+        /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the system's.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -226,26 +264,20 @@ pub fn main() -> Result<Exit> {
             let stage =
                 Stage::parse(&stage).ok_or_else(|| Failure::usage(format!("there is no stage `{stage}`"), format!("stages: {known}")))?;
             let session = open(&run, &source, &over, &console)?;
-            let round = match round {
-                Some(round) if round >= 1 && round <= session.config.run.rounds => round,
-                Some(round) => {
-                    return Err(Failure::usage(
-                        format!("there is no round {round}"),
-                        format!("the run has rounds 1 to {}", session.config.run.rounds),
-                    )
-                    .into());
-                }
-                None => {
-                    let lines = session.lines()?;
-                    lines
-                        .iter()
-                        .filter(|l| l.stage == stage && l.round > 0 && l.state != "done")
-                        .map(|l| l.round)
-                        .min()
-                        .unwrap_or(session.config.run.rounds)
-                }
-            };
+            let round = round_of(&session, stage, round)?;
             walk(&session, Goal::One(stage, round))
+        }
+        Command::Curate { run, round, explain: Some(id), json, source, over } => {
+            let run = existing(&run)?;
+            let layers = source.layers()?.map_or_else(|| Ok(vec![config::file(&run.config())?]), anyhow::Ok)?;
+            let (config, table) = Config::resolve(&layers, &over.all())?;
+            explain::print(&Session::look(run, config, table, console.clone()), round, &id, json)?;
+            Ok(Exit::Done)
+        }
+        Command::Curate { run, round, source, over, .. } => {
+            let session = open(&run, &source, &over, &console)?;
+            let round = round_of(&session, Stage::Curate, round)?;
+            walk(&session, Goal::One(Stage::Curate, round))
         }
         Command::Status { run, json } => {
             let run = existing(&run)?;
@@ -280,7 +312,12 @@ pub fn main() -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
-        Command::Bench { rows, length, source, over } => {
+        Command::Bench { what: Some(Bench::Curate { solutions, dir }), .. } => {
+            let text = serde_json::to_string_pretty(&bench_curate::bench(solutions, dir.as_deref(), &console)?)?;
+            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
+            Ok(Exit::Done)
+        }
+        Command::Bench { what: None, rows, length, source, over } => {
             let (config, _) = Config::resolve(&source.layers()?.unwrap_or_default(), &over.all())?;
             if rows == 0 || length < 4 {
                 return Err(Failure::usage("bench needs rows of 1 and lengths of 4 or more", "").into());
@@ -290,6 +327,22 @@ pub fn main() -> Result<Exit> {
             let text = serde_json::to_string_pretty(&bench::bench(&config.model, &config.train, &device, rows, length)?)?;
             to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
             Ok(Exit::Done)
+        }
+    }
+}
+
+/// The round that was asked for, else the first in which a stage is outstanding.
+fn round_of(session: &Session, stage: Stage, round: Option<u32>) -> Result<u32> {
+    match round {
+        Some(round) if round >= 1 && round <= session.config.run.rounds => Ok(round),
+        Some(round) => {
+            let rounds = format!("the run has rounds 1 to {}", session.config.run.rounds);
+            Err(Failure::usage(format!("there is no round {round}"), rounds).into())
+        }
+        None => {
+            let lines = session.lines()?;
+            let outstanding = lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != "done").map(|l| l.round);
+            Ok(outstanding.min().unwrap_or(session.config.run.rounds))
         }
     }
 }

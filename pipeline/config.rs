@@ -95,13 +95,13 @@ impl Config {
         let positive = [
             ("run.shard_size", self.run.shard_size),
             ("run.rounds", self.run.rounds as usize),
-            ("curate.per_problem", self.curate.per_problem),
             ("train.batch_size", self.train.batch_size),
             ("train.micro_batch", self.train.micro_batch),
             ("search.max_tokens", self.search.max_tokens),
             ("evaluate.max_tokens", self.evaluate.max_tokens),
             ("model.batch_rows", self.model.batch_rows),
         ];
+        self.curate.check().map_err(|error| Failure::usage(error.to_string(), ""))?;
         for (key, number) in positive {
             if number == 0 {
                 return Err(Failure::usage(format!("{key} is 0"), "give a number of 1 or more"));
@@ -180,6 +180,11 @@ mod tests {
         let (again, _) = Config::resolve(&[("run.toml".to_owned(), table.to_string())], &[]).unwrap();
         assert_eq!(config, again);
         assert_eq!(config.search.samples, 16);
+    }
+
+    #[test]
+    fn curation_has_the_same_defaults_in_code() {
+        assert_eq!(Config::resolve(&[], &[]).unwrap().0.curate, CurateConfig::default());
     }
 
     #[test]

@@ -4,12 +4,14 @@
 
 mod audit;
 mod bench;
+mod bench_curate;
 mod cli;
 mod commit;
 mod config;
 mod doctor;
 mod evaluation;
 mod exit;
+mod explain;
 mod inspect;
 mod layout;
 mod lock;

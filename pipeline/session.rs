@@ -255,6 +255,17 @@ pub fn write<R: Row>(attempt: &mut Attempt, rows: Vec<R>) -> Result<i64> {
     Ok(count as i64)
 }
 
+/// Writes the rows of one table of a shard, if there are any: a table without rows is a file that `datasets.load_dataset` refuses.
+///
+/// # Errors
+/// Failed writes.
+pub fn write_some<R: Row>(attempt: &mut Attempt, rows: Vec<R>) -> Result<()> {
+    if !rows.is_empty() {
+        write(attempt, rows)?;
+    }
+    Ok(())
+}
+
 /// Reads one table of some commits.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ use datasets::domains;
 use datasets::table::{self, Example, Node, VerdictRow};
 use datasets::types::{Kept, Problem, Solution, Split, Verdict};
 use stages::Events;
+use stages::curate::contamination::normalised;
+use stages::curate::{Contamination, Ground, Survey};
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
@@ -20,7 +22,7 @@ use crate::evaluation;
 use crate::exit::Failure;
 use crate::layout::Stage;
 use crate::plan::Fingerprint;
-use crate::session::{Counts, Done, Opened, Session, name, write};
+use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
 use crate::training;
 
 /// What to do with a run.
@@ -157,10 +159,7 @@ impl Session {
         }
         let shard = commits.len() as u32;
         let mut attempt = dir.begin(shard);
-        // A table without rows is a file that `datasets.load_dataset` refuses.
-        if !outcome.examples.is_empty() {
-            write(&mut attempt, outcome.examples.clone())?;
-        }
+        write_some(&mut attempt, outcome.examples.clone())?;
         let counts = [
             ("duplicates", outcome.duplicates),
             ("leaked", outcome.leaked),
@@ -178,7 +177,7 @@ impl Session {
     }
 
     /// The shards of train problems, in order.
-    fn train_shards(problems: &Done) -> Vec<u32> {
+    pub fn train_shards(problems: &Done) -> Vec<u32> {
         problems.commits.iter().filter(|c| c.counts.contains_key(Split::Train.name())).map(|c| c.shard).collect()
     }
 
@@ -323,33 +322,46 @@ impl Session {
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("curate", curate::VERSION)
             .with_table("curate", &self.section("curate"))
+            .with("problems", problems.hash())
             .with("solutions", search.hash())
             .with("verdicts", verdicts.hash())
-            .with("tables", versions(&["kept", "dropped"]));
+            .with("held-out files", curate::held_out_hash(&c.curate)?)
+            .with("tables", versions(&["kept", "dropped", "step_labels", "preferences"]));
         let opened = self.stage(Stage::Curate, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
         }
         let path = opened.path.clone();
         let size = search.count("solutions") as u64;
+        let survey = self.console.stage(&format!("round {round} survey"), "shards", shards.len() as u64, 0);
+        let ground = self.ground(problems, search, verdicts, &survey)?;
+        survey.finish();
         let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
             let solutions: Vec<Solution> = search.shard(shard)?;
             let verdicts: Vec<VerdictRow> = verdicts.shard(shard)?;
-            let (kept, dropped) = curate::curate(&rows, &solutions, &verdicts, &c.curate, progress)?;
-            let mut counts = counts(&[("units", solutions.len()), ("kept", kept.len()), ("dropped", dropped.len())]);
+            let curated = curate::curate(&rows, &solutions, &verdicts, &ground, progress)?;
+            let mut counts = counts(&[
+                ("units", solutions.len()),
+                ("kept", curated.kept.len()),
+                ("dropped", curated.dropped.len()),
+                ("step_labels", curated.step_labels.len()),
+                ("preferences", curated.preferences.len()),
+            ]);
             let policy: HashMap<&str, &str> = solutions.iter().map(|s| (s.solution_id.as_str(), s.policy.as_str())).collect();
-            for row in &kept {
+            for row in &curated.kept {
                 *counts.entry(format!("kept {}", policy.get(row.solution_id.as_str()).unwrap_or(&"?"))).or_default() += 1;
             }
-            for row in &dropped {
+            for row in &curated.dropped {
                 *counts.entry(format!("dropped {}", row.reason)).or_default() += 1;
             }
             for solution in &solutions {
                 *counts.entry(format!("found {}", solution.policy)).or_default() += 1;
             }
-            write::<Kept>(attempt, kept)?;
-            write(attempt, dropped)?;
+            write_some(attempt, curated.kept)?;
+            write_some(attempt, curated.dropped)?;
+            write_some(attempt, curated.step_labels)?;
+            write_some(attempt, curated.preferences)?;
             Ok(counts)
         })?;
         let done = Done::new(path, commits);
@@ -364,6 +376,55 @@ impl Session {
         Ok(Self::reached(goal, (Stage::Curate, round), done))
     }
 
+    /// What curation knows beside a shard: the questions that are held out, and what is usual over all shards.
+    ///
+    /// # Errors
+    /// Unreadable held-out files; failed reads; [`stages::Cancelled`].
+    pub fn ground(&self, problems: &Done, search: &Done, verdicts: &Done, events: &dyn Events) -> Result<Ground> {
+        let c = &self.config;
+        let mut survey = Survey::new(&c.curate);
+        if c.curate.contamination != Contamination::Off {
+            for problem in Self::asked(problems, Split::Test, 0)? {
+                survey.hold(format!("test problem {}", problem.problem_id), &problem.question);
+            }
+            survey.hold_files(&c.problems.question, c.problems.max_question_bytes)?;
+        }
+        let (any, all) = survey.needs();
+        for (shard, of_problems) in (0..).zip(Self::train_shards(problems)).filter(|_| any) {
+            let rows: Vec<Problem> = problems.shard(of_problems)?;
+            let (solutions, verdicts) = if all { (search.shard(shard)?, verdicts.shard(shard)?) } else { (Vec::new(), Vec::new()) };
+            survey.shard(&rows, &solutions, &verdicts)?;
+            events.advance(1, 0, 0);
+            events.check()?;
+        }
+        Ok(survey.finish())
+    }
+
+    /// Refuses to train on rows that ask a test question, up to case, blanks and punctuation.
+    fn refuse_leaks(&self, rows: &[Kept], problems: &Done) -> Result<()> {
+        if self.config.train.allow_leaks {
+            return Ok(());
+        }
+        let test = Self::asked(problems, Split::Test, 0)?;
+        let held: HashMap<String, &str> = test.iter().map(|p| (normalised(&p.question), p.problem_id.as_str())).collect();
+        let leaks: Vec<String> = rows
+            .iter()
+            .filter_map(|row| {
+                let test = held.get(&normalised(&row.prompt))?;
+                Some(format!("solution {} of problem {} asks what test problem {test} asks", row.solution_id, row.problem_id))
+            })
+            .collect();
+        if leaks.is_empty() {
+            return Ok(());
+        }
+        let more = if leaks.len() > 3 { format!("; and {} more", leaks.len() - 3) } else { String::new() };
+        Err(Failure::input(
+            format!("{} of {} kept rows leak the test split: {}{more}", leaks.len(), rows.len(), leaks[..leaks.len().min(3)].join("; ")),
+            "drop them with curate.contamination = \"same_numbers\", or take them out of the files; train.allow_leaks = true trains anyway",
+        )
+        .into())
+    }
+
     /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
     fn texts(problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
         let mut texts: Vec<String> =
@@ -375,9 +436,9 @@ impl Session {
 
     fn train(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], previous: Option<&Done>) -> Result<Walk> {
         let c = &self.config;
-        // How often a checkpoint is made and how a batch is held in memory do not count.
+        // How often a checkpoint is made, how a batch is held in memory and what is refused do not count.
         let mut fingerprint = Fingerprint::new("train", train::VERSION)
-            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch"]))
+            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch", "allow_leaks"]))
             .with("problems", problems.hash())
             .with("run.seed", c.run.seed)
             .with("round", round);
@@ -405,6 +466,7 @@ impl Session {
             )
             .into());
         }
+        self.refuse_leaks(&rows, problems)?;
         let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
         let path = opened.path.clone();
         let commits = training::train(self, opened, round, &start, &rows)?;
@@ -481,7 +543,7 @@ impl Session {
         Ok(Self::reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
     }
 
-    /// The problems of a split; the only place where test problems are read.
+    /// The problems of a split; the only place where test problems are read: to evaluate, and to keep them out of training.
     pub fn asked(problems: &Done, split: Split, most: usize) -> Result<Vec<Problem>> {
         let mut rows = Vec::new();
         for commit in problems.commits.iter().filter(|c| c.counts.contains_key(split.name())) {

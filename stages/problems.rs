@@ -365,12 +365,20 @@ fn example(raw: &Raw) -> Option<Example> {
 /// # Errors
 /// If a file cannot be read.
 pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
+    content_hash(&config.paths())
+}
+
+/// A hash over the content of files, and of the files in folders.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn content_hash(paths: &[&Path]) -> Result<String> {
     use anyhow::Context;
     use sha2::{Digest, Sha256};
     use std::io::Read;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
-    for path in config.paths() {
+    for path in paths {
         ensure!(path.exists(), "{}: no such file or folder", path.display());
         let mut all = if path.is_dir() {
             std::fs::read_dir(path)
@@ -378,7 +386,7 @@ pub fn input_hash(config: &ProblemsConfig) -> Result<String> {
                 .map(|e| e.map(|e| e.path()))
                 .collect::<std::io::Result<Vec<_>>>()?
         } else {
-            vec![path.to_owned()]
+            vec![path.to_path_buf()]
         };
         all.sort();
         for file in all.iter().filter(|p| p.is_file()) {

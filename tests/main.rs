@@ -16,6 +16,7 @@ mod bad_models;
 mod bad_usage;
 mod changes;
 mod countdown;
+mod curate;
 mod disk;
 mod endpoint;
 mod files;

@@ -214,22 +214,29 @@ fn of_list((item, problem): Misfit, mut lengths: impl Iterator<Item = usize>) ->
     (row.unwrap_or(0), problem)
 }
 
-impl Cell for Vec<StepCheck> {
-    fn data_type() -> DataType {
-        DataType::List(element(StepCheck::data_type()))
-    }
+/// Lists of what is a cell by itself.
+macro_rules! list_of {
+    ($($item:ty),*) => {
+        $(impl Cell for Vec<$item> {
+            fn data_type() -> DataType {
+                DataType::List(element(<$item>::data_type()))
+            }
 
-    fn pack<'a>(cells: impl Iterator<Item = &'a Self> + Clone) -> Result<ArrayRef, Misfit> {
-        let lengths = cells.clone().map(Vec::len);
-        let items = StepCheck::pack(cells.flatten()).map_err(|misfit| of_list(misfit, lengths.clone()))?;
-        Ok(pack_list(items, lengths))
-    }
+            fn pack<'a>(cells: impl Iterator<Item = &'a Self> + Clone) -> Result<ArrayRef, Misfit> {
+                let lengths = cells.clone().map(Vec::len);
+                let items = <$item>::pack(cells.flatten()).map_err(|misfit| of_list(misfit, lengths.clone()))?;
+                Ok(pack_list(items, lengths))
+            }
 
-    fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
-        let (items, range) = list(array, row)?;
-        range.map(|item| StepCheck::unpack(items, item)).collect()
-    }
+            fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
+                let (items, range) = list(array, row)?;
+                range.map(|item| <$item>::unpack(items, item)).collect()
+            }
+        })*
+    };
 }
+
+list_of!(StepCheck, String, bool, f32, u32);
 
 fn step_fields() -> Fields {
     Fields::from(vec![

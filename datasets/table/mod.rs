@@ -11,6 +11,7 @@
 
 mod cell;
 mod column;
+mod curated;
 mod error;
 mod evaluation;
 mod nodes;
@@ -27,6 +28,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::types::{Kept, Problem, Solution};
+pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;
 pub use nodes::Node;
@@ -89,6 +91,8 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<VerdictRow>(),
     TableInfo::of::<Kept>(),
     TableInfo::of::<Dropped>(),
+    TableInfo::of::<StepLabels>(),
+    TableInfo::of::<Preference>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
 ];

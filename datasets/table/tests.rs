@@ -82,6 +82,16 @@ fn plain_tables_come_back_as_they_were() {
     round_trip(&[Example { question: "1+1?".into(), completion: "1+1=2\n#### 2".into() }]);
     round_trip(&(0..10).map(node).collect::<Vec<_>>());
     round_trip(&[Dropped { solution_id: "s".into(), problem_id: "p".into(), round: 1, reason: "duplicate".into(), evidence: "s0".into() }]);
+    let labels = StepLabels {
+        prompt: "1+1?".into(),
+        completions: vec!["1+1=2".into(), String::new()],
+        labels: vec![true, false],
+        values: vec![0.5, 0.0],
+        tries: vec![4, 1],
+        ..StepLabels::default()
+    };
+    round_trip(&[labels, StepLabels::default()]);
+    round_trip(&[Preference { chosen: "a".into(), rejected: "b".into(), margin: 0.5, ..Preference::default() }]);
     let loss = Loss { step: 1, epoch: 0.5, tokens: u64::MAX, loss: 2.5, validation_loss: Some(3.0), ..Loss::default() };
     round_trip(&[loss, Loss::default()]);
     round_trip(&[Evaluation {

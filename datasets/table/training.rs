@@ -80,7 +80,7 @@ fn messages(rows: &[Kept]) -> Result<ArrayRef, BadCell> {
 /// Written out because `messages` is derived: it is there for other programs, and not read back.
 impl Row for Kept {
     const TABLE: &'static str = "kept";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const DESCRIPTION: &'static str = "a training row";
 
     fn schema() -> SchemaRef {
@@ -93,7 +93,11 @@ impl Row for Kept {
             column::field("solution_id", "the solution that the completion was written from", |row: &Self| &row.solution_id),
             column::field("round", "round of the run", |row: &Self| &row.round),
             column::field("weight", "weight of the row in the loss, > 0", |row: &Self| &row.weight),
-            column::field("pass_rate", "correct solutions / all solutions of its problem in this round", |row: &Self| &row.pass_rate),
+            column::field(
+                "pass_rate",
+                "share of its problem's samples in this round that are correct; of all its solutions where none was sampled",
+                |row: &Self| &row.pass_rate,
+            ),
         ]))
     }
 

@@ -1,11 +1,10 @@
-//! Searches over known problems, and the ledger from solutions to kept rows.
+//! Searches over known problems.
 
 use std::collections::HashSet;
 
-use datasets::types::{Problem, Solution, Split, Step, Verdict};
+use datasets::types::{Problem, Solution, Split, Verdict};
 
 use super::{Draws, Sampler, SearchConfig, search};
-use crate::curate::{CurateConfig, curate};
 use crate::events::Silent;
 use crate::policy::rules::Rules;
 use crate::verify::verify;
@@ -83,40 +82,4 @@ fn random_draws_over_the_rules_are_a_function_of_the_seed() {
     assert_ne!(shown(&a), shown(&c));
     assert_eq!(a.solutions.len(), 20);
     assert_eq!(a.solutions.iter().map(|s| &s.solution_id).collect::<HashSet<_>>().len(), 20);
-}
-
-#[test]
-fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
-    let solution = |id: &str, steps: &[&str], answer: &str| Solution {
-        solution_id: id.into(),
-        problem_id: "clips".into(),
-        round: 1,
-        algorithm: "best-of-n".into(),
-        policy: "model".into(),
-        policy_fingerprint: String::new(),
-        seed: 0,
-        steps: steps.iter().map(|s| Step { text: (*s).into(), ..Step::default() }).collect(),
-        final_answer: answer.into(),
-        tokens: 0,
-        search_tokens: 0.0,
-        search_expansions: 0.0,
-    };
-    let solutions = [
-        solution("odd", &["48*2=96", "96-24=72"], "72"),
-        solution("first", &["48/2=24", "48+24=72"], "72"),
-        solution("again", &["48/2=24", "24+48=72"], "72"),
-        solution("false", &["48/2=25", "48+24=72"], "72"),
-        solution("wrong", &["48*2=96"], "96"),
-    ];
-    let verdicts = verify(&[clips()], &solutions, &Silent).unwrap();
-    let (kept, dropped) =
-        curate(&[clips()], &solutions, &verdicts, &CurateConfig { per_problem: 1, drop_ambiguous: false }, &Silent).unwrap();
-    assert_eq!(kept.iter().map(|k| k.solution_id.as_str()).collect::<Vec<_>>(), ["first"]);
-    assert_eq!(kept[0].completion, "48/2=24\n48+24=72\n#### 72");
-    let why = |id: &str| dropped.iter().find(|d| d.solution_id == id).map(|d| (d.reason.as_str(), d.evidence.as_str())).unwrap();
-    assert_eq!(why("again"), ("duplicate", "first"));
-    assert_eq!(why("odd").0, "over_cap");
-    assert_eq!(why("false"), ("not_correct", "wrong: false_equation"));
-    assert_eq!(why("wrong"), ("not_correct", "wrong: wrong_answer"));
-    assert_eq!(kept.len() + dropped.len(), solutions.len());
 }

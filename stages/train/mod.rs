@@ -75,6 +75,8 @@ pub struct TrainConfig {
     pub checkpoint_every: usize,
     /// Threads that share a batch on the CPU; 0 for one per core.
     pub replicas: usize,
+    /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
+    pub allow_leaks: bool,
 }
 
 /// `[model]` of a configuration: the base model.

@@ -48,6 +48,7 @@ fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         validate_every: 0,
         checkpoint_every,
         replicas: 2,
+        allow_leaks: false,
     }
 }
 

@@ -1,0 +1,159 @@
+//! `[curate]` of a configuration: which rules apply and where their limits are.
+
+use std::path::PathBuf;
+
+use datasets::types::FaultKind;
+use serde::{Deserialize, Serialize};
+
+use crate::BadInput;
+
+/// What makes two correct solutions of a problem the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// The same calculation: [`datasets::expr::canonical_path`].
+    Graph,
+    /// The same equations in the same order, as they are written, spaces aside (the key of RFT, arXiv:2308.01825).
+    Text,
+    Off,
+}
+
+/// Which of a problem's distinct solutions are kept when there are more than `per_problem`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choose {
+    /// Those that most solutions took.
+    Votes,
+    /// The one that most solutions took, then each time the one that is farthest from those chosen.
+    Diverse,
+}
+
+/// What the rows of a problem weigh in the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// 1 for each problem.
+    Uniform,
+    /// `4 p (1 - p)` for pass rate p, and no less than [`super::LEARNABILITY_FLOOR`]: most for what is solved half of the time.
+    Learnability,
+}
+
+/// When a train problem counts as held out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contamination {
+    /// It shares a masked n-gram with a held-out question that has the same numbers.
+    SameNumbers,
+    /// It shares a masked n-gram with a held-out question.
+    Masked,
+    Off,
+}
+
+/// `[curate]` of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurateConfig {
+    /// Faults of its steps for which a solution is dropped.
+    #[serde(with = "fault_names")]
+    pub faults: Vec<FaultKind>,
+    /// Largest share of a text's characters in repeated n-grams of words; 0 for no limit.
+    pub max_repetition: f64,
+    /// How often smaller a text may get when it is compressed; 0 for no limit.
+    pub max_compression: f64,
+    /// Least bits per token of a text; 0 for no limit.
+    pub min_entropy: f64,
+    /// Most median absolute deviations between a solution's length and the median of its like; 0 for no limit.
+    pub length_outliers: f64,
+    pub contamination: Contamination,
+    /// Tokens of an n-gram.
+    pub contamination_n: usize,
+    /// Files and folders of questions that nothing may be trained on, beside the run's own test problems.
+    pub held_out_files: Vec<PathBuf>,
+    /// Least and largest share of a problem's samples that are correct.
+    pub min_pass_rate: f64,
+    pub max_pass_rate: f64,
+    pub duplicates: Duplicates,
+    /// Whether to drop a problem's solutions if two paths were found equally often and are equally short.
+    pub drop_ambiguous: bool,
+    /// Most solutions kept per problem and round.
+    pub per_problem: usize,
+    pub choose: Choose,
+    pub weight: Weight,
+    /// Whether to write `step_labels`.
+    pub step_labels: bool,
+    /// Most pairs of a problem in `preferences`; 0 for none.
+    pub preferences: usize,
+}
+
+impl Default for CurateConfig {
+    /// The defaults of `qstill init`; a test there compares them.
+    fn default() -> Self {
+        Self {
+            faults: FaultKind::ALL.to_vec(),
+            max_repetition: 0.6,
+            max_compression: 4.0,
+            min_entropy: 2.0,
+            length_outliers: 8.0,
+            contamination: Contamination::SameNumbers,
+            contamination_n: 13,
+            held_out_files: Vec::new(),
+            min_pass_rate: 0.0,
+            max_pass_rate: 1.0,
+            duplicates: Duplicates::Graph,
+            drop_ambiguous: false,
+            per_problem: 4,
+            choose: Choose::Diverse,
+            weight: Weight::Uniform,
+            step_labels: true,
+            preferences: 2,
+        }
+    }
+}
+
+impl CurateConfig {
+    /// Says which limit is out of its range, and what it may be.
+    ///
+    /// # Errors
+    /// The first such limit.
+    pub fn check(&self) -> Result<(), BadInput> {
+        let shares =
+            [("max_repetition", self.max_repetition), ("min_pass_rate", self.min_pass_rate), ("max_pass_rate", self.max_pass_rate)];
+        for (key, share) in shares {
+            ensure!((0.0..=1.0).contains(&share), "curate.{key} is {share}: give a share from 0 to 1");
+        }
+        ensure!(
+            self.min_pass_rate <= self.max_pass_rate,
+            "curate.min_pass_rate is {}, above curate.max_pass_rate, {}",
+            self.min_pass_rate,
+            self.max_pass_rate
+        );
+        let limits =
+            [("max_compression", self.max_compression), ("min_entropy", self.min_entropy), ("length_outliers", self.length_outliers)];
+        for (key, limit) in limits {
+            ensure!(limit >= 0.0 && limit.is_finite(), "curate.{key} is {limit}: give a limit above 0, or 0 for none");
+        }
+        for (key, number) in [("per_problem", self.per_problem), ("contamination_n", self.contamination_n)] {
+            ensure!(number > 0, "curate.{key} is 0: give a number of 1 or more");
+        }
+        Ok(())
+    }
+}
+
+/// Kinds of faults by their names.
+mod fault_names {
+    use datasets::types::FaultKind;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(kinds: &[FaultKind], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(kinds.iter().map(|kind| kind.name()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FaultKind>, D::Error> {
+        let known = || FaultKind::ALL.map(FaultKind::name).join(", ");
+        let parse = |name: &String| {
+            FaultKind::parse(name).ok_or_else(|| D::Error::custom(format!("curate.faults: there is no fault `{name}`; known: {}", known())))
+        };
+        Vec::<String>::deserialize(from)?.iter().map(parse).collect()
+    }
+}

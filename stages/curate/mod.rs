@@ -1,0 +1,387 @@
+//! curate: which correct solutions the student learns from. Every solution is kept, or dropped for one reason.
+//!
+//! The rules, in their order. A solution is dropped by the first that applies, and the key switches it off.
+//!
+//! | reason | evidence | key of `[curate]`, value that switches it off |
+//! |---|---|---|
+//! | `not_correct` | the verdict and its reason | none: only verified solutions are kept |
+//! | `wrong_steps` | the first of its faults that counts | `faults`, `[]` |
+//! | `repetition` | share of its characters in repeated n-grams, and the limit | `max_repetition`, 0 |
+//! | `compressible` | its size over its compressed size, and the limit | `max_compression`, 0 |
+//! | `low_entropy` | bits per token, and the limit | `min_entropy`, 0 |
+//! | `length_outlier` | its length, the median of its like, and how many deviations lie between | `length_outliers`, 0 |
+//! | `contaminated` | what its problem shares with which held-out question | `contamination`, "off" |
+//! | `too_hard` | how many of the problem's samples are correct, and the limit | `min_pass_rate`, 0 |
+//! | `too_easy` | the same | `max_pass_rate`, 1 |
+//! | `duplicate` | id of the solution with the same calculation that stands for it | `duplicates`, "off" |
+//! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance | `drop_ambiguous`, false |
+//! | `over_cap` | how many of its problem's solutions were chosen before it, the cap, id of the last chosen | `per_problem`, a large number |
+//!
+//! - [`text`]: degenerate text    - [`outliers`]: lengths    - [`contamination`]: held-out questions
+//! - [`choose`]: duplicates, and which of the distinct solutions stay    - [`outputs`]: `step_labels` and `preferences`
+//! - [`story`]: how one solution went through the rules
+//!
+//! The first nine look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
+//! what is held out. A first pass over the shards gathers both in bounded memory ([`Survey`]), the second curates shard
+//! by shard, the problems of a shard in parallel. What comes out is a function of the rows alone, in the order of the
+//! problems and, within a problem, of its solutions.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::{self, Display};
+use std::path::Path as File;
+
+use anyhow::{Context, Result};
+use datasets::sources::files;
+use datasets::table::{Dropped, Preference, StepLabels, VerdictRow};
+use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
+use rayon::prelude::*;
+
+use crate::events::Events;
+
+pub mod choose;
+mod config;
+pub mod contamination;
+pub mod outliers;
+pub mod outputs;
+mod rules;
+pub mod story;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+pub use config::{Choose, Contamination, CurateConfig, Duplicates, Weight};
+use contamination::{HeldOut, Leak};
+use outliers::{Lengths, Like, Usual, sampled};
+pub use rules::RULES;
+
+/// Version of the stage, part of its fingerprint.
+pub const VERSION: u32 = 2;
+/// Least weight of a problem under [`Weight::Learnability`], so that what is always or never solved is not forgotten.
+pub const LEARNABILITY_FLOOR: f32 = 0.1;
+
+/// The assistant turn of a training row: a line per step, then the answer line.
+pub fn completion(steps: &[String], final_answer: &str) -> String {
+    steps.iter().map(|step| format!("{step}\n")).collect::<String>() + "#### " + final_answer
+}
+
+/// A solution's text as a student would write it; without an answer line where it has no answer.
+fn written(solution: &Solution) -> String {
+    let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
+    if solution.final_answer.is_empty() { steps.join("\n") } else { completion(&steps, &solution.final_answer) }
+}
+
+/// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any order.
+#[derive(Debug)]
+pub struct Survey {
+    config: CurateConfig,
+    lengths: Lengths,
+    held_out: HeldOut,
+}
+
+/// What the rules know beside the problem at hand.
+#[derive(Debug)]
+pub struct Ground {
+    pub config: CurateConfig,
+    usual: BTreeMap<Like, Usual>,
+    held_out: HeldOut,
+}
+
+impl Survey {
+    pub fn new(config: &CurateConfig) -> Self {
+        Self { config: config.clone(), lengths: Lengths::default(), held_out: HeldOut::new(config) }
+    }
+
+    /// Holds out a question; `place` says where it is from.
+    pub fn hold(&mut self, place: String, question: &str) {
+        self.held_out.hold(place, question);
+    }
+
+    /// Holds out the questions of `held_out_files`, whose column has this name.
+    ///
+    /// # Errors
+    /// Files and rows that cannot be read.
+    pub fn hold_files(&mut self, column: &str, max_bytes: usize) -> Result<()> {
+        // Questions are all that is read of them: the answers' column may be missing.
+        let options = files::Options { question_column: column.into(), answer_column: column.into(), max_question_bytes: max_bytes };
+        for path in &self.config.held_out_files.clone() {
+            let name = path.file_name().map_or_else(|| "a held-out file".into(), |n| n.to_string_lossy().into_owned());
+            let rows = files::open(path, &options).with_context(|| format!("curate.held_out_files: {}", path.display()))?;
+            for (row, raw) in rows.enumerate() {
+                let raw = raw.with_context(|| format!("curate.held_out_files: {}", path.display()))?;
+                self.hold(format!("{name} row {}", row + 1), &raw.question);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the rules need the shards at all, and whether more of them than the problems.
+    pub fn needs(&self) -> (bool, bool) {
+        let lengths = self.config.length_outliers > 0.0;
+        (lengths || !self.held_out.is_empty(), lengths)
+    }
+
+    /// Takes in one shard. Solutions and verdicts may be left out where they are not needed.
+    ///
+    /// # Errors
+    /// If a solution has no verdict.
+    pub fn shard(&mut self, problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<()> {
+        for problem in problems {
+            self.held_out.count(&problem.question);
+        }
+        if self.config.length_outliers > 0.0 {
+            let by_problem = judged(solutions, verdicts)?;
+            for problem in problems {
+                if let Some(rows) = by_problem.get(problem.problem_id.as_str()) {
+                    self.lengths.add(problem, rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Ground {
+        Ground { usual: self.lengths.usual(), held_out: self.held_out, config: self.config }
+    }
+}
+
+/// Solutions with their judgements by problem, in their order.
+fn judged<'a>(solutions: &'a [Solution], verdicts: &'a [VerdictRow]) -> Result<HashMap<&'a str, Vec<(&'a Solution, &'a Judgement)>>> {
+    let judgements: HashMap<&str, &Judgement> = verdicts.iter().map(|v| (v.solution_id.as_str(), &v.judgement)).collect();
+    let mut by_problem: HashMap<&str, Vec<_>> = HashMap::new();
+    for solution in solutions {
+        let id = solution.solution_id.as_str();
+        let judgement = judgements.get(id).with_context(|| format!("solution {id} has no verdict; run verify again"))?;
+        by_problem.entry(&solution.problem_id).or_default().push((solution, *judgement));
+    }
+    Ok(by_problem)
+}
+
+/// What a shard gives.
+#[derive(Debug, Default, PartialEq)]
+pub struct Curated {
+    pub kept: Vec<Kept>,
+    pub dropped: Vec<Dropped>,
+    pub step_labels: Vec<StepLabels>,
+    pub preferences: Vec<Preference>,
+}
+
+impl Curated {
+    fn extend(&mut self, other: Self) {
+        self.kept.extend(other.kept);
+        self.dropped.extend(other.dropped);
+        self.step_labels.extend(other.step_labels);
+        self.preferences.extend(other.preferences);
+    }
+}
+
+/// Sorts the solutions of some problems into kept and dropped. A problem has all its solutions of the round here.
+///
+/// # Errors
+/// If a solution has no verdict or no problem.
+pub fn curate(
+    problems: &[Problem],
+    solutions: &[Solution],
+    verdicts: &[VerdictRow],
+    ground: &Ground,
+    events: &dyn Events,
+) -> Result<Curated> {
+    let by_problem = judged(solutions, verdicts)?;
+    let known: HashSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
+    let lost: usize = by_problem.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, rows)| rows.len()).sum();
+    ensure!(lost == 0, "{lost} solutions answer problems that are not in this shard");
+    let parts: Vec<Curated> = problems
+        .par_iter()
+        .filter_map(|problem| {
+            let rows = by_problem.get(problem.problem_id.as_str())?;
+            Some(Settled::of(problem, rows, ground).rows())
+        })
+        .collect();
+    let mut curated = Curated::default();
+    parts.into_iter().for_each(|part| curated.extend(part));
+    events.advance(solutions.len() as u64, curated.kept.len() as u64, 0);
+    Ok(curated)
+}
+
+/// Correct ones among a problem's samples; among all its solutions where nobody was sampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    pub correct: usize,
+    pub of: usize,
+    pub sampled: bool,
+}
+
+impl Rate {
+    fn of(rows: &[(&Solution, &Judgement)]) -> Self {
+        // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem is.
+        let any = rows.iter().any(|(solution, _)| sampled(solution));
+        let counted = rows.iter().filter(|(solution, _)| sampled(solution) == any);
+        let correct = counted.clone().filter(|(_, judgement)| judgement.verdict == Verdict::Correct).count();
+        Self { correct, of: counted.count(), sampled: any }
+    }
+
+    pub fn share(self) -> f64 {
+        self.correct as f64 / self.of.max(1) as f64
+    }
+}
+
+impl Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} {} correct", self.correct, self.of, if self.sampled { "samples" } else { "solutions" })
+    }
+}
+
+/// What a rule looks at.
+pub struct Subject<'a> {
+    pub solution: &'a Solution,
+    pub judgement: &'a Judgement,
+    of: &'a Scope<'a>,
+    text: OnceCell<String>,
+}
+
+/// What all solutions of a problem have in common.
+struct Scope<'a> {
+    ground: &'a Ground,
+    rate: Rate,
+    difficulty: u32,
+    leak: Option<Leak>,
+}
+
+/// What a rule says of a solution.
+#[derive(Debug)]
+pub enum Finding<'a> {
+    /// It is switched off, or has nothing to measure.
+    Skips(&'static str),
+    Passes(Measured<'a>),
+    Drops(Measured<'a>),
+}
+
+/// What was measured, as evidence. Written out only where somebody reads it.
+#[derive(Debug)]
+pub enum Measured<'a> {
+    Text(Cow<'a, str>),
+    Figure { value: f64, of: &'static str, limit: f64 },
+    Length { characters: usize, usual: Usual, limit: f64 },
+    Rate { rate: Rate, limit: f64 },
+}
+
+impl Display for Measured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Measured::Text(text) => f.write_str(text),
+            Measured::Figure { value, of, limit } => write!(f, "{value:.2} {of}, limit {limit}"),
+            Measured::Length { characters, usual, limit } => write!(
+                f,
+                "{characters} characters, {:.1} deviations from the median {:.0}, limit {limit}",
+                usual.distance(*characters),
+                usual.median
+            ),
+            Measured::Rate { rate, limit } => write!(f, "{rate}, limit {limit}"),
+        }
+    }
+}
+
+/// Where a solution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    Kept,
+    Dropped { reason: &'static str, evidence: String },
+}
+
+/// A problem whose solutions are sorted.
+pub struct Settled<'a> {
+    problem: &'a Problem,
+    rows: &'a [(&'a Solution, &'a Judgement)],
+    scope: Scope<'a>,
+    fates: Vec<Fate>,
+    /// Distinct solutions that passed the rules of one, and those in the order in which they were chosen.
+    paths: Vec<choose::Path>,
+    order: Vec<usize>,
+}
+
+impl<'a> Settled<'a> {
+    fn of(problem: &'a Problem, rows: &'a [(&'a Solution, &'a Judgement)], ground: &'a Ground) -> Self {
+        let config = &ground.config;
+        let scope = Scope {
+            ground,
+            rate: Rate::of(rows),
+            difficulty: outliers::difficulty(problem, rows),
+            leak: ground.held_out.leak(&problem.question),
+        };
+        let mut fates: Vec<Fate> = rows.iter().map(|row| rules::first(&Subject::of(*row, &scope))).collect();
+        let solutions: Vec<&Solution> = rows.iter().map(|(solution, _)| *solution).collect();
+        let id = |path: &choose::Path| solutions[path.standing].solution_id.clone();
+
+        let passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
+        let (paths, places) = choose::paths(&solutions, &passed, config.duplicates);
+        for (at, place) in passed.into_iter().zip(places) {
+            if paths[place].standing != at {
+                fates[at] = Fate::Dropped { reason: "duplicate", evidence: id(&paths[place]) };
+            }
+        }
+        let order = choose::order(&paths, &solutions, config);
+        let twin = choose::twin(&paths, &solutions, config);
+        for (place, path) in order.iter().map(|i| &paths[*i]).enumerate() {
+            if let Some(twin) = twin {
+                let other = if order[place] == twin.0 { twin.1 } else { twin.0 };
+                fates[path.standing] = Fate::Dropped { reason: "ambiguous", evidence: id(&paths[other]) };
+            } else if place >= config.per_problem {
+                let cap = config.per_problem;
+                let evidence = format!("{place} rank before it, cap {cap}, the last kept is {}", id(&paths[order[cap - 1]]));
+                fates[path.standing] = Fate::Dropped { reason: "over_cap", evidence };
+            }
+        }
+        Self { problem, rows, scope, fates, paths, order }
+    }
+
+    /// The weight of each kept row of the problem.
+    fn weight(&self) -> f32 {
+        let kept = self.fates.iter().filter(|fate| **fate == Fate::Kept).count().max(1) as f32;
+        let share = self.scope.rate.share() as f32;
+        match self.scope.ground.config.weight {
+            Weight::Learnability if self.scope.rate.sampled => (4.0 * share * (1.0 - share)).max(LEARNABILITY_FLOOR) / kept,
+            _ => 1.0 / kept,
+        }
+    }
+
+    fn rows(&self) -> Curated {
+        let mut curated = Curated::default();
+        let (weight, pass_rate) = (self.weight(), self.scope.rate.share() as f32);
+        for ((solution, _), fate) in self.rows.iter().zip(&self.fates) {
+            let (solution_id, problem_id) = (solution.solution_id.clone(), solution.problem_id.clone());
+            let round = solution.round;
+            match fate {
+                Fate::Kept => {
+                    let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
+                    let completion = completion(&steps, &solution.final_answer);
+                    let prompt = self.problem.question.clone();
+                    curated.kept.push(Kept { prompt, completion, problem_id, solution_id, round, weight, pass_rate });
+                }
+                Fate::Dropped { reason, evidence } => {
+                    let (reason, evidence) = ((*reason).to_owned(), evidence.clone());
+                    curated.dropped.push(Dropped { solution_id, problem_id, round, reason, evidence });
+                }
+            }
+        }
+        // What is held out teaches nobody, and no verifier either.
+        let config = &self.scope.ground.config;
+        if self.scope.leak.is_none() && (config.step_labels || config.preferences > 0) {
+            let prefixes = outputs::prefixes(self.rows);
+            if config.step_labels {
+                curated.step_labels = outputs::step_labels(self.problem, self.rows, &self.fates, &prefixes, &config.faults);
+            }
+            curated.preferences = outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config.preferences);
+        }
+        curated
+    }
+}
+
+/// Hash over the content of the held-out files, for fingerprints.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn held_out_hash(config: &CurateConfig) -> Result<String> {
+    let paths: Vec<&File> = config.held_out_files.iter().map(std::path::PathBuf::as_path).collect();
+    if config.contamination == Contamination::Off { Ok("off".into()) } else { crate::problems::content_hash(&paths) }
+}

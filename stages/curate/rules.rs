@@ -1,0 +1,139 @@
+//! The rules that look at one solution, each a function of what it is shown. Their order and evidence: [`super`].
+
+use std::borrow::Cow;
+
+use datasets::types::{Judgement, Solution, Verdict};
+
+use super::outliers::{characters, sampled};
+use super::{Fate, Finding, Measured, Scope, Subject, text};
+
+/// Decides on one solution.
+pub type Rule = for<'a> fn(&'a Subject<'a>) -> Finding<'a>;
+
+/// Reason codes of the rules on one solution, in their order.
+pub const RULES: [(&str, Rule); 9] = [
+    ("not_correct", not_correct),
+    ("wrong_steps", wrong_steps),
+    ("repetition", repetition),
+    ("compressible", compressible),
+    ("low_entropy", low_entropy),
+    ("length_outlier", length_outlier),
+    ("contaminated", contaminated),
+    ("too_hard", too_hard),
+    ("too_easy", too_easy),
+];
+
+impl<'a> Subject<'a> {
+    pub(super) fn of((solution, judgement): (&'a Solution, &'a Judgement), of: &'a Scope<'a>) -> Self {
+        Self { solution, judgement, of, text: std::cell::OnceCell::new() }
+    }
+
+    /// The steps, a line each.
+    fn text(&self) -> &str {
+        self.text.get_or_init(|| self.solution.steps.iter().map(|s| s.text.as_str()).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Where a solution ends by the rules on one: kept so far, or dropped by the first that applies.
+pub(super) fn first(subject: &Subject<'_>) -> Fate {
+    for (reason, rule) in RULES {
+        if let Finding::Drops(measured) = rule(subject) {
+            return Fate::Dropped { reason, evidence: measured.to_string() };
+        }
+    }
+    Fate::Kept
+}
+
+/// Drops what is beyond a limit.
+fn limit(beyond: bool, measured: Measured<'_>) -> Finding<'_> {
+    if beyond { Finding::Drops(measured) } else { Finding::Passes(measured) }
+}
+
+fn not_correct<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let judgement = subject.judgement;
+    if judgement.verdict == Verdict::Correct {
+        return Finding::Passes(Measured::Text(Cow::Borrowed(&judgement.reason)));
+    }
+    Finding::Drops(Measured::Text(format!("{}: {}", judgement.verdict.name(), judgement.reason).into()))
+}
+
+fn wrong_steps<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let counting = &subject.of.ground.config.faults;
+    if counting.is_empty() {
+        return Finding::Skips("off");
+    }
+    match subject.judgement.faults.iter().find(|fault| counting.contains(&fault.kind)) {
+        Some(fault) => Finding::Drops(Measured::Text(format!("{}: {}", fault.kind.name(), fault.evidence).into())),
+        None => Finding::Passes(Measured::Text(Cow::Borrowed("no fault that counts"))),
+    }
+}
+
+/// A measure of the text against its limit, 0 for none.
+fn measured<'a>(value: impl FnOnce() -> Option<f64>, of: &'static str, bound: f64, beyond: fn(f64, f64) -> bool) -> Finding<'a> {
+    if bound <= 0.0 {
+        return Finding::Skips("off");
+    }
+    match value() {
+        None => Finding::Skips("too short to tell"),
+        Some(value) => limit(beyond(value, bound), Measured::Figure { value, of, limit: bound }),
+    }
+}
+
+fn repetition<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let most = subject.of.ground.config.max_repetition;
+    measured(|| text::repetition(subject.text()), "of the characters in repeated n-grams", most, |value, most| value > most)
+}
+
+fn compressible<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let most = subject.of.ground.config.max_compression;
+    measured(|| text::compression(subject.text()), "times smaller when compressed", most, |value, most| value > most)
+}
+
+fn low_entropy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let least = subject.of.ground.config.min_entropy;
+    measured(|| text::entropy(subject.text()), "bits per token", least, |value, least| value < least)
+}
+
+fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let ground = subject.of.ground;
+    let most = ground.config.length_outliers;
+    if most <= 0.0 {
+        return Finding::Skips("off");
+    }
+    let Some(usual) = ground.usual.get(&(sampled(subject.solution), subject.of.difficulty)) else {
+        return Finding::Skips("too few of its like to tell");
+    };
+    let characters = characters(subject.solution);
+    limit(usual.distance(characters) > most, Measured::Length { characters, usual: *usual, limit: most })
+}
+
+fn contaminated<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    match &subject.of.leak {
+        Some(leak) => Finding::Drops(Measured::Text(leak.to_string().into())),
+        None if subject.of.ground.config.contamination == super::Contamination::Off => Finding::Skips("off"),
+        None => Finding::Passes(Measured::Text(Cow::Borrowed("its question is not held out"))),
+    }
+}
+
+/// A problem without samples has no rate: the enumeration is told the answer.
+fn too_hard<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let (rate, least) = (subject.of.rate, subject.of.ground.config.min_pass_rate);
+    if least <= 0.0 {
+        return Finding::Skips("off");
+    }
+    if !rate.sampled {
+        return Finding::Skips("nobody was sampled");
+    }
+    limit(rate.share() < least, Measured::Rate { rate, limit: least })
+}
+
+fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let (rate, most) = (subject.of.rate, subject.of.ground.config.max_pass_rate);
+    if most >= 1.0 {
+        return Finding::Skips("off");
+    }
+    if !rate.sampled {
+        return Finding::Skips("nobody was sampled");
+    }
+    limit(rate.share() > most, Measured::Rate { rate, limit: most })
+}
