@@ -1,7 +1,7 @@
 //! Is a predicted answer the gold answer? Exactly, with bounded work, and with a reason.
 //!
-//! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers. Both are
-//! pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
+//! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers;
+//! [`grade_with_steps`] checks the arithmetic on the way too. All are pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
 //! nesting, products of terms, bits of intervals), and where it runs out the verdict is `undecidable`, never `wrong`.
 //! No text makes them panic. Swapping gold and prediction never turns `correct` into anything else.
 //!
@@ -75,6 +75,7 @@ mod parse;
 mod poly;
 mod read;
 mod relations;
+mod steps;
 mod tree;
 mod trigonometry;
 mod units;
@@ -85,6 +86,7 @@ use tree::Answer;
 
 pub(crate) use amount::Amount;
 pub use extract::{gold, split_completion};
+pub use steps::{StepsGrade, grade_with_steps};
 
 /// Most digits of all numbers of one answer.
 const MAX_DIGITS: usize = 512;

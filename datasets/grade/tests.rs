@@ -292,14 +292,27 @@ fn many_inputs() {
             there.reason,
             back.reason
         );
-        if slowest.len() < 5 || time > slowest[4].0 {
+        // A machine with other work to do stretches any of them: many are kept, to be timed again.
+        if slowest.len() < 400 || time > slowest[199].0 {
             slowest.push((time, gold, given));
+        }
+        if slowest.len() >= 400 {
             slowest.sort_by_key(|entry| std::cmp::Reverse(entry.0));
-            slowest.truncate(5);
+            slowest.truncate(200);
         }
     }
     println!("{count} pairs in {:?}", start.elapsed());
-    for (time, gold, given) in &slowest {
+    for (time, gold, given) in &mut slowest {
+        let again = || {
+            let clock = Instant::now();
+            grade(gold, given, &Options::default());
+            clock.elapsed()
+        };
+        *time = (0..20).map(|_| again()).fold(*time, Duration::min);
+    }
+    slowest.sort_by_key(|entry| std::cmp::Reverse(entry.0));
+    println!("slowest, each the best of 20:");
+    for (time, gold, given) in slowest.iter().take(5) {
         println!("{time:?}: {gold:?} | {given:?}");
     }
 }

@@ -13,6 +13,7 @@ mod cell;
 mod column;
 mod error;
 mod evaluation;
+mod grades;
 mod nodes;
 mod problems;
 mod read;
@@ -29,6 +30,7 @@ use arrow::datatypes::SchemaRef;
 use crate::types::{Kept, Problem, Solution};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;
+pub use grades::GradeRow;
 pub use nodes::Node;
 pub use problems::Example;
 pub(crate) use read::check_extents;
@@ -80,7 +82,7 @@ impl TableInfo {
     }
 }
 
-/// Every table, in the order in which a run writes them.
+/// Every table: those of a run in the order in which it writes them, then those of other commands.
 pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Problem>(),
     TableInfo::of::<Example>(),
@@ -91,6 +93,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Dropped>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
+    TableInfo::of::<GradeRow>(),
 ];
 
 /// The table of that name.
