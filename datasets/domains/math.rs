@@ -45,7 +45,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn start(&self, problem: &Problem) -> State {

@@ -48,7 +48,8 @@
 //!
 //! Numbers: `1,234`, `1 234`, `.5`, `1 1/4`, `1½`, `1e3`, `0.\overline{3}`, `2 million`, `50%` (see
 //! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped, unless
-//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`.
+//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`. Words behind
+//! a letter alone make it a text (`C major`).
 //! `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`, binomials, sines and their inverses, logarithms
 //! (without a base: to one that is not known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling.
 //! A variable is a real number. There is no tolerance, unless [`Options::precision`] asks for one.
