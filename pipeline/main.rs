@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod evaluation;
 mod exit;
+mod grade;
 mod inspect;
 mod layout;
 mod lock;

@@ -19,6 +19,7 @@ mod countdown;
 mod disk;
 mod endpoint;
 mod files;
+mod grade;
 #[cfg(unix)]
 mod interrupt;
 mod kill;

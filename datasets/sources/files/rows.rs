@@ -29,7 +29,7 @@ pub struct Rows {
     /// For each column, the cells of the batch; none before the first.
     batch: Vec<Cells>,
     /// Rows of the batch.
-    rows: usize,
+    length: usize,
     /// Next row within the batch.
     next: usize,
     /// Rows of the file before the batch.
@@ -74,7 +74,7 @@ impl Rows {
             Ok(reader) => reader,
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
-        Ok(Rows { path: path.into(), columns, ways, reader: Some(reader), batch: Vec::new(), rows: 0, next: 0, before: 0, total })
+        Ok(Rows { path: path.into(), columns, ways, reader: Some(reader), batch: Vec::new(), length: 0, next: 0, before: 0, total })
     }
 
     /// Rows that were read, and rows in all.
@@ -85,15 +85,15 @@ impl Rows {
     /// Decodes the next batch; false at the end of the file.
     fn refill(&mut self) -> Result<bool, SourceError> {
         self.batch.clear();
-        self.before += self.rows as u64;
-        (self.rows, self.next) = (0, 0);
+        self.before += self.length as u64;
+        (self.length, self.next) = (0, 0);
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
         let Some(batch) = reader.next() else { return Ok(false) };
         let read = batch.and_then(|batch| {
             let columns = self.ways.iter().map(|way| follow(&batch, way)).collect::<Result<Vec<_>, _>>()?;
             Ok((batch.num_rows(), columns))
         });
-        (self.rows, self.batch) = read.map_err(|error| SourceError::Damaged {
+        (self.length, self.batch) = read.map_err(|error| SourceError::Damaged {
             path: self.path.to_path_buf(),
             row: self.before,
             source: ParquetError::ArrowError(error.to_string()),
@@ -112,7 +112,7 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.next < self.rows {
+            if self.next < self.length {
                 let place = Place::Row(self.before + self.next as u64);
                 let cells = self.cells();
                 self.next += 1;
