@@ -136,9 +136,53 @@ impl StepCheck {
     }
 }
 
+/// What is wrong with the steps of a solution, whatever its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// An equation is false.
+    FalseEquation,
+    /// The text behind a calculator result says another number.
+    Contradiction,
+    /// The final answer is not what the steps compute.
+    Unsupported,
+    /// A step uses a number that the problem does not give, no word means and no earlier step computed.
+    MadeUpNumber,
+    /// Nothing uses the result of a step, and it is not the answer.
+    OrphanStep,
+}
+
+impl FaultKind {
+    pub const ALL: [FaultKind; 5] = [Self::FalseEquation, Self::Contradiction, Self::Unsupported, Self::MadeUpNumber, Self::OrphanStep];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::FalseEquation => "false_equation",
+            FaultKind::Contradiction => "contradiction",
+            FaultKind::Unsupported => "unsupported",
+            FaultKind::MadeUpNumber => "made_up_number",
+            FaultKind::OrphanStep => "orphan_step",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A check that a solution fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// Index of the step; None where it is the path as a whole.
+    pub step: Option<u32>,
+    /// What shows it, e.g. the equation.
+    pub evidence: String,
+}
+
 /// A verdict with its grounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
+    /// Of the final answer; in Countdown, where the steps are the answer, of both.
     pub verdict: Verdict,
     /// One of the reason codes documented at [`crate::domains::math`].
     pub reason: String,
@@ -146,6 +190,8 @@ pub struct Judgement {
     pub checks: Vec<StepCheck>,
     /// Index of the first step whose check is `False`.
     pub first_wrong: Option<u32>,
+    /// What is wrong with the steps, by step; empty if nothing is.
+    pub faults: Vec<Fault>,
 }
 
 /// A training row.

@@ -33,9 +33,6 @@ pub struct Line {
     pub unreadable: usize,
 }
 
-/// Verdict reasons of a right answer whose steps do not hold.
-const WRONG_STEPS: &[&str] = &["false_equation", "answer_unsupported"];
-
 /// Audits one round: lines for all and for each algorithm, and by operations for what was kept.
 pub fn audit(
     round: u32,
@@ -49,10 +46,10 @@ pub fn audit(
         .par_iter()
         .filter_map(|solution| {
             let judgement = &judged.get(solution.solution_id.as_str())?.judgement;
-            let verified = judgement.verdict == Verdict::Correct;
-            if !verified && !WRONG_STEPS.contains(&judgement.reason.as_str()) {
+            if judgement.verdict != Verdict::Correct {
                 return None;
             }
+            let verified = judgement.faults.is_empty();
             let problem = problems.get(&solution.problem_id)?;
             let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
             let finding = Oracle::of(problem)?.audit(problem, &steps, &solution.final_answer);

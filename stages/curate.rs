@@ -3,6 +3,7 @@
 //! | reason | evidence |
 //! |---|---|
 //! | `not_correct` | the verdict and its reason |
+//! | `wrong_steps` | the first fault of its steps |
 //! | `duplicate` | id of the solution with the same normalised equation path that is kept instead |
 //! | `over_cap` | how many of the problem's solutions rank before it, and the cap |
 //! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance |
@@ -80,6 +81,10 @@ pub fn curate(
                 continue;
             }
             correct += 1;
+            if let Some(fault) = judgement.faults.first() {
+                drop(solution, "wrong_steps", format!("{}: {}", fault.kind.name(), fault.evidence));
+                continue;
+            }
             let steps: Vec<&str> = solution.steps.iter().map(|s| s.text.as_str()).collect();
             let path = if steps.is_empty() { format!("answer {}", solution.final_answer) } else { canonical_path(&steps) };
             if let Some(&first) = place.get(&path) {

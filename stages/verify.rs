@@ -17,7 +17,13 @@ pub const VERSION: u32 = 1;
 pub fn judge(problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
     match domains::domain(&problem.domain) {
         Some(domain) => domain.verify(problem, steps, final_answer),
-        None => Judgement { verdict: Verdict::Undecidable, reason: "unknown_domain".into(), checks: Vec::new(), first_wrong: None },
+        None => Judgement {
+            verdict: Verdict::Undecidable,
+            reason: "unknown_domain".into(),
+            checks: Vec::new(),
+            first_wrong: None,
+            faults: Vec::new(),
+        },
     }
 }
 

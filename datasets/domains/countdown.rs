@@ -158,7 +158,7 @@ impl Domain for Countdown {
             }
         }
         let first_wrong = checks.iter().position(|&check| check == StepCheck::False).map(|at| at as u32);
-        let judge = |verdict, reason: &str| Judgement { verdict, reason: reason.to_owned(), checks, first_wrong };
+        let judge = |verdict, reason: &str| Judgement { verdict, reason: reason.to_owned(), checks, first_wrong, faults: Vec::new() };
         let Some(task) = read_question(&problem.question) else {
             return judge(Verdict::Undecidable, "question_unreadable");
         };

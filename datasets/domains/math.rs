@@ -10,13 +10,12 @@
 //!
 //! | reason | verdict | when |
 //! |---|---|---|
-//! | `correct` | correct | the answer is the gold's, every readable equation holds, and the steps lead to the answer |
+//! | `correct` | correct | the answer is the gold's, and the steps pass every check |
+//! | `correct_answer_wrong_steps` | correct | the answer is the gold's, and the steps fail a check (see [`FaultKind`]) |
 //! | `no_answer` | wrong | no final answer |
 //! | `wrong_answer` | wrong | another value than the gold |
 //! | `other_kind`, `other_unit` | wrong | the answer is never the gold: a pair and a number, `5 kg` and `5 m` |
 //! | `answer_unreadable` | wrong | the gold is mathematics and the answer is text |
-//! | `false_equation` | wrong | the answer is right, but an equation of some step is false |
-//! | `answer_unsupported` | wrong | the answer is right and there are equations, but it is neither the value of any of them nor written in the last step |
 //! | `gold_unreadable` | undecidable | the gold is text, and the answer is another |
 //! | `not_decided` | undecidable | the answer could be proved neither equal to the gold nor different |
 //! | `out_of_fuel` | undecidable | the answer, the gold, or an equation on the way to a right answer is too long to evaluate |
@@ -33,7 +32,7 @@ pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices};
 use crate::answer::{Amount, compare};
 use crate::domain::{Domain, Move, Origin, State};
 use crate::expr::{self, Equation, ExprError, Kind, Truth, equations, evaluate};
-use crate::types::{Judgement, Problem, StepCheck, Verdict};
+use crate::types::{Fault, FaultKind, Judgement, Problem, StepCheck, Verdict};
 
 /// The domain of word problems.
 #[derive(Clone, Copy, Debug)]
@@ -71,18 +70,20 @@ impl Domain for Math {
         let first_wrong = checks.iter().position(|&check| check == StepCheck::False);
         let comparison = compare(&problem.answer, final_answer);
         let out_of_fuel = || found.iter().flatten().any(|e| e.check() == Truth::Unknown(ExprError::OutOfFuel));
-        let (verdict, reason) = if comparison.verdict != Verdict::Correct {
-            (comparison.verdict, comparison.reason)
-        } else if first_wrong.is_some() {
-            (Verdict::Wrong, "false_equation")
-        } else if out_of_fuel() {
-            (Verdict::Undecidable, "out_of_fuel")
-        } else if !supports(&found, steps, final_answer) {
-            (Verdict::Wrong, "answer_unsupported")
-        } else {
-            (Verdict::Correct, "correct")
+        let first_wrong = first_wrong.map(|at| at as u32);
+        let mut faults = Vec::new();
+        if let Some(at) = first_wrong {
+            faults.push(Fault { kind: FaultKind::FalseEquation, step: Some(at), evidence: steps[at as usize].clone() });
+        }
+        if !supports(&found, steps, final_answer) {
+            faults.push(Fault { kind: FaultKind::Unsupported, step: None, evidence: final_answer.to_owned() });
+        }
+        let (verdict, reason) = match comparison.verdict {
+            Verdict::Correct if !faults.is_empty() => (Verdict::Correct, "correct_answer_wrong_steps"),
+            Verdict::Correct if out_of_fuel() => (Verdict::Undecidable, "out_of_fuel"),
+            verdict => (verdict, comparison.reason),
         };
-        Judgement { verdict, reason: reason.to_owned(), checks, first_wrong: first_wrong.map(|at| at as u32) }
+        Judgement { verdict, reason: reason.to_owned(), checks, first_wrong, faults }
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Int32Type, UInt64Type};
 
 use super::column::described;
-use crate::types::{Split, Step, StepCheck, Verdict};
+use crate::types::{Fault, FaultKind, Split, Step, StepCheck, Verdict};
 
 /// A value that cannot be packed: its row within the batch, and why.
 pub type Misfit = (usize, String);
@@ -184,6 +184,7 @@ macro_rules! named {
 named!(Split, "`train`, `validation` or `test`");
 named!(Verdict, "`correct`, `wrong` or `undecidable`");
 named!(StepCheck, "`true`, `false`, `prose` or `unreadable`");
+named!(FaultKind, "a kind of fault");
 
 /// The field of a list's items. Parquet's specification calls it `element`.
 pub fn element(data_type: DataType) -> FieldRef {
@@ -284,5 +285,46 @@ impl Cell for Vec<Step> {
                 })
             })
             .collect()
+    }
+}
+
+fn fault_fields() -> Fields {
+    Fields::from(vec![
+        described::<FaultKind>("kind", "false_equation, contradiction, unsupported, made_up_number or orphan_step"),
+        described::<Option<u32>>("step", "index of the step; null where it is the path as a whole"),
+        described::<String>("evidence", "what shows it, e.g. the equation"),
+    ])
+}
+
+impl Cell for Vec<Fault> {
+    fn data_type() -> DataType {
+        DataType::List(element(DataType::Struct(fault_fields())))
+    }
+
+    fn pack<'a>(cells: impl Iterator<Item = &'a Self> + Clone) -> Result<ArrayRef, Misfit> {
+        let lengths = cells.clone().map(Vec::len);
+        let faults = cells.flatten();
+        let pack = || -> Result<StructArray, Misfit> {
+            let columns = vec![
+                FaultKind::pack(faults.clone().map(|fault| &fault.kind))?,
+                Option::<u32>::pack(faults.clone().map(|fault| &fault.step))?,
+                pack_texts(faults.clone().map(|fault| fault.evidence.as_str()))?,
+            ];
+            Ok(StructArray::new(fault_fields(), columns, None))
+        };
+        let items = pack().map_err(|misfit| of_list(misfit, lengths.clone()))?;
+        Ok(pack_list(Arc::new(items), lengths))
+    }
+
+    fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
+        let (items, range) = list(array, row)?;
+        let items = items.as_struct_opt().ok_or("expected a list of structs")?;
+        let column = |name: &str| items.column_by_name(name).ok_or_else(|| format!("expected `{name}` in each fault"));
+        let [kind, step, evidence] = [column("kind")?, column("step")?, column("evidence")?];
+        let fault = |item| {
+            let (kind, step) = (FaultKind::unpack(kind, item)?, Option::<u32>::unpack(step, item)?);
+            Ok(Fault { kind, step, evidence: String::unpack(evidence, item)? })
+        };
+        range.map(fault).collect()
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::types::{Judgement, Split, Step, StepCheck, Verdict};
+use crate::types::{Fault, FaultKind, Judgement, Split, Step, StepCheck, Verdict};
 
 fn bytes<R: Row + Clone>(rows: &[R]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new()).unwrap();
@@ -111,10 +111,14 @@ fn plain_tables_come_back_as_they_were() {
 
 #[test]
 fn verdicts_come_back_as_they_were() {
+    let faults = |first_wrong| match first_wrong {
+        Some(_) => FaultKind::ALL.map(|kind| Fault { kind, step: first_wrong, evidence: "1+1=3".into() }).to_vec(),
+        None => vec![Fault { kind: FaultKind::Unsupported, step: None, evidence: String::new() }],
+    };
     let row = |verdict, checks: Vec<StepCheck>, first_wrong| VerdictRow {
         solution_id: "s".into(),
         problem_id: "p".into(),
-        judgement: Judgement { verdict, reason: "r".into(), checks, first_wrong },
+        judgement: Judgement { verdict, reason: "r".into(), checks, first_wrong, faults: faults(first_wrong) },
     };
     round_trip(&[
         row(Verdict::Correct, vec![StepCheck::True, StepCheck::Prose], None),

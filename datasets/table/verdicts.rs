@@ -19,7 +19,7 @@ pub struct VerdictRow {
 /// Written out because the judgement's fields are columns of their own.
 impl Row for VerdictRow {
     const TABLE: &'static str = "verdicts";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const DESCRIPTION: &'static str = "a judged solution";
 
     fn schema() -> SchemaRef {
@@ -30,6 +30,7 @@ impl Row for VerdictRow {
             column::field("reason", "reason code of the verdict", |row: &Self| &row.judgement.reason),
             column::field("checks", "for each step: true, false, prose or unreadable", |row: &Self| &row.judgement.checks),
             column::field("first_wrong", "index of the first false step; null if none", |row: &Self| &row.judgement.first_wrong),
+            column::field("faults", "what is wrong with the steps", |row: &Self| &row.judgement.faults),
         ]))
     }
 
@@ -41,6 +42,7 @@ impl Row for VerdictRow {
             column::pack("reason", rows, |row: &Self| &row.judgement.reason)?,
             column::pack("checks", rows, |row: &Self| &row.judgement.checks)?,
             column::pack("first_wrong", rows, |row: &Self| &row.judgement.first_wrong)?,
+            column::pack("faults", rows, |row: &Self| &row.judgement.faults)?,
         ];
         column::batch(Self::schema(), columns)
     }
@@ -52,6 +54,7 @@ impl Row for VerdictRow {
         let reason = column::array(batch, "reason")?;
         let checks = column::array(batch, "checks")?;
         let first_wrong = column::array(batch, "first_wrong")?;
+        let faults = column::array(batch, "faults")?;
         (0..batch.num_rows())
             .map(|row| {
                 Ok(VerdictRow {
@@ -62,6 +65,7 @@ impl Row for VerdictRow {
                         reason: column::cell(reason, "reason", row)?,
                         checks: column::cell(checks, "checks", row)?,
                         first_wrong: column::cell(first_wrong, "first_wrong", row)?,
+                        faults: column::cell(faults, "faults", row)?,
                     },
                 })
             })

@@ -100,11 +100,11 @@ fn verdicts() {
     let long = format!("1{}=1", "+1".repeat(expr::MAX_NODES));
     for (steps, answer, expected, reason) in [
         (&["48/2=24", "48+24=72"][..], "72", Verdict::Correct, "correct"),
-        (&["She sold 48/2 = <<48/2=24>>24 in May."], "72", Verdict::Wrong, "answer_unsupported"),
+        (&["She sold 48/2 = <<48/2=24>>24 in May."], "72", Verdict::Correct, "correct_answer_wrong_steps"),
         (&["48/2=24", "so it is 72 in all"], "$72.00", Verdict::Correct, "correct"),
         (&["Just thinking."], "72", Verdict::Correct, "correct"),
         (&[], "72", Verdict::Correct, "correct"),
-        (&["48/2=24", "48+24=73"], "72", Verdict::Wrong, "false_equation"),
+        (&["48/2=24", "48+24=73"], "72", Verdict::Correct, "correct_answer_wrong_steps"),
         (&["48/2=24", "48+24=73"], "73", Verdict::Wrong, "wrong_answer"),
         (&["48/2=24"], "", Verdict::Wrong, "no_answer"),
         (&["48/2=24"], "many", Verdict::Wrong, "answer_unreadable"),
