@@ -149,10 +149,11 @@ the file gives one with
         /// Accept numbers that differ by up to half a unit of the N-th decimal. Without it there is no tolerance.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
         precision: Option<u32>,
-        /// Check the steps of correct predictions too: false equations, answers that do not follow.
+        /// Check the steps of predictions with a correct answer too: where they fail, the reason is
+        /// correct_answer_wrong_steps.
         #[arg(long)]
         steps: bool,
-        /// Column of the questions, for --steps. Without it only what the prediction itself says is checked.
+        /// Column of the questions, for --steps. Without it only equations are checked.
         #[arg(long, value_name = "COL", requires = "steps")]
         question: Option<String>,
         /// Write a row each to this .jsonl or .parquet file; an existing one is left alone.

@@ -109,11 +109,11 @@ pub fn grade(path: &Path, config: &GradeConfig, events: &dyn Events, sink: &mut 
         events.check()?;
         let judge = || batch.par_iter().map(|(row, cells)| judge(*row, cells, config)).collect::<Vec<_>>();
         let (next, rows) = rayon::join(|| reader.batch(config, events), judge);
-        let correct = rows.iter().filter(|row| row.verdict == Verdict::Correct).count();
         for row in &rows {
             summary.count(row);
         }
-        events.advance(rows.len() as u64, correct as u64, 0);
+        events.advance(rows.len() as u64, 0, 0);
+        events.state(&format!("{} correct", summary.of(Verdict::Correct)));
         sink(rows)?;
         batch = next?;
         let (read, all) = reader.rows.extent();
@@ -174,7 +174,8 @@ fn judge(row: u64, cells: &[String], config: &GradeConfig) -> GradeRow {
     let cell = |at: usize| cells.get(at).map_or("", String::as_str);
     let (gold, prediction, options) = (cell(0), cell(1), Options { precision: config.precision });
     if config.steps {
-        let found = grade_with_steps(cell(2), gold, prediction, &options);
+        let question = config.question.as_ref().map(|_| cell(2));
+        let found = grade_with_steps(question, gold, prediction, &options);
         let (verdict, reason) = (found.verdict, found.reason);
         return GradeRow { row, verdict, reason, gold_read: found.gold_read, prediction_read: found.prediction_read };
     }
@@ -242,7 +243,7 @@ mod tests {
         let reason = |config: &GradeConfig| Ok::<_, anyhow::Error>(judged(text, config)?.1.remove(0).reason);
         assert_eq!(reason(&GradeConfig { question: Some("none".into()), ..config() })?, "correct", "the question is not read");
         for question in [None, Some("q".to_owned())] {
-            assert_eq!(reason(&GradeConfig { steps: true, question, ..config() })?, "false_equation");
+            assert_eq!(reason(&GradeConfig { steps: true, question, ..config() })?, "correct_answer_wrong_steps");
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Options, grade, split_completion};
 use crate::domain::Domain;
 use crate::domains::math::Math;
-use crate::types::{Problem, Split, Verdict};
+use crate::types::{Problem, Split, StepCheck, Verdict};
 
 /// Outcome of [`grade_with_steps`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +15,16 @@ pub struct StepsGrade {
     pub prediction_read: String,
 }
 
-/// [`grade`], and where the answer is correct the verdict and the reason of the step checks: each line of the
-/// prediction before its answer is a step. What the question says is known to them; it may be empty.
+/// [`grade`], and where the answer is correct the verdict and the reason of the domain `math`, which checks the steps:
+/// each line of the prediction before its answer is one. Without the question only their equations are checked.
 ///
 /// ```
 /// use datasets::grade::{Options, grade_with_steps};
 ///
-/// let found = grade_with_steps("Ann has 3 bags of 4 pens. How many pens?", "12", "3*4=13\n#### 12", &Options::default());
-/// assert_eq!((found.verdict.name(), found.reason.as_str()), ("wrong", "false_equation"));
+/// let found = grade_with_steps(Some("Ann has 3 bags of 4 pens. How many pens?"), "12", "3*4=13\n#### 12", &Options::default());
+/// assert_eq!((found.verdict.name(), found.reason.as_str()), ("correct", "correct_answer_wrong_steps"));
 /// ```
-pub fn grade_with_steps(question: &str, gold: &str, prediction: &str, options: &Options) -> StepsGrade {
+pub fn grade_with_steps(question: Option<&str>, gold: &str, prediction: &str, options: &Options) -> StepsGrade {
     let found = grade(gold, prediction, options);
     let (mut verdict, mut reason) = (found.verdict, found.reason.to_owned());
     if verdict == Verdict::Correct {
@@ -36,8 +36,13 @@ pub fn grade_with_steps(question: &str, gold: &str, prediction: &str, options: &
             marked if marked.is_empty() => gold.trim().to_owned(),
             marked => marked,
         };
-        let judged = Math.verify(&problem(question, answer), &steps, &given);
-        (verdict, reason) = (judged.verdict, judged.reason);
+        let problem = problem(question.unwrap_or_default(), answer);
+        if question.is_some() {
+            let judged = Math.verify(&problem, &steps, &given);
+            (verdict, reason) = (judged.verdict, judged.reason);
+        } else if (0..steps.len()).any(|at| Math.check_step(&problem, &steps[..at], &steps[at]) == StepCheck::False) {
+            reason = "correct_answer_wrong_steps".to_owned();
+        }
     }
     StepsGrade { verdict, reason, gold_read: found.gold_read, prediction_read: found.prediction_read }
 }
@@ -62,7 +67,9 @@ mod tests {
 
     fn judged(gold: &str, prediction: &str) -> (&'static str, String) {
         let question = "Ann has 3 bags of 4 pens and loses 2. How many pens?";
-        let found = grade_with_steps(question, gold, prediction, &Options::default());
+        let found = grade_with_steps(Some(question), gold, prediction, &Options::default());
+        let alone = grade_with_steps(None, gold, prediction, &Options::default());
+        assert_eq!(alone, found, "{prediction}");
         (found.verdict.name(), found.reason)
     }
 
@@ -70,7 +77,7 @@ mod tests {
     fn steps_of_a_correct_answer_are_checked() {
         assert_eq!(judged("3*4=12\n12-2=10\n#### 10", "3*4=12\n12-2=10\nThe answer is 10."), ("correct", "correct".into()));
         assert_eq!(judged("10", "3*4=12\n12-2=10\n#### 10.0"), ("correct", "correct".into()));
-        assert_eq!(judged("10", "3*4=14\n#### 10"), ("wrong", "false_equation".into()));
+        assert_eq!(judged("10", "3*4=14\n#### 10"), ("correct", "correct_answer_wrong_steps".into()));
         assert_eq!(judged("10", "3*4=14\n#### 11"), ("wrong", "wrong_answer".into()), "the answer is judged first");
         assert_eq!(judged("because", "3*4=14\n#### 11"), ("undecidable", "gold_unreadable".into()));
     }
@@ -84,7 +91,15 @@ mod tests {
 
     #[test]
     fn precision_is_that_of_the_grade() {
-        let rounded = |precision| grade_with_steps("", "2/3", "2/3 is about 0.67\n#### 0.67", &Options { precision }).reason;
+        let question = Some("Two of three marbles are red. Which share?");
+        let rounded = |precision| grade_with_steps(question, "2/3", "#### 0.67", &Options { precision }).reason;
         assert_eq!([rounded(None), rounded(Some(2))], ["wrong_answer", "correct"]);
+    }
+
+    #[test]
+    fn without_the_question_equations_are_checked_alone() {
+        let reason = |prediction| grade_with_steps(None, "10", prediction, &Options::default()).reason;
+        assert_eq!(reason("27-17=10\n#### 10"), "correct", "nobody knows where 27 comes from");
+        assert_eq!(reason("27-16=10\n#### 10"), "correct_answer_wrong_steps");
     }
 }

@@ -281,7 +281,11 @@ fn many_inputs() {
     let start = Instant::now();
     for _ in 0..count {
         let mut text = || (0..=draw(14)).map(|_| PIECES[draw(PIECES.len())]).collect::<String>();
-        let (gold, given) = (text(), text());
+        let (gold, mut given) = (text(), text());
+        // Two such texts are rarely mathematics both, so every other pair is one of equals but for a part.
+        if draw(2) == 0 {
+            given = format!("({gold})+1");
+        }
         let clock = Instant::now();
         let there = grade(&gold, &given, &Options::default());
         let time = clock.elapsed();
