@@ -84,6 +84,11 @@ inspect PATH *ARGS: build
 audit RUN *ARGS: build
     @{{ qstill }} audit "$@"
 
+# Judge predicted answers against gold answers in a JSON lines or Parquet file
+[group('run')]
+grade FILE *ARGS: build
+    @{{ qstill }} grade "$@"
+
 # Generate or read the problems and fix their splits
 [group('stages')]
 problems RUN *ARGS: build
@@ -128,7 +133,7 @@ test *ARGS:
 [group('development')]
 lint: style deny
 
-# Measure speed; arguments go to `qstill bench`
+# Measure speed: of training and generation, or `just bench verify [FILE]` of the grader
 [group('development')]
 bench *ARGS: build
     @{{ qstill }} bench "$@"

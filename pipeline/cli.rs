@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use stages::grade::GradeConfig;
 
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{audit, bench, bench_curate, doctor, evaluation, explain, inspect, status};
+use crate::{audit, bench, bench_curate, doctor, evaluation, explain, grade, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -31,6 +32,7 @@ use crate::{audit, bench, bench_curate, doctor, evaluation, explain, inspect, st
   qstill run --config my.toml --run runs/mine    your own
   qstill resume runs/mine                        go on after a stop, a crash or a change
   qstill inspect runs/mine                       what is in it
+  qstill grade answers.jsonl                     judge predicted answers of your own
 
 Exit codes: 0 done, 64 usage, 65 bad input, 70 a bug, 73 disk full, 74 I/O, 75 busy or incomplete (try again), 130 interrupted."
 )]
@@ -142,6 +144,53 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Judge predicted answers against gold answers, in any JSON lines or Parquet file.
+    #[command(after_help = "Examples:
+  qstill grade answers.jsonl                                     columns `gold` and `prediction`
+  qstill grade out.parquet --gold answer --prediction completion --output graded.parquet
+  qstill grade out.jsonl --gold meta.answer --output graded.jsonl --json
+  qstill grade out.jsonl --steps --question question
+
+Both columns hold text or numbers: an answer in plain text or LaTeX, or a whole solution whose answer is in \\boxed{}, \
+behind #### or Answer:, or behind `answer is`. A column within objects is named with dots. With --output, each row of \
+the file gives one with
+  row              its number, from 0 (blank lines are no rows; skipped rows keep their number)
+  verdict          correct, wrong or undecidable
+  reason           why, e.g. correct, wrong_answer, no_answer, not_decided
+  gold_read        the gold answer as it was read
+  prediction_read  the predicted answer as it was read")]
+    Grade {
+        /// The file: .jsonl, .ndjson or .json (an object a line), or .parquet.
+        file: PathBuf,
+        /// Column of the gold answers.
+        #[arg(long, value_name = "COL", default_value = "gold")]
+        gold: String,
+        /// Column of the predicted answers.
+        #[arg(long, value_name = "COL", default_value = "prediction")]
+        prediction: String,
+        /// Accept numbers that differ by up to half a unit of the N-th decimal. Without it there is no tolerance.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
+        precision: Option<u32>,
+        /// Check the steps of predictions with a correct answer too: where they fail, the reason is
+        /// correct_answer_wrong_steps.
+        #[arg(long)]
+        steps: bool,
+        /// Column of the questions, for --steps. Without it only equations are checked.
+        #[arg(long, value_name = "COL", requires = "steps")]
+        question: Option<String>,
+        /// Write a row each to this .jsonl or .parquet file; an existing one is left alone.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace an existing output.
+        #[arg(long, requires = "output")]
+        force: bool,
+        /// Count and skip rows that cannot be read; without it the first of them is an error.
+        #[arg(long)]
+        skip_bad: bool,
+        /// The summary for scripts.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a commented configuration.
     Init {
         /// demo, countdown, gsm8k or gsm8k-endpoint.
@@ -156,8 +205,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Measure tokens per second of training and generation, or solutions per second of curation.
-    #[command(args_conflicts_with_subcommands = true)]
+    /// Measure tokens per second of training and generation, or the speed of the grader (`verify`) or of curation (`curate`).
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
+  qstill bench --preset demo
+  qstill bench verify
+  qstill bench verify gsm8k/test.jsonl
+  qstill bench curate --solutions 10000000"
+    )]
     Bench {
         #[command(subcommand)]
         what: Option<Bench>,
@@ -185,6 +241,18 @@ enum Bench {
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
+    /// Measure the pairs per second that the grader judges on one thread.
+    Verify {
+        /// A file in GSM8K's form (columns `question` and `answer`); default: generated word problems.
+        file: Option<PathBuf>,
+        /// How long to measure each kind of prediction.
+        #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+        seconds: f64,
+    },
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds)).ok_or_else(|| "expected a number from 0 to 3600".to_owned())
 }
 
 #[derive(Args)]
@@ -314,6 +382,17 @@ pub fn main() -> Result<Exit> {
         Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
         Command::Bench { what: Some(Bench::Curate { solutions, dir }), .. } => {
             let text = serde_json::to_string_pretty(&bench_curate::bench(solutions, dir.as_deref(), &console)?)?;
+            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
+            Ok(Exit::Done)
+        }
+        Command::Grade { file, gold, prediction, precision, steps, question, output, force, skip_bad, json } => {
+            let config = GradeConfig { gold, prediction, question, steps, precision, skip_bad };
+            console.install_interrupt().context("failed to listen for signals")?;
+            grade::run(&file, &config, &grade::Options { output, force, json }, &console)?;
+            Ok(Exit::Done)
+        }
+        Command::Bench { what: Some(Bench::Verify { file, seconds }), .. } => {
+            let text = serde_json::to_string_pretty(&bench::verify(file.as_deref(), Duration::from_secs_f64(seconds))?)?;
             to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
             Ok(Exit::Done)
         }

@@ -319,7 +319,7 @@ impl Drop for Attempt {
 }
 
 /// `link()`, which never replaces a file.
-fn link(tmp: &Path, path: &Path) -> io::Result<()> {
+pub fn link(tmp: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(tmp, path) {
         // Some file systems (FAT, many network and FUSE mounts) have no hard links. The run lock keeps other
         // processes out, and attempts of this one differ in their shards unless a caller means to race.

@@ -175,15 +175,24 @@ const STAGED: &str = "tmp-";
 /// Any failed step; the old file is then still there. A failed fsync is not tried again on the same file, because
 /// the kernel may have dropped the dirty pages: the temporary file is given up.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-    let dir = parent(path);
-    let tmp = dir.join(format!(".{name}{TMP_MARK}{}", unique()));
+    let tmp = beside(path)?;
     let written = write_new(&tmp, bytes).and_then(|()| fs::rename(&tmp, path));
     if written.is_err() {
         let _ = fs::remove_file(&tmp);
     }
     written?;
-    sync_dir(&dir)
+    sync_parent(path)
+}
+
+/// A new name beside a file, for what shall take its place.
+pub fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    Ok(parent(path).join(format!(".{name}{TMP_MARK}{}", unique())))
+}
+
+/// Makes the name of a file durable, see [`sync_dir`].
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_dir(&parent(path))
 }
 
 /// Writes a file that must not be there yet, and fsyncs it.

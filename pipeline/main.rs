@@ -12,6 +12,7 @@ mod doctor;
 mod evaluation;
 mod exit;
 mod explain;
+mod grade;
 mod inspect;
 mod layout;
 mod lock;

@@ -33,7 +33,7 @@ struct Shared {
     console: Console,
     name: String,
     unit: String,
-    /// Units in all; 0 if not known.
+    /// Units in all, perhaps by estimate; 0 if not known.
     total: AtomicU64,
     /// Units that were there at the start, and so say nothing of the speed.
     already: u64,
@@ -109,6 +109,10 @@ impl Events for Progress {
         self.shared.done.fetch_add(done, Relaxed);
         self.shared.solved.fetch_add(solved, Relaxed);
         self.shared.tokens.fetch_add(tokens, Relaxed);
+    }
+
+    fn expect(&self, total: u64) {
+        self.shared.total.store(total, Relaxed);
     }
 
     fn note(&self, text: &str) {

@@ -6,6 +6,9 @@ pub trait Events: Sync {
     /// `tokens` more tokens were generated or trained on.
     fn advance(&self, done: u64, solved: u64, tokens: u64);
 
+    /// How many units there will be in all, where that is not known at the start or changes.
+    fn expect(&self, _total: u64) {}
+
     /// Something worth a line in the log and on stderr.
     fn note(&self, text: &str);
 

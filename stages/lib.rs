@@ -22,6 +22,7 @@ pub mod audit;
 pub mod curate;
 pub mod evaluate;
 pub mod events;
+pub mod grade;
 pub mod model;
 pub mod policy;
 pub mod problems;

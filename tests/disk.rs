@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::kit::{Outcome, World};
+use crate::kit::{Outcome, World, names};
 use crate::server::{Answer, ENDPOINT, Server, sum, sums};
 
 #[test]
@@ -95,4 +95,20 @@ fn a_full_disk_while_answers_are_stored() {
     let sets = [ENDPOINT, &[&setting]].concat();
     let stops = fill(&disk, 200, 400, world.run("a", &sets), || world.run("a", &sets));
     assert!(stops >= 1);
+}
+
+#[test]
+fn a_full_disk_under_the_output_of_grade() {
+    let world = World::new();
+    // Rows that differ, so that no compression makes them fit.
+    let line = |n: u64| format!("{{\"gold\": {n}, \"prediction\": {}}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    world.write("in.jsonl", (0..40_000).map(line).collect::<String>());
+    let place = world.path("place");
+    let Some(disk) = Disk::mount(&place, 64) else { return };
+    for output in ["place/out.jsonl", "place/out.parquet"] {
+        world.qstill(&["grade", "in.jsonl", "--output", output]).fails(73, &["cannot write", "free some space"]);
+        assert!(names(&place).is_empty(), "{:?}", names(&place));
+    }
+    disk.resize(16_384);
+    world.qstill(&["grade", "in.jsonl", "--output", "place/out.jsonl"]).done();
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C: a clean stop, exit code 130, and how to go on.
 
+use std::io::Write;
 use std::process::Command;
 
 use crate::kit::{Running, World, names, run};
@@ -61,4 +62,22 @@ fn while_a_model_is_trained() {
     world.resume("a").done().says("goes on from the checkpoint at step");
     world.run("b", &sets).done();
     world.left("a").equals(&world.left("b"));
+}
+
+#[test]
+fn while_a_file_is_judged() {
+    let world = World::new();
+    let pipe = world.path("endless.jsonl");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let feeder = std::thread::spawn(move || {
+        let mut pipe = std::fs::File::options().write(true).open(pipe).unwrap();
+        while pipe.write_all(b"{\"gold\": 1, \"prediction\": 1}\n").is_ok() {}
+    });
+    let mut running = world.start(&["grade", "endless.jsonl", "--output", "out.jsonl"]);
+    running.until("it begins", |said| said.contains("grade: started"));
+    signal(&running, "INT");
+    let (status, said) = running.wait();
+    assert!(status.code() == Some(130) && said.contains("stopped; no output was written"), "{said}");
+    feeder.join().unwrap();
+    assert_eq!(names(&world.path(".")), ["endless.jsonl"], "nothing is left behind");
 }

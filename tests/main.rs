@@ -20,6 +20,7 @@ mod curate;
 mod disk;
 mod endpoint;
 mod files;
+mod grade;
 #[cfg(unix)]
 mod interrupt;
 mod kill;

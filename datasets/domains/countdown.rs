@@ -93,7 +93,7 @@ impl Domain for Countdown {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn start(&self, problem: &Problem) -> State {

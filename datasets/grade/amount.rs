@@ -79,7 +79,7 @@ pub(super) fn scan(answer: &str) -> Option<Number> {
                     return None;
                 }
             }
-            b'.' if places.is_none() && at + 1 == bytes.len() => break,
+            b'.' if at + 1 == bytes.len() => break,
             b'.' if places.is_none() && bytes[at + 1].is_ascii_digit() => places = Some(0),
             _ => return None,
         }

@@ -1,7 +1,7 @@
 //! Is a predicted answer the gold answer? Exactly, with bounded work, and with a reason.
 //!
-//! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers. Both are
-//! pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
+//! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers;
+//! [`grade_with_steps`] checks the arithmetic on the way too. All are pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
 //! nesting, products of terms, bits of intervals), and where it runs out the verdict is `undecidable`, never `wrong`.
 //! No text makes them panic. Swapping gold and prediction never turns `correct` into anything else.
 //!
@@ -48,7 +48,8 @@
 //!
 //! Numbers: `1,234`, `1 234`, `.5`, `1 1/4`, `1½`, `1e3`, `0.\overline{3}`, `2 million`, `50%` (see
 //! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped, unless
-//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`.
+//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`. Words behind
+//! a letter alone make it a text (`C major`).
 //! `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`, binomials, sines and their inverses, logarithms
 //! (without a base: to one that is not known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling.
 //! A variable is a real number. There is no tolerance, unless [`Options::precision`] asks for one.
@@ -75,6 +76,7 @@ mod parse;
 mod poly;
 mod read;
 mod relations;
+mod steps;
 mod tree;
 mod trigonometry;
 mod units;
@@ -85,6 +87,7 @@ use tree::Answer;
 
 pub(crate) use amount::Amount;
 pub use extract::{gold, split_completion};
+pub use steps::{StepsGrade, grade_with_steps};
 
 /// Most digits of all numbers of one answer.
 const MAX_DIGITS: usize = 512;

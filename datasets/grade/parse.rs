@@ -192,6 +192,11 @@ fn is_name(tokens: &[Token]) -> bool {
     !tokens.is_empty() && tokens.iter().all(|t| matches!(t.kind, Kind::Word(_) | Kind::Variable(_) | Kind::Sign('(' | ')' | '\'')))
 }
 
+/// `I like dogs`, `C major`: a letter with words behind it is one of them, and no variable.
+fn is_word(tokens: &[Token]) -> bool {
+    tokens.iter().all(|t| matches!(t.kind, Kind::Variable(_) | Kind::Sign('-')))
+}
+
 /// `a ± b` is the set of both.
 fn plus_minus(tokens: &[Token], at: usize, depth: usize) -> Result<Answer, Stop> {
     let both = ['+', '-'].map(|sign| {
@@ -226,8 +231,9 @@ fn value(tokens: &[Token]) -> Result<Answer, Stop> {
             return Err(Stop::Unreadable);
         }
     }
-    let behind = &rest[parser.at..];
-    if !units::may_follow(behind) {
+    let (read, behind) = rest.split_at(parser.at);
+    let measure = units::measure(behind);
+    if !units::may_follow(behind) || (is_word(read) && measure.is_none() && !behind.is_empty()) {
         return Err(Stop::Unreadable);
     }
     let (expr, percent) = match expr {
@@ -238,5 +244,5 @@ fn value(tokens: &[Token]) -> Result<Answer, Stop> {
         },
         other => (other, false),
     };
-    Ok(Answer::Value { expr, percent, unit: unit.or_else(|| units::measure(behind)) })
+    Ok(Answer::Value { expr, percent, unit: unit.or(measure) })
 }

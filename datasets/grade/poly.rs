@@ -68,6 +68,11 @@ impl Generator {
 }
 
 impl Poly {
+    /// What it costs to copy, see [`weight`].
+    fn weight(&self) -> u64 {
+        self.0.keys().map(|monomial| weight(monomial).max(1)).sum()
+    }
+
     pub(super) fn constant(value: BigRational) -> Poly {
         Poly::term(value, Vec::new())
     }
@@ -152,6 +157,16 @@ impl Poly {
     }
 }
 
+/// What it costs to copy or compare a monomial, whose generators may hold whole polynomials: generators in all.
+fn weight(monomial: &Monomial) -> u64 {
+    let of = |generator: &Generator| match generator {
+        Generator::Exp(inner) => 1 + weight(inner),
+        Generator::Ln(poly) | Generator::Power(poly) | Generator::Call(_, poly) => 1 + poly.weight(),
+        _ => 1,
+    };
+    monomial.iter().map(|(generator, _)| of(generator)).sum()
+}
+
 /// Arithmetic with limited work, both for one comparison.
 pub(super) struct Algebra {
     /// Products of terms.
@@ -183,7 +198,7 @@ impl Algebra {
 
     pub(super) fn add(&mut self, a: &Poly, b: &Poly) -> Result<Poly, Stop> {
         let (mut sum, small) = if a.0.len() < b.0.len() { (b.clone(), a) } else { (a.clone(), b) };
-        self.spend(1 + small.0.len() as u64 + sum.0.len() as u64 / 4)?;
+        self.spend(1 + small.weight() + sum.weight() / 4)?;
         for (monomial, coefficient) in &small.0 {
             insert(&mut sum, monomial.clone(), coefficient.clone());
         }
@@ -196,9 +211,11 @@ impl Algebra {
 
     pub(super) fn mul(&mut self, a: &Poly, b: &Poly) -> Result<Poly, Stop> {
         let mut product = Poly::default();
+        let weights: Vec<u64> = b.0.keys().map(weight).collect();
         for (m, c) in &a.0 {
-            for (n, d) in &b.0 {
-                self.spend(1 + (m.len() + n.len()) as u64 / 2 + (c.numer().bits() + d.numer().bits()) / 256)?;
+            let weight = weight(m);
+            for ((n, d), other) in b.0.iter().zip(&weights) {
+                self.spend(1 + (weight + other) / 2 + (c.numer().bits() + d.numer().bits()) / 256)?;
                 let term = self.reduce(c * d, merge(m, n)?)?;
                 for (monomial, coefficient) in term.0 {
                     insert(&mut product, monomial, coefficient);

@@ -277,10 +277,15 @@ fn many_inputs() {
     let count: u64 = std::env::var("QSTILL_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_000);
     let mut draw = draws(0x1234_5678_9abc_def1);
     let mut slowest: Vec<(Duration, String, String)> = Vec::new();
+    let mut least = Duration::ZERO;
     let start = Instant::now();
     for _ in 0..count {
         let mut text = || (0..=draw(14)).map(|_| PIECES[draw(PIECES.len())]).collect::<String>();
-        let (gold, given) = (text(), text());
+        let (gold, mut given) = (text(), text());
+        // Two such texts are rarely mathematics both, so every other pair is one of equals but for a part.
+        if draw(2) == 0 {
+            given = format!("({gold})+1");
+        }
         let clock = Instant::now();
         let there = grade(&gold, &given, &Options::default());
         let time = clock.elapsed();
@@ -292,14 +297,28 @@ fn many_inputs() {
             there.reason,
             back.reason
         );
-        if slowest.len() < 5 || time > slowest[4].0 {
+        // A machine with other work to do stretches any of them: many are kept, to be timed again.
+        if time > least {
             slowest.push((time, gold, given));
+        }
+        if slowest.len() >= 400 {
             slowest.sort_by_key(|entry| std::cmp::Reverse(entry.0));
-            slowest.truncate(5);
+            slowest.truncate(200);
+            least = slowest[199].0;
         }
     }
     println!("{count} pairs in {:?}", start.elapsed());
-    for (time, gold, given) in &slowest {
+    for (time, gold, given) in &mut slowest {
+        let again = || {
+            let clock = Instant::now();
+            grade(gold, given, &Options::default());
+            clock.elapsed()
+        };
+        *time = (0..20).map(|_| again()).fold(*time, Duration::min);
+    }
+    slowest.sort_by_key(|entry| std::cmp::Reverse(entry.0));
+    println!("slowest, each the best of 20:");
+    for (time, gold, given) in slowest.iter().take(5) {
         println!("{time:?}: {gold:?} | {given:?}");
     }
 }

@@ -14,6 +14,7 @@ mod column;
 mod curated;
 mod error;
 mod evaluation;
+mod grades;
 mod nodes;
 mod problems;
 mod read;
@@ -31,6 +32,7 @@ use crate::types::{Kept, Problem, Solution};
 pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;
+pub use grades::GradeRow;
 pub use nodes::Node;
 pub use problems::Example;
 pub(crate) use read::check_extents;
@@ -82,7 +84,7 @@ impl TableInfo {
     }
 }
 
-/// Every table, in the order in which a run writes them.
+/// Every table: those of a run in the order in which it writes them, then those of other commands.
 pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Problem>(),
     TableInfo::of::<Example>(),
@@ -95,6 +97,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Preference>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
+    TableInfo::of::<GradeRow>(),
 ];
 
 /// The table of that name.

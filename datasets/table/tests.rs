@@ -110,6 +110,13 @@ fn plain_tables_come_back_as_they_were() {
         model_tokens: 4,
         expansions: 0,
     }]);
+    round_trip(&[GradeRow {
+        row: u64::MAX,
+        verdict: Verdict::Wrong,
+        reason: "no_answer".into(),
+        gold_read: "72".into(),
+        prediction_read: String::new(),
+    }]);
 }
 
 #[test]

@@ -1,33 +1,44 @@
-//! The top-level fields of one line of JSON, as raw text: a number is taken as it is written, to the last digit.
+//! The fields of one line of JSON, as raw text: a number is taken as it is written, to the last digit.
 
 use serde::de::IgnoredAny;
 
-use super::Options;
+use super::cells::Column;
 use super::error::Fault;
 
 /// A field's name and the JSON text of its value.
 type Field<'a> = (String, &'a str);
 
-/// The question and the answer on a line.
-pub fn question_and_answer(line: &str, options: &Options) -> Result<(String, String), Fault> {
+/// The texts of the columns on a line.
+pub fn cells(line: &str, columns: &[Column]) -> Result<Vec<String>, Fault> {
     let fields = fields(line)?;
-    let value = |column: &str| {
-        // Of equal names the last counts, as in most programs.
-        let found = fields.iter().rev().find(|(name, _)| name == column).map(|(_, value)| *value);
-        found.ok_or_else(|| Fault::NoColumn { column: column.to_owned(), columns: fields.iter().map(|(name, _)| name.clone()).collect() })
-    };
-    let question = text(&options.question_column, value(&options.question_column)?, "a string", false)?;
-    let answer = text(&options.answer_column, value(&options.answer_column)?, "a string or a number", true)?;
-    Ok((question, answer))
+    columns.iter().map(|column| text(column, value(&fields, "", &column.name)?)).collect()
+}
+
+/// The value at `path` below `under`: a field of just that name, else one of the object that a part of it names.
+fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, Fault> {
+    // Of equal names the last counts, as in most programs.
+    let named = |name: &str| fields.iter().rev().find(|(field, _)| field == name).map(|(_, value)| *value);
+    if let Some(value) = named(path) {
+        return Ok(value);
+    }
+    for (dot, _) in path.match_indices('.') {
+        if let Some(object) = named(&path[..dot]).filter(|value| kind(value) == "an object") {
+            return value(&self::fields(object)?, &format!("{under}{}.", &path[..dot]), &path[dot + 1..]);
+        }
+    }
+    let columns = fields.iter().map(|(name, _)| format!("{under}{name}")).collect();
+    Err(Fault::NoColumn { column: format!("{under}{path}"), columns })
 }
 
 /// A value as text.
-fn text(column: &str, value: &str, expected: &'static str, number: bool) -> Result<String, Fault> {
+fn text(column: &Column, value: &str) -> Result<String, Fault> {
+    let name = || column.name.clone();
+    let expected = if column.numbers { "a string or a number" } else { "a string" };
     match kind(value) {
         "a string" => string(value),
-        "a number" if number => Ok(value.to_owned()),
-        "null" => Err(Fault::Null { column: column.to_owned() }),
-        found => Err(Fault::Kind { column: column.to_owned(), expected, found }),
+        "a number" if column.numbers => Ok(value.to_owned()),
+        "null" => Err(Fault::Null { column: name() }),
+        found => Err(Fault::Kind { column: name(), expected, found }),
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::cells::{Column, Row};
 use super::error::{Fault, Place, SourceError};
-use super::{MAX_LINE_BYTES, Options, Raw, json, raw};
+use super::{MAX_LINE_BYTES, json};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The rows of a JSON lines file.
 pub struct Lines {
-    path: PathBuf,
-    options: Options,
+    path: Arc<Path>,
+    columns: Arc<[Column]>,
+    /// Bytes of the whole file, 0 if it is none of a known size.
+    length: u64,
     /// None after the end or an error of the disk.
     file: Option<BufReader<File>>,
     buffer: Vec<u8>,
@@ -32,13 +36,18 @@ enum Next {
 }
 
 impl Lines {
-    pub fn open(path: PathBuf, options: &Options) -> Result<Self, SourceError> {
-        let file = match File::open(&path) {
-            Ok(file) => BufReader::with_capacity(1 << 16, file),
+    pub fn open(path: PathBuf, columns: Arc<[Column]>) -> Result<Self, SourceError> {
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (length, file) = match opened {
+            Ok((length, file)) => (length, BufReader::with_capacity(1 << 16, file)),
             Err(source) => return Err(SourceError::Io { path, source }),
         };
-        let options = options.clone();
-        Ok(Lines { path, options, file: Some(file), buffer: Vec::new(), line: 0, read: 0, any: false })
+        Ok(Lines { path: path.into(), columns, length, file: Some(file), buffer: Vec::new(), line: 0, read: 0, any: false })
+    }
+
+    /// Bytes that were read, and bytes in all.
+    pub fn extent(&self) -> (u64, u64) {
+        (self.read, self.length)
     }
 
     /// Reads the next line into the buffer. Of a line that is too long the rest is passed over, not kept.
@@ -59,8 +68,8 @@ impl Lines {
         Ok(Next::Line)
     }
 
-    /// The row of the line in the buffer; none if the line is blank.
-    fn row(&self) -> Result<Option<Raw>, Fault> {
+    /// The cells of the line in the buffer; none if the line is blank.
+    fn cells(&self) -> Result<Option<Vec<String>>, Fault> {
         let bytes = &self.buffer[..];
         let (skipped, bytes) = match bytes.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) if self.line == 1 => (BYTE_ORDER_MARK.len(), rest),
@@ -73,40 +82,35 @@ impl Lines {
             let in_row = skipped + error.valid_up_to();
             Fault::Utf8 { in_row, in_file: Some(self.read - self.buffer.len() as u64 + in_row as u64) }
         })?;
-        let (question, answer) = json::question_and_answer(text, &self.options)?;
-        raw(question, &answer, &self.path, Place::Line(self.line), &self.options).map(Some)
+        json::cells(text, &self.columns).map(Some)
     }
 }
 
 impl Iterator for Lines {
-    type Item = Result<Raw, SourceError>;
+    type Item = Result<Row, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let row = match self.fill() {
-                Ok(Next::Line) => self.row(),
+            let cells = match self.fill() {
+                Ok(Next::Line) => self.cells(),
                 Ok(Next::LongLine) => Err(Fault::LongLine { limit: MAX_LINE_BYTES }),
                 Ok(Next::End) => {
                     let ended = self.file.take().is_some();
-                    return (ended && !self.any).then(|| Err(SourceError::NoRows { path: self.path.clone() }));
+                    return (ended && !self.any).then(|| Err(SourceError::NoRows { path: self.path.to_path_buf() }));
                 }
                 Err(source) => {
                     self.file = None;
-                    return Some(Err(SourceError::Io { path: self.path.clone(), source }));
+                    return Some(Err(SourceError::Io { path: self.path.to_path_buf(), source }));
                 }
             };
-            match row {
-                Ok(None) => {}
-                Ok(Some(row)) => {
-                    self.any = true;
-                    return Some(Ok(row));
-                }
-                Err(fault) => {
-                    self.any = true;
-                    let place = Place::Line(self.line);
-                    return Some(Err(SourceError::Row { path: self.path.clone(), place, fault }));
-                }
-            }
+            let place = Place::Line(self.line);
+            let row = match cells {
+                Ok(None) => continue,
+                Ok(Some(cells)) => Ok(Row { path: Arc::clone(&self.path), place, cells }),
+                Err(fault) => Err(SourceError::Row { path: self.path.to_path_buf(), place, fault }),
+            };
+            self.any = true;
+            return Some(row);
         }
     }
 }

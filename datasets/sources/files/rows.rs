@@ -1,37 +1,51 @@
-//! Parquet files of any maker: two columns are read, a batch at a time.
+//! Parquet files of any maker: only the columns asked for are read, a batch at a time.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{DataType, FieldRef, Fields, Float16Type, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 
+use super::BATCH_ROWS;
+use super::cells::{Column, Row};
 use super::error::{Fault, Place, SourceError};
-use super::{BATCH_ROWS, Options, Raw, raw};
 use crate::table::check_extents;
 
 /// The rows of a Parquet file.
 pub struct Rows {
-    path: PathBuf,
-    options: Options,
+    path: Arc<Path>,
+    columns: Arc<[Column]>,
+    /// For each column, its place among the columns that are read, then within one struct after the other.
+    ways: Vec<Vec<usize>>,
     /// None after the end or an error of the file.
     reader: Option<ParquetRecordBatchReader>,
-    /// Questions and answers of the batch.
-    columns: Option<[ArrayRef; 2]>,
+    /// For each column, the cells of the batch; none before the first.
+    batch: Vec<Cells>,
+    /// Rows of the batch.
+    length: usize,
     /// Next row within the batch.
     next: usize,
     /// Rows of the file before the batch.
     before: u64,
+    /// Rows of the file.
+    total: u64,
+}
+
+/// Cells of a column, with the structs around them, whose nulls are its own.
+struct Cells {
+    around: Vec<ArrayRef>,
+    array: ArrayRef,
 }
 
 impl Rows {
-    pub fn open(path: PathBuf, options: &Options) -> Result<Self, SourceError> {
+    pub fn open(path: PathBuf, columns: Arc<[Column]>) -> Result<Self, SourceError> {
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (length, file) = match opened {
             Ok(opened) => opened,
@@ -44,70 +58,68 @@ impl Rows {
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
         let schema = builder.schema().clone();
-        let question = find(&path, &schema, &options.question_column, "text", is_text)?;
-        let answer = find(&path, &schema, &options.answer_column, "text or numbers", |kind| is_text(kind) || is_number(kind))?;
-        if builder.metadata().file_metadata().num_rows() == 0 {
+        let mut ways = columns.iter().map(|column| find(&path, schema.fields(), column)).collect::<Result<Vec<_>, _>>()?;
+        let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
+        if total == 0 {
             return Err(SourceError::NoRows { path });
         }
-        let mask = ProjectionMask::roots(builder.parquet_schema(), [question, answer]);
+        let mut roots: Vec<usize> = ways.iter().map(|way| way[0]).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        for way in &mut ways {
+            way[0] = roots.partition_point(|root| *root < way[0]);
+        }
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let reader = match builder.with_projection(mask).with_batch_size(BATCH_ROWS).build() {
             Ok(reader) => reader,
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
-        Ok(Rows { path, options: options.clone(), reader: Some(reader), columns: None, next: 0, before: 0 })
+        Ok(Rows { path: path.into(), columns, ways, reader: Some(reader), batch: Vec::new(), length: 0, next: 0, before: 0, total })
+    }
+
+    /// Rows that were read, and rows in all.
+    pub fn extent(&self) -> (u64, u64) {
+        (self.before + self.next as u64, self.total)
     }
 
     /// Decodes the next batch; false at the end of the file.
     fn refill(&mut self) -> Result<bool, SourceError> {
-        if let Some([questions, _]) = self.columns.take() {
-            self.before += questions.len() as u64;
-            self.next = 0;
-        }
+        self.batch.clear();
+        self.before += self.length as u64;
+        (self.length, self.next) = (0, 0);
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
         let Some(batch) = reader.next() else { return Ok(false) };
-        let damaged = |error: ArrowError| SourceError::Damaged {
-            path: self.path.clone(),
+        let read = batch.and_then(|batch| {
+            let columns = self.ways.iter().map(|way| follow(&batch, way)).collect::<Result<Vec<_>, _>>()?;
+            Ok((batch.num_rows(), columns))
+        });
+        (self.length, self.batch) = read.map_err(|error| SourceError::Damaged {
+            path: self.path.to_path_buf(),
             row: self.before,
             source: ParquetError::ArrowError(error.to_string()),
-        };
-        let batch = batch.map_err(damaged)?;
-        let column = |name: &str| {
-            let array = batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no `{name}`")))?;
-            match array.data_type() {
-                DataType::Dictionary(_, values) => cast(array, values),
-                _ => Ok(array.clone()),
-            }
-        };
-        let questions = column(&self.options.question_column).map_err(damaged)?;
-        let answers = column(&self.options.answer_column).map_err(damaged)?;
-        self.columns = Some([questions, answers]);
+        })?;
         self.reader = Some(reader);
         Ok(true)
     }
 
-    fn row(&self, questions: &dyn Array, answers: &dyn Array) -> Result<Raw, Fault> {
-        let question = text(&self.options.question_column, questions, self.next)?;
-        let answer = text(&self.options.answer_column, answers, self.next)?;
-        raw(question, &answer, &self.path, self.place(), &self.options)
-    }
-
-    fn place(&self) -> Place {
-        Place::Row(self.before + self.next as u64)
+    fn cells(&self) -> Result<Vec<String>, Fault> {
+        self.columns.iter().zip(&self.batch).map(|(column, cells)| text(&column.name, cells, self.next)).collect()
     }
 }
 
 impl Iterator for Rows {
-    type Item = Result<Raw, SourceError>;
+    type Item = Result<Row, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some([questions, answers]) = &self.columns
-                && self.next < questions.len()
-            {
-                let place = self.place();
-                let row = self.row(questions, answers);
+            if self.next < self.length {
+                let place = Place::Row(self.before + self.next as u64);
+                let cells = self.cells();
                 self.next += 1;
-                return Some(row.map_err(|fault| SourceError::Row { path: self.path.clone(), place, fault }));
+                return Some(match cells {
+                    Ok(cells) => Ok(Row { path: Arc::clone(&self.path), place, cells }),
+                    Err(fault) => Err(SourceError::Row { path: self.path.to_path_buf(), place, fault }),
+                });
             }
             match self.refill() {
                 Ok(true) => {}
@@ -118,27 +130,61 @@ impl Iterator for Rows {
     }
 }
 
-/// The position of a column, if it is there and of a type that can be read.
-fn find(
-    path: &std::path::Path,
-    schema: &Schema,
-    column: &str,
-    expected: &'static str,
-    fits: impl Fn(&DataType) -> bool,
-) -> Result<usize, SourceError> {
-    let Some((index, field)) = schema.column_with_name(column) else {
-        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        return Err(SourceError::NoColumn { path: path.to_owned(), column: column.to_owned(), columns });
+/// The way to a column, if it is there and of a type that can be read.
+fn find(path: &Path, fields: &Fields, column: &Column) -> Result<Vec<usize>, SourceError> {
+    let (way, field) = match way(fields, "", &column.name) {
+        Ok(found) => found,
+        Err(columns) => return Err(SourceError::NoColumn { path: path.to_owned(), column: column.name.clone(), columns }),
     };
     let kind = match field.data_type() {
         DataType::Dictionary(_, values) => values,
         kind => kind,
     };
-    if fits(kind) {
-        return Ok(index);
+    if is_text(kind) || (column.numbers && is_number(kind)) {
+        return Ok(way);
     }
-    let found = field.data_type().to_string();
-    Err(SourceError::ColumnType { path: path.to_owned(), column: column.to_owned(), expected, found })
+    let (expected, found) = (if column.numbers { "text or numbers" } else { "text" }, field.data_type().to_string());
+    Err(SourceError::ColumnType { path: path.to_owned(), column: column.name.clone(), expected, found })
+}
+
+/// The place of a name: a field of just that name, else one of the struct that a part of it names.
+/// The error holds the names that there are.
+fn way<'a>(fields: &'a Fields, under: &str, name: &str) -> Result<(Vec<usize>, &'a FieldRef), Vec<String>> {
+    if let Some((at, field)) = fields.find(name) {
+        return Ok((vec![at], field));
+    }
+    for (dot, _) in name.match_indices('.') {
+        if let Some((at, field)) = fields.find(&name[..dot])
+            && let DataType::Struct(within) = field.data_type()
+        {
+            let (mut rest, field) = way(within, &format!("{under}{}.", &name[..dot]), &name[dot + 1..])?;
+            rest.insert(0, at);
+            return Ok((rest, field));
+        }
+    }
+    Err(fields.iter().map(|field| format!("{under}{}", field.name())).collect())
+}
+
+/// The cells at the end of a way. Dictionaries are looked up.
+fn follow(batch: &RecordBatch, way: &[usize]) -> Result<Cells, ArrowError> {
+    let lost = || ArrowError::SchemaError("a column is not there".into());
+    let (mut columns, mut around) = (batch.columns(), Vec::new());
+    let mut array = None;
+    for (depth, at) in way.iter().enumerate() {
+        let found = columns.get(*at).ok_or_else(lost)?;
+        if depth + 1 < way.len() {
+            columns = found.as_struct_opt().ok_or_else(lost)?.columns();
+            around.push(found.clone());
+        } else {
+            array = Some(found);
+        }
+    }
+    let array = array.ok_or_else(lost)?;
+    let array = match array.data_type() {
+        DataType::Dictionary(_, values) => cast(array, values)?,
+        _ => array.clone(),
+    };
+    Ok(Cells { around, array })
 }
 
 /// Texts, and bytes too: some programs write texts without saying that they are.
@@ -153,8 +199,9 @@ fn is_number(kind: &DataType) -> bool {
 }
 
 /// A cell as text. Numbers are written exactly: floats with the fewest digits that give the same float again.
-fn text(column: &str, array: &dyn Array, row: usize) -> Result<String, Fault> {
-    if array.is_null(row) {
+fn text(column: &str, cells: &Cells, row: usize) -> Result<String, Fault> {
+    let array = &*cells.array;
+    if array.is_null(row) || cells.around.iter().any(|array| array.is_null(row)) {
         return Err(Fault::Null { column: column.to_owned() });
     }
     let utf8 = |bytes: &[u8]| match std::str::from_utf8(bytes) {

@@ -268,3 +268,46 @@ fn a_torn_parquet_file_ends_with_one_error() {
     std::fs::write(&path, &bytes[..half]).unwrap();
     assert!(matches!(open(&path, &Options::default()), Err(SourceError::NotParquet { .. })));
 }
+
+fn cells(rows: Cells) -> Vec<String> {
+    rows.map(|row| row.map_or_else(|error| message(&error), |row| format!("{}: {}", row.place, row.cells.join(" | ")))).collect()
+}
+
+#[test]
+fn any_columns_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"a":"1","b":2.50,"c":{"d":{"e.f":"3"},"g":null,"h":[4]},"c.x":"5"}"#;
+    let path = write(&folder, "in.jsonl", text.as_bytes());
+    let read = |columns: &[&str]| {
+        let columns = columns.iter().map(|name| Column::text_or_number(*name)).collect();
+        cells(open_columns(&path, columns).unwrap()).remove(0)
+    };
+    assert_eq!(read(&["b", "a", "b"]), "line 1: 2.50 | 1 | 2.50");
+    assert_eq!(read(&["c.d.e.f", "c.x"]), "line 1: 3 | 5");
+    assert_eq!(read(&["c.g"]), "jsonl, line 1: column `c.g`: expected a value, found null");
+    assert_eq!(read(&["c.h"]), "jsonl, line 1: column `c.h`: expected a string or a number, found an array");
+    assert_eq!(read(&["c.d.e"]), "jsonl, line 1: no column `c.d.e`; is `c.d.e.f` meant? (there are `c.d.e.f`)");
+    assert_eq!(read(&["a.b"]), "jsonl, line 1: no column `a.b`; is `a` meant? (there are `a`, `b`, `c`, `c.x`)");
+}
+
+#[test]
+fn columns_within_structs() {
+    let inner: Arc<dyn Array> = Arc::new(StringArray::from(vec![Some("1"), None, Some("3")]));
+    let fields = vec![Field::new("e", DataType::Utf8, true)];
+    let present = arrow::buffer::NullBuffer::from(vec![true, true, false]);
+    let outer: Arc<dyn Array> = Arc::new(arrow::array::StructArray::new(fields.into(), vec![inner], Some(present)));
+    let number: Arc<dyn Array> = Arc::new(Int32Array::from(vec![7, 8, 9]));
+    let (folder, _) = parquet(&batch(vec![("x", number.clone()), ("d", outer), ("n", number)]), &Options::default());
+    let path = folder.path().join("in.parquet");
+    let read = |columns: &[&str]| open_columns(&path, columns.iter().map(|name| Column::text_or_number(*name)).collect());
+    let mut rows = read(&["n", "d.e", "n"]).unwrap();
+    assert_eq!(rows.extent(), (0, 3));
+    assert!(rows.next().is_some());
+    assert_eq!(rows.extent(), (1, 3));
+    let null = |row| format!("parquet, row {row}: column `d.e`: expected a value, found null");
+    assert_eq!(cells(read(&["n", "d.e", "n"]).unwrap()), ["row 0: 7 | 1 | 7".to_owned(), null(1), null(2)]);
+    let Err(error) = read(&["d.f"]) else { panic!("the column is not there") };
+    assert_eq!(message(&error), "parquet: no column `d.f`; is `d.e` meant? (there are `d.e`)");
+    let Err(error) = read(&["d"]) else { panic!("the column is a struct") };
+    assert!(message(&error).starts_with("parquet: column `d`: expected text or numbers, found the type Struct"), "{error}");
+}

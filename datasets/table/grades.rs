@@ -1,0 +1,28 @@
+//! `grades`: what the grader says of each row of a user's file.
+
+use super::column::table;
+use crate::types::Verdict;
+
+/// A judged row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradeRow {
+    /// Number of the row in the file, from 0; blank lines are no rows.
+    pub row: u64,
+    pub verdict: Verdict,
+    /// Reason code of the verdict, see [`crate::grade`].
+    pub reason: String,
+    /// The gold answer as it was read, empty if there is none.
+    pub gold_read: String,
+    pub prediction_read: String,
+}
+
+table! {
+    GradeRow, "grades", version 1, "a judged row of a user's file",
+    {
+        row: "number of the row in the file, from 0; blank lines are no rows",
+        verdict: "correct, wrong or undecidable",
+        reason: "reason code of the verdict",
+        gold_read: "the gold answer as it was read; empty if there is none",
+        prediction_read: "the predicted answer as it was read; empty if there is none",
+    }
+}
