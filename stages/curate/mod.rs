@@ -199,7 +199,9 @@ pub fn curate(
         })
         .collect();
     let mut curated = Curated::default();
-    parts.into_iter().for_each(|part| curated.extend(part));
+    for part in parts {
+        curated.extend(part);
+    }
     events.advance(solutions.len() as u64, curated.kept.len() as u64, 0);
     Ok(curated)
 }
