@@ -121,16 +121,12 @@ impl CurateConfig {
         for (key, share) in shares {
             ensure!((0.0..=1.0).contains(&share), "curate.{key} is {share}: give a share from 0 to 1");
         }
-        ensure!(
-            self.min_pass_rate <= self.max_pass_rate,
-            "curate.min_pass_rate is {}, above curate.max_pass_rate, {}",
-            self.min_pass_rate,
-            self.max_pass_rate
-        );
+        let (least, most) = (self.min_pass_rate, self.max_pass_rate);
+        ensure!((least..=1.0).contains(&most), "curate.max_pass_rate is {most}, below curate.min_pass_rate, {least}");
         let limits =
             [("max_compression", self.max_compression), ("min_entropy", self.min_entropy), ("length_outliers", self.length_outliers)];
         for (key, limit) in limits {
-            ensure!(limit >= 0.0 && limit.is_finite(), "curate.{key} is {limit}: give a limit above 0, or 0 for none");
+            ensure!((0.0..f64::INFINITY).contains(&limit), "curate.{key} is {limit}: give a limit above 0, or 0 for none");
         }
         for (key, number) in [("per_problem", self.per_problem), ("contamination_n", self.contamination_n)] {
             ensure!(number > 0, "curate.{key} is 0: give a number of 1 or more");

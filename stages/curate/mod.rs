@@ -19,7 +19,7 @@
 //!
 //! - [`text`]: degenerate text    - [`outliers`]: lengths    - [`contamination`]: held-out questions
 //! - [`choose`]: duplicates, and which of the distinct solutions stay    - [`outputs`]: `step_labels` and `preferences`
-//! - [`story`]: how one solution went through the rules
+//! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
 //! The first nine look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
 //! what is held out. A first pass over the shards gathers both in bounded memory ([`Survey`]), the second curates shard
@@ -28,12 +28,10 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
-use std::path::Path as File;
 
 use anyhow::{Context, Result};
-use datasets::sources::files;
 use datasets::table::{Dropped, Preference, StepLabels, VerdictRow};
 use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
 use rayon::prelude::*;
@@ -47,14 +45,16 @@ pub mod outliers;
 pub mod outputs;
 mod rules;
 pub mod story;
+mod survey;
 #[cfg(test)]
 mod tests;
 pub mod text;
 
 pub use config::{Choose, Contamination, CurateConfig, Duplicates, Weight};
-use contamination::{HeldOut, Leak};
-use outliers::{Lengths, Like, Usual, sampled};
+use contamination::Leak;
+use outliers::{Usual, sampled};
 pub use rules::RULES;
+pub use survey::{Ground, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 2;
@@ -70,80 +70,6 @@ pub fn completion(steps: &[String], final_answer: &str) -> String {
 fn written(solution: &Solution) -> String {
     let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
     if solution.final_answer.is_empty() { steps.join("\n") } else { completion(&steps, &solution.final_answer) }
-}
-
-/// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any order.
-#[derive(Debug)]
-pub struct Survey {
-    config: CurateConfig,
-    lengths: Lengths,
-    held_out: HeldOut,
-}
-
-/// What the rules know beside the problem at hand.
-#[derive(Debug)]
-pub struct Ground {
-    pub config: CurateConfig,
-    usual: BTreeMap<Like, Usual>,
-    held_out: HeldOut,
-}
-
-impl Survey {
-    pub fn new(config: &CurateConfig) -> Self {
-        Self { config: config.clone(), lengths: Lengths::default(), held_out: HeldOut::new(config) }
-    }
-
-    /// Holds out a question; `place` says where it is from.
-    pub fn hold(&mut self, place: String, question: &str) {
-        self.held_out.hold(place, question);
-    }
-
-    /// Holds out the questions of `held_out_files`, whose column has this name.
-    ///
-    /// # Errors
-    /// Files and rows that cannot be read.
-    pub fn hold_files(&mut self, column: &str, max_bytes: usize) -> Result<()> {
-        // Questions are all that is read of them: the answers' column may be missing.
-        let options = files::Options { question_column: column.into(), answer_column: column.into(), max_question_bytes: max_bytes };
-        for path in &self.config.held_out_files.clone() {
-            let name = path.file_name().map_or_else(|| "a held-out file".into(), |n| n.to_string_lossy().into_owned());
-            let rows = files::open(path, &options).with_context(|| format!("curate.held_out_files: {}", path.display()))?;
-            for (row, raw) in rows.enumerate() {
-                let raw = raw.with_context(|| format!("curate.held_out_files: {}", path.display()))?;
-                self.hold(format!("{name} row {}", row + 1), &raw.question);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the rules need the shards at all, and whether more of them than the problems.
-    pub fn needs(&self) -> (bool, bool) {
-        let lengths = self.config.length_outliers > 0.0;
-        (lengths || !self.held_out.is_empty(), lengths)
-    }
-
-    /// Takes in one shard. Solutions and verdicts may be left out where they are not needed.
-    ///
-    /// # Errors
-    /// If a solution has no verdict.
-    pub fn shard(&mut self, problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<()> {
-        for problem in problems {
-            self.held_out.count(&problem.question);
-        }
-        if self.config.length_outliers > 0.0 {
-            let by_problem = judged(solutions, verdicts)?;
-            for problem in problems {
-                if let Some(rows) = by_problem.get(problem.problem_id.as_str()) {
-                    self.lengths.add(problem, rows);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub fn finish(self) -> Ground {
-        Ground { usual: self.lengths.usual(), held_out: self.held_out, config: self.config }
-    }
 }
 
 /// Solutions with their judgements by problem, in their order.
@@ -199,7 +125,9 @@ pub fn curate(
         })
         .collect();
     let mut curated = Curated::default();
-    parts.into_iter().for_each(|part| curated.extend(part));
+    for part in parts {
+        curated.extend(part);
+    }
     events.advance(solutions.len() as u64, curated.kept.len() as u64, 0);
     Ok(curated)
 }
@@ -375,13 +303,4 @@ impl<'a> Settled<'a> {
         }
         curated
     }
-}
-
-/// Hash over the content of the held-out files, for fingerprints.
-///
-/// # Errors
-/// Files that cannot be read.
-pub fn held_out_hash(config: &CurateConfig) -> Result<String> {
-    let paths: Vec<&File> = config.held_out_files.iter().map(std::path::PathBuf::as_path).collect();
-    if config.contamination == Contamination::Off { Ok("off".into()) } else { crate::problems::content_hash(&paths) }
 }

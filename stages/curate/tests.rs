@@ -154,22 +154,22 @@ fn a_length_outlier_is_told_from_all_shards_in_any_order() {
         .collect();
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let config = CurateConfig { length_outliers: 8.0, max_repetition: 0.0, max_compression: 0.0, ..bare() };
-    let of = |shards: Vec<std::ops::Range<usize>>, config: &CurateConfig| {
+    let of = |shards: &[(usize, usize)], config: &CurateConfig| {
         let mut survey = Survey::new(config);
         assert_eq!(survey.needs(), (config.length_outliers > 0.0, config.length_outliers > 0.0));
-        for shard in shards {
-            survey.shard(&problems[shard.clone()], &solutions[shard.clone()], &verdicts[shard]).unwrap();
+        for &(from, to) in shards {
+            survey.shard(&problems[from..to], &solutions[from..to], &verdicts[from..to]).unwrap();
         }
         curate(&problems, &solutions, &verdicts, &survey.finish(), &Silent).unwrap()
     };
-    let curated = of(vec![0..20, 20..60], &config);
-    assert_eq!(curated, of(vec![20..60, 0..20], &config));
+    let curated = of(&[(0, 20), (20, 60)], &config);
+    assert_eq!(curated, of(&[(20, 60), (0, 20)], &config));
     assert_eq!(curated.dropped.len(), 1);
     let (reason, evidence) = why(&curated.dropped, "s7");
     assert_eq!(reason, "length_outlier");
     assert!(evidence.contains("characters") && evidence.contains("limit 8"), "{evidence}");
-    assert!(of(vec![0..20, 20..60], &CurateConfig { length_outliers: 0.0, ..config.clone() }).dropped.is_empty());
-    assert!(of(vec![0..20], &config).dropped.is_empty(), "twenty are too few to tell what is usual");
+    assert!(of(&[(0, 20), (20, 60)], &CurateConfig { length_outliers: 0.0, ..config.clone() }).dropped.is_empty());
+    assert!(of(&[(0, 20)], &config).dropped.is_empty(), "twenty are too few to tell what is usual");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn what_is_chosen_beyond_the_first_is_different() {
     }
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let kept = |choose, per_problem| {
-        let ground = ground(&CurateConfig { choose, per_problem, ..bare() });
+        let ground = ground(&CurateConfig { per_problem, choose, ..bare() });
         let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
         assert_eq!(curated.dropped.iter().filter(|d| d.reason == "over_cap").count(), 3 - per_problem);
         ids(&curated).join(" ")
