@@ -14,6 +14,7 @@ mod sides;
 use num_rational::BigRational;
 use thiserror::Error;
 
+pub(crate) use equations::is_rounded;
 pub use equations::{Clarity, Equation, Truth, calculator, equations};
 pub use graph::canonical_path;
 pub use parse::Operator;

@@ -113,7 +113,9 @@ impl Verdict {
 pub enum StepCheck {
     /// Every equation in the step holds exactly.
     True,
-    /// Some equation in the step is false.
+    /// Every equation in the step holds, some of them to the decimals that are written.
+    Rounded,
+    /// Some equation in the step is false, or the text behind its result says another.
     False,
     /// The step holds no equation.
     Prose,
@@ -125,6 +127,7 @@ impl StepCheck {
     pub fn name(self) -> &'static str {
         match self {
             StepCheck::True => "true",
+            StepCheck::Rounded => "rounded",
             StepCheck::False => "false",
             StepCheck::Prose => "prose",
             StepCheck::Unreadable => "unreadable",
@@ -132,7 +135,8 @@ impl StepCheck {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [StepCheck::True, StepCheck::False, StepCheck::Prose, StepCheck::Unreadable].into_iter().find(|c| c.name() == name)
+        let all = [StepCheck::True, StepCheck::Rounded, StepCheck::False, StepCheck::Prose, StepCheck::Unreadable];
+        all.into_iter().find(|c| c.name() == name)
     }
 }
 
@@ -188,7 +192,7 @@ pub struct Judgement {
     pub reason: String,
     /// One check a step, in order.
     pub checks: Vec<StepCheck>,
-    /// Index of the first step whose check is `False`.
+    /// Index of the first step with a false equation or a contradiction: the first whose check is `False`.
     pub first_wrong: Option<u32>,
     /// What is wrong with the steps, by step; empty if nothing is.
     pub faults: Vec<Fault>,

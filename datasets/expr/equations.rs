@@ -5,11 +5,16 @@
 //! nothing beside it can change its meaning. A clear equation can hold or fail; an unclear one can hold,
 //! but is never called false.
 
+use num_bigint::BigInt;
 use num_rational::BigRational;
+use num_traits::Signed;
 
 use super::sides::{is_oversized, prefix, suffix, written};
 use super::{CALCULATOR_DECIMALS, ExprError, Kind, Node, Token, evaluate, lex, parse};
 use crate::number::{big_decimals, render};
+
+/// Digits from which on a decimal is taken for the output of binary floating point.
+const FLOAT_DIGITS: usize = 16;
 
 /// An equation in a line of text. Both sides are arithmetic in ASCII, without units, currency and separators;
 /// a side that could not be read is empty.
@@ -20,7 +25,7 @@ pub struct Equation {
     pub clarity: Clarity,
     /// Written as a calculator annotation, `<<48/2=24>>`.
     pub annotated: bool,
-    /// Its left side is the right side of the equation before it, as in `a = b = c`.
+    /// Its left side is the right side of the equation before it, as in `a = b = c`. In `x = 2*3 = 6` nothing is before it.
     pub chained: bool,
 }
 
@@ -46,6 +51,8 @@ impl Clarity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     Holds,
+    /// The result is the exact one, rounded or cut to the decimals that are written (see [`is_rounded`]).
+    Rounded,
     Fails,
     Unknown(ExprError),
 }
@@ -63,14 +70,65 @@ impl Equation {
         match (evaluate(&self.lhs), evaluate(&self.rhs)) {
             (Ok(left), Ok(right)) if left == right => Truth::Holds,
             (Ok(left), Ok(right)) => {
-                let as_unit = self.rhs.ends_with('%') && left == right * BigRational::from_integer(100.into());
-                if as_unit { Truth::Holds } else { refuted }
+                let hundred = BigRational::from_integer(100.into());
+                let percent = self.rhs.ends_with('%');
+                if percent && left == &right * &hundred {
+                    return Truth::Holds;
+                }
+                let written = self.rhs.trim_end_matches('%');
+                let rounded = is_rounded(&left, written) || percent && is_rounded(&(left * hundred), written);
+                if rounded {
+                    Truth::Rounded
+                } else if fractions(&self.lhs).is_some_and(|lhs| evaluate(&lhs) == Ok(right)) {
+                    // `25 / 1/3 = 75` leaves open what is divided by what.
+                    Truth::Unknown(ExprError::Unreadable)
+                } else {
+                    refuted
+                }
             }
             (Err(ExprError::OutOfFuel), _) | (_, Err(ExprError::OutOfFuel)) => Truth::Unknown(ExprError::OutOfFuel),
             (Err(ExprError::Unreadable), _) | (_, Err(ExprError::Unreadable)) => Truth::Unknown(ExprError::Unreadable),
             _ => refuted,
         }
     }
+}
+
+/// The second of two quotients in a row in brackets: `25/(1/3)` for `25/1/3`. None if there are no two in a row.
+fn fractions(lhs: &str) -> Option<String> {
+    let quotient = |c: char| c.is_ascii_digit() || c == '.';
+    let first = lhs.find('/')?;
+    let rest = &lhs[first + 1..];
+    let second = rest.find(|c| !quotient(c)).filter(|&at| at > 0 && rest[at..].starts_with('/'))?;
+    let behind = &rest[second + 1..];
+    let end = behind.find(|c| !quotient(c)).unwrap_or(behind.len());
+    (end > 0).then(|| format!("{}({}){}", &lhs[..=first], &rest[..second + 1 + end], &behind[end..]))
+}
+
+/// Is the written decimal the exact value, rounded to the nearest or cut to its decimals?
+///
+/// `10/3 = 3.33` and `800/3 = 266.6666666666667` are; `10/4 = 2.4` is not, nor is `10/3 = 3`: a whole number says that
+/// something was counted. What binary floating point makes of an exact decimal (`0.1+0.2 = 0.30000000000000004`) is
+/// rounded too: it has [`FLOAT_DIGITS`] digits, and is off by less than a unit in the 14th.
+pub(crate) fn is_rounded(exact: &BigRational, written: &str) -> bool {
+    let (whole, decimals) = written.split_once('.').unwrap_or((written, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let whole = whole.strip_prefix('-').unwrap_or(whole);
+    if decimals.is_empty() || !digits(whole) || !digits(decimals) {
+        return false;
+    }
+    let Ok(value) = evaluate(written) else { return false };
+    if value == *exact {
+        return false;
+    }
+    let unit = BigRational::new(1.into(), BigInt::from(10).pow(decimals.len() as u32));
+    let off = (exact - &value).abs();
+    let nearest = &off + &off <= unit;
+    let cut = off < unit && value.abs() < exact.abs();
+    if (nearest || cut) && !(exact / &unit).is_integer() {
+        return true;
+    }
+    let significant = whole.trim_start_matches('0').len() + decimals.len();
+    significant >= FLOAT_DIGITS && off * BigInt::from(10).pow(14) < exact.abs()
 }
 
 /// The equations of one line, in order; annotations first.
@@ -92,9 +150,12 @@ pub fn equations(line: &str) -> Vec<Equation> {
     }
     let tokens = lex(without_bullet(&text));
     let segments: Vec<&[Token]> = tokens.split(|t| t.kind == Kind::Equals).collect();
+    let mut chained = false;
     for (i, pair) in segments.windows(2).enumerate() {
         let last = i + 2 == segments.len();
-        found.extend(between(pair[0], pair[1], i > 0, last && !annotations.is_empty()));
+        let equation = between(pair[0], pair[1], chained, last && !annotations.is_empty());
+        chained = equation.is_some();
+        found.extend(equation);
     }
     found
 }

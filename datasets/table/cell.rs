@@ -183,7 +183,7 @@ macro_rules! named {
 
 named!(Split, "`train`, `validation` or `test`");
 named!(Verdict, "`correct`, `wrong` or `undecidable`");
-named!(StepCheck, "`true`, `false`, `prose` or `unreadable`");
+named!(StepCheck, "`true`, `rounded`, `false`, `prose` or `unreadable`");
 named!(FaultKind, "a kind of fault");
 
 /// The field of a list's items. Parquet's specification calls it `element`.

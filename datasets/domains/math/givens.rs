@@ -133,7 +133,7 @@ fn look_up(table: &[(&str, i64)], token: &Token) -> Option<Number> {
 }
 
 /// The number at the front of the tokens, and how many of them it takes.
-fn written(tokens: &[Token]) -> Option<(Number, usize)> {
+pub(super) fn written(tokens: &[Token]) -> Option<(Number, usize)> {
     let (value, length) = in_digits(tokens).or_else(|| in_words(tokens))?;
     match tokens.get(length).and_then(|t| look_up(SCALES, t)) {
         Some(scale) => Some((value.checked_mul(scale)?, length + 1)),
@@ -174,4 +174,9 @@ fn in_words(tokens: &[Token]) -> Option<(Number, usize)> {
         }
     }
     Some((value, 1))
+}
+
+/// The numerals among some tokens, each by itself.
+pub(super) fn numerals(tokens: &[Token]) -> impl Iterator<Item = Number> {
+    tokens.iter().filter_map(|token| look_up(NUMERALS, token).or_else(|| look_up(SCALES, token)))
 }
