@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::answer::Amount;
 use crate::domain::Origin;
 use crate::domains::math::givens;
-use crate::expr::{Graph, Operator};
+use crate::expr::{Exact, Graph, Operator};
 use crate::key;
 use crate::types::Problem;
 
@@ -122,27 +122,18 @@ impl Oracle {
         let given: Vec<BigRational> = givens(&problem.question).iter().filter(|q| is_given(q.origin)).map(|q| q.value.to_big()).collect();
         let Some(answer) = Amount::read(answer) else { return Finding::Unreadable };
         let mut finding = Finding::Unreadable;
-        let mut readings = 1_u32;
-        let mut reading = 0;
-        while reading < readings {
-            // One bit for each number that equals an earlier result and is given, or meant by a word.
-            let doubts = Cell::new(0);
-            let graph = Graph::of(steps, &|value| {
-                let doubt = given.contains(value) || self.constants.contains(value);
-                let bit = doubts.replace(doubts.get() + u32::from(doubt));
-                doubt && bit < MAX_DOUBTS && reading >> bit & 1 == 1
-            });
-            readings = readings.max(1 << doubts.get().min(MAX_DOUBTS));
-            reading += 1;
-            let Some(end) = graph.results().iter().rposition(|result| result.value == answer.value) else { continue };
+        let doubtful = |value: &BigRational| given.contains(value) || self.constants.contains(value);
+        readings(steps, MAX_DOUBTS, &doubtful, |graph| {
+            let Some(end) = graph.results().iter().rposition(|result| result.value == answer.value) else { return false };
             for fixed in [&[][..], &self.constants] {
-                match self.agree(problem, &graph, end, &given, fixed) {
-                    Some(true) => return Finding::Right,
-                    Some(false) => finding = Finding::Coincidence,
-                    None => {}
+                match self.agree(problem, graph, end, &given, fixed) {
+                    Some(true) => finding = Finding::Right,
+                    Some(false) if finding != Finding::Right => finding = Finding::Coincidence,
+                    _ => {}
                 }
             }
-        }
+            finding == Finding::Right
+        });
         finding
     }
 
@@ -166,7 +157,7 @@ impl Oracle {
                 }
             };
             let Some(truth) = self.replay(&|value| drawn(problem, value, draw)) else { continue };
-            let Some(found) = graph.replay(&stands_in)[end].clone() else { continue };
+            let Some(found) = graph.replay(&Exact(stands_in))[end].clone() else { continue };
             if found != truth {
                 return Some(false);
             }
@@ -176,6 +167,31 @@ impl Oracle {
             }
         }
         None
+    }
+}
+
+/// Visits the graphs of a path, one for each way of reading its doubtful numbers: those that equal an earlier result and may
+/// mean something else. Beyond `most` of them the first reading is taken. Ends when a visit says true.
+pub(crate) fn readings<S: AsRef<str>>(
+    steps: &[S],
+    most: u32,
+    doubtful: &dyn Fn(&BigRational) -> bool,
+    mut visit: impl FnMut(&Graph) -> bool,
+) {
+    let (mut count, mut reading) = (1_u32, 0);
+    while reading < count {
+        // One bit for each doubt.
+        let doubts = Cell::new(0);
+        let graph = Graph::of(steps, &|value| {
+            let doubt = doubtful(value);
+            let bit = doubts.replace(doubts.get() + u32::from(doubt));
+            doubt && bit < most && reading >> bit & 1 == 1
+        });
+        count = count.max(1 << doubts.get().min(most));
+        reading += 1;
+        if visit(&graph) {
+            return;
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use equations::{Clarity, Equation, Truth, calculator, equations};
 pub use graph::canonical_path;
 pub use parse::Operator;
 
-pub(crate) use graph::Graph;
+pub(crate) use graph::{Arithmetic, Exact, Graph};
 pub(crate) use lex::{Kind, Token, lex};
 pub(crate) use parse::{Node, decimal, parse};
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows of models, terminals or runs.
 
+pub mod agreement;
 pub mod answer;
 pub mod audit;
 pub mod domain;

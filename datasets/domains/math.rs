@@ -28,6 +28,7 @@ mod givens;
 mod moves;
 mod steps;
 
+pub(crate) use givens::written;
 pub use givens::{LEXICON, givens};
 pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices};
 

@@ -32,6 +32,38 @@ pub fn canonical_path<S: AsRef<str>>(steps: &[S]) -> String {
     Graph::of(steps, &|_| false).canonical()
 }
 
+/// What a graph is replayed in.
+pub(crate) trait Arithmetic {
+    type Value: Clone;
+
+    /// What stands in for a number that no equation gave.
+    fn number(&self, value: &BigRational) -> Option<Self::Value>;
+
+    /// A number as it is.
+    fn constant(&self, value: &BigRational) -> Option<Self::Value>;
+
+    fn apply(&self, operator: Operator, left: Self::Value, right: Self::Value) -> Option<Self::Value>;
+}
+
+/// Exact replay where a function names the number that stands in; values with more than [`MAX_BITS`] are none.
+pub(crate) struct Exact<F>(pub F);
+
+impl<F: Fn(&BigRational) -> BigRational> Arithmetic for Exact<F> {
+    type Value = BigRational;
+
+    fn number(&self, value: &BigRational) -> Option<BigRational> {
+        Some(self.0(value))
+    }
+
+    fn constant(&self, value: &BigRational) -> Option<BigRational> {
+        Some(value.clone())
+    }
+
+    fn apply(&self, operator: Operator, left: BigRational, right: BigRational) -> Option<BigRational> {
+        operator.apply(left, right).filter(|value| value.numer().bits().max(value.denom().bits()) <= MAX_BITS)
+    }
+}
+
 /// The equations of some steps, each a result made of numbers and earlier results.
 #[derive(Default)]
 pub(crate) struct Graph {
@@ -111,14 +143,29 @@ impl Graph {
         roots.join("; ")
     }
 
-    /// What all results would be if each number that no equation gave were another one; `None` for those that then have
-    /// no value (division by zero, a left side that was not read, more than [`MAX_BITS`]).
-    pub(crate) fn replay(&self, number: &dyn Fn(&BigRational) -> BigRational) -> Vec<Option<BigRational>> {
-        let mut values: Vec<Option<BigRational>> = Vec::with_capacity(self.results.len());
+    /// What all results would be in another arithmetic, or with other numbers; `None` for those that then have no value
+    /// (division by zero, a left side that was not read).
+    pub(crate) fn replay<A: Arithmetic>(&self, arithmetic: &A) -> Vec<Option<A::Value>> {
+        let mut values: Vec<Option<A::Value>> = Vec::with_capacity(self.results.len());
         for result in &self.results {
-            values.push(result.term.value(&values, number));
+            values.push(result.term.value(&values, arithmetic));
         }
         values
+    }
+
+    /// The numbers that steps compute with and that no step computed.
+    pub(crate) fn numbers(&self) -> Vec<&BigRational> {
+        let mut found = Vec::new();
+        let mut open: Vec<&Term> = self.results.iter().map(|result| &result.term).collect();
+        while let Some(term) = open.pop() {
+            match term {
+                Term::Number(value) => found.push(value),
+                Term::Negate(inner) | Term::Percent(inner) => open.push(inner),
+                Term::Binary(_, left, right) => open.extend([&**left, &**right]),
+                Term::Result(_) | Term::Unknown => {}
+            }
+        }
+        found
     }
 
     fn read(&mut self, step: &str, given: &dyn Fn(&BigRational) -> bool) {
@@ -203,19 +250,18 @@ impl Graph {
 }
 
 impl Term {
-    fn value(&self, results: &[Option<BigRational>], number: &dyn Fn(&BigRational) -> BigRational) -> Option<BigRational> {
-        let value = match self {
-            Term::Number(value) => number(value),
-            Term::Result(at) => results.get(*at)?.clone()?,
-            Term::Negate(inner) => -inner.value(results, number)?,
-            Term::Percent(inner) => inner.value(results, number)? / BigRational::from_integer(100.into()),
+    fn value<A: Arithmetic>(&self, results: &[Option<A::Value>], arithmetic: &A) -> Option<A::Value> {
+        let constant = |number: i64| arithmetic.constant(&BigRational::from_integer(number.into()));
+        match self {
+            Term::Number(value) => arithmetic.number(value),
+            Term::Result(at) => results.get(*at)?.clone(),
+            Term::Negate(inner) => arithmetic.apply(Operator::Subtract, constant(0)?, inner.value(results, arithmetic)?),
+            Term::Percent(inner) => arithmetic.apply(Operator::Divide, inner.value(results, arithmetic)?, constant(100)?),
             Term::Binary(operator, left, right) => {
-                let (left, right) = (left.value(results, number)?, right.value(results, number)?);
-                operator.apply(left, right)?
+                arithmetic.apply(*operator, left.value(results, arithmetic)?, right.value(results, arithmetic)?)
             }
-            Term::Unknown => return None,
-        };
-        (value.numer().bits().max(value.denom().bits()) <= MAX_BITS).then_some(value)
+            Term::Unknown => None,
+        }
     }
 }
 

@@ -133,7 +133,7 @@ fn look_up(table: &[(&str, i64)], token: &Token) -> Option<Number> {
 }
 
 /// The number at the front of the tokens, and how many of them it takes.
-pub(super) fn written(tokens: &[Token]) -> Option<(Number, usize)> {
+pub(crate) fn written(tokens: &[Token]) -> Option<(Number, usize)> {
     let (value, length) = in_digits(tokens).or_else(|| in_words(tokens))?;
     match tokens.get(length).and_then(|t| look_up(SCALES, t)) {
         Some(scale) => Some((value.checked_mul(scale)?, length + 1)),
