@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use datasets::types::{Kept, Problem};
 use serde_json::json;
-use stages::audit::{Line, audit};
+use stages::audit::{Line, Sign, audit, signs};
 
 use crate::commit::{Check, scan};
 use crate::exit::Failure;
@@ -24,7 +24,7 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
         committed(run, 0, Stage::Problems)?.read::<Problem>()?.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let rounds = run.rounds()?;
     let progress = console.stage("audit", "rounds", rounds.len() as u64, 0);
-    let mut lines: Vec<Line> = Vec::new();
+    let (mut lines, mut estimates): (Vec<Line>, Vec<Sign>) = (Vec::new(), Vec::new());
     let mut curated = false;
     for round in rounds {
         let kept = committed(run, round, Stage::Curate)?;
@@ -32,20 +32,27 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
             curated = true;
             let kept: HashSet<String> = kept.read::<Kept>()?.into_iter().map(|k| k.solution_id).collect();
             let (search, verify) = (committed(run, round, Stage::Search)?, committed(run, round, Stage::Verify)?);
-            lines.extend(audit(round, &problems, &search.read()?, &verify.read()?, &kept));
+            let (solutions, verdicts) = (search.read()?, verify.read()?);
+            lines.extend(audit(round, &problems, &solutions, &verdicts, &kept));
+            estimates.extend(signs(round, &problems, &solutions, &verdicts, &kept));
         }
         stages::Events::advance(&progress, 1, 0, 0);
     }
     progress.finish();
-    if lines.is_empty() {
+    if lines.is_empty() && estimates.is_empty() {
         let (what, hint) = if curated {
-            ("no problem of this run knows how it was made", "only generated word problems (problems.source = \"words\") can be audited")
+            ("nothing that was kept can be audited", "only word problems can (`qstill inspect` tells the domain)")
         } else {
             ("nothing is curated yet", "go on with `qstill resume`")
         };
         return Err(Failure::input(format!("{}: {what}", run.root().display()), hint).into());
     }
-    let text = if json { serde_json::to_string_pretty(&json!({"rows": lines}))? + "\n" } else { table(&lines) };
+    let text = if json {
+        serde_json::to_string_pretty(&json!({"rows": lines, "estimates": estimates}))? + "\n"
+    } else {
+        let known = if lines.is_empty() { "no problem knows how it was made: estimates only\n".to_owned() } else { table(&lines) };
+        known + "\n" + &estimate(&estimates)
+    };
     text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
@@ -62,8 +69,11 @@ pub fn committed(run: &RunDir, round: u32, stage: Stage) -> Result<Done> {
     Ok(Done::new(path, commits))
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
 fn table(lines: &[Line]) -> String {
-    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
@@ -83,4 +93,27 @@ fn table(lines: &[Line]) -> String {
     text::table(&headers, &rows, &[0, 3, 4, 5, 6])
         + "\nright reason: the calculation gives the true result for other numbers too. right-answer: whatever the steps; verified: answer and\n\
            steps hold; kept: what the student learns. The true calculation is read for this audit alone.\n"
+}
+
+fn estimate(signs: &[Sign]) -> String {
+    let share = |share: Option<f64>| share.map_or("-".to_owned(), percent);
+    let rows: Vec<Vec<String>> = signs
+        .iter()
+        .map(|sign| {
+            vec![
+                sign.round.to_string(),
+                sign.sign.to_owned(),
+                sign.tested.to_string(),
+                sign.passed.to_string(),
+                percent(sign.share),
+                format!("{} to {}", percent(sign.ci_low), percent(sign.ci_high)),
+                share(sign.right_of_passed),
+                share(sign.right_of_failed),
+            ]
+        })
+        .collect();
+    let headers = ["round", "sign of kept", "tested", "passed", "share", "95% interval", "right of passed", "of failed"];
+    text::table(&headers, &rows, &[0, 2, 3, 4, 6, 7])
+        + "\nEstimates from answers alone. transfers: the calculation gives the answers of problems that differ in numbers alone; agrees:\n\
+           another correct sample computes the same function; uses_all: no given number is left out. right: by the table above.\n"
 }

@@ -1,14 +1,22 @@
-//! audit: how many solutions are right for the right reason, where the source knows. It feeds no other stage.
+//! audit: how many solutions are right for the right reason. It feeds no other stage.
+//!
+//! Where the source knows how a problem was made, [`audit`] tells. Everywhere, [`signs`] estimates: each sign is measured on
+//! what was kept, and its own errors are shown where the source knows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use datasets::agreement::{classes, masked, transfers, unused};
 use datasets::audit::{Finding, Oracle};
 use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution, Verdict};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::curate::outliers::sampled;
 use crate::evaluate::statistics::wilson;
+
+/// Most other problems that a path is tried on.
+const MAX_SIBLINGS: usize = 8;
 
 /// Some solutions of a round and what the audit found of them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,4 +94,93 @@ pub fn audit(
         }
     };
     groups.into_iter().map(line).collect()
+}
+
+/// A sign of what was kept in a round, which needs nothing but the answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sign {
+    pub round: u32,
+    /// `transfers`: the calculation gives the answers of problems that differ in their numbers alone; `agrees`: another
+    /// correct sample of the problem computes the same function of its numbers; `uses_all`: no given number is left out.
+    pub sign: &'static str,
+    /// Kept solutions for which there is something to compare with.
+    pub tested: usize,
+    pub passed: usize,
+    /// `passed / tested`, with its 95% Wilson interval.
+    pub share: f64,
+    pub ci_low: f64,
+    pub ci_high: f64,
+    /// Share of those that passed, and of those that did not, that are right for the right reason; None where no problem
+    /// knows how it was made, or there are none.
+    pub right_of_passed: Option<f64>,
+    pub right_of_failed: Option<f64>,
+}
+
+const SIGNS: [&str; 3] = ["transfers", "agrees", "uses_all"];
+
+/// Estimates, from answers alone, how many of a round's kept solutions are right for the right reason. Word problems only.
+pub fn signs(
+    round: u32,
+    problems: &HashMap<String, Problem>,
+    solutions: &[Solution],
+    verdicts: &[VerdictRow],
+    kept: &HashSet<String>,
+) -> Vec<Sign> {
+    let correct: HashSet<&str> =
+        verdicts.iter().filter(|v| v.judgement.verdict == Verdict::Correct).map(|v| v.solution_id.as_str()).collect();
+    let mut samples: HashMap<&str, Vec<&Solution>> = HashMap::new();
+    for solution in solutions.iter().filter(|s| sampled(s) && correct.contains(s.solution_id.as_str())) {
+        samples.entry(&solution.problem_id).or_default().push(solution);
+    }
+    let mut alike: HashMap<String, Vec<&Problem>> = HashMap::new();
+    for problem in problems.values().filter(|p| p.domain == "math") {
+        alike.entry(masked(&problem.question).0).or_default().push(problem);
+    }
+    for problems in alike.values_mut() {
+        problems.sort_by(|a, b| a.problem_id.cmp(&b.problem_id));
+    }
+    let steps = |solution: &Solution| -> Vec<String> { solution.steps.iter().map(|s| s.text.clone()).collect() };
+    // What each kept solution shows of each sign, and whether it is right where that is known.
+    let found: Vec<([Option<bool>; 3], Option<bool>)> = solutions
+        .par_iter()
+        .filter(|solution| kept.contains(&solution.solution_id))
+        .filter_map(|solution| {
+            let problem = problems.get(&solution.problem_id).filter(|p| p.domain == "math")?;
+            let path = steps(solution);
+            let siblings = alike.get(&masked(&problem.question).0).into_iter().flatten();
+            let tried = siblings.filter_map(|other| transfers(&path, problem, other)).take(MAX_SIBLINGS);
+            let transfers = tried.reduce(|all, one| all && one);
+            let others = samples.get(problem.problem_id.as_str()).into_iter().flatten();
+            let others: Vec<Vec<String>> = others.filter(|s| s.solution_id != solution.solution_id).map(|s| steps(s)).collect();
+            let paths: Vec<&[String]> = std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();
+            let classes = classes(problem, &paths);
+            let agrees = (!others.is_empty()).then(|| classes[1..].contains(&classes[0]));
+            let uses_all = (!path.is_empty()).then(|| unused(problem, &path).is_empty());
+            let right = Oracle::of(problem).map(|oracle| oracle.audit(problem, &path, &solution.final_answer) == Finding::Right);
+            Some(([transfers, agrees, uses_all], right))
+        })
+        .collect();
+    let sign = |(at, sign): (usize, &'static str)| {
+        let tested: Vec<(bool, Option<bool>)> = found.iter().filter_map(|(signs, right)| Some((signs[at]?, *right))).collect();
+        let passed = tested.iter().filter(|(passed, _)| *passed).count();
+        let right = |wanted: bool| {
+            let known: Vec<bool> = tested.iter().filter(|(passed, _)| *passed == wanted).filter_map(|(_, right)| *right).collect();
+            (!known.is_empty()).then(|| known.iter().filter(|right| **right).count() as f64 / known.len() as f64)
+        };
+        let (ci_low, ci_high) = wilson(passed, tested.len());
+        let share = passed as f64 / tested.len() as f64;
+        let (right_of_passed, right_of_failed) = (right(true), right(false));
+        (!tested.is_empty()).then_some(Sign {
+            round,
+            sign,
+            tested: tested.len(),
+            passed,
+            share,
+            ci_low,
+            ci_high,
+            right_of_passed,
+            right_of_failed,
+        })
+    };
+    SIGNS.into_iter().enumerate().filter_map(sign).collect()
 }

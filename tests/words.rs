@@ -47,8 +47,20 @@ fn audit(world: &World) {
         let easy = rows.iter().find(|r| r["round"] == round && r["operations"] == 1).unwrap();
         assert_eq!(easy["right"], easy["solutions"], "{easy}");
     }
+    let estimates = report["estimates"].as_array().unwrap();
+    for row in estimates {
+        let shares = ["share", "ci_low", "ci_high", "right_of_passed", "right_of_failed"].map(|key| row[key].as_f64().unwrap_or(0.0));
+        assert!(count(row, "passed") <= count(row, "tested") && shares.iter().all(|share| (0.0..=1.0).contains(share)), "{row}");
+    }
+    let all_used: u64 = estimates.iter().filter(|row| row["sign"] == "uses_all").map(|row| count(row, "tested")).sum();
+    let kept: u64 = rows
+        .iter()
+        .filter(|r| r["of"] == "kept" && r["algorithm"] == "all" && r["operations"].is_null())
+        .map(|r| count(r, "solutions"))
+        .sum();
+    assert_eq!(all_used, kept, "{report}");
     let table = world.qstill(&["audit", "runs/a"]).done().stdout;
-    assert!(table.starts_with("round  solutions") && table.lines().count() > rows.len(), "{table}");
+    assert!(table.starts_with("round  solutions") && table.lines().count() > rows.len() + estimates.len(), "{table}");
 }
 
 /// `evaluation.json` has the shape that was promised, and its numbers agree with each other.

@@ -6,8 +6,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
+use datasets::agreement::classes;
 use datasets::expr::{canonical_path, equations};
-use datasets::types::Solution;
+use datasets::types::{Problem, Solution};
 
 use super::outliers::sampled;
 use super::{Choose, CurateConfig, Duplicates};
@@ -49,6 +50,18 @@ pub fn step_text(step: &str) -> String {
 fn text(solution: &Solution) -> String {
     let equations: Vec<String> = solution.steps.iter().filter(|s| s.text.contains('=')).map(|s| step_text(&s.text)).collect();
     if equations.is_empty() { solution.steps.iter().map(|s| step_text(&s.text)).collect::<Vec<_>>().join("|") } else { equations.join("|") }
+}
+
+/// For each of some solutions of a problem how many samples among them compute the same function of the given numbers, the
+/// solution itself included if it is one.
+pub fn agreement(problem: &Problem, solutions: &[&Solution], among: &[usize]) -> Vec<usize> {
+    let paths: Vec<Vec<&str>> = among.iter().map(|at| solutions[*at].steps.iter().map(|s| s.text.as_str()).collect()).collect();
+    let classes = classes(problem, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut votes: HashMap<usize, usize> = HashMap::new();
+    for (at, class) in among.iter().zip(&classes) {
+        *votes.entry(*class).or_default() += usize::from(sampled(solutions[*at]));
+    }
+    classes.iter().map(|class| votes[class]).collect()
 }
 
 /// The distinct ones among some of a problem's solutions, in the order in which they were found, and for each solution the

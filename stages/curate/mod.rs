@@ -13,6 +13,7 @@
 //! | `contaminated` | what its problem shares with which held-out question | `contamination`, "off" |
 //! | `too_hard` | how many of the problem's samples are correct, and the limit | `min_pass_rate`, 0 |
 //! | `too_easy` | the same | `max_pass_rate`, 1 |
+//! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement`, 0 |
 //! | `duplicate` | id of the solution with the same calculation that stands for it | `duplicates`, "off" |
 //! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance | `drop_ambiguous`, false |
 //! | `over_cap` | how many of its problem's solutions were chosen before it, the cap, id of the last chosen | `per_problem`, a large number |
@@ -241,7 +242,15 @@ impl<'a> Settled<'a> {
         let solutions: Vec<&Solution> = rows.iter().map(|(solution, _)| *solution).collect();
         let id = |path: &choose::Path| solutions[path.standing].solution_id.clone();
 
-        let passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
+        let mut passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
+        if config.min_agreement > 0 && scope.rate.sampled && problem.domain == "math" {
+            let votes = choose::agreement(problem, &solutions, &passed);
+            for (at, votes) in passed.iter().zip(votes).filter(|(_, votes)| *votes < config.min_agreement) {
+                let evidence = format!("{votes} samples compute the same, limit {}", config.min_agreement);
+                fates[*at] = Fate::Dropped { reason: "unconfirmed", evidence };
+            }
+            passed.retain(|at| fates[*at] == Fate::Kept);
+        }
         let (paths, places) = choose::paths(&solutions, &passed, config.duplicates);
         for (at, place) in passed.into_iter().zip(places) {
             if paths[place].standing != at {

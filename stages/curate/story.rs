@@ -128,7 +128,10 @@ impl Settled<'_> {
         let chosen = |cap: usize| format!("{} chosen before it, cap {cap}", place.unwrap_or(0));
         let votes = path.map_or(String::new(), |i| format!("stands for {} of the problem's solutions", self.paths[i].votes));
         let off = |is_off: bool| if is_off { "skips" } else { "passes" };
+        let skipped = config.min_agreement == 0 || !self.scope.rate.sampled || self.problem.domain != "math";
+        let confirmed = if skipped { "off, or nobody was sampled".into() } else { format!("limit {}", config.min_agreement) };
         let states = [
+            ("unconfirmed", off(skipped), confirmed),
             ("duplicate", off(config.duplicates == super::Duplicates::Off), votes),
             (
                 "ambiguous",
@@ -137,7 +140,7 @@ impl Settled<'_> {
             ),
             ("over_cap", "passes", chosen(config.per_problem)),
         ];
-        let mut reached = path.is_some() || reason == "duplicate";
+        let mut reached = path.is_some() || ["unconfirmed", "duplicate"].contains(&reason);
         let mut rulings = Vec::new();
         for (rule, outcome, measured) in states {
             rulings.push(match (reached, rule == reason) {

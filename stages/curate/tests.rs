@@ -107,6 +107,25 @@ fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
 }
 
 #[test]
+fn what_too_few_samples_compute_is_unconfirmed() {
+    let rule = |id, steps: &[&str]| solution(id, "clips", "best-first", steps, "72");
+    let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96-24=72"])];
+    let dropped = |solutions: &[Solution], min_agreement| -> Vec<String> {
+        let faults = Vec::new();
+        let curated = run(&[problem("clips", CLIPS, "72")], solutions, &CurateConfig { faults, min_agreement, ..bare() });
+        curated.dropped.iter().filter(|d| d.reason == "unconfirmed").map(|d| format!("{} {}", d.solution_id, d.evidence)).collect()
+    };
+    assert_eq!(dropped(&solutions, 1), [""; 0], "nobody was sampled");
+    // Another layout of the same calculation.
+    solutions.push(clips("sample", &["48*1.5=72"], "72"));
+    assert_eq!(dropped(&solutions, 0), [""; 0]);
+    assert_eq!(dropped(&solutions, 1), ["odd 0 samples compute the same, limit 1"]);
+    assert_eq!(dropped(&solutions, 2).len(), 3);
+    solutions.push(clips("other", &["48/2=24", "24+48=72"], "72"));
+    assert_eq!(dropped(&solutions, 2), ["odd 0 samples compute the same, limit 2"]);
+}
+
+#[test]
 fn faults_that_count_drop() {
     let solutions = [clips("a", &["48/2=24"], "72"), clips("b", &["48+24=72"], "72")];
     let verdicts = [
@@ -378,10 +397,10 @@ fn built(draws: &[(u8, u8, bool)]) -> (Vec<Problem>, Vec<Solution>, Vec<VerdictR
 proptest! {
     #[test]
     fn every_solution_ends_once_whatever_the_rules(
-        draws in worlds(), off in 0_usize..9, per_problem in 1_usize..4, diverse in any::<bool>(), drop_ambiguous in any::<bool>(),
+        draws in worlds(), off in 0_usize..10, per_problem in 1_usize..4, diverse in any::<bool>(), drop_ambiguous in any::<bool>(),
     ) {
         let (problems, solutions, verdicts) = built(&draws);
-        let mut config = CurateConfig { per_problem, drop_ambiguous, min_pass_rate: 0.3, max_pass_rate: 0.9, ..CurateConfig::default() };
+        let mut config = CurateConfig { per_problem, drop_ambiguous, min_pass_rate: 0.3, max_pass_rate: 0.9, min_agreement: 1, ..CurateConfig::default() };
         config.choose = if diverse { Choose::Diverse } else { Choose::Votes };
         let silenced = match off {
             0 => { config.faults = Vec::new(); "wrong_steps" }
@@ -391,7 +410,8 @@ proptest! {
             4 => { config.min_pass_rate = 0.0; "too_hard" }
             5 => { config.max_pass_rate = 1.0; "too_easy" }
             6 => { config.duplicates = Duplicates::Off; "duplicate" }
-            7 => { config.drop_ambiguous = false; "ambiguous" }
+            7 => { config.min_agreement = 0; "unconfirmed" }
+            8 => { config.drop_ambiguous = false; "ambiguous" }
             _ => { config.per_problem = 1000; "over_cap" }
         };
         let ground = ground(&config);
