@@ -103,8 +103,9 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
 
 const DIAL: words::Dial = words::Dial { min_operations: 1, max_operations: 5, distractors: 0.2 };
 
+/// Of several problems of the same text each has an id of its own, as in a run.
 fn problem(index: u64) -> Problem {
-    Raw::from(words::generate(1, index, &DIAL)).into_problem("math", "words", 0, Split::Train)
+    Raw::from(words::generate(1, index, &DIAL)).into_problem("math", "words", index as u32, Split::Train)
 }
 
 /// A solution of one of eight kinds, made from the true one.

@@ -106,7 +106,7 @@ impl Curated {
 /// Sorts the solutions of some problems into kept and dropped. A problem has all its solutions of the round here.
 ///
 /// # Errors
-/// If a solution has no verdict or no problem.
+/// If a solution has no verdict or no problem, or two problems have the same id.
 pub fn curate(
     problems: &[Problem],
     solutions: &[Solution],
@@ -116,6 +116,7 @@ pub fn curate(
 ) -> Result<Curated> {
     let by_problem = judged(solutions, verdicts)?;
     let known: HashSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
+    ensure!(known.len() == problems.len(), "{} problems of this shard have the id of another", problems.len() - known.len());
     let lost: usize = by_problem.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, rows)| rows.len()).sum();
     ensure!(lost == 0, "{lost} solutions answer problems that are not in this shard");
     let parts: Vec<Curated> = problems

@@ -359,6 +359,7 @@ fn what_does_not_belong_together_is_an_error() {
     };
     assert!(failed(&[problem("other", CLIPS, "72")], &verdicts).contains("6 solutions answer problems that are not in this shard"));
     assert!(failed(&[problem("clips", CLIPS, "72")], &verdicts[1..]).contains("solution odd has no verdict"));
+    assert!(failed(&[problem("clips", CLIPS, "72"), problem("clips", "?", "1")], &verdicts).contains("1 problems of this shard"));
 }
 
 /// Some problems with solutions of all kinds.
