@@ -46,7 +46,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn start(&self, problem: &Problem) -> State {

@@ -1,5 +1,6 @@
 //! Is the final answer what the steps end in?
 
+use super::known::Known;
 use super::reading::{Outcome, Place, Reading};
 use crate::answer::Amount;
 use crate::expr::{Kind, Token, is_rounded};
@@ -18,7 +19,8 @@ const MEASURES: &[&str] = &["dollars", "percent", "percentage"];
 /// - the last result, or an earlier one that nothing used (the larger of two prices);
 /// - such a result to the decimals that the answer shows, or as a whole number where the question counts or rounds;
 /// - such a result in percent or as a fraction, as cents or dollars;
-/// - a number that the last step states outside of its calculation.
+/// - a number that the last step states outside of its calculation: as `x = 5`, or in words if it is known or follows from
+///   what is known in one operation.
 pub(super) fn supports(reading: &Reading, answer: &str) -> bool {
     let Some(amount) = Amount::read(answer) else { return true };
     let Some(value) = Number::from_big(&amount.value) else { return true };
@@ -61,10 +63,18 @@ fn scales(words: &[String]) -> bool {
     words.iter().any(|word| matches!(word.as_str(), "percent" | "percentage" | "cents" | "%"))
 }
 
-/// Is the number stated in the last step, other than as an operand?
+/// Is the number stated in the last step, other than as an operand, and not out of thin air?
 fn is_stated(reading: &Reading, value: Number) -> bool {
     let last = reading.lines.len().saturating_sub(1);
-    reading.mentions.iter().filter(|m| m.step == last).any(|m| matches!(m.place, Place::Prose | Place::Stated) && m.value == value)
+    let founded = || {
+        let mut known = Known::of(reading);
+        for outcome in &reading.outcomes {
+            known.learn(outcome.value);
+        }
+        known.has(value) || known.derives(value)
+    };
+    let stated = |place| reading.mentions.iter().any(|m| m.step == last && m.place == place && m.value == value);
+    stated(Place::Stated) || stated(Place::Prose) && founded()
 }
 
 /// Words and percent signs of a text, in lower case.
