@@ -41,7 +41,7 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
     progress.finish();
     if lines.is_empty() && estimates.is_empty() {
         let (what, hint) = if curated {
-            ("nothing that was kept can be audited", "only word problems can (`qstill inspect` tells the domain)")
+            ("no word problem was kept", "only word problems can be audited")
         } else {
             ("nothing is curated yet", "go on with `qstill resume`")
         };

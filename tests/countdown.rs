@@ -44,7 +44,7 @@ fn held_out_targets_and_true_steps() {
     let sets = ["problems.train=40", "problems.validation=5", "problems.test=10", "search.rule_steps=3", "problems.numbers=3"];
     world.qstill(&of_preset("countdown", "run", "a", &sets)).done();
     let run = world.left("a");
-    world.qstill(&["audit", "runs/a"]).fails(65, &["no problem of this run knows how it was made"]);
+    world.qstill(&["audit", "runs/a"]).fails(65, &["no word problem was kept"]);
 
     let problems: Vec<Problem> = run.rows("problems");
     let targets = |of_train: bool| -> HashSet<i64> {
