@@ -49,7 +49,7 @@ fn clips(id: &str, steps: &[&str], answer: &str) -> Solution {
 
 fn everything() -> Vec<Solution> {
     vec![
-        clips("odd", &["48*2=96", "96-24=72"], "72"),
+        clips("odd", &["48*2=96", "96*3/4=72"], "72"),
         clips("first", &["48/2=24", "48+24=72"], "72"),
         clips("again", &["48/2=24", "24+48=72"], "72"),
         clips("false", &["48/2=25", "48+24=72"], "72"),
@@ -109,7 +109,7 @@ fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
 #[test]
 fn what_too_few_samples_compute_is_unconfirmed() {
     let rule = |id, steps: &[&str]| solution(id, "clips", "best-first", steps, "72");
-    let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96-24=72"])];
+    let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96*3/4=72"])];
     let dropped = |solutions: &[Solution], min_agreement| -> Vec<String> {
         let faults = Vec::new();
         let curated = run(&[problem("clips", CLIPS, "72")], solutions, &CurateConfig { faults, min_agreement, ..bare() });
@@ -219,7 +219,7 @@ fn bands_and_weights_go_by_samples() {
     let problems = [problem("clips", CLIPS, "72")];
     let mut solutions = vec![clips("right", &["48/2=24", "48+24=72"], "72")];
     solutions.extend((0..3).map(|n| clips(&format!("wrong{n}"), &["48*2=96"], "96")));
-    solutions.push(solution("rule", "clips", "best-first", &["48*2=96", "96-24=72"], "72"));
+    solutions.push(solution("rule", "clips", "best-first", &["48*2=96", "96*3/4=72"], "72"));
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, s.final_answer == "72", None)).collect();
     let of = |config: CurateConfig, solutions: &[Solution]| curate(&problems, solutions, &verdicts, &ground(&config), &Silent).unwrap();
     let hard = of(CurateConfig { min_pass_rate: 0.3, ..bare() }, &solutions);
@@ -281,7 +281,7 @@ fn what_is_chosen_beyond_the_first_is_different() {
 #[test]
 fn ambiguous_problems_are_dropped_where_asked() {
     let problems = [problem("clips", CLIPS, "72")];
-    let solutions = [clips("a", &["48/2=24", "48+24=72"], "72"), clips("b", &["48*2=96", "96-24=72"], "72")];
+    let solutions = [clips("a", &["48/2=24", "48+24=72"], "72"), clips("b", &["48*2=96", "96*3/4=72"], "72")];
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let of = |drop_ambiguous| {
         let ground = ground(&CurateConfig { drop_ambiguous, ..bare() });
@@ -324,7 +324,7 @@ fn pairs_part_as_late_as_they_can() {
     assert_eq!(rejected.len(), shown.len(), "a rejected text is used once");
     assert_eq!(pairs(1).len(), 1);
     assert!(pairs(0).is_empty());
-    assert_eq!((pairs(1)[0].chosen.as_str(), pairs(1)[0].rejected.as_str()), ("48*2=96\n96-24=72\n#### 72", "48*2=96\n#### 96"));
+    assert_eq!((pairs(1)[0].chosen.as_str(), pairs(1)[0].rejected.as_str()), ("48*2=96\n96*3/4=72\n#### 72", "48*2=96\n#### 96"));
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn stories_end_where_the_solution_did() {
     let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
     for solution in &solutions {
         let told = story(&problems[0], &solutions, &verdicts, &solution.solution_id, &ground).unwrap();
-        assert_eq!(told.rules.len(), 12);
+        assert_eq!(told.rules.len(), 13);
         match curated.dropped.iter().find(|d| d.solution_id == solution.solution_id) {
             None => assert!(told.end == "kept" && told.weight.is_some()),
             Some(dropped) => {
@@ -377,7 +377,7 @@ fn built(draws: &[(u8, u8, bool)]) -> (Vec<Problem>, Vec<Solution>, Vec<VerdictR
             let steps: &[&str] = match kind {
                 0 => &["48/2=24", "48+24=72"],
                 1 => &["48/2=24", "24+48=72"],
-                2 => &["48*2=96", "96-24=72"],
+                2 => &["48*2=96", "96*3/4=72"],
                 3 => &["48+24=72"],
                 4 => &[],
                 5 => &looped,
