@@ -109,7 +109,7 @@ fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
 #[test]
 fn what_too_few_samples_compute_is_unconfirmed() {
     let rule = |id, steps: &[&str]| solution(id, "clips", "best-first", steps, "72");
-    let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96*3/4=72"])];
+    let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96-24=72"])];
     let dropped = |solutions: &[Solution], min_agreement| -> Vec<String> {
         let faults = Vec::new();
         let curated = run(&[problem("clips", CLIPS, "72")], solutions, &CurateConfig { faults, min_agreement, ..bare() });
