@@ -72,6 +72,8 @@ pub struct CurateConfig {
     /// Least and largest share of a problem's samples that are correct.
     pub min_pass_rate: f64,
     pub max_pass_rate: f64,
+    /// Whether to drop what leaves a number of the question unused.
+    pub use_all_numbers: bool,
     /// Least number of a problem's samples that compute the same function of its numbers; 0 for no limit.
     pub min_agreement: usize,
     pub duplicates: Duplicates,
@@ -101,6 +103,7 @@ impl Default for CurateConfig {
             held_out_files: Vec::new(),
             min_pass_rate: 0.0,
             max_pass_rate: 1.0,
+            use_all_numbers: false,
             min_agreement: 0,
             duplicates: Duplicates::Graph,
             drop_ambiguous: false,

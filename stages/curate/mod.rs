@@ -13,6 +13,7 @@
 //! | `contaminated` | what its problem shares with which held-out question | `contamination`, "off" |
 //! | `too_hard` | how many of the problem's samples are correct, and the limit | `min_pass_rate`, 0 |
 //! | `too_easy` | the same | `max_pass_rate`, 1 |
+//! | `unused_number` | numbers of the question that no step uses | `use_all_numbers`, false |
 //! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement`, 0 |
 //! | `duplicate` | id of the solution with the same calculation that stands for it | `duplicates`, "off" |
 //! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance | `drop_ambiguous`, false |
@@ -22,7 +23,7 @@
 //! - [`choose`]: duplicates, and which of the distinct solutions stay    - [`outputs`]: `step_labels` and `preferences`
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
-//! The first nine look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
+//! The first ten look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
 //! what is held out. A first pass over the shards gathers both in bounded memory ([`Survey`]), the second curates shard
 //! by shard, the problems of a shard in parallel. What comes out is a function of the rows alone, in the order of the
 //! problems and, within a problem, of its solutions.
@@ -172,6 +173,7 @@ pub struct Subject<'a> {
 
 /// What all solutions of a problem have in common.
 struct Scope<'a> {
+    problem: &'a Problem,
     ground: &'a Ground,
     rate: Rate,
     difficulty: u32,
@@ -234,6 +236,7 @@ impl<'a> Settled<'a> {
     fn of(problem: &'a Problem, rows: &'a [(&'a Solution, &'a Judgement)], ground: &'a Ground) -> Self {
         let config = &ground.config;
         let scope = Scope {
+            problem,
             ground,
             rate: Rate::of(rows),
             difficulty: outliers::difficulty(problem, rows),

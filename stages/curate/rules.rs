@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use datasets::agreement::unused;
 use datasets::types::{Judgement, Solution, Verdict};
 
 use super::outliers::{characters, sampled};
@@ -11,7 +12,7 @@ use super::{Fate, Finding, Measured, Scope, Subject, text};
 pub type Rule = for<'a> fn(&'a Subject<'a>) -> Finding<'a>;
 
 /// Reason codes of the rules on one solution, in their order.
-pub const RULES: [(&str, Rule); 9] = [
+pub const RULES: [(&str, Rule); 10] = [
     ("not_correct", not_correct),
     ("wrong_steps", wrong_steps),
     ("repetition", repetition),
@@ -21,6 +22,7 @@ pub const RULES: [(&str, Rule); 9] = [
     ("contaminated", contaminated),
     ("too_hard", too_hard),
     ("too_easy", too_easy),
+    ("unused_number", unused_number),
 ];
 
 impl<'a> Subject<'a> {
@@ -136,4 +138,20 @@ fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("nobody was sampled");
     }
     limit(rate.share() > most, Measured::Rate { rate, limit: most })
+}
+
+fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    let (problem, steps) = (subject.of.problem, &subject.solution.steps);
+    if !subject.of.ground.config.use_all_numbers {
+        return Finding::Skips("off");
+    }
+    if problem.domain != "math" || steps.is_empty() {
+        return Finding::Skips("no calculation of a word problem");
+    }
+    let steps: Vec<&str> = steps.iter().map(|s| s.text.as_str()).collect();
+    let left: Vec<String> = unused(problem, &steps).iter().map(ToString::to_string).collect();
+    if left.is_empty() {
+        return Finding::Passes(Measured::Text(Cow::Borrowed("every number is used")));
+    }
+    Finding::Drops(Measured::Text(format!("no step uses {}", left.join(", ")).into()))
 }

@@ -126,6 +126,19 @@ fn what_too_few_samples_compute_is_unconfirmed() {
 }
 
 #[test]
+fn every_number_is_used_where_that_is_asked() {
+    let question = "Ann sold 48 clips in April, half as many in May, and 5 pens. How many clips did she sell in both months?";
+    let solutions = [clips("half", &["48/2=24", "48+24=72"], "72"), clips("none", &[], "72")];
+    let dropped = |use_all_numbers, question| -> Vec<String> {
+        let curated = run(&[problem("clips", question, "72")], &solutions, &CurateConfig { use_all_numbers, ..bare() });
+        curated.dropped.iter().map(|d| format!("{} {}", d.reason, d.evidence)).collect()
+    };
+    assert_eq!(dropped(false, question), [""; 0]);
+    assert_eq!(dropped(true, question), ["unused_number no step uses 5"]);
+    assert_eq!(dropped(true, CLIPS), [""; 0]);
+}
+
+#[test]
 fn faults_that_count_drop() {
     let solutions = [clips("a", &["48/2=24"], "72"), clips("b", &["48+24=72"], "72")];
     let verdicts = [
@@ -335,7 +348,7 @@ fn stories_end_where_the_solution_did() {
     let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
     for solution in &solutions {
         let told = story(&problems[0], &solutions, &verdicts, &solution.solution_id, &ground).unwrap();
-        assert_eq!(told.rules.len(), 13);
+        assert_eq!(told.rules.len(), 14);
         match curated.dropped.iter().find(|d| d.solution_id == solution.solution_id) {
             None => assert!(told.end == "kept" && told.weight.is_some()),
             Some(dropped) => {
@@ -398,10 +411,10 @@ fn built(draws: &[(u8, u8, bool)]) -> (Vec<Problem>, Vec<Solution>, Vec<VerdictR
 proptest! {
     #[test]
     fn every_solution_ends_once_whatever_the_rules(
-        draws in worlds(), off in 0_usize..10, per_problem in 1_usize..4, diverse in any::<bool>(), drop_ambiguous in any::<bool>(),
+        draws in worlds(), off in 0_usize..11, per_problem in 1_usize..4, diverse in any::<bool>(), drop_ambiguous in any::<bool>(),
     ) {
         let (problems, solutions, verdicts) = built(&draws);
-        let mut config = CurateConfig { per_problem, drop_ambiguous, min_pass_rate: 0.3, max_pass_rate: 0.9, min_agreement: 1, ..CurateConfig::default() };
+        let mut config = CurateConfig { per_problem, drop_ambiguous, min_pass_rate: 0.3, max_pass_rate: 0.9, min_agreement: 1, use_all_numbers: true, ..CurateConfig::default() };
         config.choose = if diverse { Choose::Diverse } else { Choose::Votes };
         let silenced = match off {
             0 => { config.faults = Vec::new(); "wrong_steps" }
@@ -412,7 +425,8 @@ proptest! {
             5 => { config.max_pass_rate = 1.0; "too_easy" }
             6 => { config.duplicates = Duplicates::Off; "duplicate" }
             7 => { config.min_agreement = 0; "unconfirmed" }
-            8 => { config.drop_ambiguous = false; "ambiguous" }
+            8 => { config.use_all_numbers = false; "unused_number" }
+            9 => { config.drop_ambiguous = false; "ambiguous" }
             _ => { config.per_problem = 1000; "over_cap" }
         };
         let ground = ground(&config);
