@@ -46,7 +46,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn start(&self, problem: &Problem) -> State {

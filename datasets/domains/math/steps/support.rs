@@ -1,7 +1,7 @@
 //! Is the final answer what the steps end in?
 
 use super::known::Known;
-use super::reading::{Outcome, Place, Reading};
+use super::reading::{Mention, Outcome, Place, Reading};
 use crate::answer::Amount;
 use crate::expr::{Kind, Token, is_rounded};
 use crate::number::Number;
@@ -19,8 +19,8 @@ const MEASURES: &[&str] = &["dollars", "percent", "percentage"];
 /// - the last result, or an earlier one that nothing used (the larger of two prices);
 /// - such a result to the decimals that the answer shows, or as a whole number where the question counts or rounds;
 /// - such a result in percent or as a fraction, as cents or dollars;
-/// - a number that the last step states outside of its calculation: as `x = 5`, or in words if it is known or follows from
-///   what is known in one operation.
+/// - a number that the last step states outside of its calculation: as `x = 5`, or in words behind its last equation, if it is
+///   known or follows from what is known in one operation.
 pub(super) fn supports(reading: &Reading, answer: &str) -> bool {
     let Some(amount) = Amount::read(answer) else { return true };
     let Some(value) = Number::from_big(&amount.value) else { return true };
@@ -73,8 +73,10 @@ fn is_stated(reading: &Reading, value: Number) -> bool {
         }
         known.has(value) || known.derives(value)
     };
-    let stated = |place| reading.mentions.iter().any(|m| m.step == last && m.place == place && m.value == value);
-    stated(Place::Stated) || stated(Place::Prose) && founded()
+    let computed = |m: &Mention| m.step == last && matches!(m.place, Place::Operand | Place::Result);
+    let end = reading.mentions.iter().rposition(computed).map_or(0, |at| at + 1);
+    let stated = |place, from: usize| reading.mentions[from..].iter().any(|m| m.step == last && m.place == place && m.value == value);
+    stated(Place::Stated, 0) || stated(Place::Prose, end) && founded()
 }
 
 /// Words and percent signs of a text, in lower case.

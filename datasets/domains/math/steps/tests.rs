@@ -113,6 +113,7 @@ fn unsupported_answers() {
     assert_all(&[
         (DEPTH, &["400-800=-400"], "400", &[Unsupported]),
         (DEPTH, &["400-800=-400"], "-400", &[]),
+        (DEPTH, &["So 400 were left alone. 400 - 800 =-400"], "400", &[Unsupported]),
         (PENS, &["6*24=144", "144/2=72", "72*3=216"], "217", &[Unsupported]),
         (PENS, &["6*24=144", "144/2=72"], "216", &[Unsupported]),
         (PENS, &["6*24=144", "144/2=72", "72*3=216"], "72", &[Unsupported]),
