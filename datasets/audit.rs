@@ -117,7 +117,7 @@ impl Oracle {
     ///
     /// A number in the path that can be read in two ways (it is given and equals an earlier result, or is what a word means)
     /// has the benefit of the doubt: the path is right if one way of reading it is right in every replay.
-    pub fn audit(&self, problem: &Problem, steps: &[String], answer: &str) -> Finding {
+    pub fn audit<S: AsRef<str>>(&self, problem: &Problem, steps: &[S], answer: &str) -> Finding {
         let is_given = |origin| origin == Origin::Given;
         let given: Vec<BigRational> = givens(&problem.question).iter().filter(|q| is_given(q.origin)).map(|q| q.value.to_big()).collect();
         let Some(answer) = Amount::read(answer) else { return Finding::Unreadable };

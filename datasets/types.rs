@@ -86,6 +86,18 @@ pub struct Solution {
     pub search_expansions: f32,
 }
 
+impl Solution {
+    /// The texts of its steps.
+    pub fn texts(&self) -> Vec<&str> {
+        self.steps.iter().map(|step| step.text.as_str()).collect()
+    }
+
+    /// Whether a policy drew it: the enumeration over the rules has the answer as its goal.
+    pub fn sampled(&self) -> bool {
+        self.algorithm != "best-first"
+    }
+}
+
 /// What the verifier says of a solution. Three outcomes, always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {

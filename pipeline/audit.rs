@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use datasets::types::{Kept, Problem};
 use serde_json::json;
-use stages::audit::{Line, Sign, audit, signs};
+use stages::audit::{Line, Round, Sign, audit};
 
 use crate::commit::{Check, scan};
 use crate::exit::Failure;
@@ -13,7 +13,7 @@ use crate::layout::{RunDir, Stage};
 use crate::plan::Fingerprint;
 use crate::progress::Console;
 use crate::session::Done;
-use crate::text;
+use crate::text::{self, interval, percent};
 
 /// Audits every round of a run that has been curated, and prints what was found.
 ///
@@ -33,8 +33,10 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
             let kept: HashSet<String> = kept.read::<Kept>()?.into_iter().map(|k| k.solution_id).collect();
             let (search, verify) = (committed(run, round, Stage::Search)?, committed(run, round, Stage::Verify)?);
             let (solutions, verdicts) = (search.read()?, verify.read()?);
-            lines.extend(audit(round, &problems, &solutions, &verdicts, &kept));
-            estimates.extend(signs(round, &problems, &solutions, &verdicts, &kept));
+            let of = Round { number: round, problems: &problems, solutions: &solutions, verdicts: &verdicts, kept: &kept };
+            let (known, estimated) = audit(&of);
+            lines.extend(known);
+            estimates.extend(estimated);
         }
         stages::Events::advance(&progress, 1, 0, 0);
     }
@@ -69,10 +71,6 @@ pub fn committed(run: &RunDir, round: u32, stage: Stage) -> Result<Done> {
     Ok(Done::new(path, commits))
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1}%", 100.0 * share)
-}
-
 fn table(lines: &[Line]) -> String {
     let rows: Vec<Vec<String>> = lines
         .iter()
@@ -85,7 +83,7 @@ fn table(lines: &[Line]) -> String {
                 line.solutions.to_string(),
                 line.right.to_string(),
                 percent(line.share),
-                format!("{} to {}", percent(line.ci_low), percent(line.ci_high)),
+                interval(line.ci_low, line.ci_high),
             ]
         })
         .collect();
@@ -106,7 +104,7 @@ fn estimate(signs: &[Sign]) -> String {
                 sign.tested.to_string(),
                 sign.passed.to_string(),
                 percent(sign.share),
-                format!("{} to {}", percent(sign.ci_low), percent(sign.ci_high)),
+                interval(sign.ci_low, sign.ci_high),
                 share(sign.right_of_passed),
                 share(sign.right_of_failed),
             ]

@@ -12,7 +12,7 @@ use crate::commit::{Check, scan};
 use crate::layout::{RunDir, Stage, write_atomic};
 use crate::plan::Fingerprint;
 use crate::session::{Done, Session, read};
-use crate::text;
+use crate::text::{self, interval, percent};
 
 /// Writes `evaluation.json` from everything that is committed.
 ///
@@ -62,7 +62,6 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     let report: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
     let rows: Vec<Summary> =
         serde_json::from_value(report["rows"].clone()).with_context(|| format!("{}: not an evaluation", path.display()))?;
-    let percent = |x: f64| format!("{:.1}%", 100.0 * x);
     let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
     let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
     let headers = [
@@ -88,7 +87,7 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
                 r.model.clone(),
                 format!("{}/{}", r.solved, r.problems),
                 percent(r.pass_at_1),
-                format!("{} to {}", percent(r.ci_low), percent(r.ci_high)),
+                interval(r.ci_low, r.ci_high),
                 r.k.to_string(),
                 maybe(r.pass_at_k, &percent),
                 maybe(r.maj_at_k, &percent),

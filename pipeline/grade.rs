@@ -153,7 +153,7 @@ fn share(rows: u64, summary: &Summary) -> f64 {
 }
 
 fn table(summary: &Summary) -> String {
-    let percent = |rows| format!("{:.1}%", 100.0 * share(rows, summary));
+    let percent = |rows| text::percent(share(rows, summary));
     let mut rows: Vec<Vec<String>> = summary
         .reasons
         .iter()

@@ -9,6 +9,16 @@ use anyhow::Result;
 
 use crate::exit::Failure;
 
+/// A share as a percentage with one decimal.
+pub fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+/// An interval of shares.
+pub fn interval(low: f64, high: f64) -> String {
+    format!("{} to {}", percent(low), percent(high))
+}
+
 /// Longest line where nothing says how wide the reader's window is.
 const WIDTH: usize = 200;
 /// The same on a terminal that does not tell.

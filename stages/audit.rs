@@ -1,7 +1,7 @@
 //! audit: how many solutions are right for the right reason. It feeds no other stage.
 //!
-//! Where the source knows how a problem was made, [`audit`] tells. Everywhere, [`signs`] estimates: each sign is measured on
-//! what was kept, and its own errors are shown where the source knows.
+//! Where the source knows how a problem was made, that is what [`Line`]s tell. Everywhere, [`Sign`]s are estimates: each is measured
+//! on what was kept, and its own errors are shown where the source knows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +12,6 @@ use datasets::types::{Problem, Solution, Verdict};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::curate::outliers::sampled;
 use crate::evaluate::statistics::wilson;
 
 /// Most other problems that a path is tried on.
@@ -41,32 +40,41 @@ pub struct Line {
     pub unreadable: usize,
 }
 
-/// Audits one round: lines for all and for each algorithm, and by operations for what was kept.
-pub fn audit(
-    round: u32,
-    problems: &HashMap<String, Problem>,
-    solutions: &[Solution],
-    verdicts: &[VerdictRow],
-    kept: &HashSet<String>,
-) -> Vec<Line> {
-    let judged: HashMap<&str, &VerdictRow> = verdicts.iter().map(|v| (v.solution_id.as_str(), v)).collect();
-    let found: Vec<(&Solution, u32, bool, Finding)> = solutions
+/// A round: its problems by id, and what became of its solutions.
+pub struct Round<'a> {
+    pub number: u32,
+    pub problems: &'a HashMap<String, Problem>,
+    pub solutions: &'a [Solution],
+    pub verdicts: &'a [VerdictRow],
+    /// Ids of what was kept.
+    pub kept: &'a HashSet<String>,
+}
+
+/// Audits one round: what is known, and what the signs say.
+pub fn audit(round: &Round<'_>) -> (Vec<Line>, Vec<Sign>) {
+    let judged = round.verdicts.iter().filter(|v| v.judgement.verdict == Verdict::Correct);
+    let correct: HashMap<&str, &VerdictRow> = judged.map(|v| (v.solution_id.as_str(), v)).collect();
+    let found: HashMap<&str, Finding> = round
+        .solutions
         .par_iter()
+        .filter(|solution| correct.contains_key(solution.solution_id.as_str()))
         .filter_map(|solution| {
-            let judgement = &judged.get(solution.solution_id.as_str())?.judgement;
-            if judgement.verdict != Verdict::Correct {
-                return None;
-            }
-            let verified = judgement.faults.is_empty();
-            let problem = problems.get(&solution.problem_id)?;
-            let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
-            let finding = Oracle::of(problem)?.audit(problem, &steps, &solution.final_answer);
-            Some((solution, problem.difficulty, verified, finding))
+            let problem = round.problems.get(&solution.problem_id)?;
+            let finding = Oracle::of(problem)?.audit(problem, &solution.texts(), &solution.final_answer);
+            Some((solution.solution_id.as_str(), finding))
         })
         .collect();
+    (lines(round, &correct, &found), signs(round, &correct, &found))
+}
+
+/// Lines for all and for each algorithm, and by operations for what was kept.
+fn lines(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, found: &HashMap<&str, Finding>) -> Vec<Line> {
     let mut groups: BTreeMap<(usize, String, Option<u32>), Vec<Finding>> = BTreeMap::new();
-    for (solution, operations, verified, finding) in found {
-        let kept = kept.contains(&solution.solution_id);
+    for solution in round.solutions {
+        let id = solution.solution_id.as_str();
+        let Some(&finding) = found.get(id) else { continue };
+        let operations = round.problems[&solution.problem_id].difficulty;
+        let (verified, kept) = (correct[id].judgement.faults.is_empty(), round.kept.contains(id));
         for (stage, _) in [true, verified, kept].into_iter().enumerate().filter(|(_, counts)| *counts) {
             for algorithm in ["all", &solution.algorithm] {
                 groups.entry((stage, algorithm.to_owned(), None)).or_default().push(finding);
@@ -81,7 +89,7 @@ pub fn audit(
         let right = count(Finding::Right);
         let (ci_low, ci_high) = wilson(right, findings.len());
         Line {
-            round,
+            round: round.number,
             of: ["right-answer", "verified", "kept"][stage],
             algorithm,
             operations,
@@ -119,44 +127,36 @@ pub struct Sign {
 const SIGNS: [&str; 3] = ["transfers", "agrees", "uses_all"];
 
 /// Estimates, from answers alone, how many of a round's kept solutions are right for the right reason. Word problems only.
-pub fn signs(
-    round: u32,
-    problems: &HashMap<String, Problem>,
-    solutions: &[Solution],
-    verdicts: &[VerdictRow],
-    kept: &HashSet<String>,
-) -> Vec<Sign> {
-    let correct: HashSet<&str> =
-        verdicts.iter().filter(|v| v.judgement.verdict == Verdict::Correct).map(|v| v.solution_id.as_str()).collect();
+fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMap<&str, Finding>) -> Vec<Sign> {
     let mut samples: HashMap<&str, Vec<&Solution>> = HashMap::new();
-    for solution in solutions.iter().filter(|s| sampled(s) && correct.contains(s.solution_id.as_str())) {
+    for solution in round.solutions.iter().filter(|s| s.sampled() && correct.contains_key(s.solution_id.as_str())) {
         samples.entry(&solution.problem_id).or_default().push(solution);
     }
     let mut alike: HashMap<String, Vec<&Problem>> = HashMap::new();
-    for problem in problems.values().filter(|p| p.domain == "math") {
+    for problem in round.problems.values().filter(|p| p.domain == "math") {
         alike.entry(masked(&problem.question).0).or_default().push(problem);
     }
     for problems in alike.values_mut() {
         problems.sort_by(|a, b| a.problem_id.cmp(&b.problem_id));
     }
-    let steps = |solution: &Solution| -> Vec<String> { solution.steps.iter().map(|s| s.text.clone()).collect() };
     // What each kept solution shows of each sign, and whether it is right where that is known.
-    let found: Vec<([Option<bool>; 3], Option<bool>)> = solutions
+    let found: Vec<([Option<bool>; 3], Option<bool>)> = round
+        .solutions
         .par_iter()
-        .filter(|solution| kept.contains(&solution.solution_id))
+        .filter(|solution| round.kept.contains(&solution.solution_id))
         .filter_map(|solution| {
-            let problem = problems.get(&solution.problem_id).filter(|p| p.domain == "math")?;
-            let path = steps(solution);
+            let problem = round.problems.get(&solution.problem_id).filter(|p| p.domain == "math")?;
+            let path = solution.texts();
             let siblings = alike.get(&masked(&problem.question).0).into_iter().flatten();
             let tried = siblings.filter_map(|other| transfers(&path, problem, other)).take(MAX_SIBLINGS);
             let transfers = tried.reduce(|all, one| all && one);
             let others = samples.get(problem.problem_id.as_str()).into_iter().flatten();
-            let others: Vec<Vec<String>> = others.filter(|s| s.solution_id != solution.solution_id).map(|s| steps(s)).collect();
-            let paths: Vec<&[String]> = std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();
+            let others: Vec<Vec<&str>> = others.filter(|s| s.solution_id != solution.solution_id).map(|s| s.texts()).collect();
+            let paths: Vec<&[&str]> = std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();
             let classes = classes(problem, &paths);
             let agrees = (!others.is_empty()).then(|| classes[1..].contains(&classes[0]));
             let uses_all = (!path.is_empty()).then(|| unused(problem, &path).is_empty());
-            let right = Oracle::of(problem).map(|oracle| oracle.audit(problem, &path, &solution.final_answer) == Finding::Right);
+            let right = known.get(solution.solution_id.as_str()).map(|finding| *finding == Finding::Right);
             Some(([transfers, agrees, uses_all], right))
         })
         .collect();
@@ -171,7 +171,7 @@ pub fn signs(
         let share = passed as f64 / tested.len() as f64;
         let (right_of_passed, right_of_failed) = (right(true), right(false));
         (!tested.is_empty()).then_some(Sign {
-            round,
+            round: round.number,
             sign,
             tested: tested.len(),
             passed,

@@ -10,7 +10,6 @@ use datasets::agreement::classes;
 use datasets::expr::{canonical_path, equations};
 use datasets::types::{Problem, Solution};
 
-use super::outliers::sampled;
 use super::{Choose, CurateConfig, Duplicates};
 
 /// A distinct solution of a problem.
@@ -28,7 +27,7 @@ pub struct Path {
 
 /// The calculation of a solution; of one without steps its answer.
 pub fn graph(solution: &Solution) -> String {
-    let steps: Vec<&str> = solution.steps.iter().map(|s| s.text.as_str()).collect();
+    let steps = solution.texts();
     if steps.is_empty() { format!("answer {}", solution.final_answer) } else { canonical_path(&steps) }
 }
 
@@ -55,11 +54,11 @@ fn text(solution: &Solution) -> String {
 /// For each of some solutions of a problem how many samples among them compute the same function of the given numbers, the
 /// solution itself included if it is one.
 pub fn agreement(problem: &Problem, solutions: &[&Solution], among: &[usize]) -> Vec<usize> {
-    let paths: Vec<Vec<&str>> = among.iter().map(|at| solutions[*at].steps.iter().map(|s| s.text.as_str()).collect()).collect();
+    let paths: Vec<Vec<&str>> = among.iter().map(|at| solutions[*at].texts()).collect();
     let classes = classes(problem, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let mut votes: HashMap<usize, usize> = HashMap::new();
     for (at, class) in among.iter().zip(&classes) {
-        *votes.entry(*class).or_default() += usize::from(sampled(solutions[*at]));
+        *votes.entry(*class).or_default() += usize::from(solutions[*at].sampled());
     }
     classes.iter().map(|class| votes[class]).collect()
 }
@@ -74,7 +73,7 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
     let mut places = Vec::with_capacity(among.len());
     for &at in among {
         let solution = solutions[at];
-        let words = (solution.steps.iter().map(|s| s.text.as_str()).collect(), solution.final_answer.as_str());
+        let words = (solution.texts(), solution.final_answer.as_str());
         let graph = read.entry(words).or_insert_with(|| graph(solution)).clone();
         let key = match duplicates {
             Duplicates::Graph => Some(graph.clone()),
@@ -87,7 +86,7 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
             paths.push(Path { standing: at, votes: 0, sampled: false, graph });
         }
         paths[place].votes += 1;
-        paths[place].sampled |= sampled(solution);
+        paths[place].sampled |= solution.sampled();
         places.push(place);
     }
     (paths, places)
@@ -97,7 +96,7 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
 /// numbers without reading the question; then, where ambiguity counts, fewest steps.
 pub fn merit(path: &Path, solutions: &[&Solution], config: &CurateConfig) -> (Reverse<usize>, bool, usize) {
     let solution = solutions[path.standing];
-    (Reverse(path.votes), !sampled(solution), if config.drop_ambiguous { solution.steps.len() } else { 0 })
+    (Reverse(path.votes), !solution.sampled(), if config.drop_ambiguous { solution.steps.len() } else { 0 })
 }
 
 /// The paths in the order in which they are chosen, best first: places in `paths`.

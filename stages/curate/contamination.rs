@@ -113,7 +113,7 @@ pub fn normalised(text: &str) -> String {
     text.split_whitespace().flat_map(parts).map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
-fn hash(value: impl Hash) -> u64 {
+pub(super) fn hash(value: impl Hash) -> u64 {
     // Fixed keys: nothing that is written depends on them but through collisions of 64 bits.
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

@@ -54,7 +54,7 @@ pub mod text;
 
 pub use config::{Choose, Contamination, CurateConfig, Duplicates, Weight};
 use contamination::Leak;
-use outliers::{Usual, sampled};
+use outliers::Usual;
 pub use rules::RULES;
 pub use survey::{Ground, Survey, held_out_hash};
 
@@ -64,13 +64,13 @@ pub const VERSION: u32 = 2;
 pub const LEARNABILITY_FLOOR: f32 = 0.1;
 
 /// The assistant turn of a training row: a line per step, then the answer line.
-pub fn completion(steps: &[String], final_answer: &str) -> String {
-    steps.iter().map(|step| format!("{step}\n")).collect::<String>() + "#### " + final_answer
+pub fn completion<S: AsRef<str>>(steps: &[S], final_answer: &str) -> String {
+    steps.iter().map(|step| format!("{}\n", step.as_ref())).collect::<String>() + "#### " + final_answer
 }
 
 /// A solution's text as a student would write it; without an answer line where it has no answer.
 fn written(solution: &Solution) -> String {
-    let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
+    let steps = solution.texts();
     if solution.final_answer.is_empty() { steps.join("\n") } else { completion(&steps, &solution.final_answer) }
 }
 
@@ -146,8 +146,8 @@ pub struct Rate {
 impl Rate {
     fn of(rows: &[(&Solution, &Judgement)]) -> Self {
         // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem is.
-        let any = rows.iter().any(|(solution, _)| sampled(solution));
-        let counted = rows.iter().filter(|(solution, _)| sampled(solution) == any);
+        let any = rows.iter().any(|(solution, _)| solution.sampled());
+        let counted = rows.iter().filter(|(solution, _)| solution.sampled() == any);
         let correct = counted.clone().filter(|(_, judgement)| judgement.verdict == Verdict::Correct).count();
         Self { correct, of: counted.count(), sampled: any }
     }
@@ -178,6 +178,13 @@ struct Scope<'a> {
     rate: Rate,
     difficulty: u32,
     leak: Option<Leak>,
+}
+
+impl Scope<'_> {
+    /// Whether solutions have to be confirmed by samples.
+    fn asks_agreement(&self) -> bool {
+        self.ground.config.min_agreement > 0 && self.rate.sampled && self.problem.domain == "math"
+    }
 }
 
 /// What a rule says of a solution.
@@ -247,7 +254,7 @@ impl<'a> Settled<'a> {
         let id = |path: &choose::Path| solutions[path.standing].solution_id.clone();
 
         let mut passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
-        if config.min_agreement > 0 && scope.rate.sampled && problem.domain == "math" {
+        if scope.asks_agreement() {
             let votes = choose::agreement(problem, &solutions, &passed);
             for (at, votes) in passed.iter().zip(votes).filter(|(_, votes)| *votes < config.min_agreement) {
                 let evidence = format!("{votes} samples compute the same, limit {}", config.min_agreement);
@@ -294,8 +301,7 @@ impl<'a> Settled<'a> {
             let round = solution.round;
             match fate {
                 Fate::Kept => {
-                    let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
-                    let completion = completion(&steps, &solution.final_answer);
+                    let completion = completion(&solution.texts(), &solution.final_answer);
                     let prompt = self.problem.question.clone();
                     curated.kept.push(Kept { prompt, completion, problem_id, solution_id, round, weight, pass_rate });
                 }

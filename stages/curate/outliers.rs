@@ -49,7 +49,7 @@ impl Lengths {
         let difficulty = difficulty(problem, solutions);
         for (solution, judgement) in solutions {
             if judgement.verdict == Verdict::Correct {
-                let bins = self.0.entry((sampled(solution), difficulty)).or_insert_with(|| vec![0; LAST + 1]);
+                let bins = self.0.entry((solution.sampled(), difficulty)).or_insert_with(|| vec![0; LAST + 1]);
                 bins[bin(characters(solution))] += 1;
             }
         }
@@ -88,11 +88,6 @@ fn median(bins: impl Iterator<Item = (usize, u64)>, total: u64) -> usize {
         }
     }
     at
-}
-
-/// Whether a policy drew it: the enumeration over the rules has the answer as its goal.
-pub fn sampled(solution: &Solution) -> bool {
-    solution.algorithm != "best-first"
 }
 
 /// Characters of a completion.

@@ -10,13 +10,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datasets::expr::canonical_path;
 use datasets::table::{Preference, StepLabels};
 use datasets::types::{FaultKind, Judgement, Problem, Solution, Verdict};
 
 use super::choose::step_text;
+use super::contamination::hash;
 use super::{Fate, written};
 
 /// Margin of a pair whose rejected answer is wrong, and of one where only its steps are.
@@ -44,12 +44,6 @@ pub fn prefixes(rows: &[Row<'_>]) -> Vec<Vec<u64>> {
 fn meaning(step: &str) -> u64 {
     let text = step_text(step);
     hash((canonical_path(&[step]), text.rsplit_once('=').map_or("", |(_, said)| said)))
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Whether an answer is right and no fault that counts is in its steps.

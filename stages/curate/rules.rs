@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use datasets::agreement::unused;
 use datasets::types::{Judgement, Solution, Verdict};
 
-use super::outliers::{characters, sampled};
+use super::outliers::characters;
 use super::{Fate, Finding, Measured, Scope, Subject, text};
 
 /// Decides on one solution.
@@ -32,7 +32,7 @@ impl<'a> Subject<'a> {
 
     /// The steps, a line each.
     fn text(&self) -> &str {
-        self.text.get_or_init(|| self.solution.steps.iter().map(|s| s.text.as_str()).collect::<Vec<_>>().join("\n"))
+        self.text.get_or_init(|| self.solution.texts().join("\n"))
     }
 }
 
@@ -102,7 +102,7 @@ fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     if most <= 0.0 {
         return Finding::Skips("off");
     }
-    let Some(usual) = ground.usual.get(&(sampled(subject.solution), subject.of.difficulty)) else {
+    let Some(usual) = ground.usual.get(&(subject.solution.sampled(), subject.of.difficulty)) else {
         return Finding::Skips("too few of its like to tell");
     };
     let characters = characters(subject.solution);
@@ -141,14 +141,13 @@ fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let (problem, steps) = (subject.of.problem, &subject.solution.steps);
+    let (problem, steps) = (subject.of.problem, subject.solution.texts());
     if !subject.of.ground.config.use_all_numbers {
         return Finding::Skips("off");
     }
     if problem.domain != "math" || steps.is_empty() {
         return Finding::Skips("no calculation of a word problem");
     }
-    let steps: Vec<&str> = steps.iter().map(|s| s.text.as_str()).collect();
     let left: Vec<String> = unused(problem, &steps).iter().map(ToString::to_string).collect();
     if left.is_empty() {
         return Finding::Passes(Measured::Text(Cow::Borrowed("every number is used")));

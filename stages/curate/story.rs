@@ -128,7 +128,7 @@ impl Settled<'_> {
         let chosen = |cap: usize| format!("{} chosen before it, cap {cap}", place.unwrap_or(0));
         let votes = path.map_or(String::new(), |i| format!("stands for {} of the problem's solutions", self.paths[i].votes));
         let off = |is_off: bool| if is_off { "skips" } else { "passes" };
-        let skipped = config.min_agreement == 0 || !self.scope.rate.sampled || self.problem.domain != "math";
+        let skipped = !self.scope.asks_agreement();
         let confirmed = if skipped { "off, or nobody was sampled".into() } else { format!("limit {}", config.min_agreement) };
         let states = [
             ("unconfirmed", off(skipped), confirmed),
