@@ -13,7 +13,8 @@ use stages::model::generate::{Request, Stop, generate};
 use stages::model::{Choice, Model};
 use stages::policy::Sampling;
 use stages::train::batch::Example;
-use stages::train::step::{Optimizer, gradients};
+use stages::train::learner::{Adam, Learner};
+use stages::train::lora::Tuned;
 use stages::train::{ModelConfig, TrainConfig};
 
 /// Measures one model on one device.
@@ -25,24 +26,14 @@ pub fn bench(config: &ModelConfig, train: &TrainConfig, device: &Choice, rows: u
     let Model { llama, tokenizer, .. } = stages::train::base(config, texts, 1, device)?;
     let vocabulary = llama.config.vocab_size as u32;
     let token = |row: usize, column: usize| (row * 7 + column * 31) as u32 % vocabulary;
-    let replicas = if device.kind != "cpu" {
-        1
-    } else if train.replicas > 0 {
-        train.replicas
-    } else {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    };
-
     let examples: Vec<Example> =
         (0..rows).map(|r| Example::new(&[token(r, 0)], &(1..length).map(|c| token(r, c)).collect::<Vec<_>>(), 0.0, 1.0)).collect();
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut optimizer = Optimizer::new(0.9, 0.95, 0.1, 1.0);
-    let mut trained = llama.clone();
+    let mut learner = Learner::new(&llama, Tuned::of(train, &llama.config, 1)?, Adam::of(train), train.recompute, device);
     let mut seconds = Vec::new();
     for _ in 0..6 {
         let clock = Instant::now();
-        let (_, gradients) = gradients(&trained, &batch, replicas, train.micro_batch);
-        trained = optimizer.step(&trained, gradients, 1e-3).0;
+        learner.step(&batch, train.micro_batch, 1e-3)?;
         seconds.push(clock.elapsed().as_secs_f64());
     }
     let per_step = median(&mut seconds[1..]);
@@ -60,7 +51,7 @@ pub fn bench(config: &ModelConfig, train: &TrainConfig, device: &Choice, rows: u
         rates.push(tokens as f64 / clock.elapsed().as_secs_f64());
     }
     Ok(json!({
-        "device": device.kind, "why": device.why, "dtype": "f32", "parameters": llama.config.parameters(), "rows": rows, "length": length, "replicas": replicas,
+        "device": device.kind, "why": device.why, "dtype": "f32", "parameters": llama.config.parameters(), "rows": rows, "length": length,
         "train_tokens_per_second": train_rate, "generate_tokens_per_second": median(&mut rates),
     }))
 }

@@ -128,6 +128,11 @@ impl RunDir {
         self.round(round).join("student")
     }
 
+    /// Low-rank adapters in PEFT's layout, if they were trained.
+    pub fn adapter(&self, round: u32) -> PathBuf {
+        self.round(round).join("adapter")
+    }
+
     /// Rounds that have a directory, in order.
     pub fn rounds(&self) -> io::Result<Vec<u32>> {
         let mut rounds: Vec<u32> = names(&self.root)?.iter().filter_map(|name| name.strip_prefix("round-")?.parse().ok()).collect();

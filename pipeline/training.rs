@@ -10,7 +10,7 @@ use datasets::types::Kept;
 use sha2::{Digest, Sha256};
 use stages::Events;
 use stages::model::{Model, hf};
-use stages::train::{self, Moment, checkpoint};
+use stages::train::{self, Moment, Start, checkpoint, lora};
 
 use crate::commit::Commit;
 use crate::layout::{names, publish_dir, remove_leftovers, set_aside, write_dir};
@@ -46,7 +46,7 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     let progress = session.console.stage(&label, "steps", steps as u64, already as u64);
     let device = session.device()?;
     let fingerprint = opened.fingerprint.clone();
-    let (student, losses) = train::train(
+    let (learner, losses) = train::train(
         &start.llama,
         &rows,
         config,
@@ -60,19 +60,22 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     progress.check()?;
 
     let target = session.run.student(round);
-    let staged =
-        write_dir(&target, &hf::files(&student, &start.tokenizer)?).with_context(|| format!("failed to write {}", target.display()))?;
-    // A student without a commit record is what a killed process left.
-    if target.exists() {
-        set_aside(&target, &session.run.damaged())?;
+    publish(session, &target, &hf::files(&learner.llama(), &start.tokenizer)?)?;
+    let adapters = learner.adapters();
+    if !adapters.is_empty() {
+        let previous = config.start == Start::Previous && round > 1;
+        let base = if previous { format!("../../round-{}/student", round - 1) } else { session.config.model.path.clone() };
+        publish(session, &session.run.adapter(round), &lora::peft_files(&adapters, config, &base)?)?;
     }
-    publish_dir(&staged, &target).with_context(|| format!("failed to publish {}", target.display()))?;
     let mut attempt = opened.dir()?.begin(0);
     let last = losses.iter().rev().find_map(|l| l.validation_loss);
     let mut counts = Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
     counts.insert("tokens".to_owned(), losses.last().map_or(0, |l| l.tokens) as i64);
     write(&mut attempt, losses)?;
     attempt.attach("student")?;
+    if !adapters.is_empty() {
+        attempt.attach("adapter")?;
+    }
     let commit = attempt.commit(&fingerprint, counts)?;
     progress.finish();
     for old in names(&folder)? {
@@ -86,13 +89,22 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     Ok(vec![commit])
 }
 
+/// Puts a directory in its place. One without a commit record is what a killed process left, and is set aside.
+fn publish(session: &Session, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    let staged = write_dir(target, files).with_context(|| format!("failed to write {}", target.display()))?;
+    if target.exists() {
+        set_aside(target, &session.run.damaged())?;
+    }
+    publish_dir(&staged, target).with_context(|| format!("failed to publish {}", target.display()))
+}
+
 fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix("step-")?.parse().ok()
 }
 
 /// Publishes a checkpoint and removes all but the newest ones.
 fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
-    let mut files = checkpoint::files(moment.llama, moment.optimizer, &moment.cursor)?;
+    let mut files = checkpoint::files(&moment.state, &moment.cursor)?;
     let mut writer = Writer::new(Vec::new())?;
     writer.extend(moment.losses.iter().cloned())?;
     files.push(("losses.parquet".to_owned(), writer.finish()?.1));

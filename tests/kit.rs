@@ -33,7 +33,6 @@ const TINY: &[&str] = &[
     "model.kv_heads=1",
     "model.context=384",
     "train.epochs=1",
-    "train.replicas=2",
     "evaluate.samples=1",
     "evaluate.max_tokens=24",
 ];

@@ -188,6 +188,16 @@ impl Llama {
         }
     }
 
+    /// The same decoder with other values, in the order of [`Llama::weights`].
+    #[must_use]
+    pub fn with_values(&self, values: &[Vec<f32>]) -> Self {
+        let mut values = values.iter();
+        self.map(|old| match values.next() {
+            Some(new) => Tensor::from_data(TensorData::new(new.clone(), old.dims()), &old.device()),
+            None => old,
+        })
+    }
+
     pub fn device(&self) -> Device {
         self.embed.device()
     }

@@ -6,12 +6,14 @@
 //! - [`hf`]: safetensors in, safetensors out
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
+//! - [`cpu`]: the same decoder on the CPU, without a tensor library
 //! - [`device`]: which device, and why
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod config;
+pub mod cpu;
 pub mod device;
 pub mod generate;
 pub mod hf;

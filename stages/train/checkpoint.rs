@@ -5,12 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::step::Optimizer;
-use crate::model::{Llama, hf};
+use super::learner::{Slot, State};
+use crate::model::hf;
 
 /// Everything besides tensors that training needs to go on. The order of rows and every random draw follow
 /// from seed and step, so `step` is also the data cursor and the state of the random numbers.
@@ -29,16 +28,17 @@ pub struct Cursor {
 ///
 /// # Errors
 /// If the tensors cannot be encoded.
-pub fn files(llama: &Llama, optimizer: &Optimizer, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut named: Vec<(String, [usize; 2], Vec<f32>)> = Vec::new();
-    for (i, weight) in llama.weights().into_iter().enumerate() {
-        named.push((format!("weight.{i}"), weight.dims(), hf::values(weight)));
-    }
-    for (i, (first, second)) in optimizer.moments.iter().enumerate() {
-        named.push((format!("first.{i}"), first.dims(), hf::values(first)));
-        named.push((format!("second.{i}"), second.dims(), hf::values(second)));
-    }
-    let tensors: Vec<(&str, &[usize], &[f32])> = named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
+pub fn files(state: &State, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
+    let named: Vec<(String, [usize; 2], &[f32])> = state
+        .slots
+        .iter()
+        .enumerate()
+        .flat_map(|(i, slot)| {
+            let part = |name: &str, values| (format!("{name}.{i}"), slot.shape, values);
+            [part("weight", &slot.values[..]), part("first", &slot.first[..]), part("second", &slot.second[..])]
+        })
+        .collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> = named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), *v)).collect();
     Ok(vec![("state.safetensors".into(), hf::safetensors(&tensors)?), ("cursor.json".into(), serde_json::to_vec_pretty(cursor)?)])
 }
 
@@ -52,28 +52,28 @@ pub fn cursor(dir: &Path) -> Result<Cursor> {
     serde_json::from_slice(&bytes).with_context(|| format!("{}: not a checkpoint cursor", path.display()))
 }
 
-/// Puts a checkpoint's tensors into a model and an optimizer of the same shape.
+/// Reads a checkpoint's tensors.
 ///
 /// # Errors
-/// If the file is damaged or of another shape.
-pub fn restore(dir: &Path, llama: &Llama, optimizer: &mut Optimizer, cursor: &Cursor, device: &Device) -> Result<Llama> {
+/// If the file is damaged.
+pub fn state(dir: &Path, cursor: &Cursor) -> Result<State> {
     let path = dir.join("state.safetensors");
     let bytes = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
     let file = SafeTensors::deserialize(&bytes).with_context(|| format!("{}: not a whole safetensors file", path.display()))?;
-    let tensor = |name: String, like: [usize; 2]| -> Result<Tensor<2>> {
+    let count = file.names().iter().filter(|name| name.starts_with("weight.")).count();
+    let tensor = |name: String| -> Result<([usize; 2], Vec<f32>)> {
         let view = file.tensor(&name).with_context(|| format!("{}: lacks {name}", path.display()))?;
-        ensure!(view.shape() == like, "{}: {name} has shape {:?}, expected {like:?}", path.display(), view.shape());
-        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(Tensor::from_data(TensorData::new(values, like), device))
+        let &[rows, columns] = view.shape() else { bail!("{}: {name} has shape {:?}, expected two sizes", path.display(), view.shape()) };
+        ensure!(view.dtype() == Dtype::F32, "{}: {name} is {:?}, expected F32", path.display(), view.dtype());
+        Ok(([rows, columns], view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
     };
-    let shapes: Vec<[usize; 2]> = llama.weights().iter().map(|w| w.dims()).collect();
-    let weights: Vec<Tensor<2>> = shapes.iter().enumerate().map(|(i, s)| tensor(format!("weight.{i}"), *s)).collect::<Result<_>>()?;
-    optimizer.time = cursor.time;
-    optimizer.moments = shapes
-        .iter()
-        .enumerate()
-        .map(|(i, s)| Ok((tensor(format!("first.{i}"), *s)?, tensor(format!("second.{i}"), *s)?)))
+    let slots = (0..count)
+        .map(|i| {
+            let ((shape, values), (shape_1, first), (shape_2, second)) =
+                (tensor(format!("weight.{i}"))?, tensor(format!("first.{i}"))?, tensor(format!("second.{i}"))?);
+            ensure!(shape == shape_1 && shape == shape_2, "{}: weight.{i} and its moments differ in shape", path.display());
+            Ok(Slot { shape, values, first, second })
+        })
         .collect::<Result<_>>()?;
-    let mut weights = weights.into_iter();
-    Ok(llama.map(|old| weights.next().unwrap_or(old)))
+    Ok(State { slots, time: cursor.time })
 }

@@ -1,7 +1,8 @@
 //! train: fine-tunes the student on kept solutions.
 //!
 //! - [`batch`]: rows as tokens, and their order
-//! - [`step`]: loss, gradients, AdamW
+//! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
+//! - [`lora`]: what is trained: all weights, some, or adapters
 //! - [`checkpoint`]: state on disk
 //!
 //! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
@@ -9,7 +10,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use datasets::key;
 use datasets::table::Loss;
 use datasets::types::Kept;
@@ -21,16 +22,20 @@ use crate::policy::{Message, Role};
 
 pub mod batch;
 pub mod checkpoint;
-pub mod step;
+pub mod cpu;
+pub mod device;
+pub mod learner;
+pub mod lora;
 #[cfg(test)]
 mod tests;
 
 use batch::Example;
 use checkpoint::Cursor;
-use step::Optimizer;
+use learner::{Adam, Learner, State, learning_rate};
+use lora::Tuned;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where each round's student starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +58,10 @@ pub struct TrainConfig {
     pub max_steps: usize,
     /// Rows per optimizer step.
     pub batch_size: usize,
-    /// Rows that one forward pass holds (per replica): smaller needs less memory, same result.
+    /// Rows that one forward pass holds: smaller needs less memory, same result.
     pub micro_batch: usize,
+    /// On the CPU: keep a layer's input only and compute the rest again, a third slower, for long rows.
+    pub recompute: bool,
     pub learning_rate: f64,
     /// Share of the steps in which the learning rate rises.
     pub warmup: f64,
@@ -73,8 +80,15 @@ pub struct TrainConfig {
     pub validation_share: f64,
     pub validate_every: usize,
     pub checkpoint_every: usize,
-    /// Threads that share a batch on the CPU; 0 for one per core.
-    pub replicas: usize,
+    /// Rank of low-rank adapters; 0 to train the weights themselves.
+    pub lora_rank: usize,
+    pub lora_alpha: f64,
+    /// Matrices that have adapters, of [`lora::TARGETS`].
+    pub lora_targets: Vec<String>,
+    /// Weights that stay as they are, of [`lora::FREEZABLE`].
+    pub freeze: Vec<String>,
+    /// How many of the first layers stay as they are.
+    pub freeze_layers: usize,
     /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
     pub allow_leaks: bool,
 }
@@ -191,8 +205,7 @@ pub fn rows(kept: &[Kept], model: &Model, config: &TrainConfig) -> Result<Rows> 
 
 /// Where training stands, handed to the caller at every checkpoint.
 pub struct Moment<'a> {
-    pub llama: &'a Llama,
-    pub optimizer: &'a Optimizer,
+    pub state: State,
     pub cursor: Cursor,
     /// Curve since the start or the last resume.
     pub losses: &'a [Loss],
@@ -221,25 +234,19 @@ pub fn train(
     device: &Choice,
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
-) -> Result<(Llama, Vec<Loss>)> {
+) -> Result<(Learner, Vec<Loss>)> {
     ensure!(config.batch_size > 0 && config.micro_batch > 0, "train.batch_size and train.micro_batch must be positive");
     ensure!(config.epochs > 0.0 && config.learning_rate > 0.0, "train.epochs and train.learning_rate must be positive");
     let examples = &rows.train;
     let steps = total_steps(examples.len(), config);
     let per_epoch = batch::steps_per_epoch(examples.len(), config.batch_size);
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let replicas = match (device.kind, config.replicas) {
-        ("cpu", 0) => cores,
-        ("cpu", n) => n,
-        _ => 1,
-    };
-    let mut optimizer = Optimizer::new(config.beta_1 as f32, config.beta_2 as f32, config.weight_decay as f32, config.clip as f32);
-    let mut llama = model.clone();
+    let tuned = Tuned::of(config, &model.config, seed)?;
+    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, device);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());
     if let Some((dir, curve)) = resume {
         let cursor = checkpoint::cursor(dir)?;
-        llama = checkpoint::restore(dir, &llama, &mut optimizer, &cursor, &device.device)?;
+        learner.restore(checkpoint::state(dir, &cursor)?).with_context(|| format!("{}", dir.display()))?;
         (first, tokens, losses) = (cursor.step, cursor.tokens, curve);
         losses.retain(|l: &Loss| (l.step as usize) <= first);
     }
@@ -251,16 +258,15 @@ pub fn train(
             order = (epoch, batch::epoch(examples, config.batch_size, seed, epoch as u64));
         }
         let batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
-        let rate = step::learning_rate(config.learning_rate, step, steps, warmup, config.floor);
-        let (loss, gradients) = step::gradients(&llama, &batch, replicas, config.micro_batch);
-        ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower train.learning_rate");
-        let (updated, norm) = optimizer.step(&llama, gradients, rate);
-        llama = updated;
+        let rate = learning_rate(config.learning_rate, step, steps, warmup, config.floor);
+        let (loss, norm) = learner
+            .step(&batch, config.micro_batch, rate)
+            .with_context(|| format!("training failed at step {step}: lower train.learning_rate"))?;
         let done = step + 1;
         let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
         tokens += new;
         let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
-        let validation_loss = measured.then(|| step::mean_loss(&llama, &validation, config.micro_batch));
+        let validation_loss = measured.then(|| learner.mean_loss(&validation, config.micro_batch));
         losses.push(Loss {
             step: done as u32,
             epoch: done as f32 / per_epoch as f32,
@@ -279,10 +285,10 @@ pub fn train(
         }
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
-            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: optimizer.time };
-            keep(Moment { llama: &llama, optimizer: &optimizer, cursor, losses: &losses })?;
+            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: learner.time() };
+            keep(Moment { state: learner.state(), cursor, losses: &losses })?;
         }
         events.check()?;
     }
-    Ok((llama, losses))
+    Ok((learner, losses))
 }

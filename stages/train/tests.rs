@@ -1,9 +1,12 @@
-//! Training against itself: what is computed must not depend on how it is divided or interrupted.
+//! Training against itself: what is computed must not depend on the engine, on how it is divided, or on interruptions.
 
 use burn::tensor::Device;
 
 use super::batch::Example;
-use super::step::{Optimizer, gradients, learning_rate, mean_loss};
+use super::cpu::Cpu;
+use super::device::{OnDevice, gradients, mean_loss};
+use super::learner::{Adam, Learner, learning_rate};
+use super::lora::{TARGETS, Tuned, peft_files};
 use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
 use crate::events::Silent;
 use crate::model::tests::tiny;
@@ -47,35 +50,82 @@ fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         validation_share: 0.0,
         validate_every: 0,
         checkpoint_every,
-        replicas: 2,
+        recompute: false,
+        lora_rank: 0,
+        lora_alpha: 8.0,
+        lora_targets: Vec::new(),
+        freeze: Vec::new(),
+        freeze_layers: 0,
         allow_leaks: false,
     }
 }
 
+fn adam() -> Adam {
+    Adam::of(&config(1.0, 0))
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Rows of very different lengths, so that there are several chunks and blocks of attention.
+fn long() -> Vec<Example> {
+    (0..40u32)
+        .map(|i| {
+            let tokens: Vec<u32> = (0..2 + i * 4).map(|j| (i * 7 + j * j * 3) % 200 + 3).collect();
+            Example::new(&tokens[..1], &tokens[1..], 0.0, if i % 3 == 0 { 0.5 } else { 1.0 })
+        })
+        .collect()
+}
+
 #[test]
-fn gradients_do_not_depend_on_replicas_or_micro_batches() {
-    let llama = fresh();
-    let examples = copies(13);
-    let batch: Vec<&Example> = examples.iter().collect();
-    let (loss, whole) = gradients(&llama, &batch, 1, 100);
-    for (replicas, micro) in [(1, 3), (2, 100), (3, 2)] {
-        let (other, parts) = gradients(&llama, &batch, replicas, micro);
-        assert!((loss - other).abs() < 1e-5);
-        for (a, b) in whole.iter().zip(&parts) {
-            let difference = hf::values(&(a.clone() - b.clone())).into_iter().map(f32::abs).fold(0.0, f32::max);
-            assert!(difference < 1e-5, "{replicas} replicas, micro-batches of {micro}: {difference}");
+fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
+    let llama = tiny(&Tokenizer::tiny().unwrap());
+    for examples in [copies(13), long()] {
+        let batch: Vec<&Example> = examples.iter().collect();
+        let (loss, whole) = gradients(&llama, &batch, 100);
+        for (recompute, micro) in [(false, 100), (false, 3), (true, 100)] {
+            let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), recompute);
+            assert!((cpu.mean_loss(&batch, micro) - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
+            let (other, parts) = cpu.sums(&batch, micro);
+            assert!((f64::from(loss) - other).abs() < 1e-4, "{loss} {other}");
+            for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
+                let a = hf::values(a);
+                let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
+                assert!(distance(&a, b) < 1e-4 * (1.0 + top), "recompute {recompute}, micro {micro}, weight {i}: {}", distance(&a, b));
+            }
         }
     }
 }
 
 #[test]
-fn a_row_counts_the_same_alone_and_in_a_padded_batch() {
+fn any_number_of_threads_gives_the_same_bits() {
+    let (llama, examples) = (fresh(), long());
+    let batch: Vec<&Example> = examples.iter().collect();
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
+            let curve: Vec<(f32, f32)> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
+            (curve, learner.state())
+        })
+    };
+    let one = run(1);
+    for threads in [2, 3, 7, 16] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_row_counts_the_same_alone_and_in_a_batch() {
     let llama = fresh();
     let examples = copies(10);
     let batch: Vec<&Example> = examples.iter().collect();
+    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
-    let alone: f32 =
-        batch.iter().map(|e| mean_loss(&llama, &[e], 1) * weight(e)).sum::<f32>() / batch.iter().map(|e| weight(e)).sum::<f32>();
+    let total: f32 = batch.iter().map(|e| weight(e)).sum();
+    let alone: f32 = batch.iter().map(|e| learner.mean_loss(&[e], 1) * weight(e)).sum::<f32>() / total;
+    assert!((learner.mean_loss(&batch, 100) - alone).abs() < 1e-5);
     assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
 }
 
@@ -84,17 +134,112 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let llama = fresh();
     let examples = copies(6);
     let batch: Vec<&Example> = examples.iter().collect();
-    let (_, all) = gradients(&llama, &batch, 1, 100);
+    let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false);
+    let all = cpu.sums(&batch, 100).1.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
-    let norm: f32 = all.iter().map(|g| g.clone().square().sum().into_scalar::<f32>()).sum();
+    let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
+    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
     let move_by = |distance: f32| {
-        let mut step = all.iter();
-        let moved = llama.map(|w| w + step.next().unwrap().clone().mul_scalar(distance));
-        mean_loss(&moved, &batch, 100)
+        let moved: Vec<Vec<f32>> = values.iter().zip(&all).map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect()).collect();
+        mean_loss(&llama.with_values(&moved), &batch, 100)
     };
     let distance = 1e-2;
     let slope = (move_by(distance) - move_by(-distance)) / (2.0 * distance);
     assert!((slope / norm - 1.0).abs() < 0.02, "slope {slope}, squared norm {norm}");
+}
+
+/// All ways of choosing what is trained.
+fn ways() -> Vec<TrainConfig> {
+    let lora = |targets: &[&str], freeze_layers| TrainConfig {
+        lora_rank: 3,
+        lora_targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+        freeze_layers,
+        ..config(12.0, 0)
+    };
+    let freeze = |parts: &[&str], freeze_layers| TrainConfig {
+        freeze: parts.iter().map(|t| (*t).to_owned()).collect(),
+        freeze_layers,
+        ..config(12.0, 0)
+    };
+    vec![config(12.0, 0), lora(&TARGETS, 0), lora(&["q_proj", "v_proj"], 1), freeze(&["embed", "norms"], 0), freeze(&["mlp"], 1)]
+}
+
+#[test]
+fn both_engines_take_the_same_steps() {
+    let (llama, examples) = (fresh(), copies(24));
+    let batch: Vec<&Example> = examples.iter().collect();
+    for config in ways() {
+        let tuned = || Tuned::of(&config, &llama.config, 5).unwrap();
+        // A large epsilon, for AdamW's first steps divide noise by noise.
+        let adam = Adam { epsilon: 1e-3, ..adam() };
+        let mut cpu = Cpu::new(&llama, tuned(), adam, false);
+        let mut device = OnDevice::new(&llama, tuned(), adam);
+        for step in 0..6 {
+            let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
+            assert!((a.0 - b.0).abs() < 1e-4 && (a.1 / b.1 - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
+        }
+        let (a, b) = (cpu.state(), device.state());
+        assert_eq!((a.time, a.slots.len()), (b.time, b.slots.len()));
+        for (a, b) in a.slots.iter().zip(&b.slots) {
+            assert_eq!(a.shape, b.shape);
+            assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
+        }
+        for (a, b) in cpu.llama().weights().into_iter().zip(device.llama().weights()) {
+            assert!(distance(&hf::values(a), &hf::values(b)) < 1e-4);
+        }
+        // One engine goes on from the other's state.
+        let mut other = Cpu::new(&llama, tuned(), adam, false);
+        other.restore(device.state());
+        let (a, b) = (other.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
+        assert!((a.0 - b.0).abs() < 1e-4, "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_and_the_rest_learns() {
+    let (start, rows) = (fresh(), Rows { train: copies(160), validation: Vec::new(), too_long: 0 });
+    let batch: Vec<&Example> = rows.train.iter().collect();
+    let before = mean_loss(&start, &batch, 100);
+    for config in &ways()[1..] {
+        let tuned = Tuned::of(config, &start.config, 3).unwrap();
+        let (learner, _) = train(&start, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let trained = learner.llama();
+        let after = mean_loss(&trained, &batch, 100);
+        assert!(after < 0.97 * before, "{before} -> {after}");
+        for (i, (old, new)) in start.weights().into_iter().zip(trained.weights()).enumerate() {
+            assert_eq!(hf::values(old) != hf::values(new), tuned.needs(i), "weight {i}");
+        }
+        let adapters = learner.adapters();
+        assert_eq!(adapters.is_empty(), config.lora_rank == 0);
+        for (adapter, a, b) in &adapters {
+            // What is merged is W + (alpha / rank) B A.
+            let columns = adapter.columns;
+            let (old, new) = (hf::values(start.weights()[adapter.weight]), hf::values(trained.weights()[adapter.weight]));
+            for (r, row) in adapter.rows.clone().enumerate().step_by(5) {
+                let sum: f32 = (0..3).map(|k| b.values[r * 3 + k] * a.values[k * columns]).sum();
+                assert!((new[row * columns] - old[row * columns] - 8.0 / 3.0 * sum).abs() < 1e-5);
+            }
+        }
+    }
+    let unknown = TrainConfig { freeze: vec!["knees".into()], ..config(1.0, 0) };
+    assert!(Tuned::of(&unknown, &start.config, 3).unwrap_err().to_string().contains("`knees`"));
+    let unknown = TrainConfig { lora_rank: 2, lora_targets: vec!["lm_head".into()], ..config(1.0, 0) };
+    assert!(Tuned::of(&unknown, &start.config, 3).unwrap_err().to_string().contains("`lm_head`"));
+}
+
+#[test]
+fn adapters_are_written_as_peft_names_them() {
+    let (llama, config) = (fresh(), ways().swap_remove(2));
+    let tuned = Tuned::of(&config, &llama.config, 3).unwrap();
+    let learner = Learner::new(&llama, tuned, adam(), false, &cpu());
+    let files = peft_files(&learner.adapters(), &config, "base").unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&files[0].1).unwrap();
+    assert_eq!((json["r"].as_u64(), json["lora_alpha"].as_f64()), (Some(3), Some(8.0)));
+    assert_eq!(json["layers_to_transform"], serde_json::json!([1]));
+    let tensors = safetensors::SafeTensors::deserialize(&files[1].1).unwrap();
+    let shape = |name: &str| tensors.tensor(&format!("base_model.model.model.layers.1.self_attn.{name}.weight")).unwrap().shape().to_vec();
+    assert_eq!((shape("q_proj.lora_A"), shape("q_proj.lora_B")), (vec![3, 32], vec![32, 3]));
+    assert_eq!((shape("v_proj.lora_B"), tensors.len()), (vec![16, 3], 4));
 }
 
 #[test]
@@ -103,37 +248,51 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
     let batch: Vec<&Example> = rows.train.iter().collect();
     let start = fresh();
     let before = mean_loss(&start, &batch, 100);
-    let (whole, curve) = train(&start, &rows, &config(12.0, 0), 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
-    let after = mean_loss(&whole, &batch, 100);
-    assert!(after < 0.5 * before, "{before} -> {after}");
-
-    let dir = tempfile::tempdir().unwrap();
-    let mut kept = Vec::new();
-    let mut keep = |m: Moment<'_>| {
-        if kept.is_empty() {
-            for (name, bytes) in checkpoint::files(m.llama, m.optimizer, &m.cursor)? {
-                std::fs::write(dir.path().join(name), bytes)?;
-            }
-            kept = m.losses.to_vec();
+    for config in ways() {
+        let (whole, curve) = train(&start, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        if config.lora_rank == 0 && config.freeze.is_empty() {
+            let after = mean_loss(&whole.llama(), &batch, 100);
+            assert!(after < 0.5 * before, "{before} -> {after}");
         }
-        Ok(())
-    };
-    train(&start, &rows, &config(12.0, 77), 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
-    let resume = Some((dir.path(), kept));
-    let (resumed, again) = train(&start, &rows, &config(12.0, 77), 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
-    assert_eq!(hf::export(&whole), hf::export(&resumed));
-    assert_eq!(curve, again);
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut kept = Vec::new();
+        let mut keep = |m: Moment<'_>| {
+            if kept.is_empty() {
+                for (name, bytes) in checkpoint::files(&m.state, &m.cursor)? {
+                    std::fs::write(dir.path().join(name), bytes)?;
+                }
+                kept = m.losses.to_vec();
+            }
+            Ok(())
+        };
+        let config = TrainConfig { checkpoint_every: 77, ..config };
+        train(&start, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
+        let resume = Some((dir.path(), kept));
+        let (resumed, again) = train(&start, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        assert!(whole.state() == resumed.state());
+        assert_eq!(hf::export(&whole.llama()), hf::export(&resumed.llama()));
+        assert_eq!(curve, again);
+    }
 }
 
 #[test]
 fn a_damaged_checkpoint_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let llama = fresh();
     let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1 };
     std::fs::write(dir.path().join("state.safetensors"), b"short").unwrap();
-    let mut optimizer = Optimizer::new(0.9, 0.95, 0.1, 1.0);
-    let error = checkpoint::restore(dir.path(), &llama, &mut optimizer, &cursor, &Device::flex()).unwrap_err();
+    let error = checkpoint::state(dir.path(), &cursor).unwrap_err();
     assert!(error.to_string().contains("state.safetensors"), "{error}");
+
+    // One of another model is whole, but does not fit.
+    let llama = fresh();
+    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
+    let mut state = learner.state();
+    state.slots.pop();
+    for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    assert!(learner.restore(checkpoint::state(dir.path(), &cursor).unwrap()).is_err());
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! Weighted cross-entropy over the output matrix, and its gradient, without holding all logits at once.
+
+use rayon::prelude::*;
+
+use super::matrix::{View, product};
+use super::simd;
+use super::trunk::add_outer;
+
+/// Rows whose logits are one task.
+const ROWS: usize = 128;
+/// Most logits held at once.
+const LOGITS: usize = 1 << 25;
+/// Rows of the output matrix whose gradient is one task.
+const BLOCK: usize = 128;
+
+/// What to predict: for each of M rows the token and its weight in the loss.
+pub struct Targets<'a> {
+    pub tokens: &'a [u32],
+    pub weights: &'a [f32],
+}
+
+/// Σ_i w_i (-log p_i) with p = softmax(H E^T), for `hidden` H `[M, D]` and `matrix` E `[V, D]`.
+///
+/// With `gradient`: H becomes its own gradient, and that of E is added to the slice (if it is not empty).
+pub fn cross_entropy(hidden: &mut [f32], matrix: &[f32], size: usize, targets: &Targets<'_>, gradient: Option<&mut [f32]>) -> f64 {
+    let vocab = matrix.len() / size;
+    let together = (LOGITS / vocab / ROWS).clamp(1, 16) * ROWS;
+    let mut logits = vec![0.0; together.min(hidden.len() / size) * vocab];
+    let mut sums: Option<&mut [f32]> = gradient;
+    let mut loss = 0.0;
+    let whole = hidden.chunks_mut(together * size).zip(targets.tokens.chunks(together)).zip(targets.weights.chunks(together));
+    for ((hidden, tokens), weights) in whole {
+        let logits = &mut logits[..tokens.len() * vocab];
+        let backward = sums.is_some();
+        // The inputs of the product are needed once more for the gradient of the matrix.
+        let inputs = if backward { hidden.to_vec() } else { Vec::new() };
+        let parts: Vec<f64> = hidden
+            .par_chunks_mut(ROWS * size)
+            .zip(logits.par_chunks_mut(ROWS * vocab))
+            .zip(tokens.par_chunks(ROWS).zip(weights.par_chunks(ROWS)))
+            .map(|((hidden, logits), (tokens, weights))| {
+                product(logits, vocab, View::rows(hidden, size), View::rows(matrix, size).t(), false);
+                let mut loss = 0.0;
+                for ((row, token), weight) in logits.chunks_exact_mut(vocab).zip(tokens).zip(weights) {
+                    let top = simd::max(row);
+                    let goal = row[*token as usize];
+                    let sum = if backward { simd::exp_sum(row, top, 1.0) } else { simd::sum_exp(row, top, 1.0) };
+                    loss += f64::from(*weight) * f64::from(sum.ln() + top - goal);
+                    if backward {
+                        simd::scale(row, weight / sum);
+                        row[*token as usize] -= weight;
+                    }
+                }
+                if backward {
+                    product(hidden, size, View::rows(logits, vocab), View::rows(matrix, size), false);
+                }
+                loss
+            })
+            .collect();
+        loss += parts.iter().sum::<f64>();
+        if let Some(sums) = sums.as_deref_mut() {
+            let logits = &*logits;
+            sums.par_chunks_mut(BLOCK * size).enumerate().for_each(|(i, block)| {
+                add_outer(block, i * BLOCK, logits, vocab, &inputs, size);
+            });
+        }
+    }
+    loss
+}

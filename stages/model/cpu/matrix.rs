@@ -1,0 +1,91 @@
+//! Matrix products on one thread, by the `gemm` crate, behind bounds that are checked.
+
+/// A matrix inside a slice: element (r, c) stands at r * row_stride + c * column_stride.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// `columns` of each row of a row-major slice whose rows are `stride` apart.
+    pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(), "a view outside of its slice");
+        Self { data, rows, columns, row_stride: stride, column_stride: 1 }
+    }
+
+    /// A whole row-major matrix.
+    pub fn rows(data: &'a [f32], columns: usize) -> Self {
+        Self::new(data, data.len() / columns, columns, columns)
+    }
+
+    #[must_use]
+    pub fn t(self) -> Self {
+        Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+}
+
+/// out = a b, or out += a b; `out` is row-major with rows `stride` apart.
+pub fn product(out: &mut [f32], stride: usize, a: View<'_>, b: View<'_>, accumulate: bool) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    assert_eq!(k, b.rows, "matrices that do not fit");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(stride >= n && (m - 1) * stride + n <= out.len(), "a product outside of its slice");
+    // SAFETY: every element that is read lies inside of `a.data` or `b.data` (`View::new`), every one written inside
+    // of `out` (above), which is borrowed mutably and so overlaps neither; all are initialised f32.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_of_strided_and_transposed_views() {
+        let a: Vec<f32> = (0..15).map(|v| v as f32).collect();
+        // Columns 1..3 of a 5 x 3 matrix, transposed: 2 x 5; times the matrix itself: 2 x 3.
+        let mut out = vec![1.0; 8];
+        product(&mut out, 4, View::new(&a[1..], 5, 2, 3).t(), View::rows(&a, 3), true);
+        for r in 0..2 {
+            for c in 0..3 {
+                let sum: f32 = (0..5).map(|k| a[k * 3 + 1 + r] * a[k * 3 + c]).sum();
+                assert_eq!(out[r * 4 + c], 1.0 + sum);
+            }
+        }
+        assert_eq!((out[3], out[7]), (1.0, 1.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "outside")]
+    fn a_view_must_lie_in_its_slice() {
+        View::new(&[0.0; 5], 2, 3, 3);
+    }
+}

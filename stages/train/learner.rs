@@ -1,0 +1,154 @@
+//! A decoder in training: its weights, the gradient of a batch, AdamW. On the CPU by [`super::cpu`], elsewhere by
+//! [`super::device`] on burn's tensors; both compute the same, and tests hold them to it.
+
+use anyhow::Result;
+
+use super::TrainConfig;
+use super::batch::Example;
+use super::cpu::Cpu;
+use super::device::OnDevice;
+use super::lora::{Adapter, Tuned};
+use crate::model::{Choice, Llama};
+
+/// AdamW's constants (arXiv 1711.05101); decay on matrices, none on norms.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    pub beta_1: f32,
+    pub beta_2: f32,
+    pub epsilon: f32,
+    pub weight_decay: f32,
+    /// Largest global gradient norm; 0 for no clipping.
+    pub clip: f32,
+}
+
+impl Adam {
+    pub fn of(config: &TrainConfig) -> Self {
+        let of = |x: f64| x as f32;
+        Self {
+            beta_1: of(config.beta_1),
+            beta_2: of(config.beta_2),
+            epsilon: 1e-8,
+            weight_decay: of(config.weight_decay),
+            clip: of(config.clip),
+        }
+    }
+
+    /// What gradients of this global norm are multiplied by.
+    pub fn scale(&self, norm: f32) -> f32 {
+        if self.clip > 0.0 && norm > self.clip { self.clip / norm } else { 1.0 }
+    }
+}
+
+/// One trained matrix and its moments, on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    pub shape: [usize; 2],
+    pub values: Vec<f32>,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
+}
+
+/// Everything that a step changes: trained matrices in the order of [`Tuned`], and the count of steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub slots: Vec<Slot>,
+    pub time: usize,
+}
+
+/// A decoder in training.
+pub enum Learner {
+    Cpu(Box<Cpu>),
+    Device(Box<OnDevice>),
+}
+
+impl Learner {
+    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, device: &Choice) -> Self {
+        match device.kind {
+            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute))),
+            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam))),
+        }
+    }
+
+    /// One optimizer step on a batch of which at most `micro` rows go through the decoder at once. Gives
+    /// L = -Σ m_t log p_t / Σ m_t over the whole batch, and the gradient's global norm before clipping.
+    ///
+    /// # Errors
+    /// If the loss is not finite; the weights are then as they were.
+    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
+        match self {
+            Self::Cpu(cpu) => cpu.step(batch, micro, rate),
+            Self::Device(device) => device.step(batch, micro, rate),
+        }
+    }
+
+    /// Mean weighted loss over some examples.
+    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> f32 {
+        match self {
+            Self::Cpu(cpu) => cpu.mean_loss(examples, micro),
+            Self::Device(device) => device.mean_loss(examples, micro),
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match self {
+            Self::Cpu(cpu) => cpu.state(),
+            Self::Device(device) => device.state(),
+        }
+    }
+
+    /// Steps taken so far.
+    pub fn time(&self) -> usize {
+        match self {
+            Self::Cpu(cpu) => cpu.time(),
+            Self::Device(device) => device.time(),
+        }
+    }
+
+    /// Puts back what [`Learner::state`] gave.
+    ///
+    /// # Errors
+    /// If it is of another shape.
+    pub fn restore(&mut self, state: State) -> Result<()> {
+        let own: Vec<[usize; 2]> = self.state().slots.iter().map(|s| s.shape).collect();
+        let given: Vec<[usize; 2]> = state.slots.iter().map(|s| s.shape).collect();
+        ensure!(own == given, "a checkpoint of {} matrices, expected {} of other shapes", given.len(), own.len());
+        match self {
+            Self::Cpu(cpu) => cpu.restore(state),
+            Self::Device(device) => device.restore(state),
+        }
+        Ok(())
+    }
+
+    /// The decoder as it stands, adapters merged.
+    pub fn llama(&self) -> Llama {
+        match self {
+            Self::Cpu(cpu) => cpu.llama(),
+            Self::Device(device) => device.llama(),
+        }
+    }
+
+    /// The trained adapters, if it is adapters that are trained: each with its matrices A and B.
+    pub fn adapters(&self) -> Vec<(Adapter, Slot, Slot)> {
+        let tuned = match self {
+            Self::Cpu(cpu) => cpu.tuned(),
+            Self::Device(device) => device.tuned(),
+        };
+        let Tuned::Adapters { adapters, .. } = tuned else { return Vec::new() };
+        let mut slots = self.state().slots.into_iter();
+        adapters.iter().cloned().filter_map(|adapter| Some((adapter, slots.next()?, slots.next()?))).collect()
+    }
+}
+
+/// Sum of the weights of all targets.
+pub fn weight_sum(examples: &[&Example]) -> f32 {
+    examples.iter().flat_map(|e| &e.weights).sum::<f32>().max(f32::MIN_POSITIVE)
+}
+
+/// Learning rate at a step (from 0): linear warm-up, then a cosine down to `floor` times the peak.
+pub fn learning_rate(peak: f64, step: usize, steps: usize, warmup: usize, floor: f64) -> f64 {
+    if step < warmup {
+        return peak * (step + 1) as f64 / warmup as f64;
+    }
+    let progress = (step - warmup) as f64 / (steps.saturating_sub(warmup)).max(1) as f64;
+    peak * (floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()))
+}
