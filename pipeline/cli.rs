@@ -16,7 +16,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{audit, bench, bench_curate, doctor, evaluation, explain, grade, inspect, status};
+use crate::{audit, bench, doctor, evaluation, explain, grade, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -205,33 +205,55 @@ the file gives one with
         #[arg(long)]
         json: bool,
     },
-    /// Measure tokens per second of training and generation, or the speed of the grader (`verify`) or of curation (`curate`).
-    #[command(
-        args_conflicts_with_subcommands = true,
-        after_help = "Examples:
-  qstill bench --preset demo
-  qstill bench verify
+    /// Measure the speed of training, generation, the grader or curation on this machine; prints JSON.
+    #[command(after_help = "Examples:
+  qstill bench train
+  qstill bench train --model path/to/smollm2 --rows 4 --length 256
+  qstill bench generate --model demo --model path/to/smollm2 --rows 1 --rows 8 --rows 64
   qstill bench verify gsm8k/test.jsonl
-  qstill bench curate --solutions 10000000"
-    )]
+  qstill bench curate --solutions 10000000")]
     Bench {
         #[command(subcommand)]
-        what: Option<Bench>,
-        /// Rows of a batch.
-        #[arg(long, default_value_t = 32)]
-        rows: usize,
-        /// Tokens of a row.
-        #[arg(long, default_value_t = 64)]
-        length: usize,
-        #[command(flatten)]
-        source: Source,
-        #[command(flatten)]
-        over: Over,
+        what: Bench,
     },
 }
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Tokens per second of training.
+    #[command(after_help = "Examples:
+  qstill bench train                                        the demo's model and one of 50 million parameters
+  qstill bench train --model path/to/smollm2 --rows 4 --length 256 --set train.lora_rank=16
+  qstill bench train --model 50m --device wgpu")]
+    Train {
+        #[command(flatten)]
+        load: Load,
+        /// Tokens of a row.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+        length: u32,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// Tokens per second of generation.
+    #[command(after_help = "Examples:
+  qstill bench generate --rows 1 --rows 8 --rows 64
+  qstill bench generate --model path/to/smollm2 --rows 8 --length 128 --tokens 128
+  qstill bench generate --model demo --sequences 10000      many more sequences than rows")]
+    Generate {
+        #[command(flatten)]
+        load: Load,
+        /// Tokens of a prompt.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+        length: u32,
+        /// Tokens to generate to each prompt.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+        tokens: u32,
+        /// Sequences in a call; default: as many as rows.
+        #[arg(long, default_value_t = 0)]
+        sequences: usize,
+        #[command(flatten)]
+        over: Over,
+    },
     /// Solutions curated per second, and the memory that it takes.
     Curate {
         /// How many; they are made first, and written to disk.
@@ -249,6 +271,50 @@ enum Bench {
         #[arg(long, default_value_t = 3.0, value_parser = seconds)]
         seconds: f64,
     },
+}
+
+#[derive(Args)]
+struct Load {
+    /// `demo` (the demo's student), `50m` (50 million parameters), or a Hugging Face directory. May be given several times.
+    #[arg(long, value_name = "NAME|FOLDER", default_values = ["demo", "50m"])]
+    model: Vec<String>,
+    /// Rows together. May be given several times.
+    #[arg(long, default_values_t = [32], value_parser = clap::value_parser!(u32).range(1..))]
+    rows: Vec<u32>,
+    /// How long to measure each.
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+}
+
+impl Load {
+    /// Measures every model with every number of rows, and prints a list.
+    fn measure(
+        &self,
+        over: &Over,
+        like: bench::models::Load,
+        measure: impl Fn(&str, &[String], &stages::model::Choice, bench::models::Load) -> Result<serde_json::Value>,
+        console: &Console,
+    ) -> Result<Exit> {
+        let sets = over.all();
+        let (config, _) = Config::resolve(&[], &sets)?;
+        let device = stages::model::device::choose(config.run.device)?;
+        console.say(&device.why);
+        let mut all = Vec::new();
+        for model in &self.model {
+            for rows in &self.rows {
+                let load = bench::models::Load { rows: *rows as usize, time: Duration::from_secs_f64(self.seconds), ..like };
+                all.push(measure(model, &sets, &device, load)?);
+            }
+        }
+        print_json(&all)
+    }
+}
+
+/// Prints a benchmark's result.
+fn print_json(value: &impl serde::Serialize) -> Result<Exit> {
+    let text = serde_json::to_string_pretty(value)?;
+    to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
+    Ok(Exit::Done)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -380,31 +446,24 @@ pub fn main() -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
-        Command::Bench { what: Some(Bench::Curate { solutions, dir }), .. } => {
-            let text = serde_json::to_string_pretty(&bench_curate::bench(solutions, dir.as_deref(), &console)?)?;
-            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
-            Ok(Exit::Done)
+        Command::Bench { what } => {
+            let none = bench::models::Load { rows: 0, length: 0, tokens: 0, sequences: 0, time: Duration::ZERO };
+            match what {
+                Bench::Train { load, length, over } => {
+                    load.measure(&over, bench::models::Load { length: length as usize, ..none }, bench::models::train, &console)
+                }
+                Bench::Generate { load, length, tokens, sequences, over } => {
+                    let like = bench::models::Load { length: length as usize, tokens: tokens as usize, sequences, ..none };
+                    load.measure(&over, like, bench::models::generate, &console)
+                }
+                Bench::Curate { solutions, dir } => print_json(&bench::curate::bench(solutions, dir.as_deref(), &console)?),
+                Bench::Verify { file, seconds } => print_json(&bench::verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?),
+            }
         }
         Command::Grade { file, gold, prediction, precision, steps, question, output, force, skip_bad, json } => {
             let config = GradeConfig { gold, prediction, question, steps, precision, skip_bad };
             console.install_interrupt().context("failed to listen for signals")?;
             grade::run(&file, &config, &grade::Options { output, force, json }, &console)?;
-            Ok(Exit::Done)
-        }
-        Command::Bench { what: Some(Bench::Verify { file, seconds }), .. } => {
-            let text = serde_json::to_string_pretty(&bench::verify(file.as_deref(), Duration::from_secs_f64(seconds))?)?;
-            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
-            Ok(Exit::Done)
-        }
-        Command::Bench { what: None, rows, length, source, over } => {
-            let (config, _) = Config::resolve(&source.layers()?.unwrap_or_default(), &over.all())?;
-            if rows == 0 || length < 4 {
-                return Err(Failure::usage("bench needs rows of 1 and lengths of 4 or more", "").into());
-            }
-            let device = stages::model::device::choose(config.run.device)?;
-            console.say(&device.why);
-            let text = serde_json::to_string_pretty(&bench::bench(&config.model, &config.train, &device, rows, length)?)?;
-            to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
             Ok(Exit::Done)
         }
     }

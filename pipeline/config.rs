@@ -100,6 +100,7 @@ impl Config {
             ("search.max_tokens", self.search.max_tokens),
             ("evaluate.max_tokens", self.evaluate.max_tokens),
             ("model.batch_rows", self.model.batch_rows),
+            ("model.cache_mib", self.model.cache_mib),
         ];
         self.curate.check().map_err(|error| Failure::usage(error.to_string(), ""))?;
         for (key, number) in positive {

@@ -4,7 +4,6 @@
 
 mod audit;
 mod bench;
-mod bench_curate;
 mod cli;
 mod commit;
 mod config;

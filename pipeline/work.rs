@@ -207,7 +207,7 @@ impl Session {
 
     fn base_identity(&self) -> Result<String> {
         if self.config.model.from_scratch() {
-            return Ok(format!("from scratch {}", self.section_without("model", &["batch_rows"])));
+            return Ok(format!("from scratch {}", self.section_without("model", &["batch_rows", "cache_mib"])));
         }
         let hashes = stages::model::hf::file_hashes(std::path::Path::new(&self.config.model.path))?;
         Ok(hashes.iter().map(|(file, hash)| format!("{file}={hash}")).collect::<Vec<_>>().join(","))
@@ -220,10 +220,10 @@ impl Session {
             (Sampler::None, _) => None,
             (Sampler::Rules, _) => Some(Box::new(Rules)),
             (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
-            (Sampler::Model, Some(_)) => Some(Box::new(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.batch_rows))),
+            (Sampler::Model, Some(_)) => Some(Box::new(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.limits()))),
             (Sampler::Model, None) if c.model.from_scratch() => None,
             (Sampler::Model, None) => {
-                Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.batch_rows)))
+                Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.limits())))
             }
         })
     }
@@ -521,11 +521,11 @@ impl Session {
                 let rows = match model {
                     "base" => {
                         let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
-                        let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.batch_rows);
+                        let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.limits());
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     "student" => {
-                        let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.batch_rows);
+                        let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.limits());
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     _ => {

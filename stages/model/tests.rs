@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::generate::{Generated, Request, Stop, generate};
+use super::generate::{Generated, Generator, Limits, Request, Stop};
 use super::{Llama, LlamaConfig, Tokenizer, hf};
 use crate::events::Silent;
 use crate::policy::Sampling;
@@ -54,7 +54,7 @@ fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
 fn run(llama: &Llama, tokenizer: &Tokenizer, prompts: &[Vec<u32>], seeds: &[u64], sampling: &Sampling, rows: usize) -> Vec<Vec<Generated>> {
     let requests: Vec<Request> =
         prompts.iter().map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() }).collect();
-    generate(llama, tokenizer, &requests, sampling, Stop::AnswerLine, rows, &Silent).unwrap()
+    Generator::new(llama, Limits { rows, cache: 1 << 24 }).generate(tokenizer, &requests, sampling, Stop::AnswerLine, &Silent).unwrap()
 }
 
 #[test]

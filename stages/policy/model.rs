@@ -9,19 +9,18 @@ use datasets::types::Step;
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::events::Events;
 use crate::model::Model;
-use crate::model::generate::{Generated, Request, Stop, generate};
+use crate::model::generate::{Generated, Generator, Limits, Request, Stop};
 
 /// Samples from a [`Model`] with its chat template and a [`Prompt`].
 pub struct ModelPolicy {
     model: Arc<Model>,
     prompt: Prompt,
-    /// Rows generated together.
-    batch_rows: usize,
+    generator: Generator,
 }
 
 impl ModelPolicy {
-    pub fn new(model: Arc<Model>, prompt: Prompt, batch_rows: usize) -> Self {
-        Self { model, prompt, batch_rows }
+    pub fn new(model: Arc<Model>, prompt: Prompt, limits: Limits) -> Self {
+        Self { generator: Generator::new(&model.llama, limits), model, prompt }
     }
 }
 
@@ -48,7 +47,7 @@ impl Policy for ModelPolicy {
             })
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
-        let generated = generate(&self.model.llama, tokenizer, &requests, sampling, stop, self.batch_rows, events)?;
+        let generated = self.generator.generate(tokenizer, &requests, sampling, stop, events)?;
         Ok(generated.into_iter().map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect()).collect())
     }
 }

@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use super::batch::Example;
 use super::learner::{Adam, Slot, State, weight_sum};
 use super::lora::Tuned;
+use crate::model::Llama;
 use crate::model::cpu::head::{Targets, cross_entropy};
 use crate::model::cpu::matrix::{View, product};
 use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{Weights, simd};
-use crate::model::{Llama, hf};
 
 /// Values that one task of the optimizer updates.
 const BLOCK: usize = 1 << 16;
@@ -33,8 +33,7 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool) -> Self {
-        let all: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
-        let weights = Weights { config: llama.config.clone(), all };
+        let weights = Weights::of(llama);
         let sums = (0..weights.all.len()).map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }]).collect();
         let slot = |shape: [usize; 2], values: Vec<f32>| {
             let len = shape[0] * shape[1];

@@ -17,6 +17,7 @@ use datasets::types::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
+use crate::model::generate::Limits;
 use crate::model::{Choice, Llama, LlamaConfig, Model, Tokenizer};
 use crate::policy::{Message, Role};
 
@@ -107,13 +108,20 @@ pub struct ModelConfig {
     pub heads: usize,
     pub kv_heads: usize,
     pub context: usize,
-    /// Rows generated together.
+    /// Most rows generated together.
     pub batch_rows: usize,
+    /// Most memory for keys and values of rows at work, in MiB.
+    pub cache_mib: usize,
 }
 
 impl ModelConfig {
     pub fn from_scratch(&self) -> bool {
         self.path.is_empty()
+    }
+
+    /// How much generation works on at a time.
+    pub fn limits(&self) -> Limits {
+        Limits { rows: self.batch_rows, cache: self.cache_mib << 20 }
     }
 }
 

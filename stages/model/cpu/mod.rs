@@ -5,14 +5,18 @@
 //! - [`matrix`]: matrix products
 //! - [`trunk`]: forward and backward over whole sequences, for training
 //! - [`head`]: the loss at its end
+//! - [`packed`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for generation
 //!
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of threads, and
 //! sums are taken in a fixed order: any number of threads gives the same bits.
 
-use super::LlamaConfig;
+use super::{Llama, LlamaConfig, hf};
 
+pub mod cache;
+pub mod decoder;
 pub mod head;
 pub mod matrix;
+pub mod packed;
 pub mod simd;
 pub mod trunk;
 
@@ -38,6 +42,11 @@ pub enum Part {
 }
 
 impl Weights {
+    /// A decoder's weights, copied.
+    pub fn of(llama: &Llama) -> Self {
+        Self { config: llama.config.clone(), all: llama.weights().into_iter().map(hf::values).collect() }
+    }
+
     /// Where a layer's weight stands in the list.
     pub fn index(layer: usize, part: Part) -> usize {
         1 + layer * PER_LAYER + part as usize

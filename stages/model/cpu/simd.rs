@@ -176,6 +176,30 @@ pub fn softmax(values: &'a mut [f32], scale: f32) -> f32 {
 }
 
 wide! {
+    /// Scores of a query `[d]` against sixteen keys `[d, 16]`.
+    pub fn scores(query: &'a [f32], keys: &'a [f32], out: &'a mut [f32; 16]) {
+        let mut sums = [0.0; LANES];
+        for (q, keys) in query.iter().zip(keys.as_chunks::<LANES>().0) {
+            for i in 0..LANES {
+                sums[i] = q.mul_add(keys[i], sums[i]);
+            }
+        }
+        *out = sums;
+    }
+}
+
+wide! {
+    /// out += Σ weights_t values_t, for values `[t, d]`.
+    pub fn weighted_sum(weights: &'a [f32], values: &'a [f32], out: &'a mut [f32]) {
+        for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
+            for (o, v) in out.iter_mut().zip(value) {
+                *o = weight.mul_add(*v, *o);
+            }
+        }
+    }
+}
+
+wide! {
     /// Rows of `out` become x / rms(x) * weight; gives 1 / rms of each row. Rows have the length of `weight`.
 pub fn rms_norm(x: &'a [f32], weight: &'a [f32], epsilon: f32, out: &'a mut [f32], inverses: &'a mut [f32]) {
     let size = weight.len();

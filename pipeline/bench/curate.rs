@@ -97,7 +97,7 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     Ok(json!({
         "solutions": solutions, "problems": shards * size, "shards": shards, "threads": rayon::current_num_threads(), "input_bytes": bytes,
         "kept": kept, "dropped": dropped, "step_labels": step_labels, "preferences": preferences, "seconds": seconds, "survey_seconds": surveyed,
-        "solutions_per_second": solutions as f64 / seconds, "peak_bytes": peak(), "made_in_seconds": made,
+        "solutions_per_second": solutions as f64 / seconds, "peak_bytes": super::peak(), "made_in_seconds": made,
     }))
 }
 
@@ -165,11 +165,4 @@ fn put<R: Row>(folder: &Path, shard: u64, rows: Vec<R>) -> Result<()> {
 
 fn get<R: Row>(folder: &Path, shard: u64) -> Result<Vec<R>> {
     Ok(table::read_all(&path::<R>(folder, shard))?)
-}
-
-/// Most memory that the process has had, where the system tells.
-fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

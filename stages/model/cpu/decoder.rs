@@ -1,0 +1,229 @@
+//! The decoder at work on generation: any mix of sequences, each with the tokens that are new to it (a whole prompt, or
+//! the one token just drawn), in one pass. What is computed for a token depends on its own sequence alone, to the last
+//! bit, so samples do not change with the batch that they share.
+
+use rayon::prelude::*;
+
+use super::cache::{BLOCK, Pool, Sequence};
+use super::packed::{Packed, Work};
+use super::{Part, Rotary, Shape, Weights, simd};
+
+/// New tokens from which threads take sequences each, instead of sharing each product.
+const MANY: usize = 16;
+
+/// A decoder's weights as generation reads them.
+pub struct Decoder {
+    shape: Shape,
+    layers: Vec<Layer>,
+    embed: Packed,
+    /// Absent when tied.
+    head: Option<Packed>,
+    norm: Vec<f32>,
+    rotary: Rotary,
+}
+
+struct Layer {
+    attention_norm: Vec<f32>,
+    qkv: Packed,
+    output: Packed,
+    mlp_norm: Vec<f32>,
+    gate_up: Packed,
+    down: Packed,
+}
+
+/// A sequence and the tokens to add to it; [`Pool::extend`] has made room for them.
+pub struct Entry<'a> {
+    pub sequence: &'a mut Sequence,
+    pub tokens: &'a [u32],
+}
+
+/// Buffers of one thread's pass.
+#[derive(Default)]
+struct Scratch {
+    x: Vec<f32>,
+    normed: Vec<f32>,
+    inverse: Vec<f32>,
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    gate_up: Vec<f32>,
+    inner: Vec<f32>,
+    logits: Vec<f32>,
+    work: Work,
+}
+
+/// Buffers of passes, kept between them.
+#[derive(Default)]
+pub struct Passes {
+    threads: Vec<Scratch>,
+}
+
+impl Decoder {
+    /// Takes the weights of a decoder that reads at most `positions` tokens.
+    pub fn new(weights: &Weights) -> Self {
+        let c = &weights.config;
+        let shape = Shape::of(c);
+        let layer = |l: usize| {
+            let packed = |part, columns| Packed::new(weights.layer(l, part), columns);
+            Layer {
+                attention_norm: weights.layer(l, Part::AttentionNorm).to_vec(),
+                qkv: packed(Part::Qkv, shape.hidden),
+                output: packed(Part::Output, shape.attended()),
+                mlp_norm: weights.layer(l, Part::MlpNorm).to_vec(),
+                gate_up: packed(Part::GateUp, shape.hidden),
+                down: packed(Part::Down, shape.inner),
+            }
+        };
+        Self {
+            layers: (0..c.num_hidden_layers).into_par_iter().map(layer).collect(),
+            embed: Packed::new(&weights.all[0], shape.hidden),
+            head: (!c.tie_word_embeddings).then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
+            norm: weights.all[weights.norm_index()].clone(),
+            rotary: Rotary::new(c, c.max_position_embeddings),
+            shape,
+        }
+    }
+
+    /// A pool for this decoder that holds at most `bytes`.
+    pub fn pool(&self, bytes: usize) -> Pool {
+        Pool::new(&self.shape, self.layers.len(), bytes)
+    }
+
+    pub fn vocab(&self) -> usize {
+        self.head.as_ref().unwrap_or(&self.embed).outputs()
+    }
+
+    /// Bytes of the weights.
+    pub fn bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.output, &l.gate_up, &l.down]);
+        layers.chain([&self.embed]).chain(&self.head).map(Packed::bytes).sum()
+    }
+
+    /// Adds tokens to sequences, and gives `read` the logits `[V]` after the last token of each entry, by its index.
+    pub fn forward(&self, entries: &mut [Entry<'_>], passes: &mut Passes, read: &(impl Fn(usize, &[f32]) + Sync)) {
+        let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
+        let threads = rayon::current_num_threads();
+        let groups = if total < MANY { 1 } else { threads.min(entries.len()) };
+        passes.threads.resize_with(passes.threads.len().max(groups), Scratch::default);
+        if groups == 1 {
+            return self.pass(entries, 0, &mut passes.threads[0], true, read);
+        }
+        // Runs of entries of about equally many tokens.
+        let mut parts = Vec::with_capacity(groups);
+        let (mut rest, mut first, mut left) = (entries, 0, total);
+        for scratch in passes.threads[..groups].iter_mut().rev() {
+            let goal = left.div_ceil(groups - parts.len());
+            let (mut tokens, mut count) = (0, 0);
+            while count < rest.len() && tokens < goal {
+                tokens += rest[count].tokens.len();
+                count += 1;
+            }
+            let (part, others) = rest.split_at_mut(count);
+            left -= tokens;
+            parts.push((part, first, scratch));
+            first += count;
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(part, first, scratch)| self.pass(part, first, scratch, false, read));
+    }
+
+    fn pass(&self, entries: &mut [Entry<'_>], first: usize, scratch: &mut Scratch, spread: bool, read: &(impl Fn(usize, &[f32]) + Sync)) {
+        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
+        let rows: usize = entries.iter().map(|e| e.tokens.len()).sum();
+        if rows == 0 {
+            return;
+        }
+        let Scratch { x, normed, inverse, qkv, attended, gate_up, inner: activated, logits, work } = scratch;
+        for (buffer, width) in [
+            (&mut *x, hidden),
+            (&mut *normed, hidden),
+            (&mut *inverse, 1),
+            (&mut *qkv, self.shape.qkv()),
+            (&mut *attended, self.shape.attended()),
+            (&mut *gate_up, 2 * inner),
+            (&mut *activated, inner),
+        ] {
+            buffer.resize(rows * width, 0.0);
+        }
+        for (token, x) in entries.iter().flat_map(|e| e.tokens).zip(x.chunks_exact_mut(hidden)) {
+            self.embed.row(*token as usize, x);
+        }
+        let turned = (heads + shared) * size;
+        for (l, layer) in self.layers.iter().enumerate() {
+            simd::rms_norm(x, &layer.attention_norm, epsilon, normed, inverse);
+            layer.qkv.product(normed, qkv, false, spread, work);
+            let base = l * Pool::layer(&self.shape);
+            let mut rows = qkv.chunks_exact_mut(self.shape.qkv());
+            for entry in entries.iter_mut() {
+                let start = entry.sequence.len();
+                for (i, row) in rows.by_ref().take(entry.tokens.len()).enumerate() {
+                    self.rotary.turn(&mut row[..turned], start + i, 1.0);
+                    let (block, place) = entry.sequence.writable(start + i);
+                    for head in 0..shared {
+                        let at = base + head * 2 * size * BLOCK;
+                        let (keys, values) = block[at..at + 2 * size * BLOCK].split_at_mut(size * BLOCK);
+                        for (key, value) in keys[place..].iter_mut().step_by(BLOCK).zip(&row[(heads + head) * size..]) {
+                            *key = *value;
+                        }
+                        let from = (heads + shared + head) * size;
+                        values[place * size..(place + 1) * size].copy_from_slice(&row[from..from + size]);
+                    }
+                }
+            }
+            let mut rows = qkv.chunks_exact(self.shape.qkv()).zip(attended.chunks_exact_mut(self.shape.attended()));
+            let tasks = entries.iter().flat_map(|entry| {
+                let start = entry.sequence.len();
+                (0..entry.tokens.len()).map(move |i| (&*entry.sequence, start + i + 1))
+            });
+            let tasks = tasks.filter_map(|(sequence, seen)| rows.next().map(|(row, out)| (sequence, seen, row, out)));
+            let attend = |(sequence, seen, row, out): (&Sequence, usize, &[f32], &mut [f32])| {
+                for head in 0..shared {
+                    let group = heads / shared * size;
+                    let at = head * group..(head + 1) * group;
+                    let base = base + head * 2 * size * BLOCK;
+                    attend(&row[at.clone()], sequence, base, size, seen, &mut out[at]);
+                }
+            };
+            if spread {
+                tasks.collect::<Vec<_>>().into_par_iter().for_each(attend);
+            } else {
+                tasks.for_each(attend);
+            }
+            layer.output.product(attended, x, true, spread, work);
+            simd::rms_norm(x, &layer.mlp_norm, epsilon, normed, inverse);
+            layer.gate_up.product(normed, gate_up, false, spread, work);
+            simd::swiglu(gate_up, activated, inner);
+            layer.down.product(activated, x, true, spread, work);
+        }
+        // Only each entry's last token is asked what follows.
+        let mut end = 0;
+        for (i, entry) in entries.iter().enumerate() {
+            end += entry.tokens.len();
+            x.copy_within((end - 1) * hidden..end * hidden, i * hidden);
+        }
+        let asked = entries.len();
+        simd::rms_norm(&x[..asked * hidden], &self.norm, epsilon, &mut normed[..asked * hidden], &mut inverse[..asked]);
+        let vocab = self.vocab();
+        logits.resize(asked * vocab, 0.0);
+        self.head.as_ref().unwrap_or(&self.embed).product(&normed[..asked * hidden], logits, false, spread, work);
+        for (i, logits) in logits.chunks_exact(vocab).enumerate() {
+            read(first + i, logits);
+        }
+    }
+}
+
+/// What a group of query heads sees through one key/value head of the first `seen` tokens.
+/// `base`: where that head's keys begin in a block.
+fn attend(queries: &[f32], sequence: &Sequence, base: usize, size: usize, seen: usize, out: &mut [f32]) {
+    let scale = 1.0 / (size as f32).sqrt();
+    let mut scores = vec![0.0; seen.next_multiple_of(BLOCK)];
+    for (query, out) in queries.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+        for (block, scores) in sequence.blocks().iter().zip(scores.as_chunks_mut::<BLOCK>().0) {
+            simd::scores(query, &block[base..base + size * BLOCK], scores);
+        }
+        simd::softmax(&mut scores[..seen], scale);
+        out.fill(0.0);
+        for (block, weights) in sequence.blocks().iter().zip(scores[..seen].chunks(BLOCK)) {
+            simd::weighted_sum(weights, &block[base + size * BLOCK..base + 2 * size * BLOCK], out);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Weights laid out for generation, and products with few or many rows whose every row has the same bits whatever rows
+//! stand beside it: each output is one chain of fused multiply-adds over the inputs, in their order.
+//!
+//! A weight `[out, in]` is cut into panels of [`PANEL`] outputs, each stored input by input, so that one vector load
+//! feeds as many outputs as a register holds. Weights that are bf16 numbers (published models are) are kept as such:
+//! half the memory traffic, the same results. Two share a word: columns c and c + 32 of a panel.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Outputs in a panel.
+const PANEL: usize = 64;
+/// Rows of inputs that share a pass over a panel.
+const TILE: usize = 4;
+/// Multiply-adds from which a product with few rows is worth more than one thread.
+const WORTH: usize = 1 << 18;
+
+/// A weight `[out, in]` in panels; the last one is filled up with zeros.
+pub struct Packed {
+    outputs: usize,
+    inputs: usize,
+    panels: Panels,
+}
+
+enum Panels {
+    F32(Vec<f32>),
+    Bf16(Vec<u32>),
+}
+
+impl Packed {
+    /// Packs a row-major weight.
+    pub fn new(weight: &[f32], inputs: usize) -> Self {
+        let outputs = weight.len() / inputs;
+        let at = |output: usize, input: usize| if output < outputs { weight[output * inputs + input] } else { 0.0 };
+        let count = outputs.div_ceil(PANEL);
+        let panels = if weight.iter().all(|w| w.to_bits() & 0xffff == 0) {
+            let word = |p: usize, i: usize, c: usize| at(p * PANEL + c, i).to_bits() >> 16 | at(p * PANEL + c + PANEL / 2, i).to_bits();
+            let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL / 2).map(move |c| (p, i, c)));
+            Panels::Bf16((0..count).flat_map(panel).map(|(p, i, c)| word(p, i, c)).collect())
+        } else {
+            let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL).map(move |c| (p, i, c)));
+            Panels::F32((0..count).flat_map(panel).map(|(p, i, c)| at(p * PANEL + c, i)).collect())
+        };
+        Self { outputs, inputs, panels }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        match &self.panels {
+            Panels::F32(p) => p.len() * 4,
+            Panels::Bf16(p) => p.len() * 4,
+        }
+    }
+
+    /// Copies one row of the weight, `[in]`: an embedding.
+    pub fn row(&self, output: usize, into: &mut [f32]) {
+        let (panel, column) = (output / PANEL, output % PANEL);
+        for (input, value) in into.iter_mut().enumerate() {
+            let at = panel * self.inputs + input;
+            *value = match &self.panels {
+                Panels::F32(p) => p[at * PANEL + column],
+                Panels::Bf16(p) => {
+                    let word = p[at * (PANEL / 2) + column % (PANEL / 2)];
+                    f32::from_bits(if column < PANEL / 2 { word << 16 } else { word & 0xffff_0000 })
+                }
+            };
+        }
+    }
+
+    /// `out [rows, out] = x [rows, in] Wᵀ`, or added to it. With `spread`, on all threads.
+    pub fn product(&self, x: &[f32], out: &mut [f32], accumulate: bool, spread: bool, work: &mut Work) {
+        let rows = x.len() / self.inputs;
+        assert!(x.len() == rows * self.inputs && out.len() == rows * self.outputs, "matrices that do not fit");
+        work.interleave(x, self.inputs);
+        let tiles = &work.tiles;
+        let panels = self.outputs.div_ceil(PANEL);
+        let run = |panel: usize, out: &mut [f32], stride: usize| {
+            let width = PANEL.min(self.outputs - panel * PANEL);
+            Arch::new().dispatch(Strip { weight: self, panel, tiles, rows, out, stride, width, accumulate });
+        };
+        if !spread || rows * self.outputs * self.inputs < WORTH {
+            for panel in 0..panels {
+                run(panel, &mut out[panel * PANEL..], self.outputs);
+            }
+            return;
+        }
+        // Each panel's strip of columns on its own, then put in place.
+        work.strips.clear();
+        work.strips.resize(panels * rows * PANEL, 0.0);
+        if accumulate {
+            for (panel, strip) in work.strips.chunks_exact_mut(rows * PANEL).enumerate() {
+                let at = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+                for (strip, out) in strip.chunks_exact_mut(PANEL).zip(out.chunks_exact(self.outputs)) {
+                    strip[..at.len()].copy_from_slice(&out[at.clone()]);
+                }
+            }
+        }
+        let each = panels.div_ceil(4 * rayon::current_num_threads());
+        work.strips.par_chunks_mut(each * rows * PANEL).enumerate().for_each(|(task, strips)| {
+            for (i, strip) in strips.chunks_exact_mut(rows * PANEL).enumerate() {
+                run(task * each + i, strip, PANEL);
+            }
+        });
+        for (panel, strip) in work.strips.chunks_exact(rows * PANEL).enumerate() {
+            let at = panel * PANEL..self.outputs.min((panel + 1) * PANEL);
+            for (strip, out) in strip.chunks_exact(PANEL).zip(out.chunks_exact_mut(self.outputs)) {
+                out[at.clone()].copy_from_slice(&strip[..at.len()]);
+            }
+        }
+    }
+}
+
+/// Buffers of a product, kept between calls.
+#[derive(Default)]
+pub struct Work {
+    /// Inputs in tiles of [`TILE`] rows, each stored input by input; missing rows are zero.
+    tiles: Vec<f32>,
+    strips: Vec<f32>,
+}
+
+impl Work {
+    fn interleave(&mut self, x: &[f32], inputs: usize) {
+        let rows = x.len() / inputs;
+        self.tiles.clear();
+        self.tiles.resize(rows.div_ceil(TILE) * TILE * inputs, 0.0);
+        for (tile, rows) in self.tiles.chunks_exact_mut(TILE * inputs).zip(x.chunks(TILE * inputs)) {
+            let height = rows.len() / inputs;
+            if height < TILE {
+                // A tile of fewer rows is as wide as they are many.
+                for (r, row) in rows.chunks_exact(inputs).enumerate() {
+                    for (i, value) in row.iter().enumerate() {
+                        tile[i * height + r] = *value;
+                    }
+                }
+                continue;
+            }
+            for (r, row) in rows.chunks_exact(inputs).enumerate() {
+                for (place, value) in tile.as_chunks_mut::<TILE>().0.iter_mut().zip(row) {
+                    place[r] = *value;
+                }
+            }
+        }
+    }
+}
+
+/// One panel's outputs for all rows.
+struct Strip<'a> {
+    weight: &'a Packed,
+    panel: usize,
+    tiles: &'a [f32],
+    rows: usize,
+    /// First column of the strip in a row-major matrix.
+    out: &'a mut [f32],
+    stride: usize,
+    width: usize,
+    accumulate: bool,
+}
+
+impl WithSimd for Strip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Four vectors a row where there are 32 registers, else two.
+        if S::F32_LANES == 16 { self.vectors::<S, 4>(simd) } else { self.vectors::<S, 2>(simd) }
+    }
+}
+
+impl Strip<'_> {
+    #[inline(always)]
+    fn vectors<S: Simd, const V: usize>(mut self, simd: S) {
+        let inputs = self.weight.inputs;
+        for first in (0..self.rows).step_by(TILE) {
+            let tile = &self.tiles[first * inputs..];
+            match self.rows - first {
+                1 => self.tile::<S, V, 1>(simd, tile, first),
+                2 => self.tile::<S, V, 2>(simd, tile, first),
+                3 => self.tile::<S, V, 3>(simd, tile, first),
+                _ => self.tile::<S, V, TILE>(simd, tile, first),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize, const R: usize>(&mut self, simd: S, tile: &[f32], first: usize) {
+        let inputs = self.weight.inputs;
+        let lanes = S::F32_LANES;
+        let tile = &tile.as_chunks::<R>().0[..inputs];
+        let mut done = [[0.0; PANEL]; R];
+        for part in 0..PANEL / (V * lanes) {
+            let mut sums = [[simd.splat_f32s(0.0); V]; R];
+            match &self.weight.panels {
+                Panels::F32(panels) => {
+                    let panel = S::as_simd_f32s(&panels[self.panel * inputs * PANEL..(self.panel + 1) * inputs * PANEL]).0;
+                    for (x, w) in tile.iter().zip(panel.chunks_exact(PANEL / lanes)) {
+                        let Some(w) = w[part * V..].first_chunk::<V>() else { break };
+                        for r in 0..R {
+                            let x = simd.splat_f32s(x[r]);
+                            for v in 0..V {
+                                sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                            }
+                        }
+                    }
+                    for (done, sums) in done.iter_mut().zip(&sums) {
+                        S::as_mut_simd_f32s(done).0[part * V..(part + 1) * V].copy_from_slice(sums);
+                    }
+                }
+                Panels::Bf16(panels) => {
+                    let half = PANEL / 2;
+                    let panel = S::as_simd_u32s(&panels[self.panel * inputs * half..(self.panel + 1) * inputs * half]).0;
+                    let (shift, mask) = (simd.splat_u32s(16), simd.splat_u32s(0xffff_0000));
+                    for (x, words) in tile.iter().zip(panel.chunks_exact(half / lanes)) {
+                        let words = &words[part * V / 2..(part + 1) * V / 2];
+                        let mut w = [simd.splat_f32s(0.0); V];
+                        for (i, word) in words.iter().enumerate() {
+                            w[i] = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(*word, shift));
+                            w[i + V / 2] = simd.transmute_f32s_u32s(simd.and_u32s(*word, mask));
+                        }
+                        for r in 0..R {
+                            let x = simd.splat_f32s(x[r]);
+                            for v in 0..V {
+                                sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                            }
+                        }
+                    }
+                    for (done, sums) in done.iter_mut().zip(&sums) {
+                        let done = S::as_mut_simd_f32s(done).0;
+                        done[part * V / 2..(part + 1) * V / 2].copy_from_slice(&sums[..V / 2]);
+                        done[half / lanes + part * V / 2..half / lanes + (part + 1) * V / 2].copy_from_slice(&sums[V / 2..]);
+                    }
+                }
+            }
+        }
+        for (r, done) in done.iter().enumerate() {
+            let at = (first + r) * self.stride;
+            let out = &mut self.out[at..at + self.width];
+            if self.accumulate {
+                for (out, done) in out.iter_mut().zip(done) {
+                    *out += *done;
+                }
+            } else {
+                out.copy_from_slice(&done[..self.width]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(count: usize, seed: f32, bf16: bool) -> Vec<f32> {
+        let value = |i: usize| ((i as f32 + seed) * 12.9898).sin();
+        (0..count).map(|i| f32::from_bits(value(i).to_bits() & if bf16 { 0xffff_0000 } else { u32::MAX })).collect()
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_company() {
+        for (outputs, inputs) in [(1, 3), (64, 16), (100, 33), (300, 70)] {
+            for bf16 in [false, true] {
+                let weight = values(outputs * inputs, 0.5, bf16);
+                let packed = Packed::new(&weight, inputs);
+                assert_eq!(matches!(packed.panels, Panels::Bf16(_)), bf16);
+                let x = values(1024 * inputs, 3.0, false);
+                let run = |rows: std::ops::Range<usize>, spread: bool| {
+                    let mut out = vec![1.0; rows.len() * outputs];
+                    packed.product(&x[rows.start * inputs..rows.end * inputs], &mut out, true, spread, &mut Work::default());
+                    out
+                };
+                let whole = run(0..1024, true);
+                for rows in [0..1, 5..7, 8..11, 20..37] {
+                    assert_eq!(run(rows.clone(), false), whole[rows.start * outputs..rows.end * outputs]);
+                }
+                for (row, out) in whole.chunks_exact(outputs).enumerate().step_by(97) {
+                    for (o, out) in out.iter().enumerate() {
+                        let sum: f32 = (0..inputs).map(|i| x[row * inputs + i] * weight[o * inputs + i]).sum();
+                        assert!((out - 1.0 - sum).abs() < 1e-4);
+                    }
+                }
+                let mut row = vec![0.0; inputs];
+                packed.row(outputs - 1, &mut row);
+                assert_eq!(row, weight[(outputs - 1) * inputs..]);
+            }
+        }
+    }
+}

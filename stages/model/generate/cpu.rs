@@ -1,0 +1,247 @@
+//! Continuous batching on the CPU: a row that is done leaves and the next one enters at the next pass, so a pass is as full
+//! at the end of a long queue as at its beginning. Memory for keys and values has a limit, and a row enters when
+//! there is room for the longest answer it may give.
+//!
+//! Each prompt is computed once for all of its samples, and the beginnings that prompts share once for all of them, in
+//! this call and later ones (see [`super::super::cpu::cache`]).
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::row::{Row, Work};
+use super::{Generated, Limits};
+use crate::events::Events;
+use crate::model::Llama;
+use crate::model::cpu::Weights;
+use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
+use crate::model::cpu::decoder::{Decoder, Entry, Passes};
+
+/// Most tokens of prompts in one pass.
+const PROMPTS: usize = 1024;
+
+/// A decoder with its cache.
+pub struct Cpu {
+    decoder: Decoder,
+    pool: Pool,
+    passes: Passes,
+    ends: Vec<u32>,
+    rows: usize,
+}
+
+/// A prompt that has been read, with samples to start.
+struct Open {
+    request: usize,
+    started: usize,
+    sequence: Sequence,
+    /// After the prompt's last token.
+    logits: Vec<f32>,
+}
+
+/// A row at work.
+struct Active {
+    row: Row,
+    sequence: Sequence,
+}
+
+impl Cpu {
+    pub fn new(llama: &Llama, limits: Limits) -> Self {
+        let weights = Weights::of(llama);
+        let decoder = Decoder::new(&weights);
+        Self {
+            pool: decoder.pool(limits.cache),
+            decoder,
+            passes: Passes::default(),
+            ends: llama.config.eos_token_ids.clone(),
+            rows: limits.rows.max(1),
+        }
+    }
+
+    pub fn cache_bytes(&self) -> usize {
+        self.pool.bytes()
+    }
+
+    /// All answers, each with its place, in the order in which they ended.
+    ///
+    /// # Errors
+    /// [`crate::Cancelled`], or a message if one row alone exceeds the memory.
+    pub fn run(&mut self, work: &Work<'_>, events: &dyn Events) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
+        let mut waiting: VecDeque<usize> = (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
+        let (mut open, mut active, mut done) = (VecDeque::new(), Vec::new(), Vec::new());
+        let result: anyhow::Result<()> = loop {
+            if let Err(stop) = events.check() {
+                break Err(stop.into());
+            }
+            match self.admit(work, &mut waiting, &mut open, &mut active, &mut done) {
+                Ok(()) if active.is_empty() => break Ok(()),
+                Ok(()) => {}
+                Err(full) => break Err(full),
+            }
+            if let Err(full) = self.advance(work, &mut active) {
+                break Err(full.into());
+            }
+            let (ended, going) = active.into_iter().partition(|a: &Active| a.row.done);
+            active = going;
+            self.finish(ended, &mut done);
+        };
+        // Whatever the reason to stop, the pool gets back what was held.
+        active.into_iter().map(|a| a.sequence).chain(open.into_iter().map(|o| o.sequence)).for_each(|s| self.pool.release(s));
+        result.map(|()| done)
+    }
+
+    fn finish(&mut self, ended: Vec<Active>, done: &mut Vec<((usize, usize), Generated)>) {
+        for Active { row, sequence } in ended {
+            self.pool.release(sequence);
+            done.push((row.home, row.out));
+        }
+    }
+
+    /// Blocks that a row may have in the end, with a prompt of this length.
+    fn most(work: &Work<'_>, prompt: usize) -> usize {
+        (prompt + work.sampling.max_tokens).div_ceil(BLOCK)
+    }
+
+    /// Starts rows until as many are at work as may be, or memory is promised to those at work.
+    fn admit(
+        &mut self,
+        work: &Work<'_>,
+        waiting: &mut VecDeque<usize>,
+        open: &mut VecDeque<Open>,
+        active: &mut Vec<Active>,
+        done: &mut Vec<((usize, usize), Generated)>,
+    ) -> anyhow::Result<()> {
+        // What rows at work may still take.
+        let owed = |active: &[Active]| -> usize {
+            let of = |a: &Active| Self::most(work, work.requests[a.row.home.0].prompt.len()) - a.sequence.blocks().len();
+            active.iter().map(of).sum()
+        };
+        loop {
+            while let Some(front) = open.front_mut()
+                && active.len() < self.rows
+            {
+                let seeds = work.requests[front.request].seeds.len();
+                let len = front.sequence.len();
+                if !self.pool.make_room(owed(active) + Self::most(work, len) - len / BLOCK) {
+                    break;
+                }
+                let mut row = Row::new(work, (front.request, front.started));
+                row.draw(work, &self.ends, &front.logits);
+                front.started += 1;
+                let sequence = if front.started < seeds {
+                    self.pool.fork(&front.sequence)?
+                } else {
+                    let Some(last) = open.pop_front() else { break };
+                    last.sequence
+                };
+                let started = Active { row, sequence };
+                if started.row.done { self.finish(vec![started], done) } else { active.push(started) }
+            }
+            if !open.is_empty() || waiting.is_empty() || active.len() >= self.rows {
+                break;
+            }
+            self.read_prompts(work, waiting, open, self.rows - active.len(), owed(active))?;
+            if open.is_empty() {
+                break;
+            }
+        }
+        if active.is_empty() && !(open.is_empty() && waiting.is_empty()) {
+            let next = open.front().map(|o| o.request).or(waiting.front().copied()).unwrap_or(0);
+            let need = Self::most(work, work.requests[next].prompt.len()) + 1;
+            anyhow::bail!(
+                "keys and values of one answer ({} tokens of prompt and up to {} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
+                work.requests[next].prompt.len(),
+                work.sampling.max_tokens,
+                (need * self.pool.block_bytes()).div_ceil(1 << 20)
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
+    fn read_prompts(
+        &mut self,
+        work: &Work<'_>,
+        waiting: &mut VecDeque<usize>,
+        open: &mut VecDeque<Open>,
+        rows: usize,
+        owed: usize,
+    ) -> Result<(), Full> {
+        let (mut samples, mut tokens, mut promised) = (0, 0, owed);
+        let mut taken: Vec<(usize, Sequence, usize)> = Vec::new();
+        while let Some(&request) = waiting.front()
+            && samples < rows
+        {
+            let prompt = &work.requests[request].prompt;
+            let mut sequence = self.pool.begin(prompt);
+            let known = sequence.len();
+            let new = prompt.len() - known;
+            // A beginning that another prompt of this pass computes is there for the next pass.
+            let same = |(other, _, start): &(usize, Sequence, usize)| {
+                let other = &work.requests[*other].prompt;
+                *start == known && other.len() > known + BLOCK && new > BLOCK && other[..known + BLOCK] == prompt[..known + BLOCK]
+            };
+            // Its own blocks, and those of one answer.
+            let own = prompt.len().div_ceil(BLOCK) - known / BLOCK;
+            let answer = Self::most(work, prompt.len()) - prompt.len() / BLOCK;
+            let fits = (taken.is_empty() || tokens + new <= PROMPTS) && !taken.iter().any(same);
+            if !fits || !self.pool.make_room(promised + own + answer) {
+                self.pool.release(sequence);
+                break;
+            }
+            self.pool.extend(&mut sequence, new)?;
+            promised += answer;
+            tokens += new;
+            samples += work.requests[request].seeds.len();
+            taken.push((request, sequence, known));
+            waiting.pop_front();
+        }
+        // Only a prompt that is alone can be longer than a pass: all but its last part goes first.
+        if let [(request, sequence, known)] = &mut taken[..] {
+            let prompt = &work.requests[*request].prompt;
+            while prompt.len() - *known > PROMPTS {
+                let part = &prompt[*known..*known + PROMPTS];
+                self.decoder.forward(&mut [Entry { sequence, tokens: part }], &mut self.passes, &|_, _| {});
+                self.pool.added(sequence, part);
+                *known += PROMPTS;
+            }
+        }
+        let logits: Vec<Mutex<Vec<f32>>> = taken.iter().map(|_| Mutex::default()).collect();
+        let mut entries: Vec<Entry<'_>> = taken
+            .iter_mut()
+            .map(|(request, sequence, known)| Entry { sequence, tokens: &work.requests[*request].prompt[*known..] })
+            .collect();
+        let keep = |i: usize, row: &[f32]| {
+            if let Ok(mut place) = logits[i].lock() {
+                place.extend_from_slice(row);
+            }
+        };
+        self.decoder.forward(&mut entries, &mut self.passes, &keep);
+        for ((request, mut sequence, known), logits) in taken.into_iter().zip(logits) {
+            self.pool.added(&mut sequence, &work.requests[request].prompt[known..]);
+            open.push_back(Open { request, started: 0, sequence, logits: logits.into_inner().unwrap_or_default() });
+        }
+        Ok(())
+    }
+
+    /// One pass: every row reads its queue and draws its next token.
+    fn advance(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+        for a in active.iter_mut() {
+            self.pool.extend(&mut a.sequence, a.row.queue.len())?;
+        }
+        let queues: Vec<Vec<u32>> = active.iter_mut().map(|a| std::mem::take(&mut a.row.queue)).collect();
+        let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
+        for (a, tokens) in active.iter_mut().zip(&queues) {
+            rows.push(Mutex::new(&mut a.row));
+            entries.push(Entry { sequence: &mut a.sequence, tokens });
+        }
+        let draw = |i: usize, logits: &[f32]| {
+            if let Ok(mut row) = rows[i].lock() {
+                row.draw(work, &self.ends, logits);
+            }
+        };
+        self.decoder.forward(&mut entries, &mut self.passes, &draw);
+        for (a, tokens) in active.iter_mut().zip(&queues) {
+            self.pool.added(&mut a.sequence, tokens);
+        }
+        Ok(())
+    }
+}

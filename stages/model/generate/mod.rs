@@ -1,0 +1,128 @@
+//! Batched sampling with a key/value cache.
+//!
+//! - [`row`]: one answer in the making: drawing tokens, the calculator, where it ends
+//! - [`cpu`]: continuous batching over [`super::cpu`]
+//! - [`device`]: batches on burn's tensors, for a GPU
+//!
+//! A row's random numbers depend on its seed alone, and its tokens on its own prompt and seed.
+
+use super::llama::Llama;
+use super::tokenizer::Tokenizer;
+use crate::events::Events;
+use crate::policy::Sampling;
+
+mod cpu;
+mod device;
+mod row;
+
+/// One prompt, sampled once per seed.
+pub struct Request {
+    pub prompt: Vec<u32>,
+    pub seeds: Vec<u64>,
+    /// Text that the prompt already holds of the answer: what the calculator and stop rules see first.
+    pub begun: String,
+}
+
+/// When a row ends besides the token limit and the model's end token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// After a line that starts with `####`.
+    AnswerLine,
+    /// After any line.
+    Line,
+    /// Never.
+    Limit,
+}
+
+/// One token of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Token {
+    pub id: u32,
+    /// Natural log of the model's probability at temperature 1; 0 for what the calculator filled in.
+    pub logprob: f32,
+}
+
+/// What was generated for one seed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Generated {
+    /// The end token is not among them.
+    pub tokens: Vec<Token>,
+    /// Text of the tokens.
+    pub text: String,
+    /// False if the token limit cut it off.
+    pub finished: bool,
+}
+
+/// How much a generator works on at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rows that are generated together.
+    pub rows: usize,
+    /// Bytes for keys and values.
+    pub cache: usize,
+}
+
+/// A decoder made ready to generate; keeps what it has computed of prompts for the next call.
+pub struct Generator {
+    context: usize,
+    engine: Engine,
+}
+
+enum Engine {
+    Cpu(Box<cpu::Cpu>),
+    Device(Box<device::OnDevice>),
+}
+
+impl Generator {
+    pub fn new(llama: &Llama, limits: Limits) -> Self {
+        let engine = if llama.device() == super::device::cpu() {
+            Engine::Cpu(Box::new(cpu::Cpu::new(llama, limits)))
+        } else {
+            Engine::Device(Box::new(device::OnDevice::new(llama, limits)))
+        };
+        Self { context: llama.config.max_position_embeddings, engine }
+    }
+
+    /// Samples every request; one result per seed, in order.
+    ///
+    /// # Errors
+    /// [`crate::Cancelled`] between passes, or a message if a prompt and `max_tokens` exceed the context or the memory.
+    pub fn generate(
+        &mut self,
+        tokenizer: &Tokenizer,
+        requests: &[Request],
+        sampling: &Sampling,
+        stop: Stop,
+        events: &dyn Events,
+    ) -> anyhow::Result<Vec<Vec<Generated>>> {
+        for request in requests {
+            let need = request.prompt.len() + sampling.max_tokens;
+            ensure!(
+                need <= self.context,
+                "a prompt of {} tokens and max_tokens {} exceed the model's context of {}: use fewer worked examples, a lower max_tokens or shorter questions",
+                request.prompt.len(),
+                sampling.max_tokens,
+                self.context
+            );
+            ensure!(!request.prompt.is_empty(), "a prompt has no tokens");
+        }
+        let work = row::Work { tokenizer, requests, sampling, stop };
+        let finished = match &mut self.engine {
+            Engine::Cpu(cpu) => cpu.run(&work, events)?,
+            Engine::Device(device) => device.run(&work, events)?,
+        };
+        let mut results: Vec<Vec<Generated>> = requests.iter().map(|r| vec![Generated::default(); r.seeds.len()]).collect();
+        for (home, out) in finished {
+            results[home.0][home.1] = out;
+        }
+        Ok(results)
+    }
+
+    /// Bytes of keys and values held, where the engine knows.
+    pub fn cache_bytes(&self) -> Option<usize> {
+        match &self.engine {
+            Engine::Cpu(cpu) => Some(cpu.cache_bytes()),
+            Engine::Device(_) => None,
+        }
+    }
+}
