@@ -71,9 +71,13 @@ pub fn rng(parts: &[Part<'_>]) -> Rng {
     ChaCha8Rng::from_seed(digest(parts))
 }
 
+/// The seed that a key stands for.
+pub fn seed(parts: &[Part<'_>]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = digest(parts);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// A number in [0, 1) from a key, for splits and other draws that need one number only.
 pub fn unit(parts: &[Part<'_>]) -> f64 {
-    let bytes = digest(parts);
-    let high = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
-    (high >> 11) as f64 / (1u64 << 53) as f64
+    (seed(parts) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use stages::grade::GradeConfig;
+use stages::policy::Sampling;
 
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -16,7 +17,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{audit, bench, doctor, evaluation, explain, grade, inspect, status};
+use crate::{answer, audit, bench, doctor, evaluation, explain, grade, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -191,6 +192,50 @@ the file gives one with
         #[arg(long)]
         json: bool,
     },
+    /// Answer the questions of a file with a model directory, without any search: a student deployed.
+    #[command(after_help = "Examples:
+  qstill answer runs/demo/round-2/student questions.jsonl > answers.jsonl
+  qstill answer path/to/model gsm8k/test.jsonl --gold answer --limit 50 --max-tokens 256 > answers.jsonl
+  qstill grade answers.jsonl
+  qstill answer path/to/model questions.parquet --question problem --samples 8 --temperature 0.8
+
+A line of JSON for each answer, in the order of the file, with row, sample, question, prediction (all of its text), answer,
+tokens, logprob (the sum over its tokens, at temperature 1), finished (false if --max-tokens cut it off) and, with --gold, gold.")]
+    Answer {
+        /// A Hugging Face directory of the Llama architecture.
+        model: PathBuf,
+        /// The file: .jsonl, .ndjson or .json (an object a line), or .parquet.
+        file: PathBuf,
+        /// Column of the questions.
+        #[arg(long, value_name = "COL", default_value = "question")]
+        question: String,
+        /// Column that is passed on as `gold`.
+        #[arg(long, value_name = "COL")]
+        gold: Option<String>,
+        /// Answer only the first N rows.
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+        limit: usize,
+        /// Answers to each question.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        samples: u32,
+        /// 0 is greedy.
+        #[arg(long, default_value_t = 0.0, value_parser = temperature)]
+        temperature: f32,
+        /// Most tokens of an answer.
+        #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+        max_tokens: u32,
+        /// Fill in the result once the model has written `48/2=`.
+        #[arg(long)]
+        calculator: bool,
+        /// A system turn before each question.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        instruction: String,
+        /// Each sample is a function of this number, its row and its number.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        over: Over,
+    },
     /// Print a commented configuration.
     Init {
         /// demo, countdown, gsm8k or gsm8k-endpoint.
@@ -315,6 +360,10 @@ fn print_json(value: &impl serde::Serialize) -> Result<Exit> {
     let text = serde_json::to_string_pretty(value)?;
     to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
     Ok(Exit::Done)
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|t| (0.0..=100.0).contains(t)).ok_or_else(|| "expected a number from 0 to 100".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -446,6 +495,17 @@ pub fn main() -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
+        Command::Answer { model, file, question, gold, limit, samples, temperature, max_tokens, calculator, instruction, seed, over } => {
+            let (config, _) = Config::resolve(&[], &over.all())?;
+            let device = stages::model::device::choose(config.run.device)?;
+            console.say(&device.why);
+            console.install_interrupt().context("failed to listen for signals")?;
+            let sampling = Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: max_tokens as usize, calculator };
+            let (samples, limits) = (samples as usize, config.model.limits());
+            let options = answer::Options { model, question, gold, limit, samples, seed, instruction, sampling, limits };
+            answer::run(&file, &options, &device, &console)?;
+            Ok(Exit::Done)
+        }
         Command::Bench { what } => {
             let none = bench::models::Load { rows: 0, length: 0, tokens: 0, sequences: 0, time: Duration::ZERO };
             match what {

@@ -2,6 +2,7 @@
 //!
 //! This crate owns disk layout, time and terminal; what the stages do is in `stages`, what they reason about in `datasets`.
 
+mod answer;
 mod audit;
 mod bench;
 mod cli;

@@ -111,19 +111,27 @@ pub fn width() -> usize {
 /// # Errors
 /// Those of `body`, and a stdout that cannot be written.
 pub fn to_stdout(body: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    to_open_stdout(body).map(|_| ())
+}
+
+/// As [`to_stdout`]; false once the reader has closed the pipe, for those who would go on writing.
+///
+/// # Errors
+/// Those of `body`, and a stdout that cannot be written.
+pub fn to_open_stdout(body: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<bool> {
     write_all(io::stdout().lock(), body)
 }
 
-fn write_all(sink: impl Write, body: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+fn write_all(sink: impl Write, body: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<bool> {
     let mut out = BufWriter::with_capacity(1 << 16, Sink { inner: sink, fault: None });
     let written = body(&mut out);
     // What was said before a failure is shown all the same.
     let flushed = out.flush();
     // Without the buffer's own drop, which would write to a sink that has failed.
     match out.into_parts().0.fault {
-        Some(io::ErrorKind::BrokenPipe) => Ok(()),
+        Some(io::ErrorKind::BrokenPipe) => Ok(false),
         Some(kind) => Err(Failure::io("cannot write to stdout", "", kind.into()).into()),
-        None => written.and(flushed.map_err(Into::into)),
+        None => written.and(flushed.map_err(Into::into)).map(|()| true),
     }
 }
 

@@ -90,10 +90,7 @@ pub struct Draws {
 impl Draws {
     /// Seed of one sample of a problem.
     pub fn sample(&self, problem: &Problem, sample: usize) -> u64 {
-        let parts =
-            [self.purpose.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into(), (sample as u64).into()];
-        let bytes = key::digest(&parts);
-        u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+        key::seed(&[self.purpose.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into(), (sample as u64).into()])
     }
 }
 
