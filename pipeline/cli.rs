@@ -259,115 +259,12 @@ tokens, logprob (the sum over its tokens, at temperature 1), finished (false if 
   qstill bench curate --solutions 10000000")]
     Bench {
         #[command(subcommand)]
-        what: Bench,
+        what: bench::Bench,
     },
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// Tokens per second of training.
-    #[command(after_help = "Examples:
-  qstill bench train                                        the demo's model and one of 50 million parameters
-  qstill bench train --model path/to/smollm2 --rows 4 --length 256 --set train.lora_rank=16
-  qstill bench train --model 50m --device wgpu")]
-    Train {
-        #[command(flatten)]
-        load: Load,
-        /// Tokens of a row.
-        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-        length: u32,
-        #[command(flatten)]
-        over: Over,
-    },
-    /// Tokens per second of generation.
-    #[command(after_help = "Examples:
-  qstill bench generate --rows 1 --rows 8 --rows 64
-  qstill bench generate --model path/to/smollm2 --rows 8 --length 128 --tokens 128
-  qstill bench generate --model demo --sequences 10000      many more sequences than rows")]
-    Generate {
-        #[command(flatten)]
-        load: Load,
-        /// Tokens of a prompt.
-        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-        length: u32,
-        /// Tokens to generate to each prompt.
-        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-        tokens: u32,
-        /// Sequences in a call; default: as many as rows.
-        #[arg(long, default_value_t = 0)]
-        sequences: usize,
-        #[command(flatten)]
-        over: Over,
-    },
-    /// Solutions curated per second, and the memory that it takes.
-    Curate {
-        /// How many; they are made first, and written to disk.
-        #[arg(long, default_value_t = 1_000_000)]
-        solutions: u64,
-        /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the system's.
-        #[arg(long, value_name = "FOLDER")]
-        dir: Option<PathBuf>,
-    },
-    /// Measure the pairs per second that the grader judges on one thread.
-    Verify {
-        /// A file in GSM8K's form (columns `question` and `answer`); default: generated word problems.
-        file: Option<PathBuf>,
-        /// How long to measure each kind of prediction.
-        #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-        seconds: f64,
-    },
-}
-
-#[derive(Args)]
-struct Load {
-    /// `demo` (the demo's student), `50m` (50 million parameters), or a Hugging Face directory. May be given several times.
-    #[arg(long, value_name = "NAME|FOLDER", default_values = ["demo", "50m"])]
-    model: Vec<String>,
-    /// Rows together. May be given several times.
-    #[arg(long, default_values_t = [32], value_parser = clap::value_parser!(u32).range(1..))]
-    rows: Vec<u32>,
-    /// How long to measure each.
-    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-    seconds: f64,
-}
-
-impl Load {
-    /// Measures every model with every number of rows, and prints a list.
-    fn measure(
-        &self,
-        over: &Over,
-        like: bench::models::Load,
-        measure: impl Fn(&str, &[String], &stages::model::Choice, bench::models::Load) -> Result<serde_json::Value>,
-        console: &Console,
-    ) -> Result<Exit> {
-        let sets = over.all();
-        let (config, _) = Config::resolve(&[], &sets)?;
-        let device = stages::model::device::choose(config.run.device)?;
-        console.say(&device.why);
-        let mut all = Vec::new();
-        for model in &self.model {
-            for rows in &self.rows {
-                let load = bench::models::Load { rows: *rows as usize, time: Duration::from_secs_f64(self.seconds), ..like };
-                all.push(measure(model, &sets, &device, load)?);
-            }
-        }
-        print_json(&all)
-    }
-}
-
-/// Prints a benchmark's result.
-fn print_json(value: &impl serde::Serialize) -> Result<Exit> {
-    let text = serde_json::to_string_pretty(value)?;
-    to_stdout(|out| Ok(writeln!(out, "{text}")?))?;
-    Ok(Exit::Done)
 }
 
 fn temperature(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|t| (0.0..=100.0).contains(t)).ok_or_else(|| "expected a number from 0 to 100".to_owned())
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds)).ok_or_else(|| "expected a number from 0 to 3600".to_owned())
 }
 
 #[derive(Args)]
@@ -382,7 +279,7 @@ struct Source {
 }
 
 #[derive(Args)]
-struct Over {
+pub struct Over {
     /// Override a key, e.g. search.samples=16. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -392,7 +289,7 @@ struct Over {
 }
 
 impl Over {
-    fn all(&self) -> Vec<String> {
+    pub fn all(&self) -> Vec<String> {
         let device = self.device.iter().map(|device| format!("run.device=\"{device}\""));
         self.sets.iter().cloned().chain(device).collect()
     }
@@ -506,26 +403,13 @@ pub fn main() -> Result<Exit> {
             answer::run(&file, &options, &device, &console)?;
             Ok(Exit::Done)
         }
-        Command::Bench { what } => {
-            let none = bench::models::Load { rows: 0, length: 0, tokens: 0, sequences: 0, time: Duration::ZERO };
-            match what {
-                Bench::Train { load, length, over } => {
-                    load.measure(&over, bench::models::Load { length: length as usize, ..none }, bench::models::train, &console)
-                }
-                Bench::Generate { load, length, tokens, sequences, over } => {
-                    let like = bench::models::Load { length: length as usize, tokens: tokens as usize, sequences, ..none };
-                    load.measure(&over, like, bench::models::generate, &console)
-                }
-                Bench::Curate { solutions, dir } => print_json(&bench::curate::bench(solutions, dir.as_deref(), &console)?),
-                Bench::Verify { file, seconds } => print_json(&bench::verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?),
-            }
-        }
         Command::Grade { file, gold, prediction, precision, steps, question, output, force, skip_bad, json } => {
             let config = GradeConfig { gold, prediction, question, steps, precision, skip_bad };
             console.install_interrupt().context("failed to listen for signals")?;
             grade::run(&file, &config, &grade::Options { output, force, json }, &console)?;
             Ok(Exit::Done)
         }
+        Command::Bench { what } => bench::run(what, &console),
     }
 }
 

@@ -227,7 +227,7 @@ fn the_speed_of_the_grader() {
         assert!(["answers_per_second", "solutions_per_second"].iter().all(|key| found[key].as_f64().unwrap() > 0.0), "{found}");
     }
     world.qstill(&["bench", "verify", "bad.jsonl"]).fails(65, &["bad.jsonl, line 2"]);
-    for wrong in [&["verify", "--rows", "4"][..], &["--rows", "4", "verify"], &["verify", "--seconds", "-1"]] {
+    for wrong in [&["verify", "--rows", "4"][..], &[], &["verify", "--seconds", "-1"]] {
         assert_eq!(world.qstill(&[&["bench"], wrong].concat()).code, Some(64), "{wrong:?}");
     }
 }

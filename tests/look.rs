@@ -12,7 +12,7 @@ use crate::server::sums;
 fn help_for_every_command() {
     let world = World::new();
     let top = world.qstill(&["--help"]).done();
-    for command in ["run", "resume", "stage", "status", "inspect", "audit", "curate", "grade", "init", "doctor", "bench"] {
+    for command in ["run", "resume", "stage", "status", "inspect", "audit", "curate", "grade", "answer", "init", "doctor", "bench"] {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);
         let help = world.qstill(&[command, "--help"]).done();
         assert!(help.stdout.contains("Usage: qstill") && help.stderr.is_empty(), "{help:?}");

@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::cpu::Weights;
+use super::cpu::decoder::{Decoder, Entry, Passes};
 use super::generate::{Generated, Generator, Limits, Request, Stop};
 use super::{Llama, LlamaConfig, Tokenizer, hf};
 use crate::events::Silent;
@@ -124,4 +126,98 @@ fn digits_stand_apart_and_training_a_tokenizer_is_deterministic() {
     assert_eq!(a.json(), b.json());
     assert_eq!(a.encode("1234").len(), 4);
     assert!(Tokenizer::train(&texts, 100).is_err());
+}
+
+#[test]
+fn rows_that_wait_for_memory_get_the_same_answers() {
+    let tokenizer = Tokenizer::tiny().unwrap();
+    let llama = tiny(&tokenizer);
+    // A common beginning, then prompts of different lengths: more than fits at once, whichever comes first.
+    let prompts: Vec<Vec<u32>> = (1..12u32).map(|n| (0..20).chain((0..n * 5).map(|i| (i * 13 + n) % 200 + 3)).collect()).collect();
+    let requests: Vec<Request> =
+        prompts.iter().map(|p| Request { prompt: p.clone(), seeds: vec![1, 2, 3], begun: String::new() }).collect();
+    let sampling = Sampling { temperature: 1.0, ..greedy(30) };
+    let with = |cache: usize, rows: usize| {
+        let mut generator = Generator::new(&llama, Limits { rows, cache });
+        let all = generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent);
+        // What an earlier call has left in memory makes no difference.
+        if let Ok(all) = &all {
+            assert_eq!(*all, generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent).unwrap());
+        }
+        (all, generator.cache_bytes())
+    };
+    let (plenty, _) = with(1 << 24, 64);
+    let plenty = plenty.unwrap();
+    assert!(plenty.iter().flatten().all(|g| g.tokens.len() == 30 && !g.finished));
+    let block = 16 * 2 * 2 * 2 * 8 * 4;
+    for (blocks, rows) in [(9, 64), (12, 64), (40, 3), (1000, 1)] {
+        let (all, held) = with(blocks * block, rows);
+        assert_eq!(all.unwrap(), plenty, "{blocks} blocks, {rows} rows");
+        assert!(held.unwrap() <= blocks * block);
+    }
+    let (none, _) = with(3 * block, 64);
+    let error = none.unwrap_err().to_string();
+    assert!(error.contains("model.cache_mib"), "{error}");
+}
+
+#[test]
+fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
+    let tokenizer = Tokenizer::tiny().unwrap();
+    // A decoder that always says `=`: every embedding is the same vector, which only that row of the head points to.
+    let mut llama = tiny(&tokenizer);
+    let [vocab, size] = llama.embed.dims();
+    let device = llama.device();
+    llama = llama.map(|w| if w.dims()[0] == 1 { w } else { w.zeros_like() });
+    llama.embed = Tensor::ones([vocab, size], &device);
+    let says = tokenizer.encode("=")[0] as usize;
+    let head: Vec<f32> = (0..vocab).flat_map(|row| std::iter::repeat_n(if row == says { 1.0 } else { 0.0 }, size)).collect();
+    llama.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device));
+    llama.config.tie_word_embeddings = false;
+    let requests = [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];
+    let answer = |max_tokens: usize| {
+        let sampling = Sampling { calculator: true, ..greedy(max_tokens) };
+        Generator::new(&llama, Limits { rows: 4, cache: 1 << 20 })
+            .generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent)
+            .unwrap()
+            .remove(0)
+            .remove(0)
+    };
+    let whole = answer(6);
+    assert!(whole.text.starts_with("=144="), "{}", whole.text);
+    let filled: Vec<bool> = whole.tokens.iter().map(|t| t.logprob == 0.0).collect();
+    assert_eq!(filled[..5], [false, true, true, true, false], "the calculator's tokens are not the model's");
+    // The limit holds in the middle of a result too.
+    assert_eq!((answer(3).text.as_str(), answer(3).tokens.len()), ("=14", 3));
+}
+
+/// On a real model, where one is given: `QSTILL_TEST_MODEL=path/to/smollm2 just test`.
+#[test]
+fn logits_of_a_real_model_are_those_of_the_reference() {
+    let Some(dir) = std::env::var_os("QSTILL_TEST_MODEL") else { return };
+    let model = hf::load(dir.as_ref(), &Device::flex()).unwrap();
+    let text = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. ".repeat(4);
+    let tokens = model.tokenizer.encode(&text);
+    let device = model.llama.device();
+    let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
+    let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
+    let hidden = model.llama.hidden(input, &model.llama.causal(tokens.len(), &device), None);
+    let expected: Vec<f32> =
+        model.llama.logits(hidden.reshape([tokens.len(), model.llama.config.hidden_size])).to_data().iter::<f32>().collect();
+    let decoder = Decoder::new(&Weights::of(&model.llama));
+    let (mut pool, mut passes) = (decoder.pool(1 << 28), Passes::default());
+    let mut sequence = pool.begin(&tokens);
+    let (mut worst, mut largest) = (0.0f32, 0.0f32);
+    for (token, expected) in tokens.iter().zip(expected.chunks_exact(decoder.vocab())) {
+        pool.extend(&mut sequence, 1).unwrap();
+        let got = std::sync::Mutex::new(Vec::new());
+        let entry = Entry { sequence: &mut sequence, tokens: &[*token] };
+        decoder.forward(&mut [entry], &mut passes, &|_, logits| got.lock().unwrap().extend_from_slice(logits));
+        pool.added(&mut sequence, &[*token]);
+        for (a, b) in got.into_inner().unwrap().iter().zip(expected) {
+            worst = worst.max((a - b).abs());
+            largest = largest.max(b.abs());
+        }
+    }
+    println!("largest difference of logits: {worst:e}, of logits up to {largest}");
+    assert!(worst < 1e-4, "{worst}");
 }

@@ -90,7 +90,13 @@ pub struct Draws {
 impl Draws {
     /// Seed of one sample of a problem.
     pub fn sample(&self, problem: &Problem, sample: usize) -> u64 {
-        key::seed(&[self.purpose.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into(), (sample as u64).into()])
+        key::seed(&[
+            self.purpose.into(),
+            self.seed.into(),
+            u64::from(self.round).into(),
+            (&problem.problem_id).into(),
+            (sample as u64).into(),
+        ])
     }
 }
 

@@ -146,7 +146,7 @@ impl Cpu {
         if active.is_empty() && !(open.is_empty() && waiting.is_empty()) {
             let next = open.front().map(|o| o.request).or(waiting.front().copied()).unwrap_or(0);
             let need = Self::most(work, work.requests[next].prompt.len()) + 1;
-            anyhow::bail!(
+            bail!(
                 "keys and values of one answer ({} tokens of prompt and up to {} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
                 work.requests[next].prompt.len(),
                 work.sampling.max_tokens,
