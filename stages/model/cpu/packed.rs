@@ -1,5 +1,6 @@
 //! Weights laid out for generation, and products with few or many rows whose every row has the same bits whatever rows
-//! stand beside it: each output is one chain of fused multiply-adds over the inputs, in their order.
+//! stand beside it: each output is a sum over the inputs in their order, [`CHAIN`] of them at a time, each a chain of fused
+//! multiply-adds (shorter chains round less).
 //!
 //! A weight `[out, in]` is cut into panels of [`PANEL`] outputs, each stored input by input, so that one vector load
 //! feeds as many outputs as a register holds. Weights that are bf16 numbers (published models are) are kept as such:
@@ -12,6 +13,8 @@ use rayon::prelude::*;
 const PANEL: usize = 64;
 /// Rows of inputs that share a pass over a panel.
 const TILE: usize = 4;
+/// Inputs that are summed up before they are added to the others.
+const CHAIN: usize = 128;
 /// Multiply-adds from which a product with few rows is worth more than one thread.
 const WORTH: usize = 1 << 18;
 
@@ -192,45 +195,49 @@ impl Strip<'_> {
         let tile = &tile.as_chunks::<R>().0[..inputs];
         let mut done = [[0.0; PANEL]; R];
         for part in 0..PANEL / (V * lanes) {
-            let mut sums = [[simd.splat_f32s(0.0); V]; R];
-            match &self.weight.panels {
-                Panels::F32(panels) => {
-                    let panel = S::as_simd_f32s(&panels[self.panel * inputs * PANEL..(self.panel + 1) * inputs * PANEL]).0;
-                    for (x, w) in tile.iter().zip(panel.chunks_exact(PANEL / lanes)) {
-                        let Some(w) = w[part * V..].first_chunk::<V>() else { break };
-                        for r in 0..R {
-                            let x = simd.splat_f32s(x[r]);
-                            for v in 0..V {
-                                sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+            for (chain, tile) in tile.chunks(CHAIN).enumerate() {
+                let from = self.panel * inputs + chain * CHAIN;
+                let mut sums = [[simd.splat_f32s(0.0); V]; R];
+                match &self.weight.panels {
+                    Panels::F32(panels) => {
+                        let panel = S::as_simd_f32s(&panels[from * PANEL..(from + tile.len()) * PANEL]).0;
+                        for (x, w) in tile.iter().zip(panel.chunks_exact(PANEL / lanes)) {
+                            let Some(w) = w[part * V..].first_chunk::<V>() else { break };
+                            for r in 0..R {
+                                let x = simd.splat_f32s(x[r]);
+                                for v in 0..V {
+                                    sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                                }
                             }
                         }
-                    }
-                    for (done, sums) in done.iter_mut().zip(&sums) {
-                        S::as_mut_simd_f32s(done).0[part * V..(part + 1) * V].copy_from_slice(sums);
-                    }
-                }
-                Panels::Bf16(panels) => {
-                    let half = PANEL / 2;
-                    let panel = S::as_simd_u32s(&panels[self.panel * inputs * half..(self.panel + 1) * inputs * half]).0;
-                    let (shift, mask) = (simd.splat_u32s(16), simd.splat_u32s(0xffff_0000));
-                    for (x, words) in tile.iter().zip(panel.chunks_exact(half / lanes)) {
-                        let words = &words[part * V / 2..(part + 1) * V / 2];
-                        let mut w = [simd.splat_f32s(0.0); V];
-                        for (i, word) in words.iter().enumerate() {
-                            w[i] = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(*word, shift));
-                            w[i + V / 2] = simd.transmute_f32s_u32s(simd.and_u32s(*word, mask));
+                        for (done, sums) in done.iter_mut().zip(&sums) {
+                            add_all(simd, &mut S::as_mut_simd_f32s(done).0[part * V..(part + 1) * V], sums);
                         }
-                        for r in 0..R {
-                            let x = simd.splat_f32s(x[r]);
-                            for v in 0..V {
-                                sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                    }
+                    Panels::Bf16(panels) => {
+                        let half = PANEL / 2;
+                        let panel = S::as_simd_u32s(&panels[from * half..(from + tile.len()) * half]).0;
+                        let (shift, mask) = (simd.splat_u32s(16), simd.splat_u32s(0xffff_0000));
+                        for (x, words) in tile.iter().zip(panel.chunks_exact(half / lanes)) {
+                            let words = &words[part * V / 2..(part + 1) * V / 2];
+                            let mut w = [simd.splat_f32s(0.0); V];
+                            for (i, word) in words.iter().enumerate() {
+                                w[i] = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(*word, shift));
+                                w[i + V / 2] = simd.transmute_f32s_u32s(simd.and_u32s(*word, mask));
+                            }
+                            for r in 0..R {
+                                let x = simd.splat_f32s(x[r]);
+                                for v in 0..V {
+                                    sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                                }
                             }
                         }
-                    }
-                    for (done, sums) in done.iter_mut().zip(&sums) {
-                        let done = S::as_mut_simd_f32s(done).0;
-                        done[part * V / 2..(part + 1) * V / 2].copy_from_slice(&sums[..V / 2]);
-                        done[half / lanes + part * V / 2..half / lanes + (part + 1) * V / 2].copy_from_slice(&sums[V / 2..]);
+                        for (done, sums) in done.iter_mut().zip(&sums) {
+                            let done = S::as_mut_simd_f32s(done).0;
+                            add_all(simd, &mut done[part * V / 2..(part + 1) * V / 2], &sums[..V / 2]);
+                            let upper = half / lanes + part * V / 2;
+                            add_all(simd, &mut done[upper..upper + V / 2], &sums[V / 2..]);
+                        }
                     }
                 }
             }
@@ -246,6 +253,13 @@ impl Strip<'_> {
                 out.copy_from_slice(&done[..self.width]);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn add_all<S: Simd>(simd: S, to: &mut [S::f32s], sums: &[S::f32s]) {
+    for (to, sum) in to.iter_mut().zip(sums) {
+        *to = simd.add_f32s(*to, *sum);
     }
 }
 
