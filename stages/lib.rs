@@ -15,7 +15,7 @@ macro_rules! bail {
 
 /// Returns [`BadInput`] with a formatted message unless the condition holds.
 macro_rules! ensure {
-    ($condition:expr, $($arg:tt)*) => { if !$condition { bail!($($arg)*) } };
+    ($condition:expr, $($arg:tt)*) => { if $condition {} else { bail!($($arg)*) } };
 }
 
 pub mod audit;

@@ -224,7 +224,9 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
                 let dots = seen.iter().map(|row| part(row, key).iter().zip(&query).map(|(k, q)| k * q).sum::<f64>());
                 let mut scores: Vec<f64> = dots.map(|dot| dot / (s.size as f64).sqrt()).collect();
                 let top = scores.iter().copied().fold(f64::MIN, f64::max);
-                scores.iter_mut().for_each(|score| *score = (*score - top).exp());
+                for score in &mut scores {
+                    *score = (*score - top).exp();
+                }
                 let sum: f64 = scores.iter().sum();
                 let mut out = vec![0.0; s.size];
                 for (score, row) in scores.iter().zip(seen.iter()) {

@@ -6,6 +6,9 @@
 //! feeds as many outputs as a register holds. Weights that are bf16 numbers (published models are) are kept as such:
 //! half the memory traffic, the same results. Two share a word: columns c and c + 32 of a panel.
 
+// What is dispatched to an instruction set must be inlined into it.
+#![allow(clippy::inline_always)]
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -36,7 +39,7 @@ impl Packed {
         let outputs = weight.len() / inputs;
         let at = |output: usize, input: usize| if output < outputs { weight[output * inputs + input] } else { 0.0 };
         let count = outputs.div_ceil(PANEL);
-        let panels = if weight.iter().all(|w| w.to_bits() & 0xffff == 0) {
+        let panels = if weight.iter().all(|w| w.to_bits().trailing_zeros() >= 16) {
             let word = |p: usize, i: usize, c: usize| at(p * PANEL + c, i).to_bits() >> 16 | at(p * PANEL + c + PANEL / 2, i).to_bits();
             let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL / 2).map(move |c| (p, i, c)));
             Panels::Bf16((0..count).flat_map(panel).map(|(p, i, c)| word(p, i, c)).collect())

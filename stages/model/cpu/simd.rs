@@ -2,6 +2,9 @@
 //!
 //! Sums run in sixteen lanes whatever the machine's vectors hold, so a result depends on its operands alone.
 
+// What is dispatched to an instruction set must be inlined into it.
+#![allow(clippy::inline_always)]
+
 use pulp::Arch;
 
 const LANES: usize = 16;
@@ -108,48 +111,45 @@ fn exp_sum_lanes(values: &mut [f32], top: f32, scale: f32) -> f32 {
 
 wide! {
     /// Σ a_i b_i.
-pub fn dot(a: &'a [f32], b: &'a [f32]) -> f32 {
-    dot_lanes(a, b)
-}
+    pub fn dot(a: &'a [f32], b: &'a [f32]) -> f32 {
+        dot_lanes(a, b)
+    }
 }
 
 wide! {
     /// a_i += b_i.
-pub fn add(a: &'a mut [f32], b: &'a [f32]) {
-
+    pub fn add(a: &'a mut [f32], b: &'a [f32]) {
         for (a, b) in a.iter_mut().zip(b) {
             *a += *b;
         }
-}
+    }
 }
 
 wide! {
     /// a_i *= factor.
-pub fn scale(a: &'a mut [f32], factor: f32) {
-
+    pub fn scale(a: &'a mut [f32], factor: f32) {
         for a in a {
             *a *= factor;
         }
-}
+    }
 }
 
 wide! {
-pub fn max(values: &'a [f32]) -> f32 {
-    max_lanes(values)
-}
+    pub fn max(values: &'a [f32]) -> f32 {
+        max_lanes(values)
+    }
 }
 
 wide! {
     /// Replaces each x by e^((x - top) * scale) and gives their sum.
-pub fn exp_sum(values: &'a mut [f32], top: f32, scale: f32) -> f32 {
-    exp_sum_lanes(values, top, scale)
-}
+    pub fn exp_sum(values: &'a mut [f32], top: f32, scale: f32) -> f32 {
+        exp_sum_lanes(values, top, scale)
+    }
 }
 
 wide! {
     /// Σ e^((x_i - top) * scale).
-pub fn sum_exp(values: &'a [f32], top: f32, scale: f32) -> f32 {
-
+    pub fn sum_exp(values: &'a [f32], top: f32, scale: f32) -> f32 {
         let (chunks, rest) = values.as_chunks::<LANES>();
         let mut sums = [0.0; LANES];
         for chunk in chunks {
@@ -158,13 +158,12 @@ pub fn sum_exp(values: &'a [f32], top: f32, scale: f32) -> f32 {
             }
         }
         rest.iter().fold(fold(sums), |sum, value| sum + exp((value - top) * scale))
-}
+    }
 }
 
 wide! {
     /// Softmax of `scale` x, in place; gives log Σ e^(scale x).
-pub fn softmax(values: &'a mut [f32], scale: f32) -> f32 {
-
+    pub fn softmax(values: &'a mut [f32], scale: f32) -> f32 {
         let top = max_lanes(values);
         let sum = exp_sum_lanes(values, top, scale);
         let inverse = 1.0 / sum;
@@ -172,7 +171,7 @@ pub fn softmax(values: &'a mut [f32], scale: f32) -> f32 {
             *value *= inverse;
         }
         sum.ln() + top * scale
-}
+    }
 }
 
 wide! {
@@ -201,23 +200,21 @@ wide! {
 
 wide! {
     /// Rows of `out` become x / rms(x) * weight; gives 1 / rms of each row. Rows have the length of `weight`.
-pub fn rms_norm(x: &'a [f32], weight: &'a [f32], epsilon: f32, out: &'a mut [f32], inverses: &'a mut [f32]) {
-    let size = weight.len();
-
+    pub fn rms_norm(x: &'a [f32], weight: &'a [f32], epsilon: f32, out: &'a mut [f32], inverses: &'a mut [f32]) {
+        let size = weight.len();
         for ((x, out), inverse) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)).zip(inverses) {
             *inverse = 1.0 / (dot_lanes(x, x) / size as f32 + epsilon).sqrt();
             for ((o, x), w) in out.iter_mut().zip(x).zip(weight) {
                 *o = *x * *inverse * *w;
             }
         }
-}
+    }
 }
 
 wide! {
     /// Gradient of [`rms_norm`]: adds to `dx` what `dy` means for x, and to `dweight` what it means for the weight.
-pub fn rms_norm_backward(dy: &'a [f32], x: &'a [f32], weight: &'a [f32], inverses: &'a [f32], dx: &'a mut [f32], dweight: &'a mut [f32]) {
-    let size = weight.len();
-
+    pub fn rms_norm_backward(dy: &'a [f32], x: &'a [f32], weight: &'a [f32], inverses: &'a [f32], dx: &'a mut [f32], dweight: &'a mut [f32]) {
+        let size = weight.len();
         for (((dy, x), dx), inverse) in dy.chunks_exact(size).zip(x.chunks_exact(size)).zip(dx.chunks_exact_mut(size)).zip(inverses) {
             let mut sums = [0.0; LANES];
             let (d, d_rest) = dy.as_chunks::<LANES>();
@@ -235,26 +232,24 @@ pub fn rms_norm_backward(dy: &'a [f32], x: &'a [f32], weight: &'a [f32], inverse
                 *dw += d * v * inverse;
             }
         }
-}
+    }
 }
 
 wide! {
     /// out = silu(gate) * up, for rows `[gate, up]`.
-pub fn swiglu(gate_up: &'a [f32], out: &'a mut [f32], size: usize) {
-
+    pub fn swiglu(gate_up: &'a [f32], out: &'a mut [f32], size: usize) {
         for (row, out) in gate_up.chunks_exact(2 * size).zip(out.chunks_exact_mut(size)) {
             let (gate, up) = row.split_at(size);
             for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
                 *o = *g / (1.0 + exp(-*g)) * *u;
             }
         }
-}
+    }
 }
 
 wide! {
     /// Gradient of [`swiglu`]: `gate_up` becomes its own gradient, `dout` becomes what [`swiglu`] gave.
-pub fn swiglu_backward(gate_up: &'a mut [f32], dout: &'a mut [f32], size: usize) {
-
+    pub fn swiglu_backward(gate_up: &'a mut [f32], dout: &'a mut [f32], size: usize) {
         for (row, dout) in gate_up.chunks_exact_mut(2 * size).zip(dout.chunks_exact_mut(size)) {
             let (gate, up) = row.split_at_mut(size);
             for ((d, g), u) in dout.iter_mut().zip(gate).zip(up) {
@@ -265,14 +260,13 @@ pub fn swiglu_backward(gate_up: &'a mut [f32], dout: &'a mut [f32], size: usize)
                 (*g, *u, *d) = (dg, du, out);
             }
         }
-}
+    }
 }
 
 wide! {
     /// Turns heads by their position's angles, in the half-split order of `transformers`; `-1` turns back.
-pub fn rotate(heads: &'a mut [f32], cos: &'a [f32], sin: &'a [f32], direction: f32) {
-    let half = cos.len();
-
+    pub fn rotate(heads: &'a mut [f32], cos: &'a [f32], sin: &'a [f32], direction: f32) {
+        let half = cos.len();
         for head in heads.chunks_exact_mut(2 * half) {
             let (a, b) = head.split_at_mut(half);
             for (((a, b), c), s) in a.iter_mut().zip(b).zip(cos).zip(sin) {
@@ -280,18 +274,17 @@ pub fn rotate(heads: &'a mut [f32], cos: &'a [f32], sin: &'a [f32], direction: f
                 (*a, *b) = (*a * *c - *b * s, *b * *c + *a * s);
             }
         }
-}
+    }
 }
 
 wide! {
     /// Rows of scores become probabilities under a known log-sum, then `(p * (dp - delta)) * scale` in `dp`.
-pub fn softmax_backward(scores: &'a mut [f32], dp: &'a mut [f32], scale: f32, log_sum: f32, delta: f32) {
-
+    pub fn softmax_backward(scores: &'a mut [f32], dp: &'a mut [f32], scale: f32, log_sum: f32, delta: f32) {
         for (p, d) in scores.iter_mut().zip(dp) {
             *p = exp(p.mul_add(scale, -log_sum));
             *d = *p * (*d - delta) * scale;
         }
-}
+    }
 }
 
 /// One AdamW update (arXiv 1711.05101): moments, then the weight.
@@ -346,7 +339,7 @@ mod tests {
             let (a, b) = (values(len, 0.3), values(len, 7.1));
             let expected: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             assert!((f64::from(dot(&a, &b)) - expected).abs() < 1e-4);
-            assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            assert_eq!(max(&a).to_bits(), a.iter().copied().fold(f32::NEG_INFINITY, f32::max).to_bits());
             let mut p = a.clone();
             let log_sum = softmax(&mut p, 0.5);
             let total: f64 = a.iter().map(|v| (0.5 * f64::from(*v)).exp()).sum();

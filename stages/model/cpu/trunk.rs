@@ -170,6 +170,9 @@ impl Trunk {
     }
 }
 
+/// Gradient of a product's outputs and its inputs, of one chunk and layer.
+type Of = fn(&Chunk, usize) -> (&[f32], &[f32]);
+
 /// Adds one layer's gradients of all chunks, in the order of the chunks, block by block.
 fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [Vec<f32>]) {
     let first = Weights::index(layer, Part::AttentionNorm);
@@ -182,7 +185,6 @@ fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [V
             simd::add(norm_2, &chunk.slopes.norm_2);
         }
     }
-    type Of = fn(&Chunk, usize) -> (&[f32], &[f32]);
     let products: [(&mut Vec<f32>, usize, usize, Of); 4] = [
         (qkv, shape.qkv(), shape.hidden, |c, l| (&c.slopes.qkv, &c.saved(l).normed_1)),
         (output, shape.hidden, shape.attended(), |c, l| (&c.slopes.middle, &c.saved(l).attended)),
