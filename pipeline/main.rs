@@ -42,7 +42,10 @@ fn main() -> ExitCode {
                 let error = e.downcast_ref::<EndpointError>().filter(|e| !matches!(e, EndpointError::Store { .. }))?;
                 Some(if error.is_temporary() { Exit::Busy } else { Exit::Input })
             },
-            |e| e.downcast_ref::<ModelError>().filter(|e| !matches!(e, ModelError::Io { .. })).map(|_| Exit::Input),
+            |e| {
+                let error = e.downcast_ref::<ModelError>().filter(|e| !matches!(e, ModelError::Io { .. }))?;
+                Some(if matches!(error, ModelError::Lost(_)) { Exit::Busy } else { Exit::Input })
+            },
             |e| e.downcast_ref::<SourceError>().filter(|e| !matches!(e, SourceError::Io { .. })).map(|_| Exit::Input),
             |e| e.downcast_ref::<TableError>().filter(|e| e.io().is_none()).map(|_| Exit::Input),
             |e| e.is::<stages::BadInput>().then_some(Exit::Input),

@@ -114,6 +114,7 @@ impl Session {
             return Ok(choice);
         }
         let choice = device::choose(self.config.run.device)?;
+        choice.dtype(self.config.model.dtype)?;
         self.console.say(&choice.why);
         Ok(self.device.get_or_init(|| choice))
     }
@@ -147,7 +148,10 @@ impl Session {
     /// # Errors
     /// If its directory is missing or damaged.
     pub fn student(&self, round: u32) -> Result<Arc<Model>> {
-        Ok(Arc::new(hf::load(&self.run.student(round), &self.device()?.device)?))
+        let device = self.device()?;
+        let mut model = hf::load(&self.run.student(round), &device.device)?;
+        model.llama.dtype = device.dtype(self.config.model.dtype)?;
+        Ok(Arc::new(model))
     }
 
     /// Opens a stage: what is committed under this fingerprint counts, the rest is set aside and said.

@@ -11,6 +11,7 @@ use datasets::types::{Kept, Problem, Solution, Split, Verdict};
 use stages::Events;
 use stages::curate::contamination::normalised;
 use stages::curate::{Contamination, Ground, Survey};
+use stages::model::Precision;
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
@@ -205,6 +206,14 @@ impl Session {
         })
     }
 
+    /// Adds the type that a GPU computes in, unless it is left to the device.
+    fn with_dtype(&self, fingerprint: Fingerprint) -> Fingerprint {
+        match self.config.model.dtype {
+            Precision::Auto => fingerprint,
+            _ => fingerprint.with_table("model", &self.section("model").into_iter().filter(|(key, _)| key == "dtype").collect()),
+        }
+    }
+
     fn base_identity(&self) -> Result<String> {
         if self.config.model.from_scratch() {
             return Ok(format!("from scratch {}", self.section_without("model", &["batch_rows", "cache_mib"])));
@@ -240,6 +249,7 @@ impl Session {
             .with("rules", rules::fingerprint(c.problems.domain()))
             .with("policy", self.sampler_identity(previous)?)
             .with("tables", versions(&["nodes", "solutions"]));
+        let fingerprint = if c.search.policy == Sampler::Model { self.with_dtype(fingerprint) } else { fingerprint };
         let opened = self.stage(Stage::Search, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
@@ -450,7 +460,7 @@ impl Session {
             Some(student) => fingerprint.with("start", student.hash()),
             None => fingerprint.with("start", self.base_identity()?),
         };
-        let fingerprint = fingerprint.with("tables", versions(&["losses"]));
+        let fingerprint = self.with_dtype(fingerprint.with("tables", versions(&["losses"])));
         let opened = self.stage(Stage::Train, round, &fingerprint, Some(1))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
@@ -496,6 +506,7 @@ impl Session {
         if c.evaluate.teacher {
             models.push("teacher");
         }
+        let fingerprint = self.with_dtype(fingerprint);
         let opened = self.stage(Stage::Evaluate, round, &fingerprint, Some(models.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             if matches!(walk, Walk::Done(_) | Walk::Reached) && goal != Goal::Look {

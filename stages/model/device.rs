@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::wgpu::wgpu;
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::{Device, DeviceKind, FloatDType};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
@@ -20,6 +20,18 @@ pub enum DeviceSetting {
     /// A GPU; a software adapter if it is the only one.
     Wgpu,
     Cpu,
+}
+
+/// What a GPU computes in (`model.dtype`); files and checkpoints are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where a real GPU computes in it, else f32. Never f16, whose range some models exceed.
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+    F16,
 }
 
 /// An adapter that wgpu sees.
@@ -49,7 +61,33 @@ pub struct Choice {
     pub device: Device,
     /// `cpu` or `wgpu`.
     pub kind: &'static str,
+    /// False for the CPU and for software adapters.
+    pub gpu: bool,
     pub why: String,
+}
+
+impl Choice {
+    /// The type to compute in.
+    ///
+    /// # Errors
+    /// If the device does not compute in the one that is asked for.
+    pub fn dtype(&self, wanted: Precision) -> Result<FloatDType, ModelError> {
+        let dtype = match wanted {
+            Precision::Auto if self.gpu && self.device.supports_dtype(FloatDType::BF16) => FloatDType::BF16,
+            Precision::Auto | Precision::F32 => FloatDType::F32,
+            Precision::Bf16 => FloatDType::BF16,
+            Precision::F16 => FloatDType::F16,
+        };
+        if dtype != FloatDType::F32 && self.kind == "cpu" {
+            return Err(ModelError::Device(
+                "model.dtype is for GPUs, and the device is the CPU, which has its own types: leave it at \"auto\"".into(),
+            ));
+        }
+        if dtype != FloatDType::F32 && !self.device.supports_dtype(dtype) {
+            return Err(ModelError::Device(format!("this GPU does not compute in {dtype:?} (model.dtype): use \"auto\" or \"f32\"")));
+        }
+        Ok(dtype)
+    }
 }
 
 /// Every adapter wgpu can use for compute, in the order it lists them.
@@ -97,7 +135,7 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
 /// # Errors
 /// If wgpu is asked for and there is no adapter, or it cannot be opened.
 pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
-    let cpu = |why: String| Choice { device: Device::flex(), kind: "cpu", why };
+    let cpu = |why: String| Choice { device: Device::flex(), kind: "cpu", gpu: false, why };
     if setting == DeviceSetting::Cpu {
         return Ok(cpu("device: CPU (asked for)".into()));
     }
@@ -121,7 +159,7 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
             return Err(ModelError::Device("no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into()));
         }
     };
-    Ok(Choice { device: open(adapter)?, kind: "wgpu", why })
+    Ok(Choice { device: open(adapter)?, kind: "wgpu", gpu: adapter.is_gpu(), why })
 }
 
 /// Opens an adapter.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use datasets::key::hex;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
@@ -180,7 +180,7 @@ fn assemble(config: &LlamaConfig, mut tensors: BTreeMap<String, Raw>, path: &Pat
     }
     let norm = stacked(&[("model.norm.weight".into(), 1)], c.hidden_size)?;
     let head = if c.tie_word_embeddings { None } else { Some(stacked(&[("lm_head.weight".into(), c.vocab_size)], c.hidden_size)?) };
-    Ok(Llama { config: c.clone(), embed, layers, norm, head })
+    Ok(Llama { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
 }
 
 /// Weights under their Hugging Face names: shape and f32 values.

@@ -3,16 +3,19 @@
 //!
 //! Every weight is a rank-2 tensor in one list, so that optimizer, replicas and checkpoints are loops.
 //! Projections that read the same input are stored as one matrix (`qkv`, `gate_up`): fewer, larger
-//! matrix products. Shapes: B rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
+//! matrix products. Sums that must not lose digits (norms, softmax) are in f32, whatever the weights are. Shapes: B rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
 
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor, TensorData, activation};
 
+use super::cache::Memory;
 use super::config::LlamaConfig;
 
 /// A decoder's weights.
 #[derive(Clone, Debug)]
 pub struct Llama {
     pub config: LlamaConfig,
+    /// What a GPU computes in; weights are f32 where they are trained or stored.
+    pub dtype: FloatDType,
     /// `[V, D]`
     pub embed: Tensor<2>,
     pub layers: Vec<Layer>,
@@ -37,71 +40,6 @@ pub struct Layer {
     pub gate_up: Tensor<2>,
     /// `[D, F]`
     pub down: Tensor<2>,
-}
-
-/// Keys and values seen so far, for generation. Columns are aligned: what one call adds stands in the
-/// same columns for every row, and a mask says which columns a row may look at.
-pub struct Cache {
-    /// Per layer `[1, K, P, d]`: a prefix that all rows share (P may be 0, then absent).
-    prefix: Vec<Option<(Tensor<4>, Tensor<4>)>>,
-    prefix_len: usize,
-    /// Per layer `[B, K, capacity, d]`.
-    own: Vec<Option<(Tensor<4>, Tensor<4>)>>,
-    capacity: usize,
-    len: usize,
-}
-
-impl Cache {
-    /// An empty cache with room for `capacity` columns.
-    pub fn new(layers: usize, capacity: usize) -> Self {
-        Self { prefix: vec![None; layers], prefix_len: 0, own: vec![None; layers], capacity, len: 0 }
-    }
-
-    /// Columns filled, without the prefix.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0 && self.prefix_len == 0
-    }
-
-    pub fn prefix_len(&self) -> usize {
-        self.prefix_len
-    }
-
-    /// A new cache whose shared prefix is what this one-row cache holds.
-    pub fn share(&self, capacity: usize) -> Self {
-        let prefix = self
-            .own
-            .iter()
-            .map(|kv| kv.as_ref().map(|(k, v)| (k.clone().narrow(2, 0, self.len), v.clone().narrow(2, 0, self.len))))
-            .collect();
-        Self { prefix, prefix_len: self.len, own: vec![None; self.own.len()], capacity, len: 0 }
-    }
-
-    /// Rows `indices` of this cache, in that order: repeats a prompt for its samples, or drops finished rows.
-    #[must_use]
-    pub fn rows(self, indices: &Tensor<1, Int>) -> Self {
-        let own = self.own.into_iter().map(|kv| kv.map(|(k, v)| (k.select(0, indices.clone()), v.select(0, indices.clone())))).collect();
-        Self { own, ..self }
-    }
-
-    /// Appends `[B, K, T, d]` to a layer and returns all of its own columns.
-    fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [rows, heads, new, size] = k.dims();
-        let (from, to) = (self.len, self.len + new);
-        let grow = |old: Option<Tensor<4>>, new: Tensor<4>, device: &Device| {
-            let all = old.unwrap_or_else(|| Tensor::zeros([rows, heads, self.capacity, size], device));
-            all.slice_assign([0..rows, 0..heads, from..to, 0..size], new)
-        };
-        let device = k.device();
-        let (old_k, old_v) = self.own[layer].take().map_or((None, None), |(k, v)| (Some(k), Some(v)));
-        let (k, v) = (grow(old_k, k, &device), grow(old_v, v, &device));
-        let seen = (k.clone().narrow(2, 0, to), v.clone().narrow(2, 0, to));
-        self.own[layer] = Some((k, v));
-        seen
-    }
 }
 
 /// Where the tokens of a call stand and what they may look at.
@@ -150,7 +88,7 @@ impl Llama {
             })
             .collect();
         let head = (!c.tie_word_embeddings).then(|| normal(c.vocab_size, c.hidden_size, 0.02));
-        Self { config: c.clone(), embed, layers, norm: Tensor::ones([1, c.hidden_size], device), head }
+        Self { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm: Tensor::ones([1, c.hidden_size], device), head }
     }
 
     /// Every weight, in a fixed order.
@@ -170,6 +108,7 @@ impl Llama {
         let mut g = |t: &Tensor<2>| f(t.clone());
         Self {
             config: self.config.clone(),
+            dtype: self.dtype,
             embed: g(&self.embed),
             layers: self
                 .layers
@@ -196,6 +135,12 @@ impl Llama {
             Some(new) => Tensor::from_data(TensorData::new(new.clone(), old.dims()), &old.device()),
             None => old,
         })
+    }
+
+    /// The weights in the type that a GPU computes in.
+    #[must_use]
+    pub fn cast(&self) -> Self {
+        self.map(|weight| weight.cast(self.dtype))
     }
 
     pub fn device(&self) -> Device {
@@ -231,31 +176,28 @@ impl Llama {
     }
 
     /// Final hidden states `[B, T, D]` (normalised) of tokens `[B, T]`.
-    pub fn hidden(&self, tokens: Tensor<2, Int>, places: &Places, mut cache: Option<&mut Cache>) -> Tensor<3> {
+    pub fn hidden(&self, tokens: Tensor<2, Int>, places: &Places, mut memory: Option<&mut Memory<'_>>) -> Tensor<3> {
         let [rows, len] = tokens.dims();
         let c = &self.config;
         let mut x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([rows, len, c.hidden_size]);
         for (i, layer) in self.layers.iter().enumerate() {
             let normed = rms_norm(x.clone(), &layer.attention_norm, c.rms_norm_eps);
-            x = x + self.attention(i, normed, places, cache.as_deref_mut());
+            x = x + self.attention(i, normed, places, memory.as_deref_mut());
             let normed = rms_norm(x.clone(), &layer.mlp_norm, c.rms_norm_eps);
             let gate_up = linear(normed, &layer.gate_up);
             let gate = gate_up.clone().narrow(2, 0, c.intermediate_size);
             let up = gate_up.narrow(2, c.intermediate_size, c.intermediate_size);
             x = x + linear(activation::silu(gate) * up, &layer.down);
         }
-        if let Some(cache) = cache {
-            cache.len += len;
-        }
         rms_norm(x, &self.norm, c.rms_norm_eps)
     }
 
-    /// Logits `[N, V]` of hidden states `[N, D]`.
+    /// Logits `[N, V]` in f32 of hidden states `[N, D]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden.matmul(self.head.as_ref().unwrap_or(&self.embed).clone().transpose())
+        hidden.matmul(self.head.as_ref().unwrap_or(&self.embed).clone().transpose()).cast(FloatDType::F32)
     }
 
-    fn attention(&self, index: usize, x: Tensor<3>, places: &Places, cache: Option<&mut Cache>) -> Tensor<3> {
+    fn attention(&self, index: usize, x: Tensor<3>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
         let c = &self.config;
         let [rows, len, _] = x.dims();
         let (heads, shared, size) = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
@@ -268,30 +210,28 @@ impl Llama {
         let q = qk.clone().narrow(1, 0, heads).mul_scalar(scale).reshape([rows, shared, group * len, size]);
         let k = qk.narrow(1, heads, shared);
 
-        let mut prefix = None;
-        let (k, v) = match cache {
-            Some(cache) => {
-                prefix.clone_from(&cache.prefix[index]);
-                cache.append(index, k, v)
-            }
+        let prefix = memory.as_ref().and_then(|m| m.prefix(index));
+        let (k, v) = match memory {
+            Some(memory) => memory.exchange(index, k, v),
             None => (k, v),
         };
         let columns = k.dims()[2];
-        let mut scores = q.clone().matmul(k.swap_dims(2, 3));
+        let dtype: FloatDType = v.dtype().into();
+        let mut scores = q.clone().matmul(k.swap_dims(2, 3)).cast(FloatDType::F32);
         if let Some(mask) = &places.mask {
             let [mask_rows, _, _, _] = mask.dims();
             let mask = mask.clone().reshape([mask_rows, 1, 1, len, columns]);
             scores = (scores.reshape([rows, shared, group, len, columns]) + mask).reshape([rows, shared, group * len, columns]);
         }
         let out = match prefix {
-            None => activation::softmax(scores, 3).matmul(v),
+            None => activation::softmax(scores, 3).cast(dtype).matmul(v),
             Some((prefix_k, prefix_v)) => {
                 // All rows look at the same prefix: one product for the whole batch instead of one a row.
                 let seen = prefix_k.dims()[2];
                 let fold = |t: Tensor<4>, last: usize| t.swap_dims(0, 1).reshape([1, shared, rows * group * len, last]);
                 let unfold = |t: Tensor<4>, last: usize| t.reshape([shared, rows, group * len, last]).swap_dims(0, 1);
-                let before = unfold(fold(q, size).matmul(prefix_k.swap_dims(2, 3)), seen);
-                let weights = activation::softmax(Tensor::cat(vec![before, scores], 3), 3);
+                let before = unfold(fold(q, size).matmul(prefix_k.swap_dims(2, 3)), seen).cast(FloatDType::F32);
+                let weights = activation::softmax(Tensor::cat(vec![before, scores], 3), 3).cast(dtype);
                 let near = weights.clone().narrow(3, seen, columns).matmul(v);
                 let far = unfold(fold(weights.narrow(3, 0, seen), seen).matmul(prefix_v), size);
                 near + far
@@ -311,15 +251,18 @@ fn linear(x: Tensor<3>, weight: &Tensor<2>) -> Tensor<3> {
 
 /// `x / rms(x) * w` over the last dimension.
 fn rms_norm(x: Tensor<3>, weight: &Tensor<2>, epsilon: f64) -> Tensor<3> {
+    let dtype: FloatDType = x.dtype().into();
+    let x = x.cast(FloatDType::F32);
     let inverse = x.clone().square().mean_dim(2).add_scalar(epsilon).sqrt().recip();
-    x * inverse * weight.clone().unsqueeze_dim::<3>(0)
+    (x * inverse).cast(dtype) * weight.clone().unsqueeze_dim::<3>(0)
 }
 
 /// Rotary position embedding in the half-split order of `transformers`.
 fn rotate(x: Tensor<4>, places: &Places) -> Tensor<4> {
     let half = x.dims()[3] / 2;
+    let dtype: FloatDType = x.dtype().into();
     let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-    let (cos, sin) = (places.cos.clone(), places.sin.clone());
+    let (cos, sin) = (places.cos.clone().cast(dtype), places.sin.clone().cast(dtype));
     Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
 }
 

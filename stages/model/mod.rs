@@ -6,15 +6,19 @@
 //! - [`hf`]: safetensors in, safetensors out
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
+//! - [`cache`]: keys and values on a device
+//! - [`fault`]: what a device does when it fails
 //! - [`cpu`]: the same decoder on the CPU, without a tensor library
 //! - [`device`]: which device, and why
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod cache;
 pub mod config;
 pub mod cpu;
 pub mod device;
+pub mod fault;
 pub mod generate;
 pub mod hf;
 pub mod llama;
@@ -23,7 +27,7 @@ pub(crate) mod tests;
 pub mod tokenizer;
 
 pub use config::LlamaConfig;
-pub use device::{Choice, DeviceSetting};
+pub use device::{Choice, DeviceSetting, Precision};
 pub use llama::Llama;
 pub use tokenizer::Tokenizer;
 
@@ -42,6 +46,9 @@ pub enum ModelError {
     Tokenizer { path: PathBuf, what: String },
     #[error("{0}")]
     Device(String),
+    /// The same may work later: a driver that was reset, a GPU that is gone.
+    #[error("the GPU stopped working: {0}; what is committed is kept, so try again, or go on with --device cpu")]
+    Lost(String),
 }
 
 impl ModelError {

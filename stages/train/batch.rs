@@ -55,9 +55,10 @@ pub struct Padded {
     pub weights: Vec<f32>,
 }
 
-/// Pads rows on the right; causal attention never sees the padding from before it.
-pub fn pad(examples: &[&Example]) -> Padded {
-    let len = examples.iter().map(|e| e.tokens.len() - 1).max().unwrap_or(0);
+/// Pads rows on the right to a multiple of `unit`, and targets too (they then weigh nothing): batches have few shapes.
+/// Causal attention never sees the padding from before it.
+pub fn pad(examples: &[&Example], unit: usize) -> Padded {
+    let len = examples.iter().map(|e| e.tokens.len() - 1).max().unwrap_or(0).next_multiple_of(unit);
     let mut out = Padded {
         rows: examples.len(),
         len,
@@ -77,6 +78,10 @@ pub fn pad(examples: &[&Example]) -> Padded {
             }
         }
     }
+    let count = out.places.len().next_multiple_of(unit);
+    out.places.resize(count, 0);
+    out.targets.resize(count, 0);
+    out.weights.resize(count, 0.0);
     out
 }
 
@@ -103,11 +108,14 @@ mod tests {
     #[test]
     fn padding_keeps_completion_targets_only() {
         let (a, b) = (Example::new(&[5, 6, 7], &[8, 9], 0.0, 1.0), Example::new(&[5], &[8, 9], 0.0, 0.5));
-        let padded = pad(&[&a, &b]);
+        let padded = pad(&[&a, &b], 1);
         assert_eq!((padded.rows, padded.len), (2, 4));
         assert_eq!(padded.inputs, [5, 6, 7, 8, 5, 8, 0, 0]);
         assert_eq!(padded.places, [2, 3, 4, 5]);
         assert_eq!(padded.targets, [8, 9, 8, 9]);
         assert_eq!(padded.weights, [1.0, 1.0, 0.5, 0.5]);
+        let padded = pad(&[&a, &b], 3);
+        assert_eq!((padded.len, padded.inputs.len(), padded.weights.len()), (6, 12, 6));
+        assert_eq!((padded.places[..4].to_vec(), padded.weights[4..].to_vec()), (vec![2, 3, 6, 7], vec![0.0, 0.0]));
     }
 }

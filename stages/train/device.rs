@@ -1,18 +1,30 @@
 //! Training on burn's tensors and its automatic differentiation: what a GPU runs, and what the CPU's own code is tested against.
+//!
+//! Rows are padded to few lengths, so that kernels are few, and burn fuses what stands between matrix products. A step brings
+//! two numbers to the host, loss and gradient norm. In f16 or bf16 the passes are in that type; weights, moments, sums of
+//! gradients and the loss stay in f32, and gradients of f16 are scaled up by a power of two that is found as training goes on.
 
 use anyhow::Result;
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, FloatDType, GradientCheckpointingStrategy, Int, Tensor, TensorData, activation};
 
 use super::batch::{Example, pad};
 use super::learner::{Adam, Slot, State, weight_sum};
 use super::lora::Tuned;
-use crate::model::{Llama, hf};
+use crate::model::fault::{Fault, Reader, guard, read, recover};
+use crate::model::{Llama, ModelError, hf};
+
+/// Rows are padded to a multiple of so many tokens, and so are targets.
+const UNIT: usize = 16;
+/// Where the scale of f16 gradients starts, and the most that it grows to.
+const SCALE: f32 = 32768.0;
+/// Steps without overflow after which the scale is doubled.
+const CALM: usize = 500;
 
 /// Weighted cross-entropy summed over targets, and the sum of their weights:
 /// L = -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated batch).
 fn loss_sum(llama: &Llama, examples: &[&Example], device: &Device) -> Tensor<1> {
-    let batch = pad(examples);
+    let batch = pad(examples, UNIT);
     let count = batch.targets.len();
     let ints = |data: Vec<i64>, shape: Vec<usize>| TensorData::new(data, shape);
     let tokens = Tensor::<2, Int>::from_data(ints(batch.inputs, vec![batch.rows, batch.len]), device);
@@ -27,36 +39,61 @@ fn loss_sum(llama: &Llama, examples: &[&Example], device: &Device) -> Tensor<1> 
 }
 
 /// Mean weighted loss over some examples, without gradients.
-pub fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
-    let device = llama.device();
-    let mut order: Vec<&Example> = examples.to_vec();
-    order.sort_by_key(|e| e.tokens.len());
-    let total: f32 = order.chunks(micro.max(1)).map(|chunk| loss_sum(llama, chunk, &device).into_scalar::<f32>()).sum();
-    total / weight_sum(examples)
+///
+/// # Errors
+/// If the device fails.
+pub fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> Result<f32, Fault> {
+    guard(|| {
+        let (device, llama) = (llama.device(), llama.cast());
+        let mut order: Vec<&Example> = examples.to_vec();
+        order.sort_by_key(|e| e.tokens.len());
+        let sums: Vec<Tensor<1>> = order.chunks(micro.max(1)).map(|chunk| loss_sum(&llama, chunk, &device)).collect();
+        Ok(read(Tensor::cat(sums, 0))?.iter().sum::<f32>() / weight_sum(examples))
+    })
 }
 
-/// Loss and gradients (in the order of [`Llama::weights`]) of a batch, in micro-batches of at most `micro` rows.
-pub fn gradients(llama: &Llama, batch: &[&Example], micro: usize) -> (f32, Vec<Tensor<2>>) {
+/// How gradients are computed.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    /// Most rows at once.
+    pub micro: usize,
+    /// Keep less of the forward pass, and compute it again.
+    pub recompute: bool,
+    /// What the loss is multiplied by on its way back.
+    pub scale: f32,
+}
+
+/// Loss and gradients of a batch, both still on the device; gradients (in the order of [`Llama::weights`]) of what is needed.
+pub fn gradients(llama: &Llama, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> (Tensor<1>, Vec<Option<Tensor<2>>>) {
     let total = weight_sum(batch);
-    let device = llama.device().autodiff();
-    let mut loss_total = 0.0;
-    let mut sum: Option<Vec<Tensor<2>>> = None;
-    for rows in batch.chunks(micro.max(1)) {
-        let tracked = llama.map(|t| t.autodiff().require_grad());
-        let loss = loss_sum(&tracked, rows, &device).div_scalar(total);
-        let mut gradients = loss.backward();
-        loss_total += loss.into_scalar::<f32>();
-        let new: Vec<Tensor<2>> = tracked
-            .weights()
-            .into_iter()
-            .map(|w| w.grad_remove(&mut gradients).unwrap_or_else(|| w.clone().without_autodiff().zeros_like()))
-            .collect();
-        sum = Some(match sum {
-            None => new,
-            Some(old) => old.into_iter().zip(new).map(|(a, b)| a + b).collect(),
+    let (strategy, device) = match (pass.recompute, llama.device().autodiff()) {
+        (true, device) => (GradientCheckpointingStrategy::Balanced, device.gradient_checkpointing()),
+        (false, device) => (GradientCheckpointingStrategy::default(), device),
+    };
+    let mut losses = Vec::new();
+    let mut sum: Vec<Option<Tensor<2>>> = vec![None; llama.weights().len()];
+    for rows in batch.chunks(pass.micro.max(1)) {
+        let mut index = 0;
+        let tracked = llama.map(|weight| {
+            index += 1;
+            let weight = weight.autodiff().with_gradient_checkpointing_strategy(strategy);
+            if needs(index - 1) { weight.require_grad() } else { weight }
         });
+        let loss = loss_sum(&tracked.cast(), rows, &device).div_scalar(total);
+        let mut gradients = loss.clone().mul_scalar(pass.scale).backward();
+        losses.push(loss.without_autodiff());
+        for (_, (weight, sum)) in tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i)) {
+            let new = weight.grad_remove(&mut gradients).unwrap_or_else(|| weight.clone().without_autodiff().zeros_like());
+            *sum = Some(match sum.take() {
+                None => new,
+                Some(old) => old + new,
+            });
+        }
     }
-    (loss_total, sum.unwrap_or_default())
+    if pass.scale > 1.0 {
+        sum = sum.into_iter().map(|g| g.map(|g| g.div_scalar(pass.scale))).collect();
+    }
+    (Tensor::cat(losses, 0).sum(), sum)
 }
 
 /// A trained matrix and its moments on the device.
@@ -78,10 +115,17 @@ pub struct OnDevice {
     plain: AdamW,
     places: Vec<Place>,
     time: usize,
+    recompute: bool,
+    /// Most rows that the device has room for, as far as is known.
+    rows: usize,
+    /// Of gradients in f16, and the steps since it changed.
+    scale: (f32, usize),
+    pub(super) reader: Reader<1>,
+    notes: Vec<String>,
 }
 
 impl OnDevice {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam) -> Self {
+    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool) -> Self {
         let device = llama.device();
         let base = AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
         let places = match &tuned {
@@ -101,14 +145,39 @@ impl OnDevice {
             plain: base.with_weight_decay(0.0).build(),
             places,
             time: 0,
+            recompute,
+            rows: usize::MAX,
+            scale: (if llama.dtype == FloatDType::F16 { SCALE } else { 1.0 }, 0),
+            reader: Box::new(read),
+            notes: Vec::new(),
         }
     }
 
     pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
-        let (loss, gradients) = gradients(&self.llama, batch, micro);
-        ensure!(loss.is_finite(), "the loss is {loss}");
-        let gradients = self.select(gradients);
-        let norm = gradients.iter().map(|g| g.clone().square().sum().into_scalar::<f32>()).sum::<f32>().sqrt();
+        let (loss, norm, gradients) = loop {
+            let micro = micro.min(self.rows).min(batch.len());
+            match self.attempt(batch, micro) {
+                Ok((loss, norm, gradients)) => {
+                    ensure!(loss.is_finite(), "the loss is {loss}");
+                    if norm.is_finite() {
+                        break (loss, norm, gradients);
+                    }
+                    ensure!(self.scale.0 > 1.0, "the norm of the gradient is {norm}");
+                    self.scale = (self.scale.0 / 2.0, 0);
+                }
+                Err(Fault::Memory(_)) if micro > 1 => {
+                    recover(&self.llama.device());
+                    self.rows = micro / 2;
+                    self.notes
+                        .push(format!("the GPU has no room for {micro} rows at once: going on with {} (train.micro_batch)", micro / 2));
+                }
+                Err(fault) => return Err(ModelError::from(fault).into()),
+            }
+        };
+        self.scale.1 += 1;
+        if self.scale.0 > 1.0 && self.scale.0 < SCALE && self.scale.1 >= CALM {
+            self.scale = (self.scale.0 * 2.0, 0);
+        }
         let scale = self.adam.scale(norm);
         let mut trained = self.trained().into_iter();
         let mut updated = Vec::with_capacity(self.places.len());
@@ -127,22 +196,53 @@ impl OnDevice {
         Ok((loss, norm))
     }
 
-    pub fn mean_loss(&self, examples: &[&Example], micro: usize) -> f32 {
-        mean_loss(&self.llama, examples, micro)
+    /// Loss, gradient norm and gradients of the trained matrices, without a change of anything.
+    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(f32, f32, Vec<Tensor<2>>), Fault> {
+        let pass = Pass { micro, recompute: self.recompute, scale: self.scale.0 };
+        guard(|| {
+            let (loss, all) = gradients(&self.llama, batch, pass, |i| self.tuned.needs(i));
+            let gradients = self.select(all);
+            let squares = gradients.iter().map(|g| g.clone().square().sum()).collect();
+            let out = (self.reader)(Tensor::cat(vec![loss, Tensor::cat(squares, 0).sum()], 0))?;
+            Ok((out[0], out[1].sqrt(), gradients))
+        })
+    }
+
+    /// Mean weighted loss over some examples.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
+        loop {
+            let micro = micro.min(self.rows).min(examples.len());
+            match mean_loss(&self.llama, examples, micro) {
+                Ok(loss) => return Ok(loss),
+                Err(Fault::Memory(_)) if micro > 1 => {
+                    recover(&self.llama.device());
+                    self.rows = micro / 2;
+                }
+                Err(fault) => return Err(ModelError::from(fault).into()),
+            }
+        }
+    }
+
+    /// What there is to say since the last time.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Gradients of the trained matrices.
-    fn select(&self, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+    fn select(&self, gradients: Vec<Option<Tensor<2>>>) -> Vec<Tensor<2>> {
         match &self.tuned {
-            Tuned::Weights(wanted) => gradients.into_iter().zip(wanted).filter(|(_, w)| **w).map(|(g, _)| g).collect(),
+            Tuned::Weights(_) => gradients.into_iter().flatten().collect(),
             Tuned::Adapters { adapters, scale, .. } => adapters
                 .iter()
                 .zip(self.places.chunks_exact(2))
                 .flat_map(|(adapter, places)| {
-                    let sum = gradients[adapter.weight].clone().narrow(0, adapter.rows.start, adapter.rows.len());
+                    let sum = gradients[adapter.weight].clone().map(|g| g.narrow(0, adapter.rows.start, adapter.rows.len()));
                     let side = |i: usize| places[i].values.clone().map(|v: Tensor<2>| v.transpose());
                     let (a, b) = (side(0), side(1));
-                    [b.map(|b| b.matmul(sum.clone())), a.map(|a| sum.matmul(a))]
+                    [b.zip(sum.clone()).map(|(b, sum)| b.matmul(sum)), a.zip(sum).map(|(a, sum)| sum.matmul(a))]
                 })
                 .flatten()
                 .map(|g| g.mul_scalar(*scale))

@@ -65,7 +65,7 @@ impl Learner {
     pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, device: &Choice) -> Self {
         match device.kind {
             "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute))),
-            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam))),
+            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute))),
         }
     }
 
@@ -73,7 +73,7 @@ impl Learner {
     /// L = -Σ m_t log p_t / Σ m_t over the whole batch, and the gradient's global norm before clipping.
     ///
     /// # Errors
-    /// If the loss is not finite; the weights are then as they were.
+    /// If loss or gradient are not finite, or a GPU fails; the weights are then as they were.
     pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
         match self {
             Self::Cpu(cpu) => cpu.step(batch, micro, rate),
@@ -82,10 +82,21 @@ impl Learner {
     }
 
     /// Mean weighted loss over some examples.
-    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> f32 {
+    ///
+    /// # Errors
+    /// If a GPU fails.
+    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
         match self {
-            Self::Cpu(cpu) => cpu.mean_loss(examples, micro),
+            Self::Cpu(cpu) => Ok(cpu.mean_loss(examples, micro)),
             Self::Device(device) => device.mean_loss(examples, micro),
+        }
+    }
+
+    /// What there is to say since the last time.
+    pub fn notes(&mut self) -> Vec<String> {
+        match self {
+            Self::Cpu(_) => Vec::new(),
+            Self::Device(device) => device.notes(),
         }
     }
 

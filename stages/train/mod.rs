@@ -17,8 +17,9 @@ use datasets::types::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
+use crate::model::fault::guard;
 use crate::model::generate::Limits;
-use crate::model::{Choice, Llama, LlamaConfig, Model, Tokenizer};
+use crate::model::{Choice, Llama, LlamaConfig, Model, ModelError, Precision, Tokenizer};
 use crate::policy::{Message, Role};
 
 pub mod batch;
@@ -61,7 +62,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Rows that one forward pass holds: smaller needs less memory, same result.
     pub micro_batch: usize,
-    /// On the CPU: keep a layer's input only and compute the rest again, a third slower, for long rows.
+    /// Keep less of the forward pass and compute it again, for long rows: on the CPU all but a layer's input (a third slower), on
+    /// a GPU all but matrix products.
     pub recompute: bool,
     pub learning_rate: f64,
     /// Share of the steps in which the learning rate rises.
@@ -112,6 +114,8 @@ pub struct ModelConfig {
     pub batch_rows: usize,
     /// Most memory for keys and values of rows at work, in MiB.
     pub cache_mib: usize,
+    /// What a GPU computes in.
+    pub dtype: Precision,
 }
 
 impl ModelConfig {
@@ -128,8 +132,15 @@ impl ModelConfig {
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///
 /// # Errors
-/// Those of [`crate::model::hf::load`], and sizes that do not fit together.
+/// Those of [`crate::model::hf::load`], sizes that do not fit together, and a type that the device does not compute in.
 pub fn base(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
+    let dtype = device.dtype(config.dtype)?;
+    let mut model = load(config, texts, seed, device)?;
+    model.llama.dtype = dtype;
+    Ok(model)
+}
+
+fn load(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
     if !config.from_scratch() {
         return Ok(crate::model::hf::load(Path::new(&config.path), &device.device)?);
     }
@@ -267,14 +278,16 @@ pub fn train(
         }
         let batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
         let rate = learning_rate(config.learning_rate, step, steps, warmup, config.floor);
-        let (loss, norm) = learner
-            .step(&batch, config.micro_batch, rate)
-            .with_context(|| format!("training failed at step {step}: lower train.learning_rate"))?;
+        let (loss, norm) = learner.step(&batch, config.micro_batch, rate).map_err(|error| {
+            let hint = if error.is::<crate::BadInput>() { ": lower train.learning_rate" } else { "" };
+            error.context(format!("training failed at step {step}{hint}"))
+        })?;
         let done = step + 1;
         let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
         tokens += new;
         let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
-        let validation_loss = measured.then(|| learner.mean_loss(&validation, config.micro_batch));
+        let validation_loss = measured.then(|| learner.mean_loss(&validation, config.micro_batch)).transpose()?;
+        learner.notes().iter().for_each(|note| events.note(note));
         losses.push(Loss {
             step: done as u32,
             epoch: done as f32 / per_epoch as f32,
@@ -294,7 +307,8 @@ pub fn train(
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
             let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: learner.time() };
-            keep(Moment { state: learner.state(), cursor, losses: &losses })?;
+            let state = guard(|| Ok(learner.state())).map_err(ModelError::from)?;
+            keep(Moment { state, cursor, losses: &losses })?;
         }
         events.check()?;
     }

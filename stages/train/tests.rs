@@ -1,19 +1,20 @@
 //! Training against itself: what is computed must not depend on the engine, on how it is divided, or on interruptions.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, FloatDType};
 
 use super::batch::Example;
 use super::cpu::Cpu;
-use super::device::{OnDevice, gradients, mean_loss};
+use super::device::{self, OnDevice, Pass};
 use super::learner::{Adam, Learner, learning_rate};
 use super::lora::{TARGETS, Tuned, peft_files};
 use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
 use crate::events::Silent;
+use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
-use crate::model::{Choice, Llama, Tokenizer, hf};
+use crate::model::{Choice, Llama, ModelError, Tokenizer, hf};
 
 fn cpu() -> Choice {
-    Choice { device: Device::flex(), kind: "cpu", why: String::new() }
+    Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
 }
 
 /// A small decoder with weights as training starts with them.
@@ -69,6 +70,16 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
+    device::mean_loss(llama, examples, micro).unwrap()
+}
+
+/// Loss and gradients by automatic differentiation.
+fn gradients(llama: &Llama, batch: &[&Example], micro: usize, recompute: bool) -> (f32, Vec<burn::tensor::Tensor<2>>) {
+    let (loss, all) = device::gradients(llama, batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
+    (loss.into_scalar::<f32>(), all.into_iter().flatten().collect())
+}
+
 /// Rows of very different lengths, so that there are several chunks and blocks of attention.
 fn long() -> Vec<Example> {
     (0..40u32)
@@ -84,7 +95,7 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
     for examples in [copies(13), long()] {
         let batch: Vec<&Example> = examples.iter().collect();
-        let (loss, whole) = gradients(&llama, &batch, 100);
+        let (loss, whole) = gradients(&llama, &batch, 100, false);
         for (recompute, micro) in [(false, 100), (false, 3), (true, 100)] {
             let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), recompute);
             assert!((cpu.mean_loss(&batch, micro) - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
@@ -124,8 +135,8 @@ fn a_row_counts_the_same_alone_and_in_a_batch() {
     let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
-    let alone: f32 = batch.iter().map(|e| learner.mean_loss(&[e], 1) * weight(e)).sum::<f32>() / total;
-    assert!((learner.mean_loss(&batch, 100) - alone).abs() < 1e-5);
+    let alone: f32 = batch.iter().map(|e| learner.mean_loss(&[e], 1).unwrap() * weight(e)).sum::<f32>() / total;
+    assert!((learner.mean_loss(&batch, 100).unwrap() - alone).abs() < 1e-5);
     assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
 }
 
@@ -173,7 +184,7 @@ fn both_engines_take_the_same_steps() {
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
         let mut cpu = Cpu::new(&llama, tuned(), adam, false);
-        let mut device = OnDevice::new(&llama, tuned(), adam);
+        let mut device = OnDevice::new(&llama, tuned(), adam, false);
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
             assert!((a.0 - b.0).abs() < 1e-4 && (a.1 / b.1 - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
@@ -193,6 +204,74 @@ fn both_engines_take_the_same_steps() {
         let (a, b) = (other.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
         assert!((a.0 - b.0).abs() < 1e-4, "{a:?} {b:?}");
     }
+}
+
+#[test]
+fn computing_again_changes_no_gradient() {
+    let (llama, examples) = (fresh(), long());
+    let batch: Vec<&Example> = examples.iter().collect();
+    let (kept, again) = (gradients(&llama, &batch, 7, false), gradients(&llama, &batch, 7, true));
+    assert!((kept.0 - again.0).abs() < 1e-6);
+    for (a, b) in kept.1.iter().zip(&again.1) {
+        assert!(distance(&hf::values(a), &hf::values(b)) < 1e-6);
+    }
+}
+
+#[test]
+fn without_memory_a_step_takes_fewer_rows_at_once_and_is_the_same() {
+    let (llama, examples) = (fresh(), copies(24));
+    let batch: Vec<&Example> = examples.iter().collect();
+    let new = || OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false);
+    let (mut plain, mut failing, mut count) = (new(), new(), 0);
+    failing.reader = Box::new(move |tensor| {
+        count += 1;
+        if count < 3 { Err(Fault::Memory("no room".into())) } else { read(tensor) }
+    });
+    let (a, b) = (plain.step(&batch, 24, 1e-3).unwrap(), failing.step(&batch, 24, 1e-3).unwrap());
+    assert!((a.0 - b.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-4, "{a:?} {b:?}");
+    assert_eq!(failing.notes().len(), 2);
+    failing.reader = Box::new(|_| Err(Fault::Lost("reset".into())));
+    let error = failing.step(&batch, 24, 1e-3).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(ModelError::Lost(_))), "{error}");
+}
+
+#[test]
+fn half_precision_learns_what_f32_does() {
+    let examples = copies(24);
+    let batch: Vec<&Example> = examples.iter().collect();
+    let run = |dtype| {
+        let llama = Llama { dtype, ..fresh() };
+        let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false);
+        let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().0).collect();
+        assert!(device.llama().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
+        (curve, device.mean_loss(&batch, 10).unwrap())
+    };
+    let (expected, after) = run(FloatDType::F32);
+    for dtype in [FloatDType::BF16, FloatDType::F16] {
+        let (curve, end) = run(dtype);
+        for (a, b) in expected.iter().zip(&curve) {
+            assert!((a - b).abs() < 0.03, "{dtype:?}: {expected:?} {curve:?}");
+        }
+        assert!((after - end).abs() < 0.03 && end < curve[0]);
+    }
+}
+
+#[test]
+fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
+    let (llama, examples) = (Llama { dtype: FloatDType::F16, ..fresh() }, copies(8));
+    let batch: Vec<&Example> = examples.iter().collect();
+    let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false);
+    let mut count = 0;
+    device.reader = Box::new(move |tensor| {
+        count += 1;
+        let out = read(tensor)?;
+        Ok(if count < 4 { vec![out[0], f32::INFINITY] } else { out })
+    });
+    let (loss, norm) = device.step(&batch, 8, 1e-3).unwrap();
+    assert!(loss.is_finite() && norm.is_finite());
+    device.reader = Box::new(|_| Ok(vec![1.0, f32::NAN]));
+    assert!(device.step(&batch, 8, 1e-3).unwrap_err().to_string().contains("gradient"));
+    assert_eq!(device.time(), 1, "only one step was taken");
 }
 
 #[test]

@@ -102,7 +102,7 @@ class Generate:
 
     def rate(self):
         rates, start = [], time.perf_counter()
-        while len(rates) < 3 or time.perf_counter() - start < self.options.seconds:
+        while len(rates) < 2 or time.perf_counter() - start < self.options.seconds:
             clock = time.perf_counter()
             rates.append(self.call() / (time.perf_counter() - clock))
         return statistics.median(rates)

@@ -1,65 +1,397 @@
-//! Batches on burn's tensors, for a GPU.
+//! Continuous batching on burn's tensors, for a GPU.
 //!
-//! Rows of a batch are left-padded so that all write the same cache columns. What every prompt of a call
-//! shares (instruction and worked examples) is computed once and looked at by all rows; each prompt is
-//! computed once for all its samples; finished rows leave when they are half of the batch.
+//! Rows stand in the slots of a block of keys and values (see [`crate::model::cache`]); a pass reads one token of each slot. A
+//! row that is done leaves, and the next one enters. Its prompt is computed once for all of its samples, together with
+//! other prompts of similar length, and copied to the slots of its samples; what all prompts of a call begin with is
+//! computed once, kept for the next call, and looked at by all rows in one product. A prompt's last token is left to the
+//! row's first pass, so that all logits come from there.
+//!
+//! Tokens are drawn on the device. With top-k or top-p, logits come to the host, which draws as the CPU engine does.
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::row::{Row, Work};
-use super::{Generated, Limits, Request};
-use crate::events::Events;
-use crate::model::llama::{Cache, Llama, MASKED, Places};
+use super::{Generated, Limits, Request, draw};
+use crate::BadInput;
+use crate::events::{Cancelled, Events};
+use crate::model::ModelError;
+use crate::model::cache::{Block, Memory, Pair, Prefix};
+use crate::model::fault::{Fault, Reader, guard, read, recover};
+use crate::model::llama::{Llama, MASKED, Places};
 
 /// Shortest common prefix of prompts worth a pass of its own.
 const LEAST_SHARED: usize = 32;
+/// Attention looks at a multiple of so many cells: few shapes, and so few kernels to try out.
+const COLUMNS: usize = 64;
+/// Prompts are padded to a multiple of so many tokens.
+const WIDTH: usize = 16;
+/// Most tokens of prompts in a pass, unless a prompt alone is longer.
+const PROMPTS: usize = 4096;
 
 /// A decoder on a device.
 pub struct OnDevice {
     llama: Llama,
     limits: Limits,
+    /// Rotary `cos` and `sin` of every position, `[context, d/2]`.
+    rotary: (Tensor<2>, Tensor<2>),
+    prefix: Option<Prefix>,
+    block: Option<Block>,
+    pub(super) reader: Reader<1>,
+    warned: bool,
 }
 
-/// A row, and the columns of padding before its prompt.
-struct Padded {
+/// A row in a slot.
+struct Active {
     row: Row,
-    pad: usize,
+    /// Where the next token of its queue stands.
+    position: usize,
     /// How much of its queue has been read.
     read: usize,
 }
 
+/// Keys and values of some prompts, less their common part and their last token: `[N, K, T, d]` per layer.
+type Made = Rc<Vec<Pair<4>>>;
+
+/// A prompt that has been read, with samples to start.
+struct Open {
+    request: usize,
+    samples: VecDeque<usize>,
+    made: Made,
+    /// Its place in `made`.
+    index: usize,
+    length: usize,
+}
+
+/// Rows at work and those to come.
+struct Queue {
+    /// Requests, and the samples of each that are to be made.
+    waiting: VecDeque<(usize, VecDeque<usize>)>,
+    open: VecDeque<Open>,
+    slots: Vec<Option<Active>>,
+}
+
+/// Why a call came to an early end.
+enum Stopped {
+    Fault(Fault),
+    Error(anyhow::Error),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Cancelled> for Stopped {
+    fn from(stop: Cancelled) -> Self {
+        Self::Error(stop.into())
+    }
+}
+
 impl OnDevice {
     pub fn new(llama: &Llama, limits: Limits) -> Self {
-        Self { llama: llama.clone(), limits }
+        let context = llama.config.max_position_embeddings;
+        let (cos, sin) = llama.rotary(&(0..context).collect::<Vec<_>>(), 1, &llama.device());
+        let flat = |t: Tensor<4>| t.reshape([context, llama.config.head_dim / 2]);
+        Self {
+            rotary: (flat(cos), flat(sin)),
+            llama: llama.cast(),
+            limits,
+            prefix: None,
+            block: None,
+            reader: Box::new(read),
+            warned: false,
+        }
     }
 
-    /// All answers, each with its place.
+    /// Bytes of keys and values.
+    pub fn cache_bytes(&self) -> usize {
+        self.block.as_ref().map_or(0, |b| b.slots * Block::slot_bytes(&self.llama.config, b.capacity, self.llama.dtype))
+    }
+
+    /// All answers, each with its place. What does not fit on the device is done again with half as many rows.
     ///
     /// # Errors
-    /// [`crate::Cancelled`] between batches.
+    /// [`crate::Cancelled`] between passes; a device that fails, or has no room for a single row.
     pub fn run(&mut self, work: &Work<'_>, events: &dyn Events) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
-        let requests = work.requests;
-        let llama = &self.llama;
-        let device = llama.device();
-        let prefix_len = shared_prefix(requests);
-        let prefix = (prefix_len > 0).then(|| {
-            let mut cache = Cache::new(llama.layers.len(), prefix_len);
-            let tokens = ids(&requests[0].prompt[..prefix_len], 1, &device);
-            llama.hidden(tokens, &llama.causal(prefix_len, &device), Some(&mut cache));
-            cache
-        });
-        // Rows of similar length share a batch, so that little is padding.
-        let mut order: Vec<usize> = (0..requests.len()).collect();
-        order.sort_by_key(|&i| (requests[i].prompt.len(), i));
-        let rows: Vec<(usize, usize)> = order.iter().flat_map(|&i| (0..requests[i].seeds.len()).map(move |s| (i, s))).collect();
-        let mut results = Vec::new();
-        for batch in rows.chunks(self.limits.rows.max(1)) {
-            events.check()?;
-            results
-                .extend(run_batch(llama, work, batch, prefix.as_ref(), prefix_len, &device).into_iter().map(|p| (p.row.home, p.row.out)));
+        let mut done = Vec::new();
+        loop {
+            match self.attempt(work, events, &mut done) {
+                Ok(()) => return Ok(done),
+                Err(Stopped::Error(error)) => return Err(error),
+                Err(Stopped::Fault(fault)) => {
+                    let slots = self.block.take().map_or(self.limits.rows, |block| block.slots);
+                    self.prefix = None;
+                    if !matches!(fault, Fault::Memory(_)) || slots <= 1 {
+                        return Err(ModelError::from(fault).into());
+                    }
+                    recover(&self.llama.device());
+                    self.limits.rows = slots / 2;
+                    if !self.warned {
+                        self.warned = true;
+                        events.note(&format!(
+                            "the GPU has no room for {slots} rows: going on with {} (model.batch_rows, model.cache_mib)",
+                            slots / 2
+                        ));
+                    }
+                }
+            }
         }
-        Ok(results)
+    }
+
+    /// Makes what is not done yet.
+    fn attempt(&mut self, work: &Work<'_>, events: &dyn Events, done: &mut Vec<((usize, usize), Generated)>) -> Result<(), Stopped> {
+        let known: HashSet<(usize, usize)> = done.iter().map(|(home, _)| *home).collect();
+        let of = |r: usize| (0..work.requests[r].seeds.len()).filter(|s| !known.contains(&(r, *s))).collect::<VecDeque<_>>();
+        let mut waiting: Vec<(usize, VecDeque<usize>)> =
+            (0..work.requests.len()).map(|r| (r, of(r))).filter(|(_, samples)| !samples.is_empty()).collect();
+        // Prompts of similar length are read together, so that little is padding.
+        waiting.sort_by_key(|&(r, _)| (work.requests[r].prompt.len(), r));
+        let Some((longest, _)) = waiting.last() else { return Ok(()) };
+        let longest = work.requests[*longest].prompt.len();
+        let rows = waiting.iter().map(|(_, samples)| samples.len()).sum();
+        guard(|| self.read_prefix(work.requests))?;
+        let slots = self.make_room(longest, work.sampling.max_tokens, rows)?;
+        let mut queue =
+            Queue { waiting: waiting.into(), open: VecDeque::new(), slots: std::iter::repeat_with(|| None).take(slots).collect() };
+        loop {
+            events.check()?;
+            let free = queue.slots.iter().filter(|s| s.is_none()).count();
+            // A few enter together, for a prompt is a pass of its own.
+            if free * 8 >= slots && !(queue.open.is_empty() && queue.waiting.is_empty()) {
+                guard(|| self.admit(work, &mut queue))?;
+            }
+            if queue.slots.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            guard(|| self.advance(work, &mut queue.slots))?;
+            for slot in &mut queue.slots {
+                if let Some(Active { row, .. }) = slot.take_if(|a| a.row.done) {
+                    done.push((row.home, row.out));
+                }
+            }
+        }
+    }
+
+    fn prefix_len(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |p| p.tokens.len())
+    }
+
+    /// Computes what all prompts begin with, unless it is known.
+    fn read_prefix(&mut self, requests: &[Request]) -> Result<(), Fault> {
+        let common = shared_prefix(requests);
+        if let Some(known) = &self.prefix {
+            let fits = |r: &Request| r.prompt.len() > known.tokens.len() && r.prompt.starts_with(&known.tokens);
+            if requests.iter().all(fits) && known.tokens.len() + LEAST_SHARED > common {
+                return Ok(());
+            }
+        }
+        self.prefix = None;
+        if common > 0 {
+            let tokens = requests[0].prompt[..common].to_vec();
+            let layers = self.read_tokens(&tokens, 1);
+            self.prefix = Some(Prefix { tokens, layers });
+        }
+        Ok(())
+    }
+
+    /// Keys and values of token rows that follow the common part.
+    fn read_tokens(&self, tokens: &[u32], rows: usize) -> Vec<Pair<4>> {
+        let device = self.llama.device();
+        let (from, width) = (self.prefix_len(), tokens.len() / rows);
+        let Places { mask, .. } = self.llama.causal(width, &device);
+        let half = self.llama.config.head_dim / 2;
+        let part = |t: &Tensor<2>| t.clone().narrow(0, from, width).reshape([1, 1, width, half]);
+        let places = Places { cos: part(&self.rotary.0), sin: part(&self.rotary.1), mask };
+        let mut memory = Memory::Prompts { prefix: self.prefix.as_ref(), made: Vec::new() };
+        self.llama.hidden(ids(tokens, rows, &device), &places, Some(&mut memory));
+        match memory {
+            Memory::Prompts { made, .. } => made,
+            Memory::Slots { .. } => Vec::new(),
+        }
+    }
+
+    /// Makes the block, or keeps that of the last call; returns its number of slots.
+    fn make_room(&mut self, longest: usize, max_tokens: usize, rows: usize) -> Result<usize, Stopped> {
+        let config = &self.llama.config;
+        let capacity = (longest - self.prefix_len() + max_tokens).next_multiple_of(COLUMNS);
+        let most = self.limits.rows.max(1);
+        let mut slots = rows.next_power_of_two().min(most);
+        let bytes = Block::slot_bytes(config, capacity, self.llama.dtype);
+        if bytes > self.limits.cache {
+            return Err(Stopped::Error(BadInput(format!(
+                "keys and values of one answer ({longest} tokens of prompt and up to {max_tokens} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
+                bytes.div_ceil(1 << 20)
+            )).into()));
+        }
+        slots = slots.min(self.limits.cache / bytes);
+        if !self.block.as_ref().is_some_and(|b| b.slots == slots && b.capacity >= capacity && b.capacity <= 2 * capacity) {
+            // The old one goes first: there may be no room for both.
+            self.block = None;
+            self.block = Some(guard(|| Ok(Block::new(config, slots, capacity, self.llama.dtype, &self.llama.device())))?);
+        }
+        Ok(slots)
+    }
+
+    /// Starts rows in free slots.
+    fn admit(&mut self, work: &Work<'_>, queue: &mut Queue) -> Result<(), Fault> {
+        let mut starts: Vec<(Made, usize, usize, usize)> = Vec::new();
+        for slot in 0..queue.slots.len() {
+            if queue.slots[slot].is_some() {
+                continue;
+            }
+            if queue.open.is_empty() {
+                let free = queue.slots[slot..].iter().filter(|s| s.is_none()).count();
+                self.read_prompts(work, queue, free);
+            }
+            let Some(front) = queue.open.front_mut() else { break };
+            let Some(sample) = front.samples.pop_front() else { break };
+            let prompt = &work.requests[front.request].prompt;
+            let mut row = Row::new(work, (front.request, sample));
+            row.queue.extend(prompt.last());
+            queue.slots[slot] = Some(Active { row, position: prompt.len() - 1, read: 0 });
+            starts.push((Rc::clone(&front.made), front.index, front.length, slot));
+            if front.samples.is_empty() {
+                queue.open.pop_front();
+            }
+        }
+        for group in starts.chunk_by(|a, b| Rc::ptr_eq(&a.0, &b.0)) {
+            self.copy(group);
+        }
+        Ok(())
+    }
+
+    /// Copies keys and values of prompts to slots.
+    fn copy(&mut self, starts: &[(Made, usize, usize, usize)]) {
+        let (Some((made, ..)), Some(block)) = (starts.first(), &mut self.block) else { return };
+        let Some([_, heads, width, size]) = made.first().map(|(k, _)| k.dims()) else { return };
+        let (mut from, mut to) = (Vec::new(), Vec::new());
+        for (_, index, length, slot) in starts {
+            for cell in 0..*length {
+                from.extend((0..heads).map(|head| ((index * heads + head) * width + cell) as i64));
+                to.extend(block.cells(*slot, cell).map(|row| row as i64));
+            }
+        }
+        let count = from.len();
+        if count == 0 {
+            return;
+        }
+        let device = self.llama.device();
+        let from = Tensor::<1, Int>::from_data(TensorData::new(from, [count]), &device);
+        let to = Tensor::<2, Int>::from_data(TensorData::new(to, [count, 1]), &device);
+        for (layer, (k, v)) in made.iter().enumerate() {
+            let take = |t: &Tensor<4>| {
+                let rows = t.dims()[0] * heads * width;
+                t.clone().reshape([rows, size]).select(0, from.clone())
+            };
+            block.write(layer, &to, take(k), take(v));
+        }
+    }
+
+    /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
+    fn read_prompts(&self, work: &Work<'_>, queue: &mut Queue, rows: usize) {
+        let prefix = self.prefix_len();
+        let own = |request: usize| &work.requests[request].prompt[prefix..work.requests[request].prompt.len() - 1];
+        let (mut taken, mut samples, mut width): (Vec<(usize, VecDeque<usize>)>, usize, usize) = (Vec::new(), 0, 0);
+        while let Some((request, _)) = queue.waiting.front() {
+            let wider = width.max(own(*request).len().next_multiple_of(WIDTH));
+            if samples >= rows || (!taken.is_empty() && (taken.len() + 1) * wider > PROMPTS) {
+                break;
+            }
+            let Some(next) = queue.waiting.pop_front() else { break };
+            width = wider;
+            samples += next.1.len();
+            taken.push(next);
+        }
+        let made = if width == 0 {
+            Vec::new()
+        } else {
+            // Padding stands behind a prompt, where none of its tokens looks.
+            let mut tokens = Vec::with_capacity(taken.len() * width);
+            for (request, _) in &taken {
+                let end = tokens.len() + width;
+                tokens.extend_from_slice(own(*request));
+                tokens.resize(end, 0);
+            }
+            self.read_tokens(&tokens, taken.len())
+        };
+        let made = Rc::new(made);
+        for (index, (request, samples)) in taken.into_iter().enumerate() {
+            queue.open.push_back(Open { request, samples, made: Rc::clone(&made), index, length: own(request).len() });
+        }
+    }
+
+    /// One pass: every row reads a token, and those at the end of their queue draw the next.
+    fn advance(&mut self, work: &Work<'_>, slots: &mut [Option<Active>]) -> Result<(), Fault> {
+        let device = self.llama.device();
+        let prefix = self.prefix_len();
+        let sampling = work.sampling;
+        let on_host = sampling.temperature > 0.0 && (sampling.top_k > 0 || sampling.top_p < 1.0);
+        let (mut tokens, mut positions, mut uniform) = (Vec::new(), Vec::new(), Vec::new());
+        for slot in slots.iter_mut() {
+            // An empty slot reads some token into its first cell, which the next prompt overwrites.
+            tokens.push(slot.as_ref().map_or(0, |a| a.row.queue[a.read]));
+            positions.push(slot.as_ref().map_or(prefix, |a| a.position));
+            if sampling.temperature > 0.0 && !on_host {
+                uniform.push(slot.as_mut().filter(|a| a.read + 1 == a.row.queue.len()).map_or(0.5, |a| a.row.uniform()));
+            }
+        }
+        let Some(block) = &self.block else { return Ok(()) };
+        let last = positions.iter().max().map_or(0, |p| p - prefix);
+        let columns = (last + 1).next_multiple_of(COLUMNS).min(block.capacity);
+        let (count, heads) = (slots.len(), self.llama.config.num_key_value_heads);
+        let cells: Vec<i64> =
+            positions.iter().enumerate().flat_map(|(s, p)| block.cells(s, p - prefix).map(|c| c as i64).collect::<Vec<_>>()).collect();
+        let cells = Tensor::<2, Int>::from_data(TensorData::new(cells, [count * heads, 1]), &device);
+        let places = self.places(&positions, columns);
+        let Some(block) = &mut self.block else { return Ok(()) };
+        let mut memory = Memory::Slots { prefix: self.prefix.as_ref(), block, cells, columns };
+        let hidden = self.llama.hidden(ids(&tokens, count, &device), &places, Some(&mut memory));
+        let logits = self.llama.logits(hidden.reshape([count, self.llama.config.hidden_size]));
+        let vocabulary = logits.dims()[1];
+        let out = if on_host {
+            logits.reshape([count * vocabulary])
+        } else if uniform.is_empty() {
+            draw::greedy(logits)
+        } else {
+            draw::sample(logits, sampling.temperature, Tensor::from_data(TensorData::new(uniform, [count, 1]), &device))
+        };
+        let out = (self.reader)(out)?;
+        let ends = &self.llama.config.eos_token_ids;
+        slots.par_iter_mut().enumerate().for_each(|(i, slot)| {
+            let Some(active) = slot else { return };
+            active.position += 1;
+            active.read += 1;
+            if active.read < active.row.queue.len() {
+                return;
+            }
+            active.read = 0;
+            if on_host {
+                active.row.draw(work, ends, &out[i * vocabulary..(i + 1) * vocabulary]);
+            } else {
+                let id = (out[i].max(0.0) as usize).min(vocabulary - 1);
+                active.row.accept(work, ends, id as u32, out[count + i]);
+            }
+        });
+        Ok(())
+    }
+
+    /// One token for each slot at its position; it looks at the cells up to its own.
+    fn places(&self, positions: &[usize], columns: usize) -> Places {
+        let (device, prefix, count) = (self.llama.device(), self.prefix_len(), positions.len());
+        let half = self.llama.config.head_dim / 2;
+        let at: Vec<i64> = positions.iter().map(|p| *p as i64).collect();
+        let at = Tensor::<1, Int>::from_data(TensorData::new(at, [count]), &device);
+        let row = |t: &Tensor<2>| t.clone().select(0, at.clone()).reshape([count, 1, 1, half]);
+        let (cos, sin) = (row(&self.rotary.0), row(&self.rotary.1));
+        let own = at.sub_scalar(prefix as i64).reshape([count, 1, 1, 1]);
+        let cells = Tensor::<1, Int>::arange(0..columns as i64, &device).reshape([1, 1, 1, columns]);
+        let hidden = cells.expand([count, 1, 1, columns]).greater(own.expand([count, 1, 1, columns]));
+        Places { cos, sin, mask: Some(hidden.float().mul_scalar(MASKED)) }
     }
 }
 
@@ -73,100 +405,7 @@ fn shared_prefix(requests: &[Request]) -> usize {
     if common < LEAST_SHARED || requests.len() == 1 { 0 } else { common }
 }
 
-fn run_batch(
-    llama: &Llama,
-    work: &Work<'_>,
-    batch: &[(usize, usize)],
-    prefix: Option<&Cache>,
-    prefix_len: usize,
-    device: &Device,
-) -> Vec<Padded> {
-    let Work { requests, sampling, .. } = work;
-    let mut unique: Vec<usize> = batch.iter().map(|(request, _)| *request).collect();
-    unique.dedup();
-    let width = unique.iter().map(|&i| requests[i].prompt.len() - prefix_len).max().unwrap_or(1);
-    let capacity = width + sampling.max_tokens;
-    let mut cache = match prefix {
-        Some(prefix) => prefix.share(capacity),
-        None => Cache::new(llama.layers.len(), capacity),
-    };
-
-    // Every prompt once, left-padded.
-    let mut tokens = Vec::with_capacity(unique.len() * width);
-    let mut positions = Vec::with_capacity(unique.len() * width);
-    let mut mask = Vec::with_capacity(unique.len() * width * width);
-    let mut pads = Vec::with_capacity(unique.len());
-    for &i in &unique {
-        let own = &requests[i].prompt[prefix_len..];
-        let pad = width - own.len();
-        tokens.extend(std::iter::repeat_n(own[0], pad).chain(own.iter().copied()));
-        positions.extend((0..width).map(|column| prefix_len + column.saturating_sub(pad)));
-        for row in 0..width {
-            mask.extend((0..width).map(|column| if column <= row && column >= pad { 0.0 } else { MASKED }));
-        }
-        pads.push(pad);
-    }
-    let (cos, sin) = llama.rotary(&positions, unique.len(), device);
-    let mask = Tensor::from_data(TensorData::new(mask, [unique.len(), 1, width, width]), device);
-    let hidden = llama.hidden(ids(&tokens, unique.len(), device), &Places { cos, sin, mask: Some(mask) }, Some(&mut cache));
-    let [prompts, _, size] = hidden.dims();
-    let last = hidden.narrow(1, width - 1, 1).reshape([prompts, size]);
-
-    // Then once per sample.
-    let place = |request: usize| unique.iter().position(|&u| u == request).unwrap_or(0);
-    let sources: Vec<usize> = batch.iter().map(|(request, _)| place(*request)).collect();
-    let index = row_index(&sources, device);
-    cache = cache.rows(&index);
-    let mut logits = llama.logits(last.select(0, index));
-    let mut rows: Vec<Padded> =
-        batch.iter().zip(&sources).map(|(&home, &source)| Padded { row: Row::new(work, home), pad: pads[source], read: 0 }).collect();
-
-    let ends = &llama.config.eos_token_ids;
-    let mut finished = Vec::new();
-    loop {
-        let vocab = logits.dims()[1];
-        let scores: Vec<f32> = logits.to_data().iter::<f32>().collect();
-        rows.par_iter_mut().zip(scores.par_chunks(vocab)).filter(|(p, _)| !p.row.done).for_each(|(p, scores)| {
-            if p.read == p.row.queue.len() {
-                p.row.draw(work, ends, scores);
-                p.read = 0;
-            }
-        });
-        if rows.iter().all(|p| p.row.done) {
-            finished.append(&mut rows);
-            return finished;
-        }
-        let active: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].row.done).collect();
-        if active.len() * 2 <= rows.len() {
-            cache = cache.rows(&row_index(&active, device));
-            let (done, going) = rows.into_iter().partition(|p: &Padded| p.row.done);
-            finished.extend::<Vec<Padded>>(done);
-            rows = going;
-        }
-        let column = cache.len();
-        let mut next = Vec::with_capacity(rows.len());
-        for p in &mut rows {
-            next.push(p.row.queue.get(p.read).copied().unwrap_or(0));
-            p.read = p.row.queue.len().min(p.read + 1);
-        }
-        let positions: Vec<usize> = rows.iter().map(|row| prefix_len + column - row.pad).collect();
-        let (cos, sin) = llama.rotary(&positions, rows.len(), device);
-        let mask = rows.iter().any(|row| row.pad > 0).then(|| {
-            let mask: Vec<f32> = rows.iter().flat_map(|row| (0..=column).map(|c| if c < row.pad { MASKED } else { 0.0 })).collect();
-            Tensor::from_data(TensorData::new(mask, [rows.len(), 1, 1, column + 1]), device)
-        });
-        let hidden = llama.hidden(ids(&next, rows.len(), device), &Places { cos, sin, mask }, Some(&mut cache));
-        logits = llama.logits(hidden.reshape([rows.len(), size]));
-    }
-}
-
 fn ids(tokens: &[u32], rows: usize, device: &Device) -> Tensor<2, Int> {
     let data: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
     Tensor::from_data(TensorData::new(data, [rows, tokens.len() / rows]), device)
-}
-
-fn row_index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
-    let data: Vec<i64> = rows.iter().map(|r| *r as i64).collect();
-    let len = data.len();
-    Tensor::from_data(TensorData::new(data, [len]), device)
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`row`]: one answer in the making: drawing tokens, the calculator, where it ends
 //! - [`cpu`]: continuous batching over [`super::cpu`]
-//! - [`device`]: batches on burn's tensors, for a GPU
+//! - [`device`]: the same on burn's tensors, for a GPU; [`draw`] draws there
 //!
 //! A row's random numbers depend on its seed alone, and its tokens on its own prompt and seed.
 
@@ -13,6 +13,9 @@ use crate::policy::Sampling;
 
 mod cpu;
 mod device;
+#[cfg(test)]
+mod device_tests;
+mod draw;
 mod row;
 
 /// One prompt, sampled once per seed.
@@ -122,7 +125,7 @@ impl Generator {
     pub fn cache_bytes(&self) -> Option<usize> {
         match &self.engine {
             Engine::Cpu(cpu) => Some(cpu.cache_bytes()),
-            Engine::Device(_) => None,
+            Engine::Device(device) => Some(device.cache_bytes()),
         }
     }
 }
