@@ -67,6 +67,7 @@ pub struct Prefix {
 }
 
 /// What tokens of a pass look at besides each other, and where their keys and values go.
+#[allow(clippy::large_enum_variant)]
 pub enum Memory<'a> {
     /// Whole prompts, the common part excepted: what they compute is handed out, `[B, K, T, d]` per layer.
     Prompts { prefix: Option<&'a Prefix>, made: Vec<Pair<4>> },

@@ -154,7 +154,10 @@ impl OnDevice {
         let Some((longest, _)) = waiting.last() else { return Ok(()) };
         let longest = work.requests[*longest].prompt.len();
         let rows = waiting.iter().map(|(_, samples)| samples.len()).sum();
-        guard(|| self.read_prefix(work.requests))?;
+        guard(|| {
+            self.read_prefix(work.requests);
+            Ok(())
+        })?;
         let slots = self.make_room(longest, work.sampling.max_tokens, rows)?;
         let mut queue =
             Queue { waiting: waiting.into(), open: VecDeque::new(), slots: std::iter::repeat_with(|| None).take(slots).collect() };
@@ -163,7 +166,10 @@ impl OnDevice {
             let free = queue.slots.iter().filter(|s| s.is_none()).count();
             // A few enter together, for a prompt is a pass of its own.
             if free * 8 >= slots && !(queue.open.is_empty() && queue.waiting.is_empty()) {
-                guard(|| self.admit(work, &mut queue))?;
+                guard(|| {
+                    self.admit(work, &mut queue);
+                    Ok(())
+                })?;
             }
             if queue.slots.iter().all(Option::is_none) {
                 return Ok(());
@@ -182,12 +188,12 @@ impl OnDevice {
     }
 
     /// Computes what all prompts begin with, unless it is known.
-    fn read_prefix(&mut self, requests: &[Request]) -> Result<(), Fault> {
+    fn read_prefix(&mut self, requests: &[Request]) {
         let common = shared_prefix(requests);
         if let Some(known) = &self.prefix {
             let fits = |r: &Request| r.prompt.len() > known.tokens.len() && r.prompt.starts_with(&known.tokens);
             if requests.iter().all(fits) && known.tokens.len() + LEAST_SHARED > common {
-                return Ok(());
+                return;
             }
         }
         self.prefix = None;
@@ -196,7 +202,6 @@ impl OnDevice {
             let layers = self.read_tokens(&tokens, 1);
             self.prefix = Some(Prefix { tokens, layers });
         }
-        Ok(())
     }
 
     /// Keys and values of token rows that follow the common part.
@@ -238,7 +243,7 @@ impl OnDevice {
     }
 
     /// Starts rows in free slots.
-    fn admit(&mut self, work: &Work<'_>, queue: &mut Queue) -> Result<(), Fault> {
+    fn admit(&mut self, work: &Work<'_>, queue: &mut Queue) {
         let mut starts: Vec<(Made, usize, usize, usize)> = Vec::new();
         for slot in 0..queue.slots.len() {
             if queue.slots[slot].is_some() {
@@ -262,7 +267,6 @@ impl OnDevice {
         for group in starts.chunk_by(|a, b| Rc::ptr_eq(&a.0, &b.0)) {
             self.copy(group);
         }
-        Ok(())
     }
 
     /// Copies keys and values of prompts to slots.

@@ -81,7 +81,7 @@ mod tests {
             }
             let best = read(greedy(row)).unwrap();
             let top = logits.iter().copied().fold(f32::MIN, f32::max);
-            assert_eq!(logits[best[0] as usize], top);
+            assert!(logits[best[0] as usize] >= top);
             assert!((f64::from(best[1]) - (f64::from(top) - plain.ln())).abs() < 1e-4);
         }
     }
