@@ -9,6 +9,7 @@ use datasets::key;
 use datasets::sources::files::{Column, open_columns};
 use serde_json::json;
 use stages::events::Events;
+use stages::model::device::Precision;
 use stages::model::generate::{Generator, Limits, Request, Stop};
 use stages::model::{Choice, Model, hf};
 use stages::policy::{Prompt, Sampling};
@@ -35,6 +36,8 @@ pub struct Options {
     pub instruction: String,
     pub sampling: Sampling,
     pub limits: Limits,
+    /// What a GPU computes in.
+    pub dtype: Precision,
 }
 
 /// A question as it stands in the file.
@@ -55,7 +58,8 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
     }
     let mut columns = vec![Column::text(&options.question)];
     columns.extend(options.gold.as_deref().map(Column::text_or_number));
-    let model = hf::load(&options.model, &device.device)?;
+    let mut model = hf::load(&options.model, &device.device)?;
+    model.llama.dtype = device.dtype(options.dtype)?;
     let mut generator = Generator::new(&model.llama, options.limits);
     let progress = console.stage("answer", "questions", 0, 0);
     let mut rows = open_columns(file, columns)?.enumerate();

@@ -398,8 +398,8 @@ pub fn main() -> Result<Exit> {
             console.say(&device.why);
             console.install_interrupt().context("failed to listen for signals")?;
             let sampling = Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: max_tokens as usize, calculator };
-            let (samples, limits) = (samples as usize, config.model.limits());
-            let options = answer::Options { model, question, gold, limit, samples, seed, instruction, sampling, limits };
+            let (samples, limits, dtype) = (samples as usize, config.model.limits(), config.model.dtype);
+            let options = answer::Options { model, question, gold, limit, samples, seed, instruction, sampling, limits, dtype };
             answer::run(&file, &options, &device, &console)?;
             Ok(Exit::Done)
         }

@@ -21,7 +21,7 @@ use crate::verify::judge;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// `[evaluate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

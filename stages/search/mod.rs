@@ -20,7 +20,7 @@ pub mod best_of_n;
 mod tests;
 
 /// Version of the searches, part of fingerprints.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Who proposes the samples of best-of-N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

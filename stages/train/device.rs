@@ -1,6 +1,6 @@
 //! Training on burn's tensors and its automatic differentiation: what a GPU runs, and what the CPU's own code is tested against.
 //!
-//! Rows are padded to few lengths, so that kernels are few, and burn fuses what stands between matrix products. A step brings
+//! Rows are padded to few lengths, so that kernels to be tried out are few. A step brings
 //! two numbers to the host, loss and gradient norm. In f16 or bf16 the passes are in that type; weights, moments, sums of
 //! gradients and the loss stay in f32, and gradients of f16 are scaled up by a power of two that is found as training goes on.
 
