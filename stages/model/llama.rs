@@ -5,7 +5,7 @@
 //! Projections that read the same input are stored as one matrix (`qkv`, `gate_up`): fewer, larger
 //! matrix products. Sums that must not lose digits (norms, softmax) are in f32, whatever the weights are. Shapes: B rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
 
-use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 
 use super::cache::Memory;
 use super::config::LlamaConfig;
@@ -264,9 +264,4 @@ fn rotate(x: Tensor<4>, places: &Places) -> Tensor<4> {
     let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
     let (cos, sin) = (places.cos.clone().cast(dtype), places.sin.clone().cast(dtype));
     Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
-}
-
-/// A tensor of the given shape that is not part of any model: for device checks.
-pub(crate) fn noise(shape: [usize; 2], device: &Device) -> Tensor<2> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
