@@ -133,7 +133,7 @@ test *ARGS:
 [group('development')]
 lint: style deny
 
-# Measure speed: of training and generation, or `just bench verify [FILE]` of the grader
+# Measure speed: `just bench train`, `generate`, `verify` (the grader) or `curate`
 [group('development')]
 bench *ARGS: build
     @{{ qstill }} bench "$@"
