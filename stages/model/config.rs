@@ -28,6 +28,26 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// A decoder small enough for device checks and tests.
+    pub(crate) fn small(vocab_size: usize, positions: usize) -> Self {
+        Self {
+            vocab_size,
+            hidden_size: 32,
+            intermediate_size: 48,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 8,
+            max_position_embeddings: positions,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            eos_token_ids: vec![],
+            bos_token_id: None,
+            pad_token_id: None,
+        }
+    }
+
     /// Reads `config.json` of a Hugging Face model directory.
     ///
     /// # Errors

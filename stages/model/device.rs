@@ -179,22 +179,7 @@ pub fn open(adapter: &Adapter) -> Result<Device, ModelError> {
 /// # Errors
 /// If the device fails, or differs from the CPU by more than 1e-3.
 pub fn check(device: &Device) -> Result<f32, ModelError> {
-    let config = LlamaConfig {
-        vocab_size: 40,
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 8,
-        max_position_embeddings: 16,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        tie_word_embeddings: true,
-        eos_token_ids: vec![],
-        bos_token_id: None,
-        pad_token_id: None,
-    };
+    let config = LlamaConfig::small(40, 16);
     let run = |device: &Device| {
         let device = device.clone().autodiff();
         let larger = |w: Tensor<2>| if w.dims()[0] == 1 { w } else { w.mul_scalar(8.0) };

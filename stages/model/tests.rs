@@ -11,22 +11,7 @@ use crate::policy::Sampling;
 use rayon::prelude::*;
 
 pub fn tiny(tokenizer: &Tokenizer) -> Llama {
-    let config = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 8,
-        max_position_embeddings: 256,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        tie_word_embeddings: true,
-        eos_token_ids: vec![],
-        bos_token_id: None,
-        pad_token_id: None,
-    };
+    let config = LlamaConfig::small(tokenizer.vocab_size(), 256);
     // Larger weights than training starts with, so that next tokens differ clearly in probability.
     Llama::random(&config, 7, &Device::flex()).map(|w| if w.dims()[0] == 1 { w } else { w.mul_scalar(8.0) })
 }
