@@ -1,6 +1,7 @@
 //! Hugging Face model directories: `config.json`, `tokenizer.json`, `tokenizer_config.json` and
 //! `model.safetensors` (or shards named by `model.safetensors.index.json`), read and written, so that
-//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish.
+//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value head stands beside
+//! them in a file of its own ([`value_head::FILE`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::llama::Layer;
-use super::{Llama, LlamaConfig, Model, ModelError, Tokenizer};
+use super::{Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, value_head};
 
 /// Loads a model directory; weights in f32 on `device`.
 ///
@@ -35,14 +36,23 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     hash.update(config.to_json().to_string());
     hash.update(tokenizer.json().as_bytes());
     hash.update(tokenizer.template_source().as_bytes());
-    let mut tensors = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for path in &files {
         let bytes = fs::read(path).map_err(|e| ModelError::io(path, e))?;
         hash.update(&bytes);
-        read_tensors(path, &bytes, &mut tensors)?;
+        all.extend(tensors(path, &bytes)?);
     }
-    let llama = assemble(&config, tensors, &files[0], device)?;
-    Ok(Model { llama, tokenizer, fingerprint: hex(&hash.finalize()[..16]) })
+    let llama = assemble(&config, all, &files[0], device)?;
+    let path = dir.join(value_head::FILE);
+    let value = match fs::read(&path) {
+        Ok(bytes) => {
+            hash.update(&bytes);
+            Some(ValueHead::parse(&path, &bytes, config.hidden_size)?)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(ModelError::io(&path, e)),
+    };
+    Ok(Model { llama, tokenizer, value, fingerprint: hex(&hash.finalize()[..16]) })
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file
@@ -50,7 +60,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
 pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     let mut files = weight_files(dir)?;
     files.extend(
-        ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"]
+        ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", value_head::FILE]
             .map(|name| dir.join(name)),
     );
     let mut hashes = BTreeMap::new();
@@ -109,12 +119,17 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 }
 
 /// A tensor read from a file: shape and f32 values.
-type Raw = (Vec<usize>, Vec<f32>);
+pub(super) type Raw = (Vec<usize>, Vec<f32>);
 
-fn read_tensors(path: &Path, bytes: &[u8], into: &mut BTreeMap<String, Raw>) -> Result<(), ModelError> {
+/// All tensors of a safetensors file, by name; `path` is named in errors.
+///
+/// # Errors
+/// If the file is damaged or holds a type that is not read.
+pub(super) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
     let file =
         SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
+    let mut all = BTreeMap::new();
     for (name, view) in file.tensors() {
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
@@ -123,9 +138,9 @@ fn read_tensors(path: &Path, bytes: &[u8], into: &mut BTreeMap<String, Raw>) -> 
             Dtype::F16 => data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect(),
             other => return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16"))),
         };
-        into.insert(name, (view.shape().to_vec(), values));
+        all.insert(name, (view.shape().to_vec(), values));
     }
-    Ok(())
+    Ok(all)
 }
 
 /// IEEE 754 binary16 to f32, exactly.

@@ -3,6 +3,7 @@
 //!
 //! - [`config`]: sizes, `config.json`
 //! - [`llama`]: weights and forward pass
+//! - [`value_head`]: estimates whether a text leads to a correct answer
 //! - [`hf`]: safetensors in, safetensors out
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
@@ -25,11 +26,13 @@ pub mod llama;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokenizer;
+pub mod value_head;
 
 pub use config::LlamaConfig;
 pub use device::{Choice, DeviceSetting, Precision};
 pub use llama::Llama;
 pub use tokenizer::Tokenizer;
+pub use value_head::ValueHead;
 
 /// What can be wrong with a model directory or a device.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,8 @@ impl ModelError {
 pub struct Model {
     pub llama: Llama,
     pub tokenizer: Tokenizer,
-    /// SHA-256 over config, weights and tokenizer: which policy this is.
+    /// Estimates of values, where the directory has a head for them.
+    pub value: Option<ValueHead>,
+    /// SHA-256 over config, weights, tokenizer, and the value head if there is one: which policy this is.
     pub fingerprint: String,
 }

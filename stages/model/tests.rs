@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::cpu::decoder::{Decoder, Entry, Passes};
+use super::cpu::decoder::{Asked, Decoder, Entry, Passes};
 use super::cpu::{Part, Shape, Weights};
 use super::generate::{Generated, Generator, Limits, Request, Stop};
+use super::value_head::{FILE, ValueHead};
 use super::{Llama, LlamaConfig, Tokenizer, hf};
 use crate::events::Silent;
 use crate::policy::Sampling;
@@ -106,6 +107,30 @@ fn a_model_directory_gives_back_the_same_weights() {
 }
 
 #[test]
+fn a_model_directory_gives_back_its_value_head_and_is_another_model_with_it() {
+    let tokenizer = Tokenizer::tiny().unwrap();
+    let llama = tiny(&tokenizer);
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in hf::files(&llama, &tokenizer).unwrap() {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let plain = hf::load(dir.path(), &Device::flex()).unwrap();
+    assert_eq!((plain.value, hf::file_hashes(dir.path()).unwrap().contains_key(FILE)), (None, false));
+    let with = |head: &ValueHead| {
+        let (name, bytes) = head.file().unwrap();
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+        hf::load(dir.path(), &Device::flex())
+    };
+    let head = ValueHead { weight: (0..32).map(|i| i as f32 * 0.1 - 1.0).collect(), bias: 0.25 };
+    let valued = with(&head).unwrap();
+    assert_eq!(valued.value, Some(head));
+    assert_ne!(valued.fingerprint, plain.fingerprint);
+    assert!(hf::file_hashes(dir.path()).unwrap().contains_key(FILE));
+    let error = with(&ValueHead::new(31)).err().unwrap().to_string();
+    assert!(error.contains(FILE) && error.contains("[1, 32]"), "{error}");
+}
+
+#[test]
 fn digits_stand_apart_and_training_a_tokenizer_is_deterministic() {
     let texts: Vec<String> = (0..200).map(|i| format!("{i} apples and {} pears, {i}+7={}", i * 3, i + 7)).collect();
     let (a, b) = (Tokenizer::train(&texts, 400).unwrap(), Tokenizer::train(&texts, 400).unwrap());
@@ -144,6 +169,104 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
     let (none, _) = with(3 * block, 64);
     let error = none.unwrap_err().to_string();
     assert!(error.contains("model.cache_mib"), "{error}");
+}
+
+/// Texts with common beginnings, one twice, one of a single token, and some of whole blocks.
+fn texts() -> Vec<Vec<u32>> {
+    let shared: Vec<u32> = (0..40).map(|i| i * 5 % 200 + 3).collect();
+    let mut texts: Vec<Vec<u32>> =
+        (0..12u32).map(|n| shared.iter().copied().chain((0..n * 4).map(|i| (i * 13 + n % 3) % 200 + 3)).collect()).collect();
+    texts.extend([vec![9], shared[..32].to_vec(), shared[..16].to_vec(), texts[3].clone()]);
+    texts
+}
+
+/// Hidden state after the last token by a plain forward pass of burn's decoder.
+fn plain_hidden(llama: &Llama, text: &[u32]) -> Vec<f32> {
+    let device = llama.device();
+    let ids: Vec<i64> = text.iter().map(|t| i64::from(*t)).collect();
+    let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, text.len()]), &device);
+    let hidden = llama.hidden(input, &llama.causal(text.len(), &device), None);
+    hidden.narrow(1, text.len() - 1, 1).to_data().iter::<f32>().collect()
+}
+
+fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    rows.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect()
+}
+
+#[test]
+fn hidden_states_are_those_of_the_plain_forward_pass_in_any_company() {
+    let llama = tiny(&Tokenizer::tiny().unwrap());
+    let texts = texts();
+    let generator = |cache| Generator::new(&llama, Limits { rows: 64, cache });
+    let together = generator(1 << 24).hidden(&texts, &Silent).unwrap();
+    for (text, hidden) in texts.iter().zip(&together) {
+        let expected = plain_hidden(&llama, text);
+        assert_eq!(hidden.len(), expected.len());
+        assert!(hidden.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{} tokens", text.len());
+        assert_eq!(bits(&generator(1 << 24).hidden(std::slice::from_ref(text), &Silent).unwrap()), bits(std::slice::from_ref(hidden)));
+    }
+    // In another order, with what an earlier call has left, on other numbers of threads, and with hardly any memory.
+    let backwards: Vec<Vec<u32>> = texts.iter().rev().cloned().collect();
+    let block = 16 * 2 * 2 * 2 * 8 * 4;
+    for (threads, cache) in [(1, 1 << 24), (3, 1 << 24), (7, 7 * block)] {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let mut one = generator(cache);
+            for _ in 0..2 {
+                let mut all = one.hidden(&backwards, &Silent).unwrap();
+                all.reverse();
+                assert_eq!(bits(&all), bits(&together));
+            }
+            assert!(one.cache_bytes().unwrap() <= cache);
+        });
+    }
+    let error = generator(2 * block).hidden(&texts, &Silent).unwrap_err().to_string();
+    assert!(error.contains("model.cache_mib"), "{error}");
+    let error = generator(1 << 24).hidden(&[vec![1; 257]], &Silent).unwrap_err().to_string();
+    assert!(error.contains("257 tokens") && error.contains("context of 256"), "{error}");
+    assert!(generator(1 << 24).hidden(&[Vec::new()], &Silent).is_err());
+    assert!(generator(1 << 24).hidden(&[], &Silent).unwrap().is_empty());
+}
+
+#[test]
+fn what_hidden_states_have_read_is_not_read_again() {
+    let tokenizer = Tokenizer::tiny().unwrap();
+    let llama = tiny(&tokenizer);
+    let generator = || Generator::new(&llama, Limits { rows: 64, cache: 1 << 24 });
+    let text: Vec<u32> = (0..70).map(|i| i * 5 % 200 + 3).collect();
+    let request = [Request { prompt: text.clone(), seeds: vec![1, 2], begun: String::new() }];
+    let run = |generator: &mut Generator| {
+        let before = generator.computed();
+        let all = generator.generate(&tokenizer, &request, &greedy(8), Stop::Limit, &Silent).unwrap();
+        (all, generator.computed() - before)
+    };
+    let (expected, cold) = run(&mut generator());
+    // Both samples read all that they draw but the last.
+    assert_eq!(cold, 70 + 2 * 7);
+    let mut warm = generator();
+    warm.hidden(std::slice::from_ref(&text), &Silent).unwrap();
+    assert_eq!(warm.computed(), 70);
+    assert_eq!(run(&mut warm), (expected, 6 + 2 * 7));
+    // Longer texts pay for what is new, and those that are known for the tokens of their last block, or of the last of these.
+    let before = warm.computed();
+    let texts = [[&text[..], &[5; 20]].concat(), [&text[..], &[6; 3]].concat(), text.clone(), text[..64].to_vec()];
+    warm.hidden(&texts, &Silent).unwrap();
+    assert_eq!(warm.computed() - before, 26 + 9 + 6 + 16);
+    // Prefixes of one text in one call: what they share is read once.
+    let mut fresh = generator();
+    fresh.hidden(&[text[..20].to_vec(), text[..40].to_vec(), text.clone()], &Silent).unwrap();
+    assert_eq!(fresh.computed(), 20 + 24 + 38);
+}
+
+#[test]
+fn texts_longer_than_a_pass_have_hidden_states() {
+    let mut llama = tiny(&Tokenizer::tiny().unwrap());
+    llama.config.max_position_embeddings = 3000;
+    let text: Vec<u32> = (0..2500u32).map(|i| i * i * 7 % 200 + 3).collect();
+    let mut generator = Generator::new(&llama, Limits { rows: 4, cache: 1 << 24 });
+    let all = generator.hidden(&[text[..10].to_vec(), text.clone(), text[..1500].to_vec()], &Silent).unwrap();
+    assert_eq!(generator.computed(), 10 + 2500 + 1500 - 1488);
+    let expected = plain_hidden(&llama, &text);
+    assert!(all[1].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4));
 }
 
 #[test]
@@ -246,7 +369,7 @@ fn off(llama: &Llama, tokens: &[u32]) -> (f64, f64) {
         pool.extend(&mut sequence, 1).unwrap();
         let got = std::sync::Mutex::new(Vec::new());
         let entry = Entry { sequence: &mut sequence, tokens: &[*token] };
-        decoder.forward(&mut [entry], &mut passes, &|_, logits| got.lock().unwrap().extend_from_slice(logits));
+        decoder.forward(&mut [entry], &mut passes, Asked::Logits, &|_, logits| got.lock().unwrap().extend_from_slice(logits));
         pool.added(&mut sequence, &[*token]);
         let far = |logits: &[f32]| logits.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
         (of_engine, of_reference) = (of_engine.max(far(&got.into_inner().unwrap())), of_reference.max(far(reference)));

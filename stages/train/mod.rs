@@ -181,7 +181,7 @@ fn load(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed:
     };
     let llama = Llama::random(&shape, seed, &device.device);
     let fingerprint = key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
-    Ok(Model { llama, tokenizer, fingerprint })
+    Ok(Model { llama, tokenizer, value: None, fingerprint })
 }
 
 /// Kept rows as token rows: those that train and those that validate.

@@ -37,6 +37,15 @@ pub struct Entry<'a> {
     pub tokens: &'a [u32],
 }
 
+/// What is asked of the decoder after each entry's last token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Which token follows: logits `[V]`.
+    Logits,
+    /// The final normalised hidden state `[D]`, which spares the output product.
+    Hidden,
+}
+
 /// Buffers of one thread's pass.
 #[derive(Default)]
 struct Scratch {
@@ -98,14 +107,14 @@ impl Decoder {
         layers.chain([&self.embed]).chain(&self.head).map(Packed::bytes).sum()
     }
 
-    /// Adds tokens to sequences, and gives `read` the logits `[V]` after the last token of each entry, by its index.
-    pub fn forward(&self, entries: &mut [Entry<'_>], passes: &mut Passes, read: &(impl Fn(usize, &[f32]) + Sync)) {
+    /// Adds tokens to sequences, and gives `read` what is asked after the last token of each entry, by its index.
+    pub fn forward(&self, entries: &mut [Entry<'_>], passes: &mut Passes, asked: Asked, read: &(impl Fn(usize, &[f32]) + Sync)) {
         let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
         let threads = rayon::current_num_threads();
         let groups = if total < MANY { 1 } else { threads.min(entries.len()) };
         passes.threads.resize_with(passes.threads.len().max(groups), Scratch::default);
         if groups == 1 {
-            return self.pass(entries, 0, &mut passes.threads[0], true, read);
+            return self.pass(entries, 0, &mut passes.threads[0], true, asked, read);
         }
         // Runs of entries of about equally many tokens.
         let mut parts = Vec::with_capacity(groups);
@@ -123,10 +132,18 @@ impl Decoder {
             first += count;
             rest = others;
         }
-        parts.into_par_iter().for_each(|(part, first, scratch)| self.pass(part, first, scratch, false, read));
+        parts.into_par_iter().for_each(|(part, first, scratch)| self.pass(part, first, scratch, false, asked, read));
     }
 
-    fn pass(&self, entries: &mut [Entry<'_>], first: usize, scratch: &mut Scratch, spread: bool, read: &(impl Fn(usize, &[f32]) + Sync)) {
+    fn pass(
+        &self,
+        entries: &mut [Entry<'_>],
+        first: usize,
+        scratch: &mut Scratch,
+        spread: bool,
+        asked: Asked,
+        read: &(impl Fn(usize, &[f32]) + Sync),
+    ) {
         let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
         let rows: usize = entries.iter().map(|e| e.tokens.len()).sum();
         if rows == 0 {
@@ -194,17 +211,24 @@ impl Decoder {
             simd::swiglu(gate_up, activated, inner);
             layer.down.product(activated, x, true, spread, work);
         }
-        // Only each entry's last token is asked what follows.
+        // Only each entry's last token is asked.
         let mut end = 0;
         for (i, entry) in entries.iter().enumerate() {
             end += entry.tokens.len();
             x.copy_within((end - 1) * hidden..end * hidden, i * hidden);
         }
-        let asked = entries.len();
-        simd::rms_norm(&x[..asked * hidden], &self.norm, epsilon, &mut normed[..asked * hidden], &mut inverse[..asked]);
+        let ends = entries.len();
+        let normed = &mut normed[..ends * hidden];
+        simd::rms_norm(&x[..ends * hidden], &self.norm, epsilon, normed, &mut inverse[..ends]);
+        if asked == Asked::Hidden {
+            for (i, hidden) in normed.chunks_exact(hidden).enumerate() {
+                read(first + i, hidden);
+            }
+            return;
+        }
         let vocab = self.vocab();
-        logits.resize(asked * vocab, 0.0);
-        self.head.as_ref().unwrap_or(&self.embed).product(&normed[..asked * hidden], logits, false, spread, work);
+        logits.resize(ends * vocab, 0.0);
+        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, spread, work);
         for (i, logits) in logits.chunks_exact(vocab).enumerate() {
             read(first + i, logits);
         }

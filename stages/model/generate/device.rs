@@ -6,12 +6,14 @@
 //! computed once, kept for the next call, and looked at by all rows in one product. A prompt's last token is left to the
 //! row's first pass, so that all logits come from there.
 //!
+//! Hidden states are read in padded batches, without keys and values.
+//!
 //! Tokens are drawn on the device. With top-k or top-p, logits come to the host, which draws as the CPU engine does.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::row::{Row, Work};
@@ -42,6 +44,7 @@ pub struct OnDevice {
     block: Option<Block>,
     pub(super) reader: Reader<1>,
     warned: bool,
+    computed: u64,
 }
 
 /// A row in a slot.
@@ -105,7 +108,65 @@ impl OnDevice {
             block: None,
             reader: Box::new(read),
             warned: false,
+            computed: 0,
         }
+    }
+
+    /// Tokens run through the decoder so far, padding left out.
+    pub fn computed(&self) -> u64 {
+        self.computed
+    }
+
+    /// Final normalised hidden state `[D]` after the last token of each text, in order. What does not fit on the device is done
+    /// again with half as many rows.
+    ///
+    /// # Errors
+    /// [`crate::Cancelled`] between passes; a device that fails, or has no room for a single text.
+    pub fn hidden(&mut self, texts: &[Vec<u32>], events: &dyn Events) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut all = vec![Vec::new(); texts.len()];
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&i| (texts[i].len(), i));
+        let mut most = self.limits.rows.max(1);
+        let mut rest = &order[..];
+        while let Some(&first) = rest.first() {
+            events.check()?;
+            let width = |i: usize| texts[i].len().next_multiple_of(COLUMNS).min(self.llama.config.max_position_embeddings);
+            let rows = (1..=rest.len().min(most)).take_while(|&n| n == 1 || n * width(rest[n - 1]) <= PROMPTS).last().unwrap_or(1);
+            let width = width(rest.get(rows - 1).copied().unwrap_or(first));
+            let batch: Vec<&[u32]> = rest[..rows].iter().map(|&i| &texts[i][..]).collect();
+            match guard(|| self.read_hidden(&batch, width)) {
+                Ok(hidden) => {
+                    let size = self.llama.config.hidden_size;
+                    for (&i, hidden) in rest.iter().zip(hidden.chunks_exact(size)) {
+                        all[i] = hidden.to_vec();
+                    }
+                    rest = &rest[rows..];
+                }
+                Err(Fault::Memory(_)) if rows > 1 => {
+                    recover(&self.llama.device());
+                    most = rows / 2;
+                }
+                Err(fault) => return Err(ModelError::from(fault).into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Hidden states `[B, D]`, row by row, after the last tokens of texts that are padded to one width.
+    fn read_hidden(&mut self, texts: &[&[u32]], width: usize) -> Result<Vec<f32>, Fault> {
+        let device = self.llama.device();
+        let (rows, size) = (texts.len(), self.llama.config.hidden_size);
+        let mut tokens = Vec::with_capacity(rows * width);
+        for (row, text) in texts.iter().enumerate() {
+            tokens.extend_from_slice(text);
+            tokens.resize((row + 1) * width, 0);
+        }
+        self.computed += texts.iter().map(|t| t.len() as u64).sum::<u64>();
+        let ends: Vec<i64> = texts.iter().enumerate().map(|(row, text)| (row * width + text.len() - 1) as i64).collect();
+        let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [rows]), &device);
+        let hidden = self.llama.hidden(ids(&tokens, rows, &device), &self.llama.causal(width, &device), None);
+        let hidden = hidden.reshape([rows * width, size]).select(0, ends);
+        (self.reader)(hidden.cast(FloatDType::F32).reshape([rows * size]))
     }
 
     /// Bytes of keys and values.
@@ -200,6 +261,7 @@ impl OnDevice {
         if common > 0 {
             let tokens = requests[0].prompt[..common].to_vec();
             let layers = self.read_tokens(&tokens, 1);
+            self.computed += common as u64;
             self.prefix = Some(Prefix { tokens, layers });
         }
     }
@@ -297,7 +359,7 @@ impl OnDevice {
     }
 
     /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
-    fn read_prompts(&self, work: &Work<'_>, queue: &mut Queue, rows: usize) {
+    fn read_prompts(&mut self, work: &Work<'_>, queue: &mut Queue, rows: usize) {
         let prefix = self.prefix_len();
         let own = |request: usize| &work.requests[request].prompt[prefix..work.requests[request].prompt.len() - 1];
         let (mut taken, mut samples, mut width): (Vec<(usize, VecDeque<usize>)>, usize, usize) = (Vec::new(), 0, 0);
@@ -323,6 +385,7 @@ impl OnDevice {
             }
             self.read_tokens(&tokens, taken.len())
         };
+        self.computed += taken.iter().map(|(request, _)| own(*request).len() as u64).sum::<u64>();
         let made = Rc::new(made);
         for (index, (request, samples)) in taken.into_iter().enumerate() {
             queue.open.push_back(Open { request, samples, made: Rc::clone(&made), index, length: own(request).len() });
@@ -333,6 +396,7 @@ impl OnDevice {
     fn advance(&mut self, work: &Work<'_>, slots: &mut [Option<Active>]) -> Result<(), Fault> {
         let device = self.llama.device();
         let prefix = self.prefix_len();
+        self.computed += slots.iter().flatten().count() as u64;
         let sampling = work.sampling;
         let on_host = sampling.temperature > 0.0 && (sampling.top_k > 0 || sampling.top_p < 1.0);
         let (mut tokens, mut positions, mut uniform) = (Vec::new(), Vec::new(), Vec::new());

@@ -159,6 +159,41 @@ fn memory_for_keys_and_values_is_bounded() {
     assert!(error.to_string().contains("model.cache_mib"), "{error}");
 }
 
+#[test]
+fn hidden_states_are_those_of_the_cpu_engine_however_they_are_batched() {
+    let llama = tiny(&Tokenizer::tiny().unwrap());
+    let texts: Vec<Vec<u32>> =
+        [70, 1, 64, 130, 256, 3, 65].iter().map(|&n: &u32| (0..n).map(|i| (i * i * 3 + n) % 200 + 3).collect()).collect();
+    let expected = Generator::new(&llama, limits(64)).hidden(&texts, &Silent).unwrap();
+    let same = |got: &[Vec<f32>]| {
+        assert_eq!(got.len(), expected.len());
+        for (a, b) in got.iter().zip(&expected) {
+            assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+    };
+    for rows in [1, 3, 64] {
+        let mut on = OnDevice::new(&llama, limits(rows));
+        same(&on.hidden(&texts, &Silent).unwrap());
+        assert_eq!(on.computed(), 70 + 1 + 64 + 130 + 256 + 3 + 65);
+    }
+    let memory = || Fault::Memory("no room".into());
+    same(&failing(&llama, 16, &[1, 2], memory()).hidden(&texts, &Silent).unwrap());
+    let error = failing(&llama, 1, &[2], memory()).hidden(&texts, &Silent).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(ModelError::Device(text)) if text.contains("out of memory")), "{error}");
+}
+
+#[test]
+fn tokens_are_counted_without_padding() {
+    let llama = tiny(&Tokenizer::tiny().unwrap());
+    let requests = requests(40);
+    let mut on = OnDevice::new(&llama, limits(64));
+    run(&mut on, &requests, &Sampling { calculator: false, ..sampling(0.0, 5) }, &Silent).unwrap();
+    // The common part once, each prompt's own tokens, and those that three samples read again after its last one.
+    let own: u64 = (1..7).map(|n| n * n).sum();
+    let seen = on.computed();
+    assert!((40..=41).contains(&(seen - (own - 6) - 6 * 3 * 5)), "{seen}");
+}
+
 /// The same on a GPU, or on a software adapter.
 #[test]
 fn a_gpu_gives_the_answers_of_the_cpu() {

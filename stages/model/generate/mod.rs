@@ -1,4 +1,4 @@
-//! Batched sampling with a key/value cache.
+//! Batched sampling with a key/value cache, and hidden states of texts from the same cache.
 //!
 //! - [`row`]: one answer in the making: drawing tokens, the calculator, where it ends
 //! - [`cpu`]: continuous batching over [`super::cpu`]
@@ -119,6 +119,37 @@ impl Generator {
             results[home.0][home.1] = out;
         }
         Ok(results)
+    }
+
+    /// Final normalised hidden state `[D]` after the last token of each sequence, in order: what a
+    /// [`crate::model::ValueHead`] reads. On the CPU, keys and values of what sequences begin with are taken from the cache and
+    /// stay there, so that nothing is computed twice; the same bits whatever else is asked, and on any number of threads.
+    ///
+    /// # Errors
+    /// [`crate::Cancelled`] between passes, or a message if a sequence is empty or exceeds the context or the memory.
+    pub fn hidden(&mut self, sequences: &[Vec<u32>], events: &dyn Events) -> anyhow::Result<Vec<Vec<f32>>> {
+        for sequence in sequences {
+            ensure!(
+                sequence.len() <= self.context,
+                "a text of {} tokens exceeds the model's context of {}: use fewer worked examples or shorter steps",
+                sequence.len(),
+                self.context
+            );
+            ensure!(!sequence.is_empty(), "a text has no tokens");
+        }
+        match &mut self.engine {
+            Engine::Cpu(cpu) => cpu.hidden(sequences, events),
+            Engine::Device(device) => device.hidden(sequences, events),
+        }
+    }
+
+    /// How many tokens have been run through the decoder since it was made: of prompts and of [`Generator::hidden`] those that
+    /// were not in the cache, and generated ones. Padding does not count.
+    pub fn computed(&self) -> u64 {
+        match &self.engine {
+            Engine::Cpu(cpu) => cpu.computed(),
+            Engine::Device(device) => device.computed(),
+        }
     }
 
     /// Bytes of keys and values held, where the engine knows.
