@@ -92,7 +92,8 @@ fn plain_tables_come_back_as_they_were() {
     };
     round_trip(&[labels, StepLabels::default()]);
     round_trip(&[Preference { chosen: "a".into(), rejected: "b".into(), margin: 0.5, ..Preference::default() }]);
-    let loss = Loss { step: 1, epoch: 0.5, tokens: u64::MAX, loss: 2.5, validation_loss: Some(3.0), ..Loss::default() };
+    let loss =
+        Loss { step: 1, epoch: 0.5, tokens: u64::MAX, loss: 2.5, value_loss: Some(0.5), validation_loss: Some(3.0), ..Loss::default() };
     round_trip(&[loss, Loss::default()]);
     round_trip(&[Evaluation {
         round: 0,

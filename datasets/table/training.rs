@@ -43,24 +43,30 @@ pub struct Loss {
     /// Tokens trained on up to and with this step.
     pub tokens: u64,
     pub learning_rate: f32,
-    /// Mean cross-entropy of the step's target tokens, in nats.
+    /// Mean cross-entropy of the step's target tokens, in nats; 0 if no token is a target.
     pub loss: f32,
+    /// Mean loss of the step's value targets, if it has any.
+    pub value_loss: Option<f32>,
     /// Norm of the gradient before clipping.
     pub grad_norm: f32,
     /// The same as `loss` over the validation rows, at the steps where it was measured.
     pub validation_loss: Option<f32>,
+    /// The same as `value_loss` over the validation rows.
+    pub validation_value_loss: Option<f32>,
 }
 
 table! {
-    Loss, "losses", version 1, "a point of the training curve",
+    Loss, "losses", version 2, "a point of the training curve",
     {
         step: "optimizer steps taken",
         epoch: "passes over the data, with fraction",
         tokens: "tokens trained on up to and with this step",
         learning_rate: "learning rate of the step",
-        loss: "mean cross-entropy of the step's target tokens, in nats",
+        loss: "mean cross-entropy of the step's target tokens, in nats; 0 if no token is a target",
+        value_loss: "mean loss of the step's value targets; null without a value head or targets",
         grad_norm: "norm of the gradient before clipping",
         validation_loss: "the same as loss over the validation rows; null where not measured",
+        validation_value_loss: "the same as value_loss over the validation rows; null where not measured",
     }
 }
 

@@ -87,7 +87,8 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
         .map(|r| Example::new(&[token(r, 0, vocabulary)], &(1..=length).map(|c| token(r, c, vocabulary)).collect::<Vec<_>>(), 0.0, 1.0))
         .collect();
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut learner = Learner::new(&model.llama, Tuned::of(&train, &model.llama.config, 1)?, Adam::of(&train), train.recompute, device);
+    let mut learner =
+        Learner::new(&model.llama, Tuned::of(&train, &model.llama.config, 1)?, Adam::of(&train), train.recompute, None, device);
     // The first step makes room, and on a GPU tries out kernels.
     let mut seconds = Vec::new();
     let mut loss = 0.0;
@@ -95,7 +96,7 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let mut warm = None;
     while warm.is_none() || start.elapsed() < time || seconds.len() < 3 {
         let clock = Instant::now();
-        (loss, _) = learner.step(&batch, train.micro_batch.max(rows), 1e-4)?;
+        loss = learner.step(&batch, train.micro_batch.max(rows), 1e-4)?.loss;
         let step = clock.elapsed().as_secs_f64();
         if warm.is_some() { seconds.push(step) } else { warm = Some(step) }
     }

@@ -1,6 +1,9 @@
 //! Training rows as tokens, and their order: batches of similar length, so that little is padding, in an
 //! order that is a function of seed and epoch alone. Each row stands alone in its batch: no cross-talk.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
 use datasets::key;
 use rand::seq::SliceRandom;
 
@@ -8,8 +11,23 @@ use rand::seq::SliceRandom;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     pub tokens: Vec<u32>,
-    /// Weight of each target in the loss, `tokens.len() - 1` of them.
+    /// Weight of each target in the loss, `tokens.len() - 1` of them. All may be 0: then only values are learned.
     pub weights: Vec<f32>,
+    /// What the value head is to say of it.
+    pub values: Vec<Target>,
+}
+
+/// What the value head is to say after one of a row's tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// Index of the input token after which the value is asked: less than `tokens.len() - 1`, for the last token is no input.
+    pub place: usize,
+    /// 0..=1
+    pub target: f32,
+    /// In the loss, at least 0.
+    pub weight: f32,
+    /// Pairs are made inside of a group, in one row or over several. A group must have a number of its own among all rows.
+    pub group: u32,
 }
 
 impl Example {
@@ -17,7 +35,13 @@ impl Example {
     pub fn new(prompt: &[u32], completion: &[u32], prompt_weight: f32, weight: f32) -> Self {
         let mut weights = vec![prompt_weight * weight; prompt.len().saturating_sub(1)];
         weights.resize(prompt.len() + completion.len() - 1, weight);
-        Self { tokens: [prompt, completion].concat(), weights }
+        Self { tokens: [prompt, completion].concat(), weights, values: Vec::new() }
+    }
+
+    /// The same row with targets of the value head; see [`Target::place`] for where these may stand.
+    #[must_use]
+    pub fn with_values(self, values: Vec<Target>) -> Self {
+        Self { values, ..self }
     }
 }
 
@@ -38,6 +62,60 @@ pub fn epoch(examples: &[Example], batch_size: usize, seed: u64, epoch: u64) -> 
     batches
 }
 
+/// The batches of one epoch with rows that share a group of value targets in one batch: as many batches as
+/// [`grouped_steps`] says, of about equal size, each with a row at least.
+pub fn grouped_epoch(examples: &[Example], batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+    let mut rng = key::rng(&["epoch".into(), seed.into(), epoch.into()]);
+    let mut units = units(examples);
+    units.shuffle(&mut rng);
+    // The largest first, each to the batch that has least.
+    units.sort_by_key(|unit| Reverse(unit.len()));
+    let count = grouped(examples.len(), units.len(), batch_size);
+    let mut batches: Vec<Vec<usize>> = vec![Vec::new(); count];
+    let mut heap: BinaryHeap<Reverse<(usize, usize)>> = (0..count).map(|b| Reverse((0, b))).collect();
+    for unit in units {
+        let Some(Reverse((size, batch))) = heap.pop() else { break };
+        heap.push(Reverse((size + unit.len(), batch)));
+        batches[batch].extend(unit);
+    }
+    batches.shuffle(&mut rng);
+    batches
+}
+
+/// Number of optimizer steps in an epoch of [`grouped_epoch`].
+pub fn grouped_steps(examples: &[Example], batch_size: usize) -> usize {
+    grouped(examples.len(), units(examples).len(), batch_size)
+}
+
+fn grouped(rows: usize, units: usize, batch_size: usize) -> usize {
+    steps_per_epoch(rows, batch_size).min(units)
+}
+
+/// Rows that belong together because they share a group, or share one with a row that does, in the order of their first rows.
+fn units(examples: &[Example]) -> Vec<Vec<usize>> {
+    fn root(parents: &mut [usize], mut row: usize) -> usize {
+        while parents[row] != row {
+            parents[row] = parents[parents[row]];
+            row = parents[row];
+        }
+        row
+    }
+    let mut parents: Vec<usize> = (0..examples.len()).collect();
+    let mut first: HashMap<u32, usize> = HashMap::new();
+    for (row, example) in examples.iter().enumerate() {
+        for target in &example.values {
+            let other = *first.entry(target.group).or_insert(row);
+            let (a, b) = (root(&mut parents, row), root(&mut parents, other));
+            parents[a.max(b)] = a.min(b);
+        }
+    }
+    let mut units: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for row in 0..examples.len() {
+        units.entry(root(&mut parents, row)).or_default().push(row);
+    }
+    units.into_values().collect()
+}
+
 /// Number of optimizer steps in one epoch.
 pub fn steps_per_epoch(examples: usize, batch_size: usize) -> usize {
     examples.div_ceil(batch_size)
@@ -53,6 +131,8 @@ pub struct Padded {
     pub places: Vec<i64>,
     pub targets: Vec<i64>,
     pub weights: Vec<f32>,
+    /// Places (row x len + column) after which values are asked, in the order of the rows and their targets.
+    pub values: Vec<i64>,
 }
 
 /// Pads rows on the right to a multiple of `unit`, and targets too (they then weigh nothing): batches have few shapes.
@@ -66,6 +146,7 @@ pub fn pad(examples: &[&Example], unit: usize) -> Padded {
         places: Vec::new(),
         targets: Vec::new(),
         weights: Vec::new(),
+        values: examples.iter().enumerate().flat_map(|(row, e)| e.values.iter().map(move |t| (row * len + t.place) as i64)).collect(),
     };
     for (row, example) in examples.iter().enumerate() {
         for column in 0..len {
@@ -103,6 +184,33 @@ mod tests {
         assert_eq!(batches.len(), steps_per_epoch(1003, 16));
         assert_eq!(batches, epoch(&examples, 16, 7, 0));
         assert_ne!(batches, epoch(&examples, 16, 7, 1));
+    }
+
+    #[test]
+    fn rows_of_one_group_are_in_one_batch() {
+        let value = |group| Target { place: 0, target: 1.0, weight: 1.0, group };
+        // Forty problems of one to four rows, all rows of a problem bound by a chain of groups; and one that exceeds a batch.
+        let mut examples = Vec::new();
+        for problem in 0..40u32 {
+            for row in 0..=problem % 4 {
+                examples.push(example(4).with_values(vec![value(problem * 10 + row), value(problem * 10 + row + 1)]));
+            }
+        }
+        examples.extend((0..30).map(|_| example(4).with_values(vec![value(9999)])));
+        let batches = grouped_epoch(&examples, 8, 7, 0);
+        assert_eq!((batches.len(), grouped_steps(&examples, 8)), (examples.len().div_ceil(8), examples.len().div_ceil(8)));
+        let mut seen = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..examples.len()).collect::<Vec<_>>());
+        assert!(batches.iter().all(|b| !b.is_empty()));
+        let mut home: HashMap<u32, usize> = HashMap::new();
+        for (b, row) in batches.iter().enumerate().flat_map(|(b, rows)| rows.iter().map(move |&row| (b, row))) {
+            let problem = examples[row].values[0].group / 10;
+            assert_eq!(*home.entry(problem).or_insert(b), b, "problem {problem}");
+        }
+        assert_ne!(batches, grouped_epoch(&examples, 8, 7, 1));
+        // No more batches than there is something to put in each.
+        assert_eq!(grouped_epoch(&examples[examples.len() - 30..], 8, 7, 0).len(), 1);
     }
 
     #[test]

@@ -4,13 +4,14 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use super::batch::Example;
-use super::learner::{Adam, Slot, State, weight_sum};
+use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
-use crate::model::Llama;
+use super::value::{self, HeadConfig, ValueLoss};
 use crate::model::cpu::head::{Targets, cross_entropy};
 use crate::model::cpu::matrix::{View, product};
-use crate::model::cpu::trunk::Trunk;
+use crate::model::cpu::trunk::{Chunk, Trunk};
 use crate::model::cpu::{Weights, simd};
+use crate::model::{Llama, ValueHead};
 
 /// Values that one task of the optimizer updates.
 const BLOCK: usize = 1 << 16;
@@ -27,20 +28,50 @@ pub struct Cpu {
     trunk: Trunk,
     /// Gradients of the weights; empty where none is needed.
     sums: Vec<Vec<f32>>,
+    /// Trained matrices, then the value head's weight and bias.
     slots: Vec<Slot>,
+    head: Option<Head>,
     time: usize,
 }
 
+/// What there is of a value head besides its two slots.
+struct Head {
+    loss: ValueLoss,
+    /// λ
+    weight: f32,
+    /// Gradients of weight and bias.
+    sums: [Vec<f32>; 2],
+}
+
+/// Sums of weights over a whole batch, by which losses are divided.
+#[derive(Clone, Copy)]
+struct Totals {
+    tokens: f32,
+    values: f64,
+}
+
+/// The final hidden state of a batch's token.
+fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [f32] {
+    for chunk in chunks {
+        if place < chunk.tokens() {
+            return &mut chunk.hidden[place * size..(place + 1) * size];
+        }
+        place -= chunk.tokens();
+    }
+    &mut []
+}
+
 impl Cpu {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool) -> Self {
+    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
         let weights = Weights::of(llama);
-        let sums = (0..weights.all.len()).map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }]).collect();
+        let sums: Vec<Vec<f32>> =
+            (0..weights.all.len()).map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }]).collect();
         let slot = |shape: [usize; 2], values: Vec<f32>| {
             let len = shape[0] * shape[1];
             Slot { shape, values, first: vec![0.0; len], second: vec![0.0; len] }
         };
         let shapes = llama.weights().into_iter().map(|w| w.dims());
-        let (frozen, slots) = match &tuned {
+        let (frozen, mut slots): (_, Vec<Slot>) = match &tuned {
             // The values of trained weights stand in `weights`.
             Tuned::Weights(wanted) => {
                 (Vec::new(), shapes.zip(wanted).filter(|(_, wanted)| **wanted).map(|(shape, _)| slot(shape, Vec::new())).collect())
@@ -50,14 +81,43 @@ impl Cpu {
                 tuned.first_values().into_iter().map(|(shape, values)| slot(shape, values)).collect(),
             ),
         };
-        Self { like: llama.clone(), trunk: Trunk::new(&weights, recompute), weights, frozen, tuned, adam, sums, slots, time: 0 }
+        let head = head.map(|HeadConfig { loss, weight, start }| {
+            let size = start.weight.len();
+            slots.extend([slot([1, size], start.weight), slot([1, 1], vec![start.bias])]);
+            Head { loss, weight, sums: [vec![0.0; size], vec![0.0]] }
+        });
+        // Without a backward pass nothing of the forward pass needs to be kept.
+        let trunk = Trunk::new(&weights, recompute || sums.iter().all(Vec::is_empty));
+        Self { like: llama.clone(), trunk, weights, frozen, tuned, adam, sums, slots, head, time: 0 }
     }
 
-    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
-        let total = weight_sum(batch);
-        self.sums.par_iter_mut().for_each(|sum| sum.fill(0.0));
-        let loss: f64 = batch.chunks(micro.max(1)).map(|rows| self.run(rows, total, true)).sum();
+    fn totals(&self, examples: &[&Example]) -> Totals {
+        let values = self.head.as_ref().map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(examples)));
+        Totals { tokens: weight_sum(examples), values }
+    }
+
+    /// Mean loss of the value targets, from the logits of all of them.
+    fn value_loss(&self, examples: &[&Example], logits: &[f32], total: f64) -> Option<f32> {
+        let head = self.head.as_ref().filter(|_| total > 0.0)?;
+        Some((value::loss_sum(head.loss, logits, &value::targets(examples)).0 / total) as f32)
+    }
+
+    /// Losses of all rows; with `backward` their gradient is added to the sums.
+    fn run_all(&mut self, examples: &[&Example], micro: usize, backward: bool) -> (f64, Option<f32>) {
+        let totals = self.totals(examples);
+        // Pairs may reach over all rows of a batch.
+        let whole = backward && self.head.as_ref().is_some_and(|head| head.loss == ValueLoss::Pairwise);
+        let micro = if whole { examples.len() } else { micro };
+        let mut logits = Vec::new();
+        let loss = examples.chunks(micro.max(1)).map(|rows| self.run(rows, totals, backward, &mut logits)).sum();
+        (loss, self.value_loss(examples, &logits, totals.values))
+    }
+
+    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
+        self.clear();
+        let (loss, value_loss) = self.run_all(batch, micro, true);
         ensure!(loss.is_finite(), "the loss is {loss}");
+        ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
         let gradients = self.gradients();
         let parts: Vec<f64> = gradients
             .iter()
@@ -71,24 +131,38 @@ impl Cpu {
         if !matches!(self.tuned, Tuned::Adapters { .. }) {
             self.put_back(gradients);
         }
-        Ok((loss as f32, norm))
+        Ok(Step { loss: loss as f32, value_loss, norm })
     }
 
-    /// Loss of a batch and the gradients of all weights.
+    fn clear(&mut self) {
+        self.sums.par_iter_mut().for_each(|sum| sum.fill(0.0));
+        if let Some(head) = &mut self.head {
+            head.sums.iter_mut().for_each(|sum| sum.fill(0.0));
+        }
+    }
+
+    /// Losses of a batch and the gradients of all weights.
     #[cfg(test)]
-    pub fn sums(&mut self, batch: &[&Example], micro: usize) -> (f64, &[Vec<f32>]) {
-        let total = weight_sum(batch);
-        self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
-        (batch.chunks(micro).map(|rows| self.run(rows, total, true)).sum(), &self.sums)
+    pub fn sums(&mut self, batch: &[&Example], micro: usize) -> (f64, Option<f32>, &[Vec<f32>]) {
+        self.clear();
+        let (loss, value_loss) = self.run_all(batch, micro, true);
+        (loss, value_loss, &self.sums)
     }
 
-    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> f32 {
-        let total = weight_sum(examples);
-        examples.chunks(micro.max(1)).map(|rows| self.run(rows, total, false)).sum::<f64>() as f32
+    /// Gradients of the value head's weight and bias after [`Cpu::sums`].
+    #[cfg(test)]
+    pub fn head_sums(&self) -> Option<&[Vec<f32>; 2]> {
+        self.head.as_ref().map(|head| &head.sums)
     }
 
-    /// Loss of some rows, targets weighing `1 / total`; with `backward`, its gradient is added to `sums`.
-    fn run(&mut self, rows: &[&Example], total: f32, backward: bool) -> f64 {
+    pub fn mean_losses(&mut self, examples: &[&Example], micro: usize) -> (f32, Option<f32>) {
+        let (loss, value_loss) = self.run_all(examples, micro, false);
+        (loss as f32, value_loss)
+    }
+
+    /// Loss of some rows' tokens, each weighing `1 / totals.tokens`, and the logits of their value targets, added to a list.
+    /// With `backward`, the gradient of both losses is added to the sums.
+    fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, logits: &mut Vec<f32>) -> f64 {
         let sequences: Vec<&[u32]> = rows.iter().map(|e| &e.tokens[..e.tokens.len() - 1]).collect();
         self.trunk.forward(&self.weights, &sequences);
         let size = self.weights.config.hidden_size;
@@ -98,42 +172,68 @@ impl Cpu {
             if *weight > 0.0 {
                 places.push(place);
                 tokens.push(*token);
-                weights.push(weight / total);
+                weights.push(weight / totals.tokens);
             }
         }
+        let chunks = self.trunk.active();
         let mut hidden = Vec::with_capacity(places.len() * size);
-        let mut wanted = places.iter().copied().peekable();
-        let mut before = 0;
-        for chunk in self.trunk.active() {
-            while let Some(place) = wanted.next_if(|place| *place < before + chunk.tokens()) {
-                hidden.extend_from_slice(&chunk.hidden[(place - before) * size..(place - before + 1) * size]);
+        for &place in &places {
+            hidden.extend_from_slice(row(chunks, place, size));
+        }
+        // The gradient of the values' loss by rows of hidden states is λ dL/dz w.
+        let mut slopes: Vec<(usize, f32)> = Vec::new();
+        if let (Some(head), [.., weight, bias]) = (&mut self.head, &self.slots[..]) {
+            let targets = value::targets(rows);
+            let mut start = 0;
+            let mut places = Vec::with_capacity(targets.len());
+            for row in rows {
+                places.extend(row.values.iter().map(|target| start + target.place));
+                start += row.tokens.len() - 1;
             }
-            before += chunk.tokens();
+            let own = logits.len();
+            logits.extend(places.iter().map(|&place| simd::dot(&weight.values, row(chunks, place, size)) + bias.values[0]));
+            if backward && totals.values > 0.0 {
+                let factor = (f64::from(head.weight) / totals.values) as f32;
+                for (place, slope) in places.into_iter().zip(value::loss_sum(head.loss, &logits[own..], &targets).1) {
+                    let slope = slope * factor;
+                    simd::weighted_sum(&[slope], row(chunks, place, size), &mut head.sums[0]);
+                    head.sums[1][0] += slope;
+                    slopes.push((place, slope));
+                }
+            }
         }
         let head = self.weights.head_index();
+        let (through, any) = (self.needs_trunk(), self.sums.iter().any(|sum| !sum.is_empty()));
         let targets = Targets { tokens: &tokens, weights: &weights };
-        let loss = cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, backward.then_some(&mut self.sums[head][..]));
-        if backward {
-            let mut from = hidden.chunks_exact(size);
-            let mut wanted = places.into_iter().peekable();
-            let mut before = 0;
-            for chunk in self.trunk.active() {
+        let gradient = (backward && any).then_some(&mut self.sums[head][..]);
+        let loss = cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, gradient);
+        if backward && through {
+            let chunks = self.trunk.active();
+            for chunk in chunks.iter_mut() {
                 chunk.hidden.fill(0.0);
-                while let Some(place) = wanted.next_if(|place| *place < before + chunk.tokens()) {
-                    if let Some(row) = from.next() {
-                        chunk.hidden[(place - before) * size..(place - before + 1) * size].copy_from_slice(row);
-                    }
+            }
+            for (&place, gradient) in places.iter().zip(hidden.chunks_exact(size)) {
+                row(chunks, place, size).copy_from_slice(gradient);
+            }
+            if let [.., weight, _] = &self.slots[..] {
+                for (place, slope) in slopes {
+                    simd::weighted_sum(&[slope], &weight.values, row(chunks, place, size));
                 }
-                before += chunk.tokens();
             }
             self.trunk.backward(&self.weights, &mut self.sums);
         }
         loss
     }
 
+    /// Whether any gradient is wanted that goes through the trunk.
+    fn needs_trunk(&self) -> bool {
+        let (head, tied) = (self.weights.head_index(), self.weights.config.tie_word_embeddings);
+        self.sums.iter().enumerate().any(|(i, sum)| !sum.is_empty() && (i != head || tied))
+    }
+
     /// Gradients of the trained matrices, in the order of the slots.
     fn gradients(&mut self) -> Vec<Vec<f32>> {
-        match &self.tuned {
+        let mut gradients: Vec<Vec<f32>> = match &self.tuned {
             Tuned::Weights(_) => self.sums.iter_mut().filter(|sum| !sum.is_empty()).map(std::mem::take).collect(),
             Tuned::Adapters { adapters, rank, scale, .. } => adapters
                 .par_iter()
@@ -150,7 +250,9 @@ impl Cpu {
                     [da, db]
                 })
                 .collect(),
-        }
+        };
+        gradients.extend(self.head.iter().flat_map(|head| head.sums.iter().cloned()));
+        gradients
     }
 
     fn put_back(&mut self, gradients: Vec<Vec<f32>>) {
@@ -178,15 +280,19 @@ impl Cpu {
         let tuned = &self.tuned;
         let values: Vec<Option<&mut Vec<f32>>> = match tuned {
             Tuned::Weights(wanted) => self.weights.all.iter_mut().zip(wanted).filter(|(_, w)| **w).map(|(v, _)| Some(v)).collect(),
-            Tuned::Adapters { .. } => self.slots.iter().map(|_| None).collect(),
+            Tuned::Adapters { .. } => Vec::new(),
         };
+        // All others stand in their slots.
+        let values = values.into_iter().chain(std::iter::repeat_with(|| None));
+        let (count, head) = (self.slots.len(), self.head.is_some());
         let tasks: Vec<_> = self
             .slots
             .iter_mut()
             .zip(values)
             .zip(gradients)
-            .flat_map(|((slot, values), gradient)| {
-                let adam = simd::AdamW { decay: if slot.shape[0] == 1 { 0.0 } else { adam.decay }, ..adam };
+            .enumerate()
+            .flat_map(|(i, ((slot, values), gradient))| {
+                let adam = simd::AdamW { decay: if decays(slot.shape, i, count, head) { adam.decay } else { 0.0 }, ..adam };
                 let values = values.unwrap_or(&mut slot.values);
                 let moments = slot.first.chunks_mut(BLOCK).zip(slot.second.chunks_mut(BLOCK));
                 values.chunks_mut(BLOCK).zip(gradient.chunks(BLOCK)).zip(moments).map(move |task| (adam, task))
@@ -215,6 +321,13 @@ impl Cpu {
 
     pub fn tuned(&self) -> &Tuned {
         &self.tuned
+    }
+
+    pub fn head(&self) -> Option<ValueHead> {
+        match (&self.head, &self.slots[..]) {
+            (Some(_), [.., weight, bias]) => Some(ValueHead { weight: weight.values.clone(), bias: bias.values[0] }),
+            _ => None,
+        }
     }
 
     pub fn state(&self) -> State {

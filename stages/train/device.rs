@@ -8,11 +8,12 @@ use anyhow::Result;
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
 use burn::tensor::{Device, FloatDType, GradientCheckpointingStrategy, Int, Tensor, TensorData, activation};
 
-use super::batch::{Example, pad};
-use super::learner::{Adam, Slot, State, weight_sum};
+use super::batch::{Example, Padded, pad};
+use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
+use super::value::{self, HeadConfig, ValueLoss};
 use crate::model::fault::{Fault, Reader, guard, read, recover};
-use crate::model::{Llama, ModelError, hf};
+use crate::model::{Llama, ModelError, ValueHead, hf};
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
 const UNIT: usize = 16;
@@ -21,34 +22,129 @@ const SCALE: f32 = 32768.0;
 /// Steps without overflow after which the scale is doubled.
 const CALM: usize = 500;
 
-/// Weighted cross-entropy summed over targets, and the sum of their weights:
-/// L = -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated batch).
-fn loss_sum(llama: &Llama, examples: &[&Example], device: &Device) -> Tensor<1> {
-    let batch = pad(examples, UNIT);
-    let count = batch.targets.len();
-    let ints = |data: Vec<i64>, shape: Vec<usize>| TensorData::new(data, shape);
-    let tokens = Tensor::<2, Int>::from_data(ints(batch.inputs, vec![batch.rows, batch.len]), device);
-    let hidden = llama.hidden(tokens, &llama.causal(batch.len, device), None);
-    let [rows, len, size] = hidden.dims();
-    let places = Tensor::<1, Int>::from_data(ints(batch.places, vec![count]), device);
-    // Only places that count go through the large output product.
-    let logits = llama.logits(hidden.reshape([rows * len, size]).select(0, places));
-    let targets = Tensor::<2, Int>::from_data(ints(batch.targets, vec![count, 1]), device);
-    let weights = Tensor::<2>::from_data(TensorData::new(batch.weights, [count, 1]), device);
-    (activation::log_softmax(logits, 1).gather(1, targets) * weights).sum().neg()
+/// A value head on the device, and what it learns.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// `[1, D]`
+    pub weight: Tensor<2>,
+    /// `[1, 1]`
+    pub bias: Tensor<2>,
+    pub loss: ValueLoss,
+    /// λ
+    pub lambda: f32,
 }
 
-/// Mean weighted loss over some examples, without gradients.
+impl Head {
+    /// Logits `[M, 1]` in f32 of the places `[M]` of hidden states `[N, D]`.
+    fn logits(&self, hidden: &Tensor<2>, places: Vec<i64>) -> Tensor<2> {
+        let count = places.len();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &hidden.device());
+        hidden.clone().select(0, places).cast(FloatDType::F32).matmul(self.weight.clone().transpose()) + self.bias.clone()
+    }
+
+    /// Weighted sum of the loss over the value targets of some rows; `None` if there is nothing to sum.
+    fn loss_sum(&self, hidden: &Tensor<2>, batch: &Padded, rows: &[&Example]) -> Option<Tensor<1>> {
+        let targets = value::targets(rows);
+        if targets.is_empty() {
+            return None;
+        }
+        let device = hidden.device();
+        // Few shapes, as for tokens: what is added weighs nothing.
+        let places = filled(batch.values.clone(), 0);
+        let count = places.len();
+        let logits = self.logits(hidden, places);
+        let column = |of: &dyn Fn(&value::Pair) -> f32, pairs: &[value::Pair]| {
+            let values = filled(pairs.iter().map(of).collect(), 0.0);
+            let count = values.len();
+            Tensor::<2>::from_data(TensorData::new(values, [count, 1]), &device)
+        };
+        let each = |of: &dyn Fn(&value::Target) -> f32| {
+            let values = filled(targets.iter().map(|t| of(t)).collect(), 0.0);
+            Tensor::<2>::from_data(TensorData::new(values, [count, 1]), &device)
+        };
+        let terms = match self.loss {
+            ValueLoss::Bce => {
+                let target = each(&|t| t.target);
+                let (yes, no) = (activation::log_sigmoid(logits.clone()), activation::log_sigmoid(logits.neg()));
+                (target.clone() * yes + target.neg().add_scalar(1.0) * no).neg() * each(&|t| t.weight)
+            }
+            ValueLoss::Mse => (activation::sigmoid(logits) - each(&|t| t.target)).square() * each(&|t| t.weight),
+            ValueLoss::Pairwise => {
+                let pairs = value::pairs(&targets);
+                if pairs.is_empty() {
+                    return None;
+                }
+                let side = |of: &dyn Fn(&value::Pair) -> usize| {
+                    let indices = filled(pairs.iter().map(|p| of(p) as i64).collect(), 0);
+                    let count = indices.len();
+                    logits.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
+                };
+                activation::log_sigmoid(side(&|p| p.better) - side(&|p| p.worse)).neg() * column(&|p| p.weight, &pairs)
+            }
+        };
+        Some(terms.sum())
+    }
+}
+
+/// Fills up to a multiple of [`UNIT`].
+fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
+    values.resize(values.len().next_multiple_of(UNIT), with);
+    values
+}
+
+/// Final hidden states `[B T, D]` of some rows, padded.
+fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
+    let mut batch = pad(examples, UNIT);
+    let inputs = std::mem::take(&mut batch.inputs);
+    let tokens = Tensor::<2, Int>::from_data(TensorData::new(inputs, [batch.rows, batch.len]), device);
+    let hidden = llama.hidden(tokens, &llama.causal(batch.len, device), None);
+    let [rows, len, size] = hidden.dims();
+    (batch, hidden.reshape([rows * len, size]))
+}
+
+/// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated
+/// batch); `None` if no token has weight.
+fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, device: &Device) -> Option<Tensor<1>> {
+    let count = batch.targets.len();
+    if count == 0 {
+        return None;
+    }
+    let places = Tensor::<1, Int>::from_data(TensorData::new(batch.places.clone(), [count]), device);
+    // Only places that count go through the large output product.
+    let logits = llama.logits(hidden.clone().select(0, places));
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [count, 1]), device);
+    let weights = Tensor::<2>::from_data(TensorData::new(batch.weights.clone(), [count, 1]), device);
+    Some((activation::log_softmax(logits, 1).gather(1, targets) * weights).sum().neg())
+}
+
+/// Mean weighted loss over some examples, without gradients, and that of their value targets.
 ///
 /// # Errors
 /// If the device fails.
-pub fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> Result<f32, Fault> {
+pub fn mean_losses(llama: &Llama, head: Option<&Head>, examples: &[&Example], micro: usize) -> Result<(f32, Option<f32>), Fault> {
     guard(|| {
         let (device, llama) = (llama.device(), llama.cast());
         let mut order: Vec<&Example> = examples.to_vec();
         order.sort_by_key(|e| e.tokens.len());
-        let sums: Vec<Tensor<1>> = order.chunks(micro.max(1)).map(|chunk| loss_sum(&llama, chunk, &device)).collect();
-        Ok(read(Tensor::cat(sums, 0))?.iter().sum::<f32>() / weight_sum(examples))
+        let (mut sums, mut logits) = (vec![Tensor::<1>::zeros([1], &device)], Vec::new());
+        for rows in order.chunks(micro.max(1)) {
+            let (batch, hidden) = hidden(&llama, rows, &device);
+            sums.extend(loss_sum(&llama, &hidden, &batch, &device));
+            if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
+                let count = batch.values.len();
+                logits.push(head.logits(&hidden, filled(batch.values, 0)).narrow(0, 0, count).reshape([count]));
+            }
+        }
+        let chunks = sums.len();
+        sums.extend(logits);
+        let out = read(Tensor::cat(sums, 0))?;
+        let loss = out[..chunks].iter().sum::<f32>() / weight_sum(examples);
+        let targets = value::targets(&order);
+        let value_loss = head.and_then(|head| {
+            let total = value::weight_sum(head.loss, &targets);
+            (total > 0.0).then(|| (value::loss_sum(head.loss, &out[chunks..], &targets).0 / total) as f32)
+        });
+        Ok((loss, value_loss))
     })
 }
 
@@ -63,37 +159,93 @@ pub struct Pass {
     pub scale: f32,
 }
 
-/// Loss and gradients of a batch, both still on the device; gradients (in the order of [`Llama::weights`]) of what is needed.
-pub fn gradients(llama: &Llama, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> (Tensor<1>, Vec<Option<Tensor<2>>>) {
+/// Losses and gradients of a batch, all still on the device.
+pub struct Gradients {
+    /// Mean cross-entropy of the tokens `[1]`.
+    pub loss: Tensor<1>,
+    /// Mean loss of the values `[1]`, if any weigh something.
+    pub value_loss: Option<Tensor<1>>,
+    /// In the order of [`Llama::weights`], of what is needed.
+    pub weights: Vec<Option<Tensor<2>>>,
+    /// Of the value head's weight and bias, if there is one.
+    pub head: Vec<Tensor<2>>,
+}
+
+/// Adds to a sum that begins with nothing.
+fn add(sum: &mut Option<Tensor<2>>, new: Tensor<2>) {
+    *sum = Some(match sum.take() {
+        None => new,
+        Some(old) => old + new,
+    });
+}
+
+/// Losses and gradients of a batch.
+pub fn gradients(llama: &Llama, head: Option<&Head>, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> Gradients {
     let total = weight_sum(batch);
-    let (strategy, device) = match (pass.recompute, llama.device().autodiff()) {
+    let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
+    let (strategy, tracked_device) = match (pass.recompute, llama.device().autodiff()) {
         (true, device) => (GradientCheckpointingStrategy::Balanced, device.gradient_checkpointing()),
         (false, device) => (GradientCheckpointingStrategy::default(), device),
     };
-    let mut losses = Vec::new();
-    let mut sum: Vec<Option<Tensor<2>>> = vec![None; llama.weights().len()];
+    let track = |weight: Tensor<2>| weight.autodiff().with_gradient_checkpointing_strategy(strategy);
+    let count = llama.weights().len();
+    let through = (0..count).any(&needs);
+    // A decoder that stays as it is needs no backward pass.
+    let device = if through { tracked_device } else { llama.device() };
+    let (mut losses, mut value_losses) = (Vec::new(), Vec::new());
+    let mut sum: Vec<Option<Tensor<2>>> = vec![None; count];
+    let mut head_sum: Vec<Option<Tensor<2>>> = vec![None; if head.is_some() { 2 } else { 0 }];
     for rows in batch.chunks(pass.micro.max(1)) {
         let mut index = 0;
         let tracked = llama.map(|weight| {
             index += 1;
-            let weight = weight.autodiff().with_gradient_checkpointing_strategy(strategy);
-            if needs(index - 1) { weight.require_grad() } else { weight }
+            match (through, needs(index - 1)) {
+                (false, _) => weight,
+                (true, false) => track(weight),
+                (true, true) => track(weight).require_grad(),
+            }
         });
-        let loss = loss_sum(&tracked.cast(), rows, &device).div_scalar(total);
-        let mut gradients = loss.clone().mul_scalar(pass.scale).backward();
-        losses.push(loss.without_autodiff());
+        let own = head.map(|head| Head {
+            weight: track(head.weight.clone()).require_grad(),
+            bias: track(head.bias.clone()).require_grad(),
+            ..head.clone()
+        });
+        let cast = tracked.cast();
+        let (padded, hidden) = hidden(&cast, rows, &device);
+        let loss = loss_sum(&cast, &hidden, &padded, &device).map(|loss| loss.div_scalar(total));
+        let value_loss =
+            own.as_ref().filter(|_| values > 0.0).and_then(|own| own.loss_sum(&hidden, &padded, rows)).map(|loss| loss.div_scalar(values));
+        losses.extend(loss.clone().map(Tensor::without_autodiff));
+        value_losses.extend(value_loss.clone().map(Tensor::without_autodiff));
+        let weighted = value_loss.zip(head).map(|(loss, head)| loss.mul_scalar(head.lambda));
+        let whole = match (loss.filter(|_| through), weighted) {
+            (Some(loss), Some(weighted)) => loss + weighted,
+            (Some(loss), None) => loss,
+            (None, Some(weighted)) => weighted,
+            (None, None) => continue,
+        };
+        let mut gradients = whole.mul_scalar(pass.scale).backward();
         for (_, (weight, sum)) in tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i)) {
-            let new = weight.grad_remove(&mut gradients).unwrap_or_else(|| weight.clone().without_autodiff().zeros_like());
-            *sum = Some(match sum.take() {
-                None => new,
-                Some(old) => old + new,
-            });
+            if let Some(new) = weight.grad_remove(&mut gradients) {
+                add(sum, new);
+            }
+        }
+        for (weight, sum) in own.iter().flat_map(|own| [&own.weight, &own.bias]).zip(&mut head_sum) {
+            if let Some(new) = weight.grad_remove(&mut gradients) {
+                add(sum, new);
+            }
         }
     }
-    if pass.scale > 1.0 {
-        sum = sum.into_iter().map(|g| g.map(|g| g.div_scalar(pass.scale))).collect();
-    }
-    (Tensor::cat(losses, 0).sum(), sum)
+    let finish = |(like, sum): (&Tensor<2>, Option<Tensor<2>>)| match sum {
+        Some(sum) if pass.scale > 1.0 => sum.div_scalar(pass.scale),
+        Some(sum) => sum,
+        None => like.zeros_like(),
+    };
+    let weights = llama.weights().into_iter().zip(sum).enumerate().map(|(i, of)| needs(i).then(|| finish(of))).collect();
+    let head = head.iter().flat_map(|head| [&head.weight, &head.bias]).zip(head_sum).map(finish).collect();
+    let total = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
+    let loss = total(losses).unwrap_or_else(|| Tensor::zeros([1], &llama.device()));
+    Gradients { loss, value_loss: total(value_losses), weights, head }
 }
 
 /// A trained matrix and its moments on the device.
@@ -113,7 +265,10 @@ pub struct OnDevice {
     adam: Adam,
     decayed: AdamW,
     plain: AdamW,
+    /// Of the trained matrices, then of the value head's weight and bias.
     places: Vec<Place>,
+    /// Loss and λ of the value head.
+    head: Option<(ValueLoss, f32)>,
     time: usize,
     recompute: bool,
     /// Most rows that the device has room for, as far as is known.
@@ -125,10 +280,10 @@ pub struct OnDevice {
 }
 
 impl OnDevice {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool) -> Self {
+    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
         let device = llama.device();
         let base = AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
-        let places = match &tuned {
+        let mut places: Vec<Place> = match &tuned {
             Tuned::Weights(wanted) => wanted.iter().filter(|w| **w).map(|_| Place { values: None, moments: None }).collect(),
             Tuned::Adapters { .. } => tuned
                 .first_values()
@@ -136,6 +291,13 @@ impl OnDevice {
                 .map(|(shape, values)| Place { values: Some(tensor(values, shape, &device)), moments: None })
                 .collect(),
         };
+        let head = head.map(|HeadConfig { loss, weight, start }| {
+            let size = start.weight.len();
+            for (values, shape) in [(start.weight, [1, size]), (vec![start.bias], [1, 1])] {
+                places.push(Place { values: Some(tensor(values, shape, &device)), moments: None });
+            }
+            (loss, weight)
+        });
         Self {
             llama: llama.clone(),
             frozen: llama.clone(),
@@ -144,6 +306,7 @@ impl OnDevice {
             decayed: base.clone().with_weight_decay(adam.weight_decay).build(),
             plain: base.with_weight_decay(0.0).build(),
             places,
+            head,
             time: 0,
             recompute,
             rows: usize::MAX,
@@ -153,17 +316,30 @@ impl OnDevice {
         }
     }
 
-    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
-        let (loss, norm, gradients) = loop {
-            let micro = micro.min(self.rows).min(batch.len());
+    /// The value head as it stands on the device.
+    fn own_head(&self) -> Option<Head> {
+        let ((loss, lambda), [.., weight, bias]) = (self.head?, &self.places[..]) else { return None };
+        Some(Head { weight: weight.values.clone()?, bias: bias.values.clone()?, loss, lambda })
+    }
+
+    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
+        // Pairs may reach over all rows of a batch.
+        let whole = self.head.is_some_and(|(loss, _)| loss == ValueLoss::Pairwise);
+        let (found, gradients) = loop {
+            let micro = if whole { batch.len() } else { micro.min(self.rows).min(batch.len()) };
             match self.attempt(batch, micro) {
-                Ok((loss, norm, gradients)) => {
+                Ok((found @ Step { loss, value_loss, norm }, gradients)) => {
                     ensure!(loss.is_finite(), "the loss is {loss}");
+                    ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
                     if norm.is_finite() {
-                        break (loss, norm, gradients);
+                        break (found, gradients);
                     }
                     ensure!(self.scale.0 > 1.0, "the norm of the gradient is {norm}");
                     self.scale = (self.scale.0 / 2.0, 0);
+                }
+                Err(fault @ Fault::Memory(_)) if whole => {
+                    let error = anyhow::Error::from(ModelError::from(fault));
+                    return Err(error.context("pairs need the whole batch at once: lower train.batch_size"));
                 }
                 Err(Fault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
@@ -178,13 +354,14 @@ impl OnDevice {
         if self.scale.0 > 1.0 && self.scale.0 < SCALE && self.scale.1 >= CALM {
             self.scale = (self.scale.0 * 2.0, 0);
         }
-        let scale = self.adam.scale(norm);
+        let scale = self.adam.scale(found.norm);
+        let (count, head) = (self.places.len(), self.head.is_some());
         let mut trained = self.trained().into_iter();
         let mut updated = Vec::with_capacity(self.places.len());
-        for (place, gradient) in self.places.iter_mut().zip(gradients) {
+        for (i, (place, gradient)) in self.places.iter_mut().zip(gradients).enumerate() {
             let Some(weight) = trained.next() else { break };
             let gradient = if scale < 1.0 { gradient.mul_scalar(scale) } else { gradient };
-            let adam = if weight.dims()[0] == 1 { &self.plain } else { &self.decayed };
+            let adam = if decays(weight.dims(), i, count, head) { &self.decayed } else { &self.plain };
             let time = self.time;
             let state = place.moments.take().map(|(m, v)| AdamWState { momentum: AdaptiveMomentumState::new(time, m, v) });
             let (weight, state) = adam.step(rate, weight, gradient, state);
@@ -193,30 +370,33 @@ impl OnDevice {
         }
         self.time += 1;
         self.put(updated);
-        Ok((loss, norm))
+        Ok(found)
     }
 
-    /// Loss, gradient norm and gradients of the trained matrices, without a change of anything.
-    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(f32, f32, Vec<Tensor<2>>), Fault> {
+    /// Losses, gradient norm and gradients of the trained matrices, without a change of anything.
+    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(Step, Vec<Tensor<2>>), Fault> {
         let pass = Pass { micro, recompute: self.recompute, scale: self.scale.0 };
         guard(|| {
-            let (loss, all) = gradients(&self.llama, batch, pass, |i| self.tuned.needs(i));
-            let gradients = self.select(all);
+            let all = gradients(&self.llama, self.own_head().as_ref(), batch, pass, |i| self.tuned.needs(i));
+            let mut gradients = self.select(all.weights);
+            gradients.extend(all.head);
             let squares = gradients.iter().map(|g| g.clone().square().sum()).collect();
-            let out = (self.reader)(Tensor::cat(vec![loss, Tensor::cat(squares, 0).sum()], 0))?;
-            Ok((out[0], out[1].sqrt(), gradients))
+            let mut found = vec![all.loss, Tensor::cat(squares, 0).sum()];
+            found.extend(all.value_loss);
+            let out = (self.reader)(Tensor::cat(found, 0))?;
+            Ok((Step { loss: out[0], norm: out[1].sqrt(), value_loss: out.get(2).copied() }, gradients))
         })
     }
 
-    /// Mean weighted loss over some examples.
+    /// Mean weighted loss over some examples, and that of their value targets.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
+    pub fn mean_losses(&mut self, examples: &[&Example], micro: usize) -> Result<(f32, Option<f32>)> {
         loop {
             let micro = micro.min(self.rows).min(examples.len());
-            match mean_loss(&self.llama, examples, micro) {
-                Ok(loss) => return Ok(loss),
+            match mean_losses(&self.llama, self.own_head().as_ref(), examples, micro) {
+                Ok(losses) => return Ok(losses),
                 Err(Fault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
                     self.rows = micro / 2;
@@ -250,15 +430,23 @@ impl OnDevice {
         }
     }
 
-    /// The trained matrices as they stand.
+    /// The trained matrices as they stand, the head's at the end.
     fn trained(&self) -> Vec<Tensor<2>> {
+        let placed = self.places.iter().filter_map(|p| p.values.clone());
         match &self.tuned {
-            Tuned::Weights(wanted) => self.llama.weights().into_iter().zip(wanted).filter(|(_, w)| **w).map(|(t, _)| t.clone()).collect(),
-            Tuned::Adapters { .. } => self.places.iter().filter_map(|p| p.values.clone()).collect(),
+            Tuned::Weights(wanted) => {
+                self.llama.weights().into_iter().zip(wanted).filter(|(_, w)| **w).map(|(t, _)| t.clone()).chain(placed).collect()
+            }
+            Tuned::Adapters { .. } => placed.collect(),
         }
     }
 
-    fn put(&mut self, values: Vec<Tensor<2>>) {
+    fn put(&mut self, mut values: Vec<Tensor<2>>) {
+        if self.head.is_some() {
+            let first = values.len().saturating_sub(2);
+            let places = self.places.iter_mut().skip(first);
+            places.zip(values.split_off(first)).for_each(|(place, value)| place.values = Some(value));
+        }
         match &self.tuned {
             Tuned::Weights(wanted) => {
                 let (mut values, mut wanted) = (values.into_iter(), wanted.iter());
@@ -291,6 +479,11 @@ impl OnDevice {
 
     pub fn tuned(&self) -> &Tuned {
         &self.tuned
+    }
+
+    pub fn head(&self) -> Option<ValueHead> {
+        let head = self.own_head()?;
+        Some(ValueHead { weight: hf::values(&head.weight), bias: hf::values(&head.bias).first().copied()? })
     }
 
     pub fn state(&self) -> State {

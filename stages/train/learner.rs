@@ -8,9 +8,10 @@ use super::batch::Example;
 use super::cpu::Cpu;
 use super::device::OnDevice;
 use super::lora::{Adapter, Tuned};
-use crate::model::{Choice, Llama};
+use super::value::{self, HeadConfig};
+use crate::model::{Choice, Llama, ValueHead};
 
-/// AdamW's constants (arXiv 1711.05101); decay on matrices, none on norms.
+/// AdamW's constants (arXiv 1711.05101); decay on matrices, none on norms and biases.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     pub beta_1: f32,
@@ -48,11 +49,29 @@ pub struct Slot {
     pub second: Vec<f32>,
 }
 
-/// Everything that a step changes: trained matrices in the order of [`Tuned`], and the count of steps.
+/// Everything that a step changes: trained matrices in the order of [`Tuned`], then the value head's weight `[1, D]` and bias
+/// `[1, 1]` if there is one, and the count of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub slots: Vec<Slot>,
     pub time: usize,
+}
+
+/// What a step found before it changed the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// -Σ m_t log p_t / Σ m_t over the whole batch; 0 if no token has weight.
+    pub loss: f32,
+    /// Weighted mean loss of the value targets, if there is a head and they weigh something.
+    pub value_loss: Option<f32>,
+    /// Global norm of the gradient of `loss` + λ `value_loss`, before clipping.
+    pub norm: f32,
+}
+
+/// Whether weight decay applies to a matrix, given how many stand before it and how many there are. The head's weight has
+/// one row, but is no norm.
+pub(super) fn decays(shape: [usize; 2], index: usize, count: usize, head: bool) -> bool {
+    shape[0] != 1 || (head && index + 2 == count)
 }
 
 /// A decoder in training.
@@ -62,34 +81,48 @@ pub enum Learner {
 }
 
 impl Learner {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, device: &Choice) -> Self {
+    /// A decoder to train, and a value head on it if there is to be one. With nothing wanted in `tuned` the decoder stays as
+    /// it is and no backward pass goes through it.
+    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>, device: &Choice) -> Self {
         match device.kind {
-            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute))),
-            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute))),
+            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute, head))),
+            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute, head))),
         }
     }
 
-    /// One optimizer step on a batch of which at most `micro` rows go through the decoder at once. Gives
-    /// L = -Σ m_t log p_t / Σ m_t over the whole batch, and the gradient's global norm before clipping.
+    /// One optimizer step on a batch of which at most `micro` rows go through the decoder at once; with pairs
+    /// ([`value::ValueLoss::Pairwise`]) the whole batch does. The loss is that of tokens plus λ times that of values, each a
+    /// weighted mean over the whole batch.
     ///
     /// # Errors
-    /// If loss or gradient are not finite, or a GPU fails; the weights are then as they were.
-    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<(f32, f32)> {
+    /// If loss or gradient are not finite, a value target is none, or a GPU fails; the weights are then as they were.
+    pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
+        value::check(batch)?;
         match self {
             Self::Cpu(cpu) => cpu.step(batch, micro, rate),
             Self::Device(device) => device.step(batch, micro, rate),
         }
     }
 
-    /// Mean weighted loss over some examples.
+    /// Mean weighted loss of tokens over some examples, and that of their value targets if there is a head and any weigh
+    /// something. Pairs reach over all examples given, whatever `micro` is.
     ///
     /// # Errors
-    /// If a GPU fails.
-    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
+    /// If a value target is none, or a GPU fails.
+    pub fn mean_losses(&mut self, examples: &[&Example], micro: usize) -> Result<(f32, Option<f32>)> {
+        value::check(examples)?;
         match self {
-            Self::Cpu(cpu) => Ok(cpu.mean_loss(examples, micro)),
-            Self::Device(device) => device.mean_loss(examples, micro),
+            Self::Cpu(cpu) => Ok(cpu.mean_losses(examples, micro)),
+            Self::Device(device) => device.mean_losses(examples, micro),
         }
+    }
+
+    /// Mean weighted loss of tokens over some examples.
+    ///
+    /// # Errors
+    /// Those of [`Learner::mean_losses`].
+    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
+        Ok(self.mean_losses(examples, micro)?.0)
     }
 
     /// What there is to say since the last time.
@@ -138,6 +171,14 @@ impl Learner {
         }
     }
 
+    /// The value head as it stands, if there is one.
+    pub fn head(&self) -> Option<ValueHead> {
+        match self {
+            Self::Cpu(cpu) => cpu.head(),
+            Self::Device(device) => device.head(),
+        }
+    }
+
     /// The trained adapters, if it is adapters that are trained: each with its matrices A and B.
     pub fn adapters(&self) -> Vec<(Adapter, Slot, Slot)> {
         let tuned = match self {
@@ -150,7 +191,7 @@ impl Learner {
     }
 }
 
-/// Sum of the weights of all targets.
+/// Sum of the weights of all target tokens, and a little more than 0 if none has any: their loss is then 0.
 pub fn weight_sum(examples: &[&Example]) -> f32 {
     examples.iter().flat_map(|e| &e.weights).sum::<f32>().max(f32::MIN_POSITIVE)
 }

@@ -52,6 +52,16 @@ impl Tuned {
     /// # Errors
     /// Names a target or a part that does not exist, and settings that leave nothing to train.
     pub fn of(train: &TrainConfig, config: &LlamaConfig, seed: u64) -> Result<Self> {
+        let tuned = Self::beside_head(train, config, seed)?;
+        ensure!(tuned.any(), "train.freeze and train.freeze_layers leave nothing to train");
+        Ok(tuned)
+    }
+
+    /// What `[train]` asks for where a value head is trained too: all of the decoder may be frozen.
+    ///
+    /// # Errors
+    /// Names a target or a part that does not exist, and adapters that stand nowhere.
+    pub fn beside_head(train: &TrainConfig, config: &LlamaConfig, seed: u64) -> Result<Self> {
         if train.lora_rank > 0 {
             for target in &train.lora_targets {
                 ensure!(TARGETS.contains(&target.as_str()), "train.lora_targets names `{target}`; it may hold {}", TARGETS.join(", "));
@@ -76,8 +86,15 @@ impl Tuned {
         if !config.tie_word_embeddings {
             tuned.push(!frozen("head"));
         }
-        ensure!(tuned.contains(&true), "train.freeze and train.freeze_layers leave nothing to train");
         Ok(Self::Weights(tuned))
+    }
+
+    /// Whether anything of the decoder changes.
+    pub fn any(&self) -> bool {
+        match self {
+            Self::Weights(tuned) => tuned.contains(&true),
+            Self::Adapters { adapters, .. } => !adapters.is_empty(),
+        }
     }
 
     /// Whether a gradient of this weight is needed.

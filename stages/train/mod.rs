@@ -3,10 +3,11 @@
 //! - [`batch`]: rows as tokens, and their order
 //! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
 //! - [`lora`]: what is trained: all weights, some, or adapters
+//! - [`value`]: targets and losses of a value head, trained with the decoder or on a frozen one
 //! - [`checkpoint`]: state on disk
 //!
 //! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
-//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch.
+//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch. With a value head: + λ times the mean loss of value targets.
 
 use std::path::Path;
 
@@ -30,11 +31,15 @@ pub mod learner;
 pub mod lora;
 #[cfg(test)]
 mod tests;
+pub mod value;
+#[cfg(test)]
+mod value_tests;
 
 use batch::Example;
 use checkpoint::Cursor;
 use learner::{Adam, Learner, State, learning_rate};
 use lora::Tuned;
+use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 2;
@@ -232,8 +237,23 @@ pub struct Moment<'a> {
 
 /// Number of optimizer steps that a configuration asks for.
 pub fn total_steps(rows: usize, config: &TrainConfig) -> usize {
-    let steps = (batch::steps_per_epoch(rows, config.batch_size.max(1)) as f64 * config.epochs).ceil() as usize;
-    let steps = steps.max(1);
+    steps(batch::steps_per_epoch(rows, config.batch_size.max(1)), config)
+}
+
+/// Number of optimizer steps with or without a value head: pairs keep the rows of a group in one batch.
+pub fn total_steps_of(rows: &Rows, config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
+    steps(steps_per_epoch(&rows.train, config, head), config)
+}
+
+fn steps_per_epoch(examples: &[Example], config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
+    match head {
+        Some(head) if head.loss == ValueLoss::Pairwise => batch::grouped_steps(examples, config.batch_size.max(1)),
+        _ => batch::steps_per_epoch(examples.len(), config.batch_size.max(1)),
+    }
+}
+
+fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
+    let steps = ((per_epoch as f64 * config.epochs).ceil() as usize).max(1);
     if config.max_steps > 0 { steps.min(config.max_steps) } else { steps }
 }
 
@@ -254,14 +274,45 @@ pub fn train(
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<(Learner, Vec<Loss>)> {
+    train_with(model, None, rows, config, seed, fingerprint, resume, device, events, keep)
+}
+
+/// As [`train`], with a value head that learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows
+/// whose tokens weigh nothing teach values alone, and with all of the decoder frozen the head alone changes. The trained
+/// head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
+///
+/// # Errors
+/// Those of [`train`]; a head of another size than the decoder's; value targets that are none, or none at all.
+#[allow(clippy::too_many_arguments)]
+pub fn train_with(
+    model: &Llama,
+    head: Option<HeadConfig>,
+    rows: &Rows,
+    config: &TrainConfig,
+    seed: u64,
+    fingerprint: &str,
+    resume: Option<(&Path, Vec<Loss>)>,
+    device: &Choice,
+    events: &dyn Events,
+    keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
+) -> Result<(Learner, Vec<Loss>)> {
     ensure!(config.batch_size > 0 && config.micro_batch > 0, "train.batch_size and train.micro_batch must be positive");
     ensure!(config.epochs > 0.0 && config.learning_rate > 0.0, "train.epochs and train.learning_rate must be positive");
     let examples = &rows.train;
-    let steps = total_steps(examples.len(), config);
-    let per_epoch = batch::steps_per_epoch(examples.len(), config.batch_size);
+    let per_epoch = steps_per_epoch(examples, config, head.as_ref());
+    let steps = steps(per_epoch, config);
+    let grouped = head.as_ref().is_some_and(|head| head.loss == ValueLoss::Pairwise);
+    if let Some(head) = &head {
+        let (size, own) = (model.config.hidden_size, head.start.weight.len());
+        ensure!(size == own, "a value head for hidden states of {own} numbers, but the model has {size}");
+        let all: Vec<&Example> = examples.iter().collect();
+        value::check(&all)?;
+        let total = value::weight_sum(head.loss, &value::targets(&all));
+        ensure!(total > 0.0, "no row says anything about values: there is nothing to train the value head on");
+    }
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
-    let tuned = Tuned::of(config, &model.config, seed)?;
-    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, device);
+    let tuned = if head.is_some() { Tuned::beside_head } else { Tuned::of }(config, &model.config, seed)?;
+    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());
     if let Some((dir, curve)) = resume {
         let cursor = checkpoint::cursor(dir)?;
@@ -274,11 +325,12 @@ pub fn train(
     for step in first..steps {
         let epoch = step / per_epoch;
         if order.0 != epoch {
-            order = (epoch, batch::epoch(examples, config.batch_size, seed, epoch as u64));
+            let batches = if grouped { batch::grouped_epoch } else { batch::epoch };
+            order = (epoch, batches(examples, config.batch_size, seed, epoch as u64));
         }
         let batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
         let rate = learning_rate(config.learning_rate, step, steps, warmup, config.floor);
-        let (loss, norm) = learner.step(&batch, config.micro_batch, rate).map_err(|error| {
+        let found = learner.step(&batch, config.micro_batch, rate).map_err(|error| {
             let hint = if error.is::<crate::BadInput>() { ": lower train.learning_rate" } else { "" };
             error.context(format!("training failed at step {step}{hint}"))
         })?;
@@ -286,23 +338,22 @@ pub fn train(
         let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
         tokens += new;
         let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
-        let validation_loss = measured.then(|| learner.mean_loss(&validation, config.micro_batch)).transpose()?;
+        let validated = measured.then(|| learner.mean_losses(&validation, config.micro_batch)).transpose()?;
         learner.notes().iter().for_each(|note| events.note(note));
         losses.push(Loss {
             step: done as u32,
             epoch: done as f32 / per_epoch as f32,
             tokens,
             learning_rate: rate as f32,
-            loss,
-            grad_norm: norm,
-            validation_loss,
+            loss: found.loss,
+            value_loss: found.value_loss,
+            grad_norm: found.norm,
+            validation_loss: validated.map(|v| v.0),
+            validation_value_loss: validated.and_then(|v| v.1),
         });
         events.advance(1, 0, new);
         if done % 10 == 0 || measured {
-            let recent = &losses[losses.len().saturating_sub(10)..];
-            let mean = recent.iter().map(|l| l.loss).sum::<f32>() / recent.len() as f32;
-            let last = losses.iter().rev().find_map(|l| l.validation_loss);
-            events.state(&last.map_or_else(|| format!("loss {mean:.3}"), |v| format!("loss {mean:.3}, validation {v:.3}")));
+            events.state(&said(&losses));
         }
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
@@ -313,4 +364,22 @@ pub fn train(
         events.check()?;
     }
     Ok((learner, losses))
+}
+
+/// The state of a curve in words: means of the last ten steps, and what was measured last.
+fn said(losses: &[Loss]) -> String {
+    let recent = &losses[losses.len().saturating_sub(10)..];
+    let last = |of: fn(&Loss) -> Option<f32>| losses.iter().rev().find_map(of);
+    let mean = |of: fn(&Loss) -> Option<f32>| {
+        let known: Vec<f32> = recent.iter().filter_map(of).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f32>() / known.len() as f32)
+    };
+    let part = |name: &str, value: Option<f32>| value.map_or_else(String::new, |v| format!("{name} {v:.3}"));
+    let parts = [
+        part("loss", mean(|l| Some(l.loss))),
+        part("validation", last(|l| l.validation_loss)),
+        part("values", mean(|l| l.value_loss)),
+        part("values in validation", last(|l| l.validation_value_loss)),
+    ];
+    parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ")
 }

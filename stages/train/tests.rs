@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, FloatDType};
 use super::batch::Example;
 use super::cpu::Cpu;
 use super::device::{self, OnDevice, Pass};
-use super::learner::{Adam, Learner, learning_rate};
+use super::learner::{Adam, Learner, Step, learning_rate};
 use super::lora::{TARGETS, Tuned, peft_files};
 use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
 use crate::events::Silent;
@@ -13,17 +13,17 @@ use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
 use crate::model::{Choice, Llama, ModelError, Tokenizer, hf};
 
-fn cpu() -> Choice {
+pub(super) fn cpu() -> Choice {
     Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
 }
 
 /// A small decoder with weights as training starts with them.
-fn fresh() -> Llama {
+pub(super) fn fresh() -> Llama {
     tiny(&Tokenizer::tiny().unwrap()).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) })
 }
 
 /// Rows in which the answer repeats the first token of the question.
-fn copies(count: u32) -> Vec<Example> {
+pub(super) fn copies(count: u32) -> Vec<Example> {
     (0..count)
         .map(|i| {
             let prompt: Vec<u32> = (0..3 + i % 5).map(|j| (i * 7 + j * 3) % 40 + 5).collect();
@@ -32,7 +32,7 @@ fn copies(count: u32) -> Vec<Example> {
         .collect()
 }
 
-fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
+pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
     TrainConfig {
         start: Start::Base,
         epochs,
@@ -61,23 +61,23 @@ fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
     }
 }
 
-fn adam() -> Adam {
+pub(super) fn adam() -> Adam {
     Adam::of(&config(1.0, 0))
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
-    device::mean_loss(llama, examples, micro).unwrap()
+    device::mean_losses(llama, None, examples, micro).unwrap().0
 }
 
 /// Loss and gradients by automatic differentiation.
 fn gradients(llama: &Llama, batch: &[&Example], micro: usize, recompute: bool) -> (f32, Vec<burn::tensor::Tensor<2>>) {
-    let (loss, all) = device::gradients(llama, batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
-    (loss.into_scalar::<f32>(), all.into_iter().flatten().collect())
+    let all = device::gradients(llama, None, batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
+    (all.loss.into_scalar::<f32>(), all.weights.into_iter().flatten().collect())
 }
 
 /// Rows of very different lengths, so that there are several chunks and blocks of attention.
@@ -97,9 +97,9 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
         let batch: Vec<&Example> = examples.iter().collect();
         let (loss, whole) = gradients(&llama, &batch, 100, false);
         for (recompute, micro) in [(false, 100), (false, 3), (true, 100)] {
-            let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), recompute);
-            assert!((cpu.mean_loss(&batch, micro) - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
-            let (other, parts) = cpu.sums(&batch, micro);
+            let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), recompute, None);
+            assert!((cpu.mean_losses(&batch, micro).0 - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
+            let (other, _, parts) = cpu.sums(&batch, micro);
             assert!((f64::from(loss) - other).abs() < 1e-4, "{loss} {other}");
             for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
                 let a = hf::values(a);
@@ -116,8 +116,8 @@ fn any_number_of_threads_gives_the_same_bits() {
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
-            let curve: Vec<(f32, f32)> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
+            let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+            let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
         })
     };
@@ -132,7 +132,7 @@ fn a_row_counts_the_same_alone_and_in_a_batch() {
     let llama = fresh();
     let examples = copies(10);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
+    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
     let alone: f32 = batch.iter().map(|e| learner.mean_loss(&[e], 1).unwrap() * weight(e)).sum::<f32>() / total;
@@ -145,8 +145,8 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let llama = fresh();
     let examples = copies(6);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false);
-    let all = cpu.sums(&batch, 100).1.to_vec();
+    let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    let all = cpu.sums(&batch, 100).2.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
     let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
@@ -183,11 +183,11 @@ fn both_engines_take_the_same_steps() {
         let tuned = || Tuned::of(&config, &llama.config, 5).unwrap();
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
-        let mut cpu = Cpu::new(&llama, tuned(), adam, false);
-        let mut device = OnDevice::new(&llama, tuned(), adam, false);
+        let mut cpu = Cpu::new(&llama, tuned(), adam, false, None);
+        let mut device = OnDevice::new(&llama, tuned(), adam, false, None);
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
-            assert!((a.0 - b.0).abs() < 1e-4 && (a.1 / b.1 - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
+            assert!((a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
         }
         let (a, b) = (cpu.state(), device.state());
         assert_eq!((a.time, a.slots.len()), (b.time, b.slots.len()));
@@ -199,10 +199,10 @@ fn both_engines_take_the_same_steps() {
             assert!(distance(&hf::values(a), &hf::values(b)) < 1e-4);
         }
         // One engine goes on from the other's state.
-        let mut other = Cpu::new(&llama, tuned(), adam, false);
+        let mut other = Cpu::new(&llama, tuned(), adam, false, None);
         other.restore(device.state());
         let (a, b) = (other.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
-        assert!((a.0 - b.0).abs() < 1e-4, "{a:?} {b:?}");
+        assert!((a.loss - b.loss).abs() < 1e-4, "{a:?} {b:?}");
     }
 }
 
@@ -221,14 +221,14 @@ fn computing_again_changes_no_gradient() {
 fn without_memory_a_step_takes_fewer_rows_at_once_and_is_the_same() {
     let (llama, examples) = (fresh(), copies(24));
     let batch: Vec<&Example> = examples.iter().collect();
-    let new = || OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false);
+    let new = || OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
     let (mut plain, mut failing, mut count) = (new(), new(), 0);
     failing.reader = Box::new(move |tensor| {
         count += 1;
         if count < 3 { Err(Fault::Memory("no room".into())) } else { read(tensor) }
     });
     let (a, b) = (plain.step(&batch, 24, 1e-3).unwrap(), failing.step(&batch, 24, 1e-3).unwrap());
-    assert!((a.0 - b.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-4, "{a:?} {b:?}");
+    assert!((a.loss - b.loss).abs() < 1e-5 && (a.norm / b.norm - 1.0).abs() < 1e-4, "{a:?} {b:?}");
     assert_eq!(failing.notes().len(), 2);
     failing.reader = Box::new(|_| Err(Fault::Lost("reset".into())));
     let error = failing.step(&batch, 24, 1e-3).unwrap_err();
@@ -241,10 +241,10 @@ fn half_precision_learns_what_f32_does() {
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |dtype| {
         let llama = Llama { dtype, ..fresh() };
-        let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false);
-        let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().0).collect();
+        let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None);
+        let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().loss).collect();
         assert!(device.llama().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
-        (curve, device.mean_loss(&batch, 10).unwrap())
+        (curve, device.mean_losses(&batch, 10).unwrap().0)
     };
     let (expected, after) = run(FloatDType::F32);
     for dtype in [FloatDType::BF16, FloatDType::F16] {
@@ -260,14 +260,14 @@ fn half_precision_learns_what_f32_does() {
 fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     let (llama, examples) = (Llama { dtype: FloatDType::F16, ..fresh() }, copies(8));
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false);
+    let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
     let mut count = 0;
     device.reader = Box::new(move |tensor| {
         count += 1;
         let out = read(tensor)?;
         Ok(if count < 4 { vec![out[0], f32::INFINITY] } else { out })
     });
-    let (loss, norm) = device.step(&batch, 8, 1e-3).unwrap();
+    let Step { loss, norm, .. } = device.step(&batch, 8, 1e-3).unwrap();
     assert!(loss.is_finite() && norm.is_finite());
     device.reader = Box::new(|_| Ok(vec![1.0, f32::NAN]));
     assert!(device.step(&batch, 8, 1e-3).unwrap_err().to_string().contains("gradient"));
@@ -310,7 +310,7 @@ fn what_is_frozen_stays_and_the_rest_learns() {
 fn adapters_are_written_as_peft_names_them() {
     let (llama, config) = (fresh(), ways().swap_remove(2));
     let tuned = Tuned::of(&config, &llama.config, 3).unwrap();
-    let learner = Learner::new(&llama, tuned, adam(), false, &cpu());
+    let learner = Learner::new(&llama, tuned, adam(), false, None, &cpu());
     let files = peft_files(&learner.adapters(), &config, "base").unwrap();
     let json: serde_json::Value = serde_json::from_slice(&files[0].1).unwrap();
     assert_eq!((json["r"].as_u64(), json["lora_alpha"].as_f64()), (Some(3), Some(8.0)));
@@ -365,7 +365,7 @@ fn a_damaged_checkpoint_is_an_error() {
 
     // One of another model is whole, but does not fit.
     let llama = fresh();
-    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, &cpu());
+    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
     let mut state = learner.state();
     state.slots.pop();
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
