@@ -1,6 +1,6 @@
 //! The value head in training: its gradients are slopes, both engines agree, and it learns, alone or beside the tokens.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
@@ -171,6 +171,23 @@ fn both_engines_take_the_same_steps_with_a_head() {
             let (a, b) = (again.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
             assert!((a.value_loss.unwrap() - b.value_loss.unwrap()).abs() < 1e-4, "{a:?} {b:?}");
         }
+    }
+}
+
+#[test]
+fn half_precision_learns_values_as_f32_does() {
+    let examples = valued(24, 1.0);
+    let batch = refs(&examples);
+    let run = |dtype| {
+        let llama = Llama { dtype, ..fresh() };
+        let mut device = OnDevice::new(&llama, everything(&llama), Adam { epsilon: 1e-3, ..adam() }, false, Some(head(ValueLoss::Bce)));
+        (0..10).map(|_| device.step(&batch, 10, 3e-3).unwrap().value_loss.unwrap()).collect::<Vec<f32>>()
+    };
+    let expected = run(FloatDType::F32);
+    for dtype in [FloatDType::BF16, FloatDType::F16] {
+        let curve = run(dtype);
+        assert!(expected.iter().zip(&curve).all(|(a, b)| (a - b).abs() < 0.02), "{dtype:?}: {expected:?} {curve:?}");
+        assert!(curve[9] < curve[0]);
     }
 }
 
