@@ -243,6 +243,7 @@ impl Session {
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("search", search::VERSION)
             .with_table("search", &self.section("search"))
+            .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
             .with("round", round)
@@ -493,6 +494,7 @@ impl Session {
             .with("searches", search::VERSION)
             .with_table("evaluate", &self.section("evaluate"))
             .with_table("search", &self.section("search"))
+            .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
             .with("round", round)

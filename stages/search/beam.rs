@@ -11,7 +11,7 @@ use super::{Grow, TreeConfig, Want, best_open, score};
 
 /// The search of one problem.
 pub struct Beam {
-    beam: Vec<u32>,
+    paths: Vec<u32>,
     /// What the beam's paths became.
     next: Vec<u32>,
     begun: bool,
@@ -20,7 +20,7 @@ pub struct Beam {
 
 impl Beam {
     pub fn new(samples: bool) -> Self {
-        Self { beam: Vec::new(), next: Vec::new(), begun: false, samples }
+        Self { paths: Vec::new(), next: Vec::new(), begun: false, samples }
     }
 
     pub fn want(&mut self, tree: &Tree, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
@@ -28,16 +28,16 @@ impl Beam {
         next.retain(|node| tree.get(*node).status.is_open() && !tree.get(*node).end);
         next.sort_by(|a, b| score(tree, *b, config).total_cmp(&score(tree, *a, config)).then(a.cmp(b)));
         next.truncate(config.beams.max(1));
-        self.beam = next;
-        if self.beam.is_empty() {
-            self.beam = best_open(tree, 0, config.beams.max(1), config);
+        self.paths = next;
+        if self.paths.is_empty() {
+            self.paths = best_open(tree, 0, config.beams.max(1), config);
         }
-        if self.beam.is_empty() && (self.samples || !self.begun) {
-            self.beam = vec![0];
+        if self.paths.is_empty() && (self.samples || !self.begun) {
+            self.paths = vec![0];
         }
         self.begun = true;
         let mut wants = Vec::new();
-        for node in &self.beam {
+        for node in &self.paths {
             let width = if self.samples { config.width.min(allowance.steps()) } else { allowance.steps().min(1) };
             if width == 0 {
                 break;

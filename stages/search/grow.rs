@@ -124,6 +124,9 @@ pub fn run(
     Ok(searches.into_par_iter().map(Search::finish).collect())
 }
 
+/// New nodes of one problem, by what was wanted.
+type Added = Vec<(Want, Vec<u32>)>;
+
 /// All searches in step.
 fn together(
     searches: &mut [Search<'_>],
@@ -151,7 +154,7 @@ fn together(
         if wants.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let added: Vec<Vec<(Want, Vec<u32>)>> = if policy.enumerates() {
+        let added: Vec<Added> = if policy.enumerates() {
             let pairs = searches.par_iter_mut().zip(&wants);
             pairs.map(|(search, wants)| wants.iter().map(|want| Ok((*want, search.enumerate(*want)?))).collect()).collect::<Result<_>>()?
         } else {
@@ -176,8 +179,8 @@ fn ask(
     draws: Draws,
     flops: u64,
     events: &dyn Events,
-) -> Result<Vec<Vec<(Want, Vec<u32>)>>> {
-    let mut added: Vec<Vec<(Want, Vec<u32>)>> = wants.iter().map(|_| Vec::new()).collect();
+) -> Result<Vec<Added>> {
+    let mut added: Vec<Added> = wants.iter().map(|_| Vec::new()).collect();
     for horizon in [Horizon::Step, Horizon::Path] {
         let mut places: Vec<(usize, Want)> = Vec::new();
         for (i, wants) in wants.iter().enumerate() {

@@ -98,7 +98,7 @@ impl Mcts {
         }
         let mut best: Option<(f64, u32)> = None;
         for (at, child) in tree.children(node).enumerate() {
-            if self.closed[child as usize] || !self.is_alive(tree, child) {
+            if self.closed[child as usize] || !Self::is_alive(tree, child) {
                 continue;
             }
             let item = tree.get(child);
@@ -117,7 +117,7 @@ impl Mcts {
     }
 
     /// Whether a walk may go on through a node.
-    fn is_alive(&self, tree: &Tree, node: u32) -> bool {
+    fn is_alive(tree: &Tree, node: u32) -> bool {
         let item = tree.get(node);
         !item.end && matches!(item.status, Status::Open | Status::Expanded)
     }
@@ -140,7 +140,7 @@ impl Mcts {
         while at != NONE {
             self.closed[at as usize] = true;
             let parent = tree.get(at).parent;
-            if parent == NONE || self.samples || tree.children(parent).any(|c| !self.closed[c as usize] && self.is_alive(tree, c)) {
+            if parent == NONE || self.samples || tree.children(parent).any(|c| !self.closed[c as usize] && Self::is_alive(tree, c)) {
                 break;
             }
             at = parent;
