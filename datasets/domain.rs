@@ -5,8 +5,7 @@ use crate::types::{Judgement, Problem, StepCheck};
 
 /// Where a search stands: the steps so far and the quantities that the next step may use.
 ///
-/// Both shipped domains compute with numbers, so a state is a pool of exact numbers. `key` names the
-/// state for transpositions: two states with equal keys allow the same continuations.
+/// Both shipped domains compute with numbers, so a state is a pool of exact numbers.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Step texts so far.
@@ -33,6 +32,10 @@ pub enum Origin {
     /// Result of step `n`.
     Result(u32),
 }
+
+/// Names a state for transpositions: states with equal keys allow the same continuations, whatever order their steps came
+/// in. Sorted numbers, each with what else decides how it may be used.
+pub type Key = Vec<(Number, u32)>;
 
 /// A legal next step and where it leads.
 #[derive(Clone, Debug)]
@@ -61,6 +64,18 @@ pub trait Domain: Send + Sync {
     /// If the state may stop here, the final answer it would give: e.g. the last result as text.
     /// For Countdown only a state whose numbers are all used up has one.
     fn answer(&self, state: &State) -> Option<String>;
+
+    /// The state after a step of text, whoever wrote it; `None` if it computes nothing that could be followed.
+    fn follow(&self, state: &State, step: &str) -> Option<State>;
+
+    /// Names a state.
+    fn key(&self, state: &State) -> Key;
+
+    /// No path through this state ends with fewer steps more.
+    fn least_steps(&self, state: &State) -> usize;
+
+    /// About how many steps more a sensible path has: orders a search that has learned nothing yet.
+    fn effort(&self, state: &State) -> f64;
 
     /// Checks one step of text, whoever wrote it.
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;

@@ -67,7 +67,7 @@ pub struct Solution {
     pub solution_id: String,
     pub problem_id: String,
     pub round: u32,
-    /// `best-first` or `best-of-n`.
+    /// `best-first` (the enumeration over the rules), `best-of-n`, `beam`, `dvts`, `mcts` or `astar`.
     pub algorithm: String,
     /// Kind of the policy: `rules`, `model` or `endpoint`.
     pub policy: String,
@@ -92,9 +92,9 @@ impl Solution {
         self.steps.iter().map(|step| step.text.as_str()).collect()
     }
 
-    /// Whether a policy drew it: the enumeration over the rules has the answer as its goal.
+    /// Whether a policy drew it: a search over the rules has the answer as its goal.
     pub fn sampled(&self) -> bool {
-        self.algorithm != "best-first"
+        self.policy != "rules" || self.algorithm == "best-of-n"
     }
 }
 

@@ -13,7 +13,7 @@ use stages::evaluate::EvaluateConfig;
 use stages::model::DeviceSetting;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
-use stages::search::SearchConfig;
+use stages::search::{SearchConfig, TreeConfig};
 use stages::train::{ModelConfig, TrainConfig};
 use toml::Table;
 
@@ -49,6 +49,7 @@ pub struct Config {
     pub problems: ProblemsConfig,
     pub prompt: PromptConfig,
     pub search: SearchConfig,
+    pub tree: TreeConfig,
     pub curate: CurateConfig,
     pub model: ModelConfig,
     pub train: TrainConfig,

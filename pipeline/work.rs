@@ -16,6 +16,7 @@ use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
+use stages::search::value::Values;
 use stages::search::{Draws, Sampler};
 use stages::{curate, evaluate, problems, search, train, verify};
 
@@ -242,6 +243,7 @@ impl Session {
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("search", search::VERSION)
             .with_table("search", &self.section("search"))
+            .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
             .with("round", round)
@@ -263,16 +265,19 @@ impl Session {
             )
             .into());
         }
+        let mut values = Values::None;
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
         let size = problems.count(Split::Train.name()) as u64;
         let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
             let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-            let found = search::search(&rows, &c.search, policy, draws, progress)?;
-            let solved = solved(&rows, &found.solutions);
+            let searched = search::search(&rows, &c.search, &c.tree, policy, &mut values, draws, progress)?;
+            let solved = solved(&rows, &searched.found.solutions);
             progress.advance(rows.len() as u64, solved as u64, 0);
-            let tokens: i64 = found.solutions.iter().map(|s| i64::from(s.tokens)).sum();
-            let expansions = found.nodes.iter().filter(|n| n.expansion_order.is_some()).count();
+            let spent = || searched.rules.iter().chain(&searched.policy).map(|outcome| outcome.spent);
+            let tokens: u64 = spent().map(|s| s.tokens).sum();
+            let expansions: u64 = spent().map(|s| s.expansions).sum();
+            let found = searched.found;
             let count = found.solutions.len();
             write::<Node>(attempt, found.nodes)?;
             write::<Solution>(attempt, found.solutions)?;
@@ -281,7 +286,7 @@ impl Session {
                 ("solved", solved),
                 ("solutions", count),
                 ("tokens", tokens as usize),
-                ("expansions", expansions),
+                ("expansions", expansions as usize),
             ]))
         })?;
         let done = Done::new(path, commits);
@@ -489,6 +494,7 @@ impl Session {
             .with("searches", search::VERSION)
             .with_table("evaluate", &self.section("evaluate"))
             .with_table("search", &self.section("search"))
+            .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
             .with("round", round)
@@ -542,8 +548,9 @@ impl Session {
                     _ => {
                         let mut sampler = self.sampler(problems, round, previous)?;
                         let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
+                        let mut values = Values::None;
                         let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
-                        evaluate::teacher(&asked, &c.search, policy, draws, &count, progress)?
+                        evaluate::teacher(&asked, &c.search, &c.tree, policy, &mut values, draws, &count, progress)?
                     }
                 };
                 let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::curate::completion;
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
-use crate::search::{Draws, SearchConfig};
+use crate::search::value::Values;
+use crate::search::{Draws, SearchConfig, Searched, TreeConfig};
 use crate::verify::judge;
 
 pub mod statistics;
@@ -107,10 +108,13 @@ fn row(name: &str, problem: &Problem, sample: u32, seed: u64, proposal: &Proposa
 ///
 /// # Errors
 /// Those of the search.
+#[expect(clippy::too_many_arguments)]
 pub fn teacher(
     problems: &[Problem],
     config: &SearchConfig,
+    tree: &TreeConfig,
     mut policy: Option<&mut dyn Policy>,
+    values: &mut Values<'_>,
     draws: Draws,
     count: &dyn Fn(&str) -> u32,
     events: &dyn Events,
@@ -119,21 +123,17 @@ pub fn teacher(
     let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
-        let found = crate::search::search(chunk, config, policy.as_mut().map(|p| &mut **p as &mut dyn Policy), draws, events)?;
+        let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
+        let Searched { found, rules, policy } = crate::search::search(chunk, config, tree, policy, values, draws, events)?;
         let mut cost: HashMap<&str, (u32, u32, u32)> = HashMap::new();
-        for node in &found.nodes {
-            let (tokens, _, expansions) = cost.entry(&node.problem_id).or_default();
-            if node.tree_id.ends_with("-rules") {
-                *tokens += count(&node.step);
-                *expansions += u32::from(node.expansion_order.is_some());
-            } else if node.depth > 0 {
-                *expansions += 1;
-            }
+        for (problem, outcome) in chunk.iter().zip(&rules).chain(chunk.iter().zip(&policy)) {
+            let (tokens, model_tokens, expansions) = cost.entry(&problem.problem_id).or_default();
+            *tokens += outcome.spent.tokens as u32;
+            *model_tokens += outcome.spent.tokens as u32;
+            *expansions += outcome.spent.expansions as u32;
         }
-        for solution in &found.solutions {
-            let (tokens, model_tokens, _) = cost.entry(&solution.problem_id).or_default();
-            *tokens += solution.tokens;
-            *model_tokens += solution.tokens;
+        for node in found.nodes.iter().filter(|node| node.tokens == 0) {
+            cost.entry(&node.problem_id).or_default().0 += count(&node.step);
         }
         for problem in chunk {
             let of_problem: Vec<&Solution> = found.solutions.iter().filter(|s| s.problem_id == problem.problem_id).collect();
@@ -146,7 +146,7 @@ pub fn teacher(
             events.state(&format!("teacher {} of {}", done.0, done.1));
             events.advance(1, 0, u64::from(model_tokens));
             rows.push(Evaluation { tokens, model_tokens, expansions, ..outcome });
-            let drawn = judged.into_iter().zip(&of_problem).filter(|(_, s)| s.algorithm == "best-of-n");
+            let drawn = judged.into_iter().zip(&of_problem).filter(|(_, s)| s.sampled());
             rows.extend(drawn.enumerate().map(|(i, (r, _))| Evaluation { sample: i as u32 + 1, ..r }));
         }
     }

@@ -19,7 +19,7 @@
 //! | `correct` | correct | otherwise |
 
 use crate::answer::compare;
-use crate::domain::{Domain, Move, Origin, Quantity, State};
+use crate::domain::{Domain, Key, Move, Origin, Quantity, State};
 use crate::expr::{Operator, equations};
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
@@ -133,6 +133,25 @@ impl Domain for Countdown {
             [last] if !state.steps.is_empty() => Some(last.value.to_string()),
             _ => None,
         }
+    }
+
+    fn follow(&self, state: &State, step: &str) -> Option<State> {
+        replay(state, step).ok()
+    }
+
+    /// The numbers that are left: where they came from does not matter.
+    fn key(&self, state: &State) -> Key {
+        let mut key: Key = state.pool.iter().map(|quantity| (quantity.value, 0)).collect();
+        key.sort_unstable();
+        key
+    }
+
+    fn least_steps(&self, state: &State) -> usize {
+        state.pool.len().saturating_sub(1)
+    }
+
+    fn effort(&self, state: &State) -> f64 {
+        self.least_steps(state) as f64
     }
 
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck {

@@ -99,6 +99,17 @@ fn steps_are_checked_in_their_place() {
     assert_eq!(Countdown.check_step(&problem, &earlier, "3*2=6"), StepCheck::True);
 }
 
+#[test]
+fn equal_numbers_are_one_state() {
+    let start = Countdown.start(&problem("Use 2, 3, 4 and 12 to make 24."));
+    let after = |steps: &[&str]| steps.iter().try_fold(start.clone(), |state, step| Countdown.follow(&state, step)).expect("legal");
+    // 12 / 4 = 3 and 12 / 3 = 4 leave other numbers; what a number came from does not count.
+    assert_ne!(Countdown.key(&after(&["12/4=3"])), Countdown.key(&after(&["12/3=4"])));
+    assert_eq!(Countdown.key(&after(&["12/4=3", "3-2=1"])), Countdown.key(&after(&["3-2=1", "12/4=3"])));
+    assert_eq!(Countdown.least_steps(&after(&["12/4=3"])), 2);
+    assert!(Countdown.follow(&start, "12/5=2").is_none());
+}
+
 proptest! {
     #[test]
     fn every_walk_is_accepted(

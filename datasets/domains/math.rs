@@ -30,11 +30,14 @@ mod steps;
 
 pub(crate) use givens::written;
 pub use givens::{LEXICON, givens};
-pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices};
+pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices, follow};
 
 use crate::answer::compare;
-use crate::domain::{Domain, Move, Origin, State};
+use crate::domain::{Domain, Key, Move, Origin, State};
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
+
+/// What a given number left unused counts, in steps: it may be there to distract, so a little less than one.
+const UNUSED_GIVEN: f64 = 0.9;
 
 /// The domain of word problems.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,34 @@ impl Domain for Math {
     fn answer(&self, state: &State) -> Option<String> {
         let last = state.pool.last().filter(|q| matches!(q.origin, Origin::Result(_)) && q.uses == 0)?;
         (unused_results(state) == 1).then(|| last.value.to_string())
+    }
+
+    fn follow(&self, state: &State, step: &str) -> Option<State> {
+        follow(state, step)
+    }
+
+    /// Every quantity with its kind and its uses.
+    fn key(&self, state: &State) -> Key {
+        let kind = |origin| match origin {
+            Origin::Given => 0,
+            Origin::Lexicon => 1,
+            Origin::Result(_) => 2,
+        };
+        let mut key: Key = state.pool.iter().map(|q| (q.value, kind(q.origin) + 3 * q.uses)).collect();
+        key.sort_unstable();
+        key
+    }
+
+    /// A step joins two quantities into one, and every result must be used.
+    fn least_steps(&self, state: &State) -> usize {
+        unused_results(state).saturating_sub(1)
+    }
+
+    /// Without the given numbers in it, a search would find the shortest coincidences first: paths that ignore half of the
+    /// question.
+    fn effort(&self, state: &State) -> f64 {
+        let given = state.pool.iter().filter(|q| q.uses == 0 && q.origin == Origin::Given).count();
+        self.least_steps(state) as f64 + UNUSED_GIVEN * given as f64
     }
 
     fn check_step(&self, _problem: &Problem, _earlier: &[String], step: &str) -> StepCheck {

@@ -3,8 +3,7 @@
 pub mod countdown;
 pub mod math;
 
-use crate::domain::{Domain, Origin, State};
-use crate::number::Number;
+use crate::domain::Domain;
 
 pub use crate::expr::canonical_path;
 
@@ -18,20 +17,6 @@ pub fn domain(name: &str) -> Option<&'static dyn Domain> {
         "countdown" => Some(&countdown::Countdown),
         _ => None,
     }
-}
-
-/// Names a state for transpositions, of either domain: the sorted multiset of its quantities, each with its
-/// kind (given 0, lexicon 1, result 2) and its uses. States with equal keys allow the same continuations,
-/// whatever order their steps came in.
-pub fn state_key(state: &State) -> Vec<(Number, u8, u32)> {
-    let kind = |origin| match origin {
-        Origin::Given => 0,
-        Origin::Lexicon => 1,
-        Origin::Result(_) => 2,
-    };
-    let mut key: Vec<_> = state.pool.iter().map(|q| (q.value, kind(q.origin), q.uses)).collect();
-    key.sort_unstable();
-    key
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use datasets::types::{Problem, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
+use crate::search::value::Place;
 
 pub mod endpoint;
 pub mod model;
@@ -63,6 +64,32 @@ pub trait Policy {
 
     /// What its proposals depend on besides the ask: rules and versions, weights, endpoint settings.
     fn fingerprint(&self) -> String;
+
+    /// Whether its steps are all that the domain's rules allow, so that a search enumerates them instead of asking.
+    fn enumerates(&self) -> bool {
+        false
+    }
+
+    /// Floating-point operations to read or write one token: 2 for each parameter. 0 if it does not tell.
+    fn flops_per_token(&self) -> u64 {
+        0
+    }
+
+    /// Tokens that it reads before the first step of a problem.
+    ///
+    /// # Errors
+    /// If the problem cannot be put to it.
+    fn prompt_tokens(&self, _problem: &Problem) -> anyhow::Result<u64> {
+        Ok(0)
+    }
+
+    /// Estimated probability that each place leads to a correct answer, and how many tokens were new to it there.
+    ///
+    /// # Errors
+    /// If it has no value head.
+    fn values(&mut self, _places: &[Place<'_>], _events: &dyn Events) -> anyhow::Result<Vec<(f32, u64)>> {
+        bail!("the policy has no value head: train one (train.value_weight), or use a value model of its own ([value])")
+    }
 
     fn propose(
         &mut self,

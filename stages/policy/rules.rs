@@ -29,6 +29,10 @@ impl Policy for Rules {
         domains::NAMES.iter().map(|name| fingerprint(name)).collect::<Vec<_>>().join(",")
     }
 
+    fn enumerates(&self) -> bool {
+        true
+    }
+
     fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, _: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
         asks.iter().map(|ask| ask.seeds.iter().map(|seed| draw(ask, horizon, *seed)).collect()).collect()
     }

@@ -1,83 +1,81 @@
 //! Best-of-N: independent samples of whole paths. The mandatory baseline of any search.
+//!
+//! A policy that enumerates is walked at random, step by step: all legal steps and, where the path may end, the end are
+//! equally likely. A state that an earlier walk expanded is known, and costs nothing again.
 
-use anyhow::Result;
-use datasets::table::Node;
-use datasets::types::{Problem, Solution, Verdict};
+use rand::RngExt;
 
-use super::{Draws, Found, SearchConfig, solution_id};
-use crate::events::Events;
-use crate::policy::{Ask, Horizon, Policy};
+use super::budget::Allowance;
+use super::tree::{NONE, Tree};
+use super::{Grow, TreeConfig, Want};
 
-/// Draws `config.samples` paths for each problem, all problems in one call to the policy.
-///
-/// # Errors
-/// Those of the policy.
-pub fn search(problems: &[Problem], config: &SearchConfig, policy: &mut dyn Policy, draws: Draws, events: &dyn Events) -> Result<Found> {
-    let seeds: Vec<Vec<u64>> = problems.iter().map(|p| (0..config.samples).map(|i| draws.sample(p, i)).collect()).collect();
-    let asks: Vec<Ask<'_>> = problems.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
-    let proposals = policy.propose(&asks, Horizon::Path, &config.sampling(), events)?;
-    let (kind, fingerprint) = (policy.kind(), policy.fingerprint());
-    let mut found = Found::default();
-    for ((problem, seeds), samples) in problems.iter().zip(&seeds).zip(proposals) {
-        let tree_id = format!("{}-{kind}", draws.round);
-        let total: u32 = samples.iter().map(|s| s.tokens).sum();
-        let steps_total: usize = samples.iter().map(|s| s.steps.len()).sum();
-        let count = samples.len();
-        let mut node_id = 0;
-        let mut node = |parent: Option<u32>, depth: usize| {
-            let node = Node {
-                problem_id: problem.problem_id.clone(),
-                tree_id: tree_id.clone(),
-                node_id,
-                parent_id: parent,
-                depth: depth as u32,
-                visits: 1,
-                expansion_order: Some(node_id),
-                ..Node::default()
-            };
-            node_id += 1;
-            node
-        };
-        let mut nodes = vec![Node { visits: count as u32, status: "expanded".into(), ..node(None, 0) }];
-        for (ordinal, (sample, seed)) in samples.into_iter().zip(seeds).enumerate() {
-            let texts: Vec<String> = sample.steps.iter().map(|s| s.text.clone()).collect();
-            let verdict = crate::verify::judge(problem, &texts, &sample.final_answer).verdict;
-            let mut parent = 0;
-            for (i, step) in sample.steps.iter().enumerate() {
-                let last = i + 1 == sample.steps.len();
-                let status = match (last, verdict) {
-                    (false, _) => "expanded",
-                    (true, Verdict::Correct) => "solution",
-                    (true, _) => "wrong",
-                };
-                let known = |x: f32| Some(x).filter(|x| x.is_finite());
-                let new = Node {
-                    step: step.text.clone(),
-                    logprob: known(step.logprob),
-                    tokens: step.tokens,
-                    status: status.into(),
-                    ..node(Some(parent), i + 1)
-                };
-                parent = new.node_id;
-                nodes.push(new);
-            }
-            events.advance(0, 0, u64::from(sample.tokens));
-            found.solutions.push(Solution {
-                solution_id: solution_id(problem, "best-of-n", &fingerprint, draws, ordinal),
-                problem_id: problem.problem_id.clone(),
-                round: draws.round,
-                algorithm: "best-of-n".into(),
-                policy: kind.into(),
-                policy_fingerprint: fingerprint.clone(),
-                seed: *seed,
-                steps: sample.steps,
-                final_answer: sample.final_answer,
-                tokens: sample.tokens,
-                search_tokens: total as f32 / count as f32,
-                search_expansions: steps_total as f32 / count as f32,
-            });
-        }
-        found.nodes.append(&mut nodes);
+/// The search of one problem.
+pub struct BestOfN {
+    /// Samples still to be drawn.
+    left: usize,
+    /// How many are asked for at once.
+    wave: usize,
+    /// Where the walk of an enumerating policy stands.
+    at: Option<u32>,
+    rng: datasets::key::Rng,
+    /// Ends of the paths, once for each sample.
+    pub ends: Vec<u32>,
+}
+
+impl BestOfN {
+    pub fn new(samples: usize, wave: usize, rng: datasets::key::Rng) -> Self {
+        Self { left: samples, wave: wave.max(1), at: None, rng, ends: Vec::new() }
     }
-    Ok(found)
+
+    /// Whole paths of a policy that samples.
+    pub fn want_paths(&mut self, allowance: &mut Allowance) -> Vec<Want> {
+        let count = self.left.min(self.wave).min(allowance.paths());
+        self.left -= count;
+        if count == 0 {
+            return Vec::new();
+        }
+        allowance.take_paths(count);
+        vec![Want { node: 0, grow: Grow::Paths(count) }]
+    }
+
+    /// The next state of a random walk that nobody has expanded. Walks over known states are taken on the way: `ended` is
+    /// told of each.
+    pub fn want_step(
+        &mut self,
+        tree: &mut Tree,
+        allowance: &mut Allowance,
+        config: &TreeConfig,
+        ended: &mut dyn FnMut(&mut Tree, u32) -> bool,
+    ) -> Vec<Want> {
+        // A tree that is known to its ends can be walked for ever.
+        let mut idle = 0;
+        while self.left > 0 && idle < 1 + self.wave {
+            let node = self.at.unwrap_or(0);
+            let item = tree.get(node);
+            if item.order == NONE && !item.end && item.depth < config.depth {
+                if allowance.steps() == 0 {
+                    return Vec::new();
+                }
+                allowance.take_steps(1);
+                self.at = Some(node);
+                return vec![Want { node, grow: Grow::Steps(1) }];
+            }
+            let choices = item.children + u32::from(item.answer.is_some());
+            let chosen = if choices == 0 || item.depth >= config.depth { choices } else { self.rng.random_range(0..choices) };
+            let child = tree.children(node).nth(chosen as usize);
+            match child {
+                Some(child) => self.at = Some(child),
+                None => {
+                    self.at = None;
+                    self.left -= 1;
+                    idle += 1;
+                    self.ends.push(node);
+                    if ended(tree, node) {
+                        return Vec::new();
+                    }
+                }
+            }
+        }
+        Vec::new()
+    }
 }

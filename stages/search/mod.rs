@@ -1,7 +1,11 @@
 //! The expensive part: many solution paths for each problem.
 //!
-//! - [`best_of_n`]: independent samples from a policy
-//! - [`best_first`]: budgeted enumeration over the domain's rules
+//! - [`best_of_n`], [`beam`], [`dvts`], [`mcts`], [`astar`]: the algorithms, each a state machine that says what it wants to
+//!   see next of one problem's [`tree`]
+//! - [`grow`]: the loop over problems that asks the policy and the value model for all of them at once
+//! - [`budget`]: what a problem may cost
+//! - [`value`]: what a state is worth
+//! - [`choose`]: which answer a search gives, if no verifier decides
 //!
 //! Every node that a search looked into becomes a row of `nodes`, every complete path a row of `solutions`.
 
@@ -14,21 +18,35 @@ use serde::{Deserialize, Serialize};
 use crate::events::Events;
 use crate::policy::{Policy, Sampling};
 
-pub mod best_first;
+pub mod astar;
+pub mod beam;
 pub mod best_of_n;
+pub mod budget;
+pub mod choose;
+pub mod dvts;
+pub mod grow;
+pub mod mcts;
+mod rows;
 #[cfg(test)]
 mod tests;
+pub mod tree;
+pub mod value;
+
+use budget::{Budget, Unit};
+use grow::{Outcome, Plan};
+use tree::Tree;
+use value::Values;
 
 /// Version of the searches, part of fingerprints.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
-/// Who proposes the samples of best-of-N.
+/// Who proposes steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sampler {
     /// Nobody: only the rules are searched.
     None,
-    /// Uniform draws from the domain's rules.
+    /// The domain's rules: every legal step.
     Rules,
     /// The base model in round 1, then each round's student. A student from scratch has no base to sample from:
     /// round 1 then searches the rules alone.
@@ -37,12 +55,43 @@ pub enum Sampler {
     Endpoint,
 }
 
+/// How the policy's tree is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    BestOfN,
+    Beam,
+    Dvts,
+    Mcts,
+    #[serde(rename = "astar")]
+    AStar,
+}
+
+impl Algorithm {
+    pub const ALL: [Algorithm; 5] = [Self::BestOfN, Self::Beam, Self::Dvts, Self::Mcts, Self::AStar];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BestOfN => "best-of-n",
+            Self::Beam => "beam",
+            Self::Dvts => "dvts",
+            Self::Mcts => "mcts",
+            Self::AStar => "astar",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.name() == name)
+    }
+}
+
 /// `[search]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchConfig {
     pub policy: Sampler,
-    /// Samples per problem.
+    pub algorithm: Algorithm,
+    /// Samples per problem of best-of-N.
     pub samples: usize,
     pub temperature: f64,
     pub top_p: f64,
@@ -69,6 +118,128 @@ impl SearchConfig {
             calculator: self.calculator,
         }
     }
+}
+
+/// What ends a search, and what the end of a path is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// A path that the verifier accepts: how data is made. The search stops once it has enough of them.
+    Verified,
+    /// Nobody knows the answer: how a search is deployed. It spends its budget, and an answer is chosen among its paths.
+    Chosen,
+}
+
+/// What a step costs in A*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cost {
+    /// `step_cost` each.
+    Steps,
+    /// -ln of the policy's probability of the step among its siblings.
+    Surprisal,
+}
+
+/// How step values of a path become its score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aggregate {
+    Min,
+    Product,
+    Last,
+    Mean,
+}
+
+impl Aggregate {
+    /// The score of a path with these step values; 0.5 for a path without any.
+    pub fn of(self, values: &[f32]) -> f32 {
+        let Some(last) = values.last() else { return 0.5 };
+        match self {
+            Aggregate::Min => values.iter().copied().fold(f32::INFINITY, f32::min),
+            Aggregate::Product => values.iter().product(),
+            Aggregate::Last => *last,
+            Aggregate::Mean => values.iter().sum::<f32>() / values.len() as f32,
+        }
+    }
+}
+
+/// `[tree]` of a configuration: what tree searches share, and what each has of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeConfig {
+    pub unit: Unit,
+    /// What a problem may cost.
+    pub budget: u64,
+    pub goal: Goal,
+    /// Distinct verified solutions after which a search stops.
+    pub solutions: usize,
+    /// A*: go on for a shorter solution than the first.
+    pub shortest: bool,
+    /// Longest path.
+    pub depth: u32,
+    /// Steps sampled at a state at a time. Rules show all legal ones.
+    pub width: usize,
+    /// Most tokens of a sampled step.
+    pub step_tokens: usize,
+    /// States of one tree that are expanded at once (MCTS, A*).
+    pub parallel: usize,
+    /// Branches whose value is below are given up.
+    pub threshold: f64,
+    /// Beam: paths kept. DVTS: subtrees.
+    pub beams: usize,
+    pub aggregate: Aggregate,
+    /// A*.
+    pub cost: Cost,
+    pub step_cost: f64,
+    pub weights: Vec<f64>,
+    pub transpositions: bool,
+    /// MCTS.
+    pub c_init: f64,
+    pub c_base: f64,
+    pub noise: f64,
+    pub noise_share: f64,
+    pub widen: f64,
+    pub widen_power: f64,
+}
+
+impl TreeConfig {
+    pub fn budget(&self) -> Budget {
+        Budget { unit: self.unit, limit: self.budget }
+    }
+}
+
+/// What an algorithm wants to see of its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub node: u32,
+    pub grow: Grow,
+}
+
+/// How a state is continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grow {
+    /// So many sampled next steps; all legal ones of a policy that enumerates.
+    Steps(usize),
+    /// So many sampled paths to the end.
+    Paths(usize),
+}
+
+/// Score of the path to a node.
+fn score(tree: &Tree, node: u32, config: &TreeConfig) -> f32 {
+    match config.aggregate {
+        Aggregate::Last => tree.get(node).value,
+        other => other.of(&tree.path(node).into_iter().map(|n| tree.get(n).value).collect::<Vec<_>>()),
+    }
+}
+
+/// The best states below a node that nobody has expanded.
+fn best_open(tree: &Tree, below: u32, count: usize, config: &TreeConfig) -> Vec<u32> {
+    let nodes = if below == 0 { (0..tree.items.len() as u32).collect() } else { tree.below(below) };
+    let open = nodes.into_iter().filter(|n| tree.get(*n).status.is_open() && !tree.get(*n).end);
+    let mut scored: Vec<(f32, u32)> = open.map(|n| (score(tree, n, config), n)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored.truncate(count);
+    scored.into_iter().map(|(_, n)| n).collect()
 }
 
 /// What one search of some problems gave.
@@ -98,6 +269,45 @@ impl Draws {
             (sample as u64).into(),
         ])
     }
+
+    /// Seed of one step sampled at a node of a problem's tree.
+    pub fn step(&self, problem: &Problem, node: u32, sample: usize) -> u64 {
+        key::seed(&[
+            self.purpose.into(),
+            "step".into(),
+            self.seed.into(),
+            u64::from(self.round).into(),
+            (&problem.problem_id).into(),
+            u64::from(node).into(),
+            (sample as u64).into(),
+        ])
+    }
+
+    /// Random numbers of a problem's search itself.
+    pub fn rng(&self, problem: &Problem, what: &str) -> key::Rng {
+        key::rng(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
+    }
+}
+
+/// The enumeration over the rules: A* with what the domain says of the effort that is left, in steps.
+fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
+    let tree = TreeConfig {
+        unit: Unit::Expansions,
+        budget: config.rule_expansions as u64,
+        goal: Goal::Verified,
+        solutions: config.rule_solutions,
+        shortest: false,
+        depth: config.rule_steps as u32,
+        parallel: 1,
+        threshold: 0.0,
+        cost: Cost::Steps,
+        step_cost: 1.0,
+        weights: vec![1.0],
+        // Every way to a state is a path of its own.
+        transpositions: false,
+        ..tree.clone()
+    };
+    Plan { algorithm: Algorithm::AStar, tree, samples: 0, sampling: config.sampling(), name: "best-first" }
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
@@ -107,23 +317,47 @@ impl Draws {
 pub fn search(
     problems: &[Problem],
     config: &SearchConfig,
+    tree: &TreeConfig,
     sampler: Option<&mut dyn Policy>,
+    values: &mut Values<'_>,
     draws: Draws,
     events: &dyn Events,
-) -> Result<Found> {
-    let mut found = Found::default();
+) -> Result<Searched> {
+    let mut searched = Searched { found: Found::default(), rules: Vec::new(), policy: Vec::new() };
     if config.rule_solutions > 0 {
-        found = best_first::search(problems, config, draws, events)?;
+        let plan = enumeration(config, tree);
+        let mut rules = crate::policy::rules::Rules;
+        searched.rules = grow::run(problems, &plan, &mut rules, &mut Values::Effort, draws, events)?;
+        rows::collect(problems, &searched.rules, &plan, &rules, false, draws, &mut searched.found);
     }
-    if let Some(policy) = sampler.filter(|_| config.samples > 0) {
-        let more = best_of_n::search(problems, config, policy, draws, events)?;
-        found.nodes.extend(more.nodes);
-        found.solutions.extend(more.solutions);
+    if let Some(policy) = sampler {
+        let plan = policy_plan(config, tree);
+        searched.policy = grow::run(problems, &plan, policy, values, draws, events)?;
+        let valued = !matches!(values, Values::None | Values::Effort);
+        rows::collect(problems, &searched.policy, &plan, policy, valued, draws, &mut searched.found);
     }
     let order: std::collections::HashMap<&str, usize> = problems.iter().enumerate().map(|(i, p)| (p.problem_id.as_str(), i)).collect();
-    found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());
-    found.solutions.sort_by_key(|s| order.get(s.problem_id.as_str()).copied());
-    Ok(found)
+    searched.found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());
+    searched.found.solutions.sort_by_key(|s| order.get(s.problem_id.as_str()).copied());
+    Ok(searched)
+}
+
+/// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow `[tree]`.
+fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
+    let mut tree = tree.clone();
+    if config.algorithm == Algorithm::BestOfN {
+        tree = TreeConfig { unit: Unit::Calls, budget: u64::MAX, goal: Goal::Chosen, ..tree };
+    }
+    Plan { algorithm: config.algorithm, tree, samples: config.samples, sampling: config.sampling(), name: config.algorithm.name() }
+}
+
+/// Rows of a search, and what it cost problem by problem.
+pub struct Searched {
+    pub found: Found,
+    /// Of the enumeration over the rules; empty if there was none.
+    pub rules: Vec<Outcome>,
+    /// Of the policy's search; empty if there is no policy.
+    pub policy: Vec<Outcome>,
 }
 
 /// Id of a solution: the same path drawn twice is two solutions.

@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use datasets::types::{Problem, Solution, Split, Verdict};
 
-use super::{Draws, Sampler, SearchConfig, search};
+use super::budget::Unit;
+use super::value::Values;
+use super::{Aggregate, Algorithm, Cost, Draws, Found, Goal, Sampler, SearchConfig, TreeConfig, search};
 use crate::events::Silent;
+use crate::policy::Policy;
 use crate::policy::rules::Rules;
 use crate::verify::verify;
 
@@ -29,6 +32,7 @@ fn clips() -> Problem {
 fn config() -> SearchConfig {
     SearchConfig {
         policy: Sampler::Rules,
+        algorithm: Algorithm::BestOfN,
         samples: 0,
         temperature: 1.0,
         top_p: 1.0,
@@ -41,6 +45,41 @@ fn config() -> SearchConfig {
     }
 }
 
+/// What a tree search does unless a test says otherwise.
+pub fn tree() -> TreeConfig {
+    TreeConfig {
+        unit: Unit::Expansions,
+        budget: 200,
+        goal: Goal::Verified,
+        solutions: 1,
+        shortest: false,
+        depth: 4,
+        width: 2,
+        step_tokens: 8,
+        parallel: 1,
+        threshold: 0.0,
+        beams: 2,
+        aggregate: Aggregate::Last,
+        cost: Cost::Steps,
+        step_cost: 1.0,
+        weights: vec![1.0],
+        transpositions: true,
+        c_init: 1.25,
+        c_base: 19652.0,
+        noise: 0.3,
+        noise_share: 0.0,
+        widen: 1.0,
+        widen_power: 0.5,
+    }
+}
+
+/// The rows of a search of the rules, and of random draws from them.
+fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> Found {
+    let mut drawn = Rules;
+    let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
+    search(problems, config, &tree(), sampler, &mut Values::None, draws, &Silent).unwrap().found
+}
+
 const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
 
 fn texts(solution: &Solution) -> Vec<&str> {
@@ -49,7 +88,7 @@ fn texts(solution: &Solution) -> Vec<&str> {
 
 #[test]
 fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
-    let found = search(&[clips()], &config(), None, DRAWS, &Silent).unwrap();
+    let found = rows(&[clips()], &config(), DRAWS);
     assert_eq!(texts(&found.solutions[0]), ["48/2=24", "48+24=72"]);
     let paths: HashSet<String> = found.solutions.iter().map(|s| datasets::expr::canonical_path(&texts(s))).collect();
     assert_eq!(paths.len(), found.solutions.len(), "paths are distinct");
@@ -63,8 +102,7 @@ fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
 fn the_budget_of_expansions_is_never_exceeded() {
     let hard = problem("hard", "Use 3, 7, 11, 13 and 17.", "99999");
     for budget in [1, 5, 37] {
-        let found =
-            search(std::slice::from_ref(&hard), &SearchConfig { rule_expansions: budget, ..config() }, None, DRAWS, &Silent).unwrap();
+        let found = rows(std::slice::from_ref(&hard), &SearchConfig { rule_expansions: budget, ..config() }, DRAWS);
         assert!(found.solutions.is_empty());
         assert_eq!(found.nodes.iter().filter(|n| n.expansion_order.is_some()).count(), budget);
     }
@@ -73,7 +111,7 @@ fn the_budget_of_expansions_is_never_exceeded() {
 #[test]
 fn random_draws_over_the_rules_are_a_function_of_the_seed() {
     let config = SearchConfig { samples: 20, rule_solutions: 0, ..config() };
-    let run = |draws| search(&[clips()], &config, Some(&mut Rules), draws, &Silent).unwrap();
+    let run = |draws| rows(&[clips()], &config, draws);
     let (a, b, c) = (run(DRAWS), run(DRAWS), run(Draws { seed: 2, ..DRAWS }));
     // As text: values that are not estimated are NaN, which equals nothing.
     let shown = |found: &super::Found| format!("{:?}", found.solutions);

@@ -17,7 +17,7 @@
 //! unused comes first, then unused givens, then the lexicon, then what has been used before.
 
 use crate::domain::{Move, Origin, Quantity, State};
-use crate::expr::Operator;
+use crate::expr::{Kind, Operator, equations, evaluate, lex};
 use crate::number::Number;
 
 /// Most decimals of a result.
@@ -147,6 +147,29 @@ pub fn apply(state: &State, choice: &Choice) -> Move {
     consume(&mut pool, choice.right, scales, left);
     pool.push(Quantity { value: choice.value, origin: Origin::Result(state.steps.len() as u32), uses: 0 });
     Move { text, value: choice.value, next: State { steps, pool } }
+}
+
+/// The state after a step of text: its equations use up what stands on their left, as far as the pool has it, and add
+/// what stands on their right. `None` if there is no equation to be read.
+pub fn follow(state: &State, step: &str) -> Option<State> {
+    let mut next = state.clone();
+    let mut followed = false;
+    let equations = equations(step);
+    // `48 / 2 = <<48/2=24>>24` says the same twice.
+    let annotated = equations.iter().any(|equation| equation.annotated);
+    for equation in equations.iter().filter(|equation| equation.annotated == annotated) {
+        let written = evaluate(equation.rhs.trim_end_matches('%')).ok();
+        let Some(value) = written.and_then(|value| Number::from_big(&value)) else { continue };
+        let mut taken = None;
+        for token in lex(&equation.lhs).iter().filter(|token| token.kind == Kind::Number) {
+            let operand = evaluate(&token.text).ok().and_then(|value| Number::from_big(&value));
+            taken = operand.and_then(|operand| consume(&mut next.pool, operand, true, taken)).or(taken);
+        }
+        next.pool.push(Quantity { value, origin: Origin::Result(state.steps.len() as u32), uses: 0 });
+        followed = true;
+    }
+    next.steps.push(step.to_owned());
+    followed.then_some(next)
 }
 
 /// Counts one use of a value, at the entry that leaves most open; returns it. `taken` is the other operand.

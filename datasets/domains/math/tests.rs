@@ -85,6 +85,21 @@ fn a_path_ends_when_every_result_was_used() {
 }
 
 #[test]
+fn a_step_of_text_is_followed() {
+    let start = Math.start(&problem(CLIPS, ""));
+    let legal = follow(CLIPS, &["48/2=24", "48+24=72"]).expect("legal");
+    let told = ["In May she sold 48 / 2 = <<48/2=24>>24 clips.", "48 + 24 = 72"];
+    let read = told.iter().try_fold(start.clone(), |state, step| Math.follow(&state, step)).expect("equations");
+    assert_eq!(Math.key(&read), Math.key(&legal));
+    assert_eq!(Math.answer(&read).as_deref(), Some("72"));
+    assert!(Math.follow(&start, "Let us think.").is_none());
+    // Whatever the order of steps, the same numbers used as often are the same state.
+    let ways = [["3*4=12", "5+6=11"], ["5+6=11", "3*4=12"]].map(|way| Math.key(&follow("3, 4, 5, 6", &way).expect("legal")));
+    assert_eq!(ways[0], ways[1]);
+    assert_ne!(ways[0], Math.key(&follow("3, 4, 5, 6", &["3*4=12", "5*6=30"]).expect("legal")));
+}
+
+#[test]
 fn numbers_wear_out() {
     assert!(follow(CLIPS, &["48/2=24", "48+24=72", "48+72=120"]).is_none());
     assert!(follow(CLIPS, &["48/2=24", "48/2=24"]).is_none());

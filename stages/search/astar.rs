@@ -1,0 +1,165 @@
+//! A*: always expands the state whose path is the cheapest so far, together with what the rest of it will cost.
+//!
+//! f(s) = g(s) + w h(s), with g the steps taken (times `step_cost`, in nats) and h = -ln V(s). If V is the probability that
+//! the policy succeeds from s, and a step costs -ln of its probability, then h is consistent: V(s) is a mean over
+//! V(s') and no s' can exceed V(s) / p. A learned V is neither, so nothing here rests on it: a state that is reached again
+//! on a cheaper way is re-opened, and w > 1 (weighted A*, arXiv cs/0309053 for its anytime form) trades length for speed.
+//!
+//! - **OPEN** is a heap; an entry whose f is no longer that of its state is skipped. **CLOSED** are the expanded states.
+//! - **Transpositions** go by the domain's key of a state, never by text. Of two ways to a state the cheaper one stays, and
+//!   the other is kept as its duplicate: that is where further distinct solutions come from, at no cost.
+//! - **Sampled policies** show a few steps at a time. A state goes back to OPEN after each time it was expanded, and counts half
+//!   as promising as before (partial expansion, Yoshizumi, Miura and Ishida 2000).
+//! - **Shortest** solution: the search goes on after the first one, drops what cannot be shorter, and lowers w each time
+//!   (ARA*), until OPEN is empty or the budget spent.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use datasets::Domain;
+use datasets::domain::Key;
+
+use super::budget::Allowance;
+use super::tree::{NONE, Status, Tree};
+use super::{Cost, Grow, TreeConfig, Want};
+
+/// What is unsaid of a state after each time it was sampled from.
+const FADE: f64 = 0.5;
+
+/// The search of one problem.
+pub struct AStar {
+    /// (f in thousandths, node), least first.
+    open: BinaryHeap<Reverse<(i64, u32)>>,
+    /// By node: cost of its way, and how often it was sampled from.
+    costs: Vec<(f64, u32)>,
+    known: HashMap<Key, u32>,
+    /// Where we are in the list of weights.
+    weight: usize,
+    /// Length of the shortest solution.
+    incumbent: u32,
+    samples: bool,
+    begun: bool,
+}
+
+impl AStar {
+    /// `samples`: whether the policy shows a few steps at a time.
+    pub fn new(samples: bool) -> Self {
+        Self { open: BinaryHeap::new(), costs: Vec::new(), known: HashMap::new(), weight: 0, incumbent: u32::MAX, samples, begun: false }
+    }
+
+    fn f(&self, tree: &Tree, node: u32, config: &TreeConfig) -> i64 {
+        let (g, times) = self.costs[node as usize];
+        let h = -f64::from(tree.get(node).value).max(1e-30).ln() - f64::from(times) * FADE.ln();
+        let weight = config.weights.get(self.weight).or(config.weights.last()).copied().unwrap_or(1.0);
+        ((g + weight * h) * 1000.0).round() as i64
+    }
+
+    /// Cost of one step.
+    fn step(tree: &Tree, node: u32, config: &TreeConfig) -> f64 {
+        match config.cost {
+            Cost::Steps => config.step_cost,
+            Cost::Surprisal => -f64::from(tree.get(node).prior).max(1e-30).ln(),
+        }
+    }
+
+    fn cost(&mut self, tree: &Tree, node: u32, config: &TreeConfig) -> f64 {
+        self.costs.resize(tree.items.len(), (0.0, 0));
+        let parent = tree.get(node).parent;
+        if parent == NONE { 0.0 } else { self.costs[parent as usize].0 + Self::step(tree, node, config) }
+    }
+
+    fn push(&mut self, tree: &Tree, node: u32, config: &TreeConfig) {
+        let f = self.f(tree, node, config);
+        self.open.push(Reverse((f, node)));
+    }
+
+    /// The cheapest states whose steps are to be asked for.
+    pub fn want(&mut self, tree: &Tree, domain: &dyn Domain, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
+        if !self.begun {
+            self.begun = true;
+            self.costs.resize(tree.items.len(), (0.0, 0));
+            if let Some(state) = &tree.get(0).state {
+                self.known.insert(domain.key(state), 0);
+            }
+            self.push(tree, 0, config);
+        }
+        let mut wants = Vec::new();
+        while wants.len() < config.parallel.max(1) {
+            let width = if self.samples { config.width.min(allowance.steps()) } else { allowance.steps().min(1) };
+            let Some(Reverse((f, node))) = self.open.pop().filter(|_| width > 0) else { break };
+            let item = tree.get(node);
+            let again = self.samples && item.status == Status::Expanded;
+            let stale = f != self.f(tree, node, config) || !(item.status.is_open() || again) || item.end;
+            if stale || self.is_too_long(tree, node, domain) {
+                continue;
+            }
+            allowance.take_steps(width);
+            self.costs[node as usize].1 += 1;
+            wants.push(Want { node, grow: Grow::Steps(width) });
+        }
+        wants
+    }
+
+    /// Whether no solution through a node is shorter than what is known.
+    fn is_too_long(&self, tree: &Tree, node: u32, domain: &dyn Domain) -> bool {
+        let item = tree.get(node);
+        let rest = item.state.as_ref().map_or(1, |state| domain.least_steps(state).max(1)) as u32;
+        self.incumbent != u32::MAX && item.depth + rest >= self.incumbent
+    }
+
+    /// Takes up a new node: false if its state is there already.
+    pub fn admit(&mut self, tree: &mut Tree, node: u32, domain: &dyn Domain, config: &TreeConfig) -> bool {
+        let own = self.cost(tree, node, config);
+        self.costs[node as usize].0 = own;
+        let item = tree.get(node);
+        let Some(state) = item.state.as_ref().filter(|_| config.transpositions && !item.end && item.status.is_open()) else { return true };
+        let known = *self.known.entry(domain.key(state)).or_insert(node);
+        if known == node {
+            return true;
+        }
+        let (parent, step) = (item.parent, item.step.clone());
+        tree.at(node).same = known;
+        tree.at(node).status = Status::Duplicate;
+        if own + 1e-9 < self.costs[known as usize].0 {
+            let before = (tree.get(known).parent, tree.get(known).step.clone());
+            let saved = self.costs[known as usize].0 - own;
+            tree.move_under(known, parent, step);
+            // The duplicate remembers the way that was given up.
+            tree.move_under(node, before.0, before.1);
+            for below in tree.below(known) {
+                self.costs[below as usize].0 -= saved;
+                if tree.get(below).status.is_open() || self.samples {
+                    self.push(tree, below, config);
+                }
+            }
+        }
+        false
+    }
+
+    /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be sampled there.
+    pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], config: &TreeConfig) {
+        for child in children {
+            let item = tree.get(*child);
+            if item.status.is_open() && !item.end {
+                self.push(tree, *child, config);
+            }
+        }
+        if self.samples {
+            self.push(tree, want.node, config);
+        }
+    }
+
+    /// A solution of this length was found: if a shorter one is wanted, what cannot be shorter is no more of interest.
+    pub fn solved(&mut self, tree: &Tree, length: u32, config: &TreeConfig) {
+        if config.shortest && length < self.incumbent {
+            self.incumbent = length;
+            if self.weight + 1 < config.weights.len() {
+                self.weight += 1;
+                let nodes: Vec<u32> = self.open.drain().map(|Reverse((_, node))| node).collect();
+                for node in nodes {
+                    self.push(tree, node, config);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Diverse verifier tree search: independent subtrees, each of which always follows its best step.
+//!
+//! The best `beams` first steps are the subtrees' roots (search-and-learn draws them independently; distinct ones are more
+//! diverse). A subtree whose path has ended starts again from the best state that it left behind, and one that has none left
+//! takes over the best first step that nobody has.
+
+use super::budget::Allowance;
+use super::tree::Tree;
+use super::{Grow, TreeConfig, Want, best_open, score};
+
+struct Subtree {
+    root: u32,
+    at: Option<u32>,
+}
+
+/// The search of one problem.
+pub struct Dvts {
+    subtrees: Vec<Subtree>,
+    samples: bool,
+    begun: bool,
+}
+
+impl Dvts {
+    pub fn new(samples: bool) -> Self {
+        Self { subtrees: Vec::new(), samples, begun: false }
+    }
+
+    pub fn want(&mut self, tree: &Tree, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
+        if self.begun {
+            self.place(tree, config);
+        }
+        let mut nodes: Vec<(u32, usize)> = self.subtrees.iter().filter_map(|s| Some((s.at?, config.width))).collect();
+        if nodes.is_empty() && (self.samples || !self.begun) {
+            nodes.push((0, config.width * config.beams.max(1)));
+        }
+        self.begun = true;
+        let mut wants = Vec::new();
+        for (node, width) in nodes {
+            let width = if self.samples { width.min(allowance.steps()) } else { allowance.steps().min(1) };
+            if width == 0 {
+                break;
+            }
+            allowance.take_steps(width);
+            wants.push(Want { node, grow: Grow::Steps(width) });
+        }
+        wants
+    }
+
+    /// Gives each subtree without a state to expand its next one.
+    fn place(&mut self, tree: &Tree, config: &TreeConfig) {
+        self.subtrees.retain_mut(|subtree| {
+            let open = |node: &u32| tree.get(*node).status.is_open() && !tree.get(*node).end;
+            subtree.at = subtree.at.filter(open).or_else(|| best_open(tree, subtree.root, 1, config).first().copied());
+            subtree.at.is_some()
+        });
+        let mut free: Vec<u32> = tree
+            .children(0)
+            .filter(|node| tree.get(*node).status.is_open() && !tree.get(*node).end && self.subtrees.iter().all(|s| s.root != *node))
+            .collect();
+        free.sort_by(|a, b| score(tree, *b, config).total_cmp(&score(tree, *a, config)).then(a.cmp(b)));
+        let room = config.beams.max(1).saturating_sub(self.subtrees.len());
+        self.subtrees.extend(free.into_iter().take(room).map(|root| Subtree { root, at: Some(root) }));
+    }
+
+    pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], config: &TreeConfig) {
+        let best = children
+            .iter()
+            .filter(|node| tree.get(**node).status.is_open() && !tree.get(**node).end)
+            .max_by(|a, b| score(tree, **a, config).total_cmp(&score(tree, **b, config)).then(b.cmp(a)));
+        if let Some(subtree) = self.subtrees.iter_mut().find(|s| s.at == Some(want.node)) {
+            subtree.at = best.copied();
+        }
+    }
+}

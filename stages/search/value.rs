@@ -1,0 +1,124 @@
+//! What a state is worth to a search: an estimate of the probability that it leads to a correct answer.
+
+use anyhow::Result;
+use datasets::Domain;
+use datasets::domain::State;
+use datasets::types::Problem;
+
+use crate::events::Events;
+use crate::policy::Policy;
+
+/// A state as a value model is asked about it.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub problem: &'a Problem,
+    pub domain: &'static dyn Domain,
+    /// The steps so far.
+    pub steps: &'a [String],
+    /// The same as numbers, where the domain follows the steps.
+    pub state: Option<&'a State>,
+    /// The answer, if the path ends with one.
+    pub answer: Option<&'a str>,
+}
+
+/// Values of a problem's states by the states alone, and what one costs in floating-point operations.
+pub trait StateValue: Sync {
+    /// The value of each state, in 0..=1.
+    fn of(&self, problem: &Problem, domain: &dyn Domain, states: &[&State]) -> Vec<f32>;
+
+    /// Floating-point operations of one state.
+    fn flops(&self) -> u64;
+}
+
+/// Who says what a state is worth.
+pub enum Values<'a> {
+    /// Nobody: all states are worth the same, and the search is uniform.
+    None,
+    /// The domain's own guess of the steps that are left, n: exp(-n).
+    Effort,
+    /// A function of the state alone, such as a small network over its numbers.
+    State(&'a dyn StateValue),
+    /// The head on the policy's own trunk.
+    Own,
+    /// A decoder with a value head that is not the policy.
+    Model(&'a mut dyn Policy),
+}
+
+/// Values that need no gathering: any thread can ask for them.
+pub enum Shared<'a> {
+    None,
+    Effort,
+    State(&'a dyn StateValue),
+}
+
+impl Shared<'_> {
+    pub fn is_constant(&self) -> bool {
+        matches!(self, Shared::None)
+    }
+
+    pub fn of(&self, problem: &Problem, domain: &dyn Domain, states: &[&State]) -> Vec<f32> {
+        match self {
+            Shared::None => vec![1.0; states.len()],
+            Shared::Effort => states.iter().map(|state| (-domain.effort(state)).exp() as f32).collect(),
+            Shared::State(_) if states.is_empty() => Vec::new(),
+            Shared::State(value) => value.of(problem, domain, states),
+        }
+    }
+
+    pub fn flops(&self) -> u64 {
+        match self {
+            Shared::State(value) => value.flops(),
+            _ => 0,
+        }
+    }
+}
+
+impl Values<'_> {
+    pub fn is_constant(&self) -> bool {
+        matches!(self, Values::None)
+    }
+
+    pub fn shared(&self) -> Option<Shared<'_>> {
+        match self {
+            Values::None => Some(Shared::None),
+            Values::Effort => Some(Shared::Effort),
+            Values::State(value) => Some(Shared::State(*value)),
+            Values::Own | Values::Model(_) => None,
+        }
+    }
+
+    /// Value of each place and what it cost in floating-point operations. A place whose steps cannot be followed as numbers
+    /// is worth one half to what needs them.
+    ///
+    /// # Errors
+    /// Those of the models; a policy without a value head.
+    pub fn of(&mut self, places: &[Place<'_>], policy: &mut dyn Policy, events: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(shared) = self.shared() {
+            let one = |place: &Place<'_>| {
+                let value = place.state.and_then(|state| shared.of(place.problem, place.domain, &[state]).first().copied());
+                (value.unwrap_or(0.5), shared.flops())
+            };
+            return Ok(places.iter().map(one).collect());
+        }
+        let (found, flops) = match self {
+            Values::Model(model) => (model.values(places, events)?, model.flops_per_token()),
+            // The policy's trunk has read all but the last token when it wrote it.
+            _ => (policy.values(places, events)?.into_iter().map(|(value, _)| (value, 1)).collect(), policy.flops_per_token()),
+        };
+        Ok(found.into_iter().map(|(value, tokens)| (value, flops * tokens)).collect())
+    }
+
+    /// Floating-point operations of reading a problem before its first value.
+    ///
+    /// # Errors
+    /// A question that the model's template does not take.
+    pub fn prompt_flops(&mut self, problem: &Problem) -> Result<u64> {
+        match self {
+            Values::Model(model) => Ok(model.flops_per_token() * model.prompt_tokens(problem)?),
+            _ => Ok(0),
+        }
+    }
+}
