@@ -121,3 +121,32 @@ fn random_draws_over_the_rules_are_a_function_of_the_seed() {
     assert_eq!(a.solutions.len(), 20);
     assert_eq!(a.solutions.iter().map(|s| &s.solution_id).collect::<HashSet<_>>().len(), 20);
 }
+
+/// Every algorithm over the rules: within its budget, deterministic, and whatever it calls solved is correct.
+#[test]
+fn every_algorithm_keeps_to_its_budget() {
+    let puzzle = Problem { domain: "countdown".into(), ..problem("puzzle", "Use 2, 3, 4 and 12 to make 24.", "24") };
+    let problems = [clips(), puzzle];
+    for algorithm in Algorithm::ALL {
+        for budget in [1, 7, 60] {
+            let plan = super::grow::Plan {
+                algorithm,
+                tree: TreeConfig { budget, solutions: 3, ..tree() },
+                samples: 500,
+                sampling: config().sampling(),
+                name: algorithm.name(),
+            };
+            let run = || super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, DRAWS, &Silent).unwrap();
+            let (outcomes, again) = (run(), run());
+            for ((problem, outcome), other) in problems.iter().zip(&outcomes).zip(&again) {
+                assert!(outcome.spent.expansions <= budget, "{algorithm:?} spent {:?}", outcome.spent);
+                assert_eq!((&outcome.spent, &outcome.solutions), (&other.spent, &other.solutions), "{algorithm:?}");
+                for node in &outcome.solutions {
+                    let answer = outcome.tree.get(*node).answer.clone().unwrap();
+                    let verdict = crate::verify::judge(problem, &outcome.tree.steps(*node), &answer).verdict;
+                    assert_eq!(verdict, Verdict::Correct, "{algorithm:?}");
+                }
+            }
+        }
+    }
+}
