@@ -26,7 +26,7 @@ const KEPT: usize = 2;
 pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept: &[Kept]) -> Result<Vec<Commit>> {
     let config = &session.config.train;
     let rows = train::rows(kept, start, config)?;
-    let steps = train::total_steps(rows.train.len(), config);
+    let steps = train::total_steps(&rows, config, None);
     let label = name(opened.stage, round);
     session.console.say(&format!(
         "{label}: {} rows ({} more to validate, {} too long) for {steps} steps, {} parameters",
@@ -48,6 +48,7 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     let fingerprint = opened.fingerprint.clone();
     let (learner, losses) = train::train(
         &start.llama,
+        None,
         &rows,
         config,
         session.config.run.seed ^ u64::from(round) << 32,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use datasets::Domain;
 use datasets::domains;
 use datasets::table::{self, Example, Node, VerdictRow};
-use datasets::types::{Kept, Problem, Solution, Split, Verdict};
+use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
 use stages::curate::{Contamination, Ground, Survey};
@@ -272,7 +272,7 @@ impl Session {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
             let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
             let searched = search::search(&rows, &c.search, &c.tree, policy, &mut values, draws, progress)?;
-            let solved = solved(&rows, &searched.found.solutions);
+            let solved = searched.solved();
             progress.advance(rows.len() as u64, solved as u64, 0);
             let spent = || searched.rules.iter().chain(&searched.policy).map(|outcome| outcome.spent);
             let tokens: u64 = spent().map(|s| s.tokens).sum();
@@ -589,19 +589,6 @@ fn reasons(done: &Done, prefix: &str) -> String {
     let mut all: Vec<(String, i64)> = sums.into_iter().collect();
     all.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     if all.is_empty() { "none".into() } else { all.iter().map(|(key, n)| format!("{n} {key}")).collect::<Vec<_>>().join(", ") }
-}
-
-/// How many of the problems have a correct solution among these.
-fn solved(problems: &[Problem], solutions: &[Solution]) -> usize {
-    let mut of: HashMap<&str, Vec<&Solution>> = HashMap::new();
-    for solution in solutions {
-        of.entry(&solution.problem_id).or_default().push(solution);
-    }
-    let correct = |problem: &Problem, s: &Solution| {
-        let steps: Vec<String> = s.steps.iter().map(|s| s.text.clone()).collect();
-        verify::judge(problem, &steps, &s.final_answer).verdict == Verdict::Correct
-    };
-    problems.iter().filter(|p| of.get(p.problem_id.as_str()).is_some_and(|all| all.iter().any(|s| correct(p, s)))).count()
 }
 
 /// Names and versions of tables, for fingerprints.

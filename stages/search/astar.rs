@@ -21,7 +21,7 @@ use datasets::domain::Key;
 
 use super::budget::Allowance;
 use super::tree::{NONE, Status, Tree};
-use super::{Cost, Grow, TreeConfig, Want};
+use super::{Cost, TreeConfig, Want};
 
 /// What is unsaid of a state after each time it was sampled from.
 const FADE: f64 = 0.5;
@@ -85,17 +85,16 @@ impl AStar {
         }
         let mut wants = Vec::new();
         while wants.len() < config.parallel.max(1) {
-            let width = if self.samples { config.width.min(allowance.steps()) } else { allowance.steps().min(1) };
-            let Some(Reverse((f, node))) = self.open.pop().filter(|_| width > 0) else { break };
+            let Some(Reverse((f, node))) = self.open.pop().filter(|_| allowance.has_room()) else { break };
             let item = tree.get(node);
             let again = self.samples && item.status == Status::Expanded;
-            let stale = f != self.f(tree, node, config) || !(item.status.is_open() || again) || item.end;
+            let stale = f != self.f(tree, node, config) || !(item.is_open() || again);
             if stale || self.is_too_long(tree, node, domain) {
                 continue;
             }
-            allowance.take_steps(width);
+            let Some(want) = allowance.steps(node, config.width) else { break };
             self.costs[node as usize].1 += 1;
-            wants.push(Want { node, grow: Grow::Steps(width) });
+            wants.push(want);
         }
         wants
     }
@@ -112,7 +111,7 @@ impl AStar {
         let own = self.cost(tree, node, config);
         self.costs[node as usize].0 = own;
         let item = tree.get(node);
-        let Some(state) = item.state.as_ref().filter(|_| config.transpositions && !item.end && item.status.is_open()) else { return true };
+        let Some(state) = item.state.as_ref().filter(|_| config.transpositions && item.is_open()) else { return true };
         let known = *self.known.entry(domain.key(state)).or_insert(node);
         if known == node {
             return true;
@@ -128,7 +127,7 @@ impl AStar {
             tree.move_under(node, before.0, before.1);
             for below in tree.below(known) {
                 self.costs[below as usize].0 -= saved;
-                if tree.get(below).status.is_open() || self.samples {
+                if tree.get(below).is_open() || self.samples {
                     self.push(tree, below, config);
                 }
             }
@@ -139,8 +138,7 @@ impl AStar {
     /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be sampled there.
     pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], config: &TreeConfig) {
         for child in children {
-            let item = tree.get(*child);
-            if item.status.is_open() && !item.end {
+            if tree.get(*child).is_open() {
                 self.push(tree, *child, config);
             }
         }

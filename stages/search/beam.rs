@@ -7,11 +7,10 @@
 
 use super::budget::Allowance;
 use super::tree::Tree;
-use super::{Grow, TreeConfig, Want, best_open, score};
+use super::{TreeConfig, Want, best, best_open};
 
 /// The search of one problem.
 pub struct Beam {
-    paths: Vec<u32>,
     /// What the beam's paths became.
     next: Vec<u32>,
     begun: bool,
@@ -20,32 +19,20 @@ pub struct Beam {
 
 impl Beam {
     pub fn new(samples: bool) -> Self {
-        Self { paths: Vec::new(), next: Vec::new(), begun: false, samples }
+        Self { next: Vec::new(), begun: false, samples }
     }
 
     pub fn want(&mut self, tree: &Tree, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
-        let mut next = std::mem::take(&mut self.next);
-        next.retain(|node| tree.get(*node).status.is_open() && !tree.get(*node).end);
-        next.sort_by(|a, b| score(tree, *b, config).total_cmp(&score(tree, *a, config)).then(a.cmp(b)));
-        next.truncate(config.beams.max(1));
-        self.paths = next;
-        if self.paths.is_empty() {
-            self.paths = best_open(tree, 0, config.beams.max(1), config);
+        let count = config.beams.max(1);
+        let mut paths = best(tree, std::mem::take(&mut self.next), count, config);
+        if paths.is_empty() {
+            paths = best_open(tree, 0, count, config);
         }
-        if self.paths.is_empty() && (self.samples || !self.begun) {
-            self.paths = vec![0];
+        if paths.is_empty() && (self.samples || !self.begun) {
+            paths.push(0);
         }
         self.begun = true;
-        let mut wants = Vec::new();
-        for node in &self.paths {
-            let width = if self.samples { config.width.min(allowance.steps()) } else { allowance.steps().min(1) };
-            if width == 0 {
-                break;
-            }
-            allowance.take_steps(width);
-            wants.push(Want { node: *node, grow: Grow::Steps(width) });
-        }
-        wants
+        paths.into_iter().map_while(|node| allowance.steps(node, config.width)).collect()
     }
 
     pub fn grown(&mut self, children: &[u32]) {

@@ -29,13 +29,11 @@ impl BestOfN {
 
     /// Whole paths of a policy that samples.
     pub fn want_paths(&mut self, allowance: &mut Allowance) -> Vec<Want> {
-        let count = self.left.min(self.wave).min(allowance.paths());
-        self.left -= count;
-        if count == 0 {
-            return Vec::new();
+        let want = allowance.paths(self.left.min(self.wave));
+        if let Some(Want { grow: Grow::Paths(count), .. }) = want {
+            self.left -= count;
         }
-        allowance.take_paths(count);
-        vec![Want { node: 0, grow: Grow::Paths(count) }]
+        want.into_iter().collect()
     }
 
     /// The next state of a random walk that nobody has expanded. Walks over known states are taken on the way: `ended` is
@@ -53,12 +51,8 @@ impl BestOfN {
             let node = self.at.unwrap_or(0);
             let item = tree.get(node);
             if item.order == NONE && !item.end && item.depth < config.depth {
-                if allowance.steps() == 0 {
-                    return Vec::new();
-                }
-                allowance.take_steps(1);
                 self.at = Some(node);
-                return vec![Want { node, grow: Grow::Steps(1) }];
+                return allowance.steps(node, 1).into_iter().collect();
             }
             let choices = item.children + u32::from(item.answer.is_some());
             let chosen = if choices == 0 || item.depth >= config.depth { choices } else { self.rng.random_range(0..choices) };

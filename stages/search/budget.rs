@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Grow, Want};
+
 /// What a budget counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,23 +17,6 @@ pub enum Unit {
     Calls,
     /// States whose next steps are enumerated.
     Expansions,
-}
-
-impl Unit {
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Tokens => "tokens",
-            Unit::Calls => "calls",
-            Unit::Expansions => "expansions",
-        }
-    }
-}
-
-/// A limit for one problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
-    pub unit: Unit,
-    pub limit: u64,
 }
 
 /// What was spent on one problem.
@@ -73,36 +58,37 @@ pub struct Allowance {
     pub step_tokens: u64,
     /// Most tokens of a sampled path.
     pub path_tokens: u64,
+    /// Whether the policy samples steps; one that enumerates shows all steps of a state for the price of one.
+    pub samples: bool,
 }
 
 impl Allowance {
-    /// How many sampled steps are within it.
-    pub fn steps(&self) -> usize {
-        self.of(self.step_tokens)
+    /// Whether there is room for a step.
+    pub fn has_room(&self) -> bool {
+        self.left >= self.price(self.step_tokens)
     }
 
-    /// How many sampled paths are within it.
-    pub fn paths(&self) -> usize {
-        self.of(self.path_tokens)
+    /// Up to `width` steps of a state, which are set aside; none if there is no room.
+    pub fn steps(&mut self, node: u32, width: usize) -> Option<Want> {
+        let count = self.take(if self.samples { width } else { 1 }, self.step_tokens);
+        (count > 0).then_some(Want { node, grow: Grow::Steps(count) })
     }
 
-    fn of(&self, tokens: u64) -> usize {
-        let price = if self.unit == Unit::Tokens { tokens.max(1) } else { 1 };
-        (self.left / price) as usize
+    /// Up to so many paths from the root, which are set aside; none if there is no room.
+    pub fn paths(&mut self, count: usize) -> Option<Want> {
+        let count = self.take(count, self.path_tokens);
+        (count > 0).then_some(Want { node: 0, grow: Grow::Paths(count) })
     }
 
-    /// Sets steps aside.
-    pub fn take_steps(&mut self, count: usize) {
-        self.take(count as u64, self.step_tokens);
+    fn price(&self, tokens: u64) -> u64 {
+        if self.unit == Unit::Tokens { tokens.max(1) } else { 1 }
     }
 
-    /// Sets paths aside.
-    pub fn take_paths(&mut self, count: usize) {
-        self.take(count as u64, self.path_tokens);
-    }
-
-    fn take(&mut self, count: u64, tokens: u64) {
-        let price = if self.unit == Unit::Tokens { tokens.max(1) } else { 1 };
-        self.left = self.left.saturating_sub(count * price);
+    /// Sets aside as many as there is room for, and says how many these are.
+    fn take(&mut self, count: usize, tokens: u64) -> usize {
+        let price = self.price(tokens);
+        let count = (count as u64).min(self.left / price);
+        self.left -= count * price;
+        count as usize
     }
 }

@@ -20,16 +20,6 @@ pub enum Choice {
     Best,
 }
 
-impl Choice {
-    pub fn name(self) -> &'static str {
-        match self {
-            Choice::Majority => "majority",
-            Choice::Weighted => "weighted",
-            Choice::Best => "best",
-        }
-    }
-}
-
 /// A whole path as it votes: its answer in a form that equal answers share, and its score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vote {

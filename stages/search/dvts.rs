@@ -6,7 +6,7 @@
 
 use super::budget::Allowance;
 use super::tree::Tree;
-use super::{Grow, TreeConfig, Want, best_open, score};
+use super::{TreeConfig, Want, best, best_open};
 
 struct Subtree {
     root: u32,
@@ -34,41 +34,25 @@ impl Dvts {
             nodes.push((0, config.width * config.beams.max(1)));
         }
         self.begun = true;
-        let mut wants = Vec::new();
-        for (node, width) in nodes {
-            let width = if self.samples { width.min(allowance.steps()) } else { allowance.steps().min(1) };
-            if width == 0 {
-                break;
-            }
-            allowance.take_steps(width);
-            wants.push(Want { node, grow: Grow::Steps(width) });
-        }
-        wants
+        nodes.into_iter().map_while(|(node, width)| allowance.steps(node, width)).collect()
     }
 
     /// Gives each subtree without a state to expand its next one.
     fn place(&mut self, tree: &Tree, config: &TreeConfig) {
         self.subtrees.retain_mut(|subtree| {
-            let open = |node: &u32| tree.get(*node).status.is_open() && !tree.get(*node).end;
-            subtree.at = subtree.at.filter(open).or_else(|| best_open(tree, subtree.root, 1, config).first().copied());
+            subtree.at =
+                subtree.at.filter(|node| tree.get(*node).is_open()).or_else(|| best_open(tree, subtree.root, 1, config).first().copied());
             subtree.at.is_some()
         });
-        let mut free: Vec<u32> = tree
-            .children(0)
-            .filter(|node| tree.get(*node).status.is_open() && !tree.get(*node).end && self.subtrees.iter().all(|s| s.root != *node))
-            .collect();
-        free.sort_by(|a, b| score(tree, *b, config).total_cmp(&score(tree, *a, config)).then(a.cmp(b)));
         let room = config.beams.max(1).saturating_sub(self.subtrees.len());
-        self.subtrees.extend(free.into_iter().take(room).map(|root| Subtree { root, at: Some(root) }));
+        let free = tree.children(0).filter(|node| self.subtrees.iter().all(|s| s.root != *node));
+        let new = best(tree, free, room, config);
+        self.subtrees.extend(new.into_iter().map(|root| Subtree { root, at: Some(root) }));
     }
 
     pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], config: &TreeConfig) {
-        let best = children
-            .iter()
-            .filter(|node| tree.get(**node).status.is_open() && !tree.get(**node).end)
-            .max_by(|a, b| score(tree, **a, config).total_cmp(&score(tree, **b, config)).then(b.cmp(a)));
         if let Some(subtree) = self.subtrees.iter_mut().find(|s| s.at == Some(want.node)) {
-            subtree.at = best.copied();
+            subtree.at = best(tree, children.iter().copied(), 1, config).first().copied();
         }
     }
 }

@@ -114,7 +114,6 @@ pub fn run(
                 events.check()?;
                 let mut search = new(problem)?;
                 search.alone(&shared)?;
-                events.advance(0, 0, 0);
                 Ok(search.finish())
             })
             .collect();
@@ -136,12 +135,8 @@ fn together(
     events: &dyn Events,
 ) -> Result<()> {
     let flops = policy.flops_per_token();
-    if !policy.enumerates() {
-        for search in searches.iter_mut() {
-            search.spent.policy_flops += flops * policy.prompt_tokens(search.problem)?;
-        }
-    }
     for search in searches.iter_mut() {
+        search.spent.policy_flops += flops * policy.prompt_tokens(search.problem)?;
         search.spent.value_flops += values.prompt_flops(search.problem)?;
     }
     if !policy.enumerates() {
@@ -317,6 +312,7 @@ impl<'a> Search<'a> {
             left: config.budget.saturating_sub(self.spent.of(config.unit)),
             step_tokens: config.step_tokens as u64,
             path_tokens: self.plan.sampling.max_tokens as u64,
+            samples: !self.enumerates,
         };
         let wants = match &mut self.searcher {
             Searcher::BestOfN(search) if !self.enumerates => search.want_paths(&mut allowance),
@@ -473,18 +469,16 @@ impl<'a> Search<'a> {
         let key = squeezed(&text);
         let same = self.tree.children(parent).find(|c| !self.tree.get(*c).end && squeezed(&self.tree.get(*c).step) == key);
         if let Some(node) = same {
-            let item = self.tree.at(node);
-            item.samples += 1;
-            item.tokens += tokens;
-            return (node, false);
+            return (self.again(node, tokens), false);
         }
         let depth = self.tree.get(parent).depth + 1;
         let state = self.tree.get(parent).state.as_deref().and_then(|state| self.domain.follow(state, &text));
-        let wrong = self.domain.check_step(self.problem, &self.tree.steps(parent), &text) == StepCheck::False;
-        let paths = matches!(self.searcher, Searcher::BestOfN(_));
-        let status = if wrong && !paths {
+        let status = if matches!(self.searcher, Searcher::BestOfN(_)) {
+            // Whole paths are judged as such.
+            Status::Open
+        } else if self.domain.check_step(self.problem, &self.tree.steps(parent), &text) == StepCheck::False {
             Status::False
-        } else if depth >= self.plan.tree.depth && !paths {
+        } else if depth >= self.plan.tree.depth {
             Status::Dead
         } else {
             Status::Open
@@ -501,10 +495,7 @@ impl<'a> Search<'a> {
             item.end && item.answer.as_deref().unwrap_or_default() == answer
         });
         if let Some(node) = same {
-            let item = self.tree.at(node);
-            item.samples += 1;
-            item.tokens += tokens;
-            return (node, false);
+            return (self.again(node, tokens), false);
         }
         let depth = self.tree.get(parent).depth + 1;
         let line = if answer.is_empty() { String::new() } else { format!("#### {answer}") };
@@ -513,6 +504,14 @@ impl<'a> Search<'a> {
         let node = self.tree.add(Item { tokens, status, answer, end: true, ..Item::child(parent, depth, line, None) });
         self.judge(node);
         (node, true)
+    }
+
+    /// A child that was proposed once more.
+    fn again(&mut self, node: u32, tokens: u32) -> u32 {
+        let item = self.tree.at(node);
+        item.samples += 1;
+        item.tokens += tokens;
+        node
     }
 
     /// Priors among siblings: their probabilities under the policy, or how often it proposed them where it gives none.
@@ -561,7 +560,7 @@ impl<'a> Search<'a> {
         let threshold = self.plan.tree.threshold as f32;
         let item = self.tree.at(node);
         item.value = value;
-        if value < threshold && node != 0 && item.status == Status::Open && !item.end {
+        if value < threshold && node != 0 && item.is_open() {
             item.status = Status::Pruned;
         }
     }
@@ -569,7 +568,6 @@ impl<'a> Search<'a> {
     /// Takes up what is new and has its values: says the algorithm so, and sees whether the goal is reached.
     fn settle(&mut self, lists: &[(Want, Vec<u32>)]) {
         let config = &self.plan.tree;
-        let before = self.solutions.len();
         for (want, nodes) in lists {
             if self.tree.get(want.node).value.is_nan() {
                 self.tree.at(want.node).value = 1.0;
@@ -584,7 +582,7 @@ impl<'a> Search<'a> {
         }
         let new: Vec<u32> =
             lists.iter().flat_map(|(_, nodes)| nodes).copied().filter(|n| self.tree.get(*n).status == Status::Solution).collect();
-        if !new.is_empty() || self.solutions.len() > before {
+        if !new.is_empty() {
             self.first.get_or_insert(self.spent);
         }
         let mut shorter = false;
@@ -705,6 +703,6 @@ fn known(status: Status) -> Option<f32> {
 }
 
 /// Whether the verifier accepts a path.
-pub fn is_correct(problem: &Problem, domain: &dyn Domain, steps: &[String], answer: &str) -> bool {
+fn is_correct(problem: &Problem, domain: &dyn Domain, steps: &[String], answer: &str) -> bool {
     domain.verify(problem, steps, answer).verdict == Verdict::Correct
 }

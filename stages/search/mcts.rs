@@ -16,7 +16,7 @@ use rand_distr::{Distribution, Gamma};
 
 use super::budget::Allowance;
 use super::tree::{NONE, Status, Tree};
-use super::{Grow, TreeConfig, Want};
+use super::{TreeConfig, Want};
 
 /// The search of one problem.
 pub struct Mcts {
@@ -39,18 +39,14 @@ impl Mcts {
         let mut wants: Vec<Want> = Vec::new();
         // Walks that end where another of this turn waits are given back.
         while wants.len() < config.parallel.max(1) {
-            let width = if self.samples { config.width.min(allowance.steps()) } else { allowance.steps().min(1) };
-            if width == 0 {
+            if !allowance.has_room() {
                 break;
             }
-            let Some(node) = self.descend(tree, config) else { break };
-            if wants.iter().any(|want| want.node == node) {
-                break;
-            }
-            visit(tree, node, 0.0);
+            let Some(node) = self.descend(tree, config).filter(|node| wants.iter().all(|want| want.node != *node)) else { break };
+            let Some(want) = allowance.steps(node, config.width) else { break };
+            visit(tree, node);
             self.asked[node as usize] += 1;
-            allowance.take_steps(width);
-            wants.push(Want { node, grow: Grow::Steps(width) });
+            wants.push(want);
         }
         wants
     }
@@ -83,7 +79,7 @@ impl Mcts {
     fn may_widen(&self, tree: &Tree, node: u32, config: &TreeConfig) -> bool {
         let (item, asked) = (tree.get(node), self.asked[node as usize]);
         if asked == 0 {
-            return item.status.is_open();
+            return item.is_open();
         }
         let allowed = (config.widen * f64::from(item.visits.max(1)).powf(config.widen_power)).ceil();
         self.samples && f64::from(asked) < allowed
@@ -172,13 +168,12 @@ impl Mcts {
     }
 }
 
-/// Counts a visit of a node and all above it.
-fn visit(tree: &mut Tree, node: u32, value: f64) {
+/// Counts a visit of a node and all above it, whose value is not known yet.
+fn visit(tree: &mut Tree, node: u32) {
     let mut at = node;
     while at != NONE {
         let item = tree.at(at);
         item.visits += 1;
-        item.total += value;
         at = item.parent;
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 pub mod tree;
 pub mod value;
 
-use budget::{Budget, Unit};
+use budget::Unit;
 use grow::{Outcome, Plan};
 use tree::Tree;
 use value::Values;
@@ -78,10 +78,6 @@ impl Algorithm {
             Self::Mcts => "mcts",
             Self::AStar => "astar",
         }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.name() == name)
     }
 }
 
@@ -202,12 +198,6 @@ pub struct TreeConfig {
     pub widen_power: f64,
 }
 
-impl TreeConfig {
-    pub fn budget(&self) -> Budget {
-        Budget { unit: self.unit, limit: self.budget }
-    }
-}
-
 /// What an algorithm wants to see of its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Want {
@@ -234,8 +224,12 @@ fn score(tree: &Tree, node: u32, config: &TreeConfig) -> f32 {
 
 /// The best states below a node that nobody has expanded.
 fn best_open(tree: &Tree, below: u32, count: usize, config: &TreeConfig) -> Vec<u32> {
-    let nodes = if below == 0 { (0..tree.items.len() as u32).collect() } else { tree.below(below) };
-    let open = nodes.into_iter().filter(|n| tree.get(*n).status.is_open() && !tree.get(*n).end);
+    if below == 0 { best(tree, 0..tree.items.len() as u32, count, config) } else { best(tree, tree.below(below), count, config) }
+}
+
+/// Those of some nodes that may be expanded, best first, and at most so many.
+fn best(tree: &Tree, nodes: impl IntoIterator<Item = u32>, count: usize, config: &TreeConfig) -> Vec<u32> {
+    let open = nodes.into_iter().filter(|n| tree.get(*n).is_open());
     let mut scored: Vec<(f32, u32)> = open.map(|n| (score(tree, n, config), n)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     scored.truncate(count);
@@ -358,6 +352,14 @@ pub struct Searched {
     pub rules: Vec<Outcome>,
     /// Of the policy's search; empty if there is no policy.
     pub policy: Vec<Outcome>,
+}
+
+impl Searched {
+    /// How many of the problems have a correct solution.
+    pub fn solved(&self) -> usize {
+        let by = |outcomes: &[Outcome], problem: usize| outcomes.get(problem).is_some_and(|outcome| !outcome.solutions.is_empty());
+        (0..self.rules.len().max(self.policy.len())).filter(|i| by(&self.rules, *i) || by(&self.policy, *i)).count()
+    }
 }
 
 /// Id of a solution: the same path drawn twice is two solutions.

@@ -42,11 +42,6 @@ impl Status {
             Status::False => "false",
         }
     }
-
-    /// Whether its next steps may still be asked for the first time.
-    pub fn is_open(self) -> bool {
-        self == Status::Open
-    }
 }
 
 /// A node.
@@ -118,6 +113,11 @@ impl Item {
         Self { parent, depth, step, ..Self::root(state) }
     }
 
+    /// Whether its next steps may still be asked for the first time.
+    pub fn is_open(&self) -> bool {
+        self.status == Status::Open && !self.end
+    }
+
     /// Mean of what was backed up through it; its own value before the first time.
     pub fn q(&self) -> f64 {
         if self.visits > 0 { self.total / f64::from(self.visits) } else { f64::from(self.value) }
@@ -147,17 +147,22 @@ impl Tree {
 
     /// Adds a child behind its siblings.
     pub fn add(&mut self, item: Item) -> u32 {
-        let node = self.items.len() as u32;
-        let parent = self.at(item.parent);
-        let before = std::mem::replace(&mut parent.last_child, node);
-        parent.children += 1;
+        let (node, parent) = (self.items.len() as u32, item.parent);
+        self.items.push(item);
+        self.link(node, parent);
+        node
+    }
+
+    /// Puts a node behind the children of its parent.
+    fn link(&mut self, node: u32, parent: u32) {
+        let owner = self.at(parent);
+        let before = std::mem::replace(&mut owner.last_child, node);
+        owner.children += 1;
         if before == NONE {
-            parent.first_child = node;
+            owner.first_child = node;
         } else {
             self.at(before).next_sibling = node;
         }
-        self.items.push(item);
-        node
     }
 
     /// Marks a node as expanded, and when, unless it is already.
@@ -214,14 +219,7 @@ impl Tree {
         item.parent = parent;
         item.step = step;
         item.next_sibling = NONE;
-        let owner = self.at(parent);
-        let before = std::mem::replace(&mut owner.last_child, node);
-        owner.children += 1;
-        if before == NONE {
-            owner.first_child = node;
-        } else {
-            self.at(before).next_sibling = node;
-        }
+        self.link(node, parent);
         for below in self.below(node) {
             let item = self.at(below);
             item.depth = (i64::from(item.depth) + shift).max(0) as u32;

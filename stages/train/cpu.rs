@@ -87,7 +87,7 @@ impl Cpu {
             Head { loss, weight, sums: [vec![0.0; size], vec![0.0]] }
         });
         // Without a backward pass nothing of the forward pass needs to be kept.
-        let trunk = Trunk::new(&weights, recompute || sums.iter().all(Vec::is_empty));
+        let trunk = Trunk::new(&weights, recompute || !tuned.any());
         Self { like: llama.clone(), trunk, weights, frozen, tuned, adam, sums, slots, head, time: 0 }
     }
 
@@ -203,7 +203,7 @@ impl Cpu {
             }
         }
         let head = self.weights.head_index();
-        let (through, any) = (self.needs_trunk(), self.sums.iter().any(|sum| !sum.is_empty()));
+        let (through, any) = (self.needs_trunk(), self.tuned.any());
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
         let loss = cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, gradient);

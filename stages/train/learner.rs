@@ -117,14 +117,6 @@ impl Learner {
         }
     }
 
-    /// Mean weighted loss of tokens over some examples.
-    ///
-    /// # Errors
-    /// Those of [`Learner::mean_losses`].
-    pub fn mean_loss(&mut self, examples: &[&Example], micro: usize) -> Result<f32> {
-        Ok(self.mean_losses(examples, micro)?.0)
-    }
-
     /// What there is to say since the last time.
     pub fn notes(&mut self) -> Vec<String> {
         match self {

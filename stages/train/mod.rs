@@ -7,7 +7,8 @@
 //! - [`checkpoint`]: state on disk
 //!
 //! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
-//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch. With a value head: + λ times the mean loss of value targets.
+//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch. With a value head:
+//! + λ times the mean loss of value targets.
 
 use std::path::Path;
 
@@ -236,20 +237,18 @@ pub struct Moment<'a> {
 }
 
 /// Number of optimizer steps that a configuration asks for.
-pub fn total_steps(rows: usize, config: &TrainConfig) -> usize {
-    steps(batch::steps_per_epoch(rows, config.batch_size.max(1)), config)
+pub fn total_steps(rows: &Rows, config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
+    steps(steps_per_epoch(&rows.train, config, grouped(head)), config)
 }
 
-/// Number of optimizer steps with or without a value head: pairs keep the rows of a group in one batch.
-pub fn total_steps_of(rows: &Rows, config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
-    steps(steps_per_epoch(&rows.train, config, head), config)
+/// Whether rows that share a group must be in one batch: pairs reach over rows.
+fn grouped(head: Option<&HeadConfig>) -> bool {
+    head.is_some_and(|head| head.loss == ValueLoss::Pairwise)
 }
 
-fn steps_per_epoch(examples: &[Example], config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
-    match head {
-        Some(head) if head.loss == ValueLoss::Pairwise => batch::grouped_steps(examples, config.batch_size.max(1)),
-        _ => batch::steps_per_epoch(examples.len(), config.batch_size.max(1)),
-    }
+fn steps_per_epoch(examples: &[Example], config: &TrainConfig, grouped: bool) -> usize {
+    let size = config.batch_size.max(1);
+    if grouped { batch::grouped_steps(examples, size) } else { batch::steps_per_epoch(examples.len(), size) }
 }
 
 fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
@@ -260,31 +259,15 @@ fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
 /// Trains from `model`, or goes on from the checkpoint in `resume`. `keep` is called every
 /// `checkpoint_every` steps and at a requested stop; the curve up to a resume is given in `losses`.
 ///
-/// # Errors
-/// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint.
-#[allow(clippy::too_many_arguments)]
-pub fn train(
-    model: &Llama,
-    rows: &Rows,
-    config: &TrainConfig,
-    seed: u64,
-    fingerprint: &str,
-    resume: Option<(&Path, Vec<Loss>)>,
-    device: &Choice,
-    events: &dyn Events,
-    keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
-) -> Result<(Learner, Vec<Loss>)> {
-    train_with(model, None, rows, config, seed, fingerprint, resume, device, events, keep)
-}
-
-/// As [`train`], with a value head that learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows
-/// whose tokens weigh nothing teach values alone, and with all of the decoder frozen the head alone changes. The trained
-/// head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
+/// A value `head` learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows whose tokens weigh
+/// nothing teach values alone, and with all of the decoder frozen the head alone changes. The trained head is
+/// [`Learner::head`]. With pairs, rows that share a group are in one batch.
 ///
 /// # Errors
-/// Those of [`train`]; a head of another size than the decoder's; value targets that are none, or none at all.
+/// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of another size than the
+/// decoder's; value targets that are none, or none at all.
 #[allow(clippy::too_many_arguments)]
-pub fn train_with(
+pub fn train(
     model: &Llama,
     head: Option<HeadConfig>,
     rows: &Rows,
@@ -299,9 +282,9 @@ pub fn train_with(
     ensure!(config.batch_size > 0 && config.micro_batch > 0, "train.batch_size and train.micro_batch must be positive");
     ensure!(config.epochs > 0.0 && config.learning_rate > 0.0, "train.epochs and train.learning_rate must be positive");
     let examples = &rows.train;
-    let per_epoch = steps_per_epoch(examples, config, head.as_ref());
+    let grouped = grouped(head.as_ref());
+    let per_epoch = steps_per_epoch(examples, config, grouped);
     let steps = steps(per_epoch, config);
-    let grouped = head.as_ref().is_some_and(|head| head.loss == ValueLoss::Pairwise);
     if let Some(head) = &head {
         let (size, own) = (model.config.hidden_size, head.start.weight.len());
         ensure!(size == own, "a value head for hidden states of {own} numbers, but the model has {size}");

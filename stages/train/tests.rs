@@ -135,8 +135,8 @@ fn a_row_counts_the_same_alone_and_in_a_batch() {
     let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
-    let alone: f32 = batch.iter().map(|e| learner.mean_loss(&[e], 1).unwrap() * weight(e)).sum::<f32>() / total;
-    assert!((learner.mean_loss(&batch, 100).unwrap() - alone).abs() < 1e-5);
+    let alone: f32 = batch.iter().map(|e| learner.mean_losses(&[e], 1).unwrap().0 * weight(e)).sum::<f32>() / total;
+    assert!((learner.mean_losses(&batch, 100).unwrap().0 - alone).abs() < 1e-5);
     assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
 }
 
@@ -281,7 +281,7 @@ fn what_is_frozen_stays_and_the_rest_learns() {
     let before = mean_loss(&start, &batch, 100);
     for config in &ways()[1..] {
         let tuned = Tuned::of(config, &start.config, 3).unwrap();
-        let (learner, _) = train(&start, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (learner, _) = train(&start, None, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         let trained = learner.llama();
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
@@ -328,7 +328,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
     let start = fresh();
     let before = mean_loss(&start, &batch, 100);
     for config in ways() {
-        let (whole, curve) = train(&start, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (whole, curve) = train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         if config.lora_rank == 0 && config.freeze.is_empty() {
             let after = mean_loss(&whole.llama(), &batch, 100);
             assert!(after < 0.5 * before, "{before} -> {after}");
@@ -346,9 +346,9 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
             Ok(())
         };
         let config = TrainConfig { checkpoint_every: 77, ..config };
-        train(&start, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
+        train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
         let resume = Some((dir.path(), kept));
-        let (resumed, again) = train(&start, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (resumed, again) = train(&start, None, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         assert!(whole.state() == resumed.state());
         assert_eq!(hf::export(&whole.llama()), hf::export(&resumed.llama()));
         assert_eq!(curve, again);

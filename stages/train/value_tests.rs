@@ -9,7 +9,7 @@ use super::learner::{Adam, Learner};
 use super::lora::{FREEZABLE, Tuned};
 use super::tests::{adam, config, copies, cpu, distance, fresh};
 use super::value::{HeadConfig, ValueLoss};
-use super::{Moment, Rows, TrainConfig, checkpoint, train, train_with};
+use super::{Moment, Rows, TrainConfig, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::generate::{Generator, Limits};
@@ -197,7 +197,7 @@ fn a_frozen_decoder_stays_and_its_tokens_are_still_measured() {
     let examples = valued(12, 1.0);
     let batch = refs(&examples);
     let mut plain = Learner::new(&llama, everything(&llama), adam(), false, None, &cpu());
-    let loss = plain.mean_loss(&batch, 100).unwrap();
+    let loss = plain.mean_losses(&batch, 100).unwrap().0;
     let mut learners = [
         Learner::Cpu(Box::new(Cpu::new(&llama, nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))))),
         Learner::Device(Box::new(OnDevice::new(&llama, nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))))),
@@ -252,7 +252,7 @@ fn targets_that_are_none_are_errors() {
     learner.step(&[&row(2, 0.5, 1.0)], 1, 1e-3).unwrap();
     let rows = |train| Rows { train, validation: Vec::new(), too_long: 0 };
     let run = |head, rows: &Rows| {
-        train_with(&llama, Some(head), rows, &config(1.0, 0), 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap().to_string()
+        train(&llama, Some(head), rows, &config(1.0, 0), 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap().to_string()
     };
     let small = HeadConfig { start: ValueHead::new(31), ..head(ValueLoss::Bce) };
     assert!(run(small, &rows(valued(8, 1.0))).contains("31 numbers"));
@@ -315,7 +315,7 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
         let rows = Rows { train: marked(240, tokens, 1), validation: marked(40, tokens, 3), too_long: 0 };
         let config = TrainConfig { batch_size: 16, micro_batch: 16, ..config(8.0, 0) };
         let head = HeadConfig { loss, weight: 1.0, start: untrained.clone() };
-        let (learner, losses) = train_with(&llama, Some(head), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (learner, losses) = train(&llama, Some(head), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         let margin = apart(&learner.llama(), &learner.head().unwrap(), &held_out);
         println!("{loss:?}, tokens weigh {tokens}: values of good and bad rows are {margin:.3} apart");
         assert!(margin > 0.5, "{loss:?} {tokens}: {margin}");
@@ -341,7 +341,7 @@ fn a_resumed_run_with_a_head_ends_bit_for_bit_the_same() {
         for freeze in [Vec::new(), frozen.clone()] {
             let config = TrainConfig { checkpoint_every: 13, freeze, ..config(4.0, 0) };
             let run = |resume, keep: &mut dyn FnMut(Moment<'_>) -> anyhow::Result<()>| {
-                train_with(&fresh(), Some(head(loss)), &rows, &config, 3, "f", resume, &cpu(), &Silent, keep).unwrap()
+                train(&fresh(), Some(head(loss)), &rows, &config, 3, "f", resume, &cpu(), &Silent, keep).unwrap()
             };
             let (dir, mut kept) = (tempfile::tempdir().unwrap(), Vec::new());
             let (whole, curve) = run(None, &mut |m| {
@@ -384,8 +384,8 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
     // With λ = 0 the decoder trains as it does without a head.
     let rows = Rows { train: valued(64, 1.0), validation: Vec::new(), too_long: 0 };
     let config = config(2.0, 0);
-    let (plain, _) = train(&llama, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+    let (plain, _) = train(&llama, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
     let weightless = HeadConfig { weight: 0.0, ..head(ValueLoss::Bce) };
-    let (beside, _) = train_with(&llama, Some(weightless), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+    let (beside, _) = train(&llama, Some(weightless), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
     assert_eq!(hf::export(&plain.llama()), hf::export(&beside.llama()));
 }
