@@ -37,6 +37,26 @@ pub enum Origin {
 /// in. Sorted numbers, each with what else decides how it may be used.
 pub type Key = Vec<(Number, u32)>;
 
+/// A state as a small network sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Features {
+    /// Numbers of about unit size, always as many in a domain.
+    pub dense: Vec<f32>,
+    /// Names of what is there, as hashes (see [`mix`]); in any number and order.
+    pub sparse: Vec<u64>,
+}
+
+/// What tells the features of a problem's states.
+pub type Describe<'a> = Box<dyn Fn(&State) -> Features + Send + Sync + 'a>;
+
+/// Hash of a hash and a number (the finaliser of SplitMix64 over both).
+pub fn mix(hash: u64, number: u64) -> u64 {
+    let mut z = hash.rotate_left(23).wrapping_add(number).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// A legal next step and where it leads.
 #[derive(Clone, Debug)]
 pub struct Move {
@@ -76,6 +96,9 @@ pub trait Domain: Send + Sync {
 
     /// About how many steps more a sensible path has: orders a search that has learned nothing yet.
     fn effort(&self, state: &State) -> f64;
+
+    /// What a value network may know of a problem's states: never the answer.
+    fn features<'a>(&self, problem: &'a Problem) -> Describe<'a>;
 
     /// Checks one step of text, whoever wrote it.
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;

@@ -18,8 +18,10 @@
 //! | `wrong_target` | wrong | the last number, or the final answer, is not the target |
 //! | `correct` | correct | otherwise |
 
+mod features;
+
 use crate::answer::compare;
-use crate::domain::{Domain, Key, Move, Origin, Quantity, State};
+use crate::domain::{Describe, Domain, Key, Move, Origin, Quantity, State};
 use crate::expr::{Operator, equations};
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
@@ -152,6 +154,10 @@ impl Domain for Countdown {
 
     fn effort(&self, state: &State) -> f64 {
         self.least_steps(state) as f64
+    }
+
+    fn features<'a>(&self, problem: &'a Problem) -> Describe<'a> {
+        Box::new(features::of(read_question(&problem.question)))
     }
 
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck {

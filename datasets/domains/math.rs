@@ -24,6 +24,7 @@
 //! of them, where their numbers come from, what they are there for, and whether they end in the answer. The domain `countdown` has further
 //! reasons of its own, see [`super::countdown`].
 
+mod features;
 mod givens;
 mod moves;
 mod steps;
@@ -33,7 +34,7 @@ pub use givens::{LEXICON, givens};
 pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices, follow};
 
 use crate::answer::compare;
-use crate::domain::{Domain, Key, Move, Origin, State};
+use crate::domain::{Describe, Domain, Key, Move, Origin, State};
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
 
 /// What a given number left unused counts, in steps: it may be there to distract, so a little less than one.
@@ -91,6 +92,10 @@ impl Domain for Math {
     fn effort(&self, state: &State) -> f64 {
         let given = state.pool.iter().filter(|q| q.uses == 0 && q.origin == Origin::Given).count();
         self.least_steps(state) as f64 + UNUSED_GIVEN * given as f64
+    }
+
+    fn features<'a>(&self, problem: &'a Problem) -> Describe<'a> {
+        Box::new(features::of(&problem.question))
     }
 
     fn check_step(&self, _problem: &Problem, _earlier: &[String], step: &str) -> StepCheck {
