@@ -58,6 +58,9 @@ enum Command {
         /// The run's directory, or its name under runs/. Default: the name of the preset or file.
         #[arg(long)]
         run: Option<String>,
+        /// Stop after this stage of the last round: search, verify, curate, value or train.
+        #[arg(long, value_name = "STAGE")]
+        until: Option<String>,
         #[command(flatten)]
         over: Over,
     },
@@ -74,7 +77,7 @@ enum Command {
   qstill stage search runs/mine
   qstill stage evaluate runs/mine --round 2")]
     Stage {
-        /// problems, search, verify, curate, train or evaluate.
+        /// problems, search, verify, curate, value, train or evaluate.
         stage: String,
         /// The run's directory, or its name under runs/.
         run: String,
@@ -324,7 +327,7 @@ pub fn main() -> Result<Exit> {
     };
     let console = Console::new(cli.quiet, Duration::from_secs(10));
     match cli.command {
-        Command::Run { source, run, over } => {
+        Command::Run { source, run, until, over } => {
             let Some(name) = run.or_else(|| source.name()) else {
                 return Err(Failure::usage(
                     "run needs to know what to run",
@@ -332,18 +335,20 @@ pub fn main() -> Result<Exit> {
                 )
                 .into());
             };
+            let goal = until.as_deref().map_or(Ok(Goal::All), |stage| parse_stage(stage).map(Goal::Until))?;
             let session = open(&name, &source, &over, &console)?;
-            walk(&session, Goal::All)
+            walk(&session, goal)
         }
         Command::Resume { run, over } => {
             let session = open(&run, &Source { config: None, preset: None }, &over, &console)?;
             walk(&session, Goal::All)
         }
         Command::Stage { stage, run, round, source, over } => {
-            let known = Stage::ALL.map(Stage::name).join(", ");
-            let stage =
-                Stage::parse(&stage).ok_or_else(|| Failure::usage(format!("there is no stage `{stage}`"), format!("stages: {known}")))?;
+            let stage = parse_stage(&stage)?;
             let session = open(&run, &source, &over, &console)?;
+            if stage == Stage::Value && !session.config.value.is_on() {
+                return Err(Failure::usage("value.model is \"none\": the run has no value stage", "for instance --set value.model=features").into());
+            }
             let round = round_of(&session, stage, round)?;
             walk(&session, Goal::One(stage, round))
         }
@@ -411,6 +416,11 @@ pub fn main() -> Result<Exit> {
         }
         Command::Bench { what } => bench::run(what, &console),
     }
+}
+
+fn parse_stage(name: &str) -> Result<Stage, Failure> {
+    let known = Stage::ALL.map(Stage::name).join(", ");
+    Stage::parse(name).ok_or_else(|| Failure::usage(format!("there is no stage `{name}`"), format!("stages: {known}")))
 }
 
 /// The round that was asked for, else the first in which a stage is outstanding.

@@ -15,6 +15,7 @@ use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
 use stages::search::{SearchConfig, TreeConfig};
 use stages::train::{ModelConfig, TrainConfig};
+use stages::value::ValueConfig;
 use toml::Table;
 
 use crate::exit::Failure;
@@ -51,6 +52,7 @@ pub struct Config {
     pub search: SearchConfig,
     pub tree: TreeConfig,
     pub curate: CurateConfig,
+    pub value: ValueConfig,
     pub model: ModelConfig,
     pub train: TrainConfig,
     pub evaluate: EvaluateConfig,
@@ -84,6 +86,8 @@ impl Config {
             ("problems.distractors", self.problems.distractors),
             ("problems.test_share", self.problems.test_share),
             ("problems.validation_share", self.problems.validation_share),
+            ("value.holdout", self.value.holdout),
+            ("value.lost", self.value.lost),
             ("train.validation_share", self.train.validation_share),
             ("train.warmup", self.train.warmup),
             ("train.floor", self.train.floor),
@@ -96,6 +100,9 @@ impl Config {
         let positive = [
             ("run.shard_size", self.run.shard_size),
             ("run.rounds", self.run.rounds as usize),
+            ("value.epochs", self.value.epochs),
+            ("value.batch_size", self.value.batch_size),
+            ("value.levels (its length)", self.value.levels.len()),
             ("train.batch_size", self.train.batch_size),
             ("train.micro_batch", self.train.micro_batch),
             ("search.max_tokens", self.search.max_tokens),

@@ -7,7 +7,8 @@
 //!           evaluation.json      the table of results
 //!           responses/           stored answers of an HTTP policy
 //!           problems/            the problems stage: one for all rounds, so it stands above them
-//!           round-K/STAGE/       search, verify, curate, train, evaluate (see `commit` for what is inside)
+//!           round-K/STAGE/       search, verify, curate, value, train, evaluate (see `commit` for what is inside)
+//!           round-K/value-LEVEL/ a value model and how good it is
 //!           round-K/student/     a model directory
 //! ```
 //!
@@ -28,12 +29,14 @@ pub enum Stage {
     Search,
     Verify,
     Curate,
+    Value,
     Train,
     Evaluate,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 6] = [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Train, Stage::Evaluate];
+    pub const ALL: [Stage; 7] =
+        [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Evaluate];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -41,6 +44,7 @@ impl Stage {
             Stage::Search => "search",
             Stage::Verify => "verify",
             Stage::Curate => "curate",
+            Stage::Value => "value",
             Stage::Train => "train",
             Stage::Evaluate => "evaluate",
         }
@@ -122,6 +126,11 @@ impl RunDir {
 
     pub fn checkpoints(&self, round: u32) -> PathBuf {
         self.stage(round, Stage::Train).join("checkpoints")
+    }
+
+    /// A round's value model of a level, by name.
+    pub fn value(&self, round: u32, level: &str) -> PathBuf {
+        self.round(round).join(format!("value-{level}"))
     }
 
     pub fn student(&self, round: u32) -> PathBuf {

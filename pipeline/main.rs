@@ -23,6 +23,7 @@ mod settings;
 mod status;
 mod text;
 mod training;
+mod value;
 mod work;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datasets::key::hex;
@@ -9,8 +10,12 @@ use datasets::table::{self, Loss, Writer};
 use datasets::types::Kept;
 use sha2::{Digest, Sha256};
 use stages::Events;
-use stages::model::{Model, hf};
+use stages::model::{Model, ValueHead, hf};
+use stages::policy::Prompt;
+use stages::policy::model::ModelPolicy;
+use stages::train::value::HeadConfig;
 use stages::train::{self, Moment, Start, checkpoint, lora};
+use stages::value::{self, Part, Trees};
 
 use crate::commit::Commit;
 use crate::layout::{names, publish_dir, remove_leftovers, set_aside, write_dir};
@@ -21,12 +26,26 @@ const KEPT: usize = 2;
 
 /// Trains a round's student, from its newest sound checkpoint if there is one, and commits it.
 ///
+/// `trees` teach the value head (train.value_weight).
+///
 /// # Errors
 /// Those of training; failed writes.
-pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept: &[Kept]) -> Result<Vec<Commit>> {
+pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept: &[Kept], trees: &[Trees]) -> Result<Vec<Commit>> {
     let config = &session.config.train;
-    let rows = train::rows(kept, start, config)?;
-    let steps = train::total_steps(&rows, config, None);
+    let mut rows = train::rows(kept, start, config)?;
+    let mut head = None;
+    if config.value_weight > 0.0 {
+        let reader = ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), session.config.model.limits());
+        let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
+        let (paths, long) = value::rows(trees, Part::Train, &reader, most)?;
+        rows.train.extend(paths);
+        rows.too_long += long;
+        rows.validation.extend(value::rows(trees, Part::Choose, &reader, most)?.0);
+        let new = || ValueHead::new(start.llama.config.hidden_size);
+        let started = start.value.clone().unwrap_or_else(new);
+        head = Some(HeadConfig { loss: session.config.value.loss, weight: config.value_weight as f32, start: started });
+    }
+    let steps = train::total_steps(&rows, config, head.as_ref());
     let label = name(opened.stage, round);
     session.console.say(&format!(
         "{label}: {} rows ({} more to validate, {} too long) for {steps} steps, {} parameters",
@@ -48,7 +67,7 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     let fingerprint = opened.fingerprint.clone();
     let (learner, losses) = train::train(
         &start.llama,
-        None,
+        head,
         &rows,
         config,
         session.config.run.seed ^ u64::from(round) << 32,
@@ -61,7 +80,11 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     progress.check()?;
 
     let target = session.run.student(round);
-    publish(session, &target, &hf::files(&learner.llama(), &start.tokenizer)?)?;
+    let mut files = hf::files(&learner.llama(), &start.tokenizer)?;
+    if let Some(head) = learner.head() {
+        files.push(head.file()?);
+    }
+    publish(session, &target, &files)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
         let previous = config.start == Start::Previous && round > 1;
@@ -91,7 +114,10 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
 }
 
 /// Puts a directory in its place. One without a commit record is what a killed process left, and is set aside.
-fn publish(session: &Session, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+///
+/// # Errors
+/// Failed writes.
+pub fn publish(session: &Session, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     let staged = write_dir(target, files).with_context(|| format!("failed to write {}", target.display()))?;
     if target.exists() {
         set_aside(target, &session.run.damaged())?;
@@ -104,7 +130,10 @@ fn step_of(name: &str) -> Option<usize> {
 }
 
 /// Publishes a checkpoint and removes all but the newest ones.
-fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
+///
+/// # Errors
+/// Failed writes.
+pub fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
     let mut files = checkpoint::files(&moment.state, &moment.cursor)?;
     let mut writer = Writer::new(Vec::new())?;
     writer.extend(moment.losses.iter().cloned())?;
@@ -126,7 +155,10 @@ fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
 }
 
 /// The newest checkpoint of this fingerprint whose files are as they were written. Damaged ones are set aside and said.
-fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
+///
+/// # Errors
+/// Failed reads and moves.
+pub fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
     remove_leftovers(folder).with_context(|| format!("failed to clear {}", folder.display()))?;
     for name in names(folder)?.into_iter().rev() {
         let dir = folder.join(&name);

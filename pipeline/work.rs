@@ -17,7 +17,9 @@ use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
-use stages::search::{Draws, Sampler};
+use stages::search::{Draws, Sampler, TreeConfig};
+use stages::value::targets::Level;
+use stages::value::{Estimator, Trained};
 use stages::{curate, evaluate, problems, search, train, verify};
 
 use crate::evaluation;
@@ -25,13 +27,15 @@ use crate::exit::Failure;
 use crate::layout::Stage;
 use crate::plan::Fingerprint;
 use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
-use crate::training;
+use crate::{training, value};
 
 /// What to do with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// Everything that is outstanding.
     All,
+    /// The same, up to this stage of the last round.
+    Until(Stage),
     /// One stage of a round, on what is committed.
     One(Stage, u32),
     /// Nothing: only say what is outstanding.
@@ -43,6 +47,16 @@ impl Goal {
     fn is(self, stage: Stage, round: u32) -> bool {
         matches!(self, Goal::One(s, r) if s == stage && (r == round || s == Stage::Problems))
     }
+}
+
+/// What the rounds before, and this one so far, have given.
+#[derive(Default)]
+pub struct Past {
+    pub searches: Vec<Done>,
+    pub kept: Vec<Done>,
+    /// Of the round before.
+    pub student: Option<Done>,
+    pub value: Option<Done>,
 }
 
 /// Where the walk over stages stands.
@@ -69,16 +83,43 @@ impl Session {
             }
         }
         let Walk::Done(problems) = self.problems(goal)? else { return Ok(()) };
-        let mut kept: Vec<Done> = Vec::new();
-        let mut previous: Option<Done> = None;
+        if goal == Goal::Until(Stage::Problems) {
+            return Ok(());
+        }
+        let mut past = Past::default();
         for round in 1..=self.config.run.rounds {
-            let Walk::Done(search) = self.search(goal, round, &problems, previous.as_ref())? else { return Ok(()) };
+            let last = round == self.config.run.rounds;
+            let enough = |stage| last && goal == Goal::Until(stage);
+            let Walk::Done(search) = self.search(goal, round, &problems, &past)? else { return Ok(()) };
+            if enough(Stage::Search) {
+                return Ok(());
+            }
             let Walk::Done(verify) = self.verify(goal, round, &problems, &search)? else { return Ok(()) };
+            if enough(Stage::Verify) {
+                return Ok(());
+            }
             let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify)? else { return Ok(()) };
-            kept.push(curate);
-            let Walk::Done(student) = self.train(goal, round, &problems, &kept, previous.as_ref())? else { return Ok(()) };
-            let Walk::Done(_) = self.evaluate(goal, round, &problems, &kept, &student, previous.as_ref())? else { return Ok(()) };
-            previous = Some(student);
+            if enough(Stage::Curate) {
+                return Ok(());
+            }
+            past.kept.push(curate);
+            past.searches.push(search);
+            let value = if self.config.value.is_on() {
+                let Walk::Done(value) = self.value(goal, round, &problems, &past)? else { return Ok(()) };
+                Some(value)
+            } else {
+                None
+            };
+            if enough(Stage::Value) {
+                return Ok(());
+            }
+            let Walk::Done(student) = self.train(goal, round, &problems, &past)? else { return Ok(()) };
+            if enough(Stage::Train) {
+                return Ok(());
+            }
+            let Walk::Done(_) = self.evaluate(goal, round, &problems, &student, &past)? else { return Ok(()) };
+            past.student = Some(student);
+            past.value = value;
         }
         Ok(())
     }
@@ -230,16 +271,48 @@ impl Session {
             (Sampler::None, _) => None,
             (Sampler::Rules, _) => Some(Box::new(Rules)),
             (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
-            (Sampler::Model, Some(_)) => Some(Box::new(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.limits()))),
-            (Sampler::Model, None) if c.model.from_scratch() => None,
-            (Sampler::Model, None) => {
-                Some(Box::new(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.limits())))
+            (Sampler::Model, _) => {
+                self.model_policy(problems, round, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>)
             }
         })
     }
 
-    fn search(&self, goal: Goal, round: u32, problems: &Done, previous: Option<&Done>) -> Result<Walk> {
+    /// The model of this process that is sampled in a round, if it is one.
+    ///
+    /// # Errors
+    /// An unreadable model.
+    pub fn model_policy(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<ModelPolicy>> {
         let c = &self.config;
+        Ok(match (c.search.policy, previous) {
+            (Sampler::Model, Some(_)) => Some(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.limits())),
+            (Sampler::Model, None) if !c.model.from_scratch() => {
+                Some(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.limits()))
+            }
+            _ => None,
+        })
+    }
+
+    /// What says values in a round: the value model of the round before, or the head of the student that it trained.
+    fn guide(&self, round: u32, problems: &Done, past: &Past) -> Result<Option<(Trained, Option<f32>)>> {
+        if past.value.is_none() {
+            return Ok(None);
+        }
+        // That model may stand on the trunk of the policy of its own round.
+        let before = if round > 2 { past.student.as_ref() } else { None };
+        let trunk = || self.model_policy(problems, round - 1, before);
+        let (trained, measured) = value::load(self, round - 1, self.config.value.levels[0], &trunk)?;
+        Ok(Some((trained, self.config.value.prune.then_some(measured.threshold))))
+    }
+
+    /// `[tree]` with the threshold of a value model.
+    fn tree_config(&self, threshold: Option<f32>) -> TreeConfig {
+        let tree = self.config.tree.clone();
+        TreeConfig { threshold: threshold.map_or(tree.threshold, |t| tree.threshold.max(f64::from(t))), ..tree }
+    }
+
+    fn search(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
+        let c = &self.config;
+        let previous = past.student.as_ref();
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("search", search::VERSION)
             .with_table("search", &self.section("search"))
@@ -251,6 +324,7 @@ impl Session {
             .with("rules", rules::fingerprint(c.problems.domain()))
             .with("policy", self.sampler_identity(previous)?)
             .with("tables", versions(&["nodes", "solutions"]));
+        let fingerprint = self.with_value(fingerprint, past);
         let fingerprint = if c.search.policy == Sampler::Model { self.with_dtype(fingerprint) } else { fingerprint };
         let opened = self.stage(Stage::Search, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
@@ -265,13 +339,16 @@ impl Session {
             )
             .into());
         }
-        let mut values = Values::None;
+        let mut guide = self.guide(round, problems, past)?;
+        let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
+        let own = sampler.is_some() && guide.is_none() && self.has_own_head(past);
+        let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
         let size = problems.count(Split::Train.name()) as u64;
         let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
             let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-            let searched = search::search(&rows, &c.search, &c.tree, policy, &mut values, draws, progress)?;
+            let searched = search::search(&rows, &c.search, &tree, policy, &mut values, draws, progress)?;
             let solved = searched.solved();
             progress.advance(rows.len() as u64, solved as u64, 0);
             let spent = || searched.rules.iter().chain(&searched.policy).map(|outcome| outcome.spent);
@@ -391,6 +468,59 @@ impl Session {
         Ok(Self::reached(goal, (Stage::Curate, round), done))
     }
 
+    /// Adds the value model that guides a round.
+    fn with_value(&self, fingerprint: Fingerprint, past: &Past) -> Fingerprint {
+        match &past.value {
+            Some(value) => fingerprint.with("values", value.hash()).with("value.prune", self.config.value.prune),
+            None => fingerprint,
+        }
+    }
+
+    /// Whether the student of the round before was trained with a value head.
+    fn has_own_head(&self, past: &Past) -> bool {
+        past.student.is_some() && self.config.search.policy == Sampler::Model && self.config.train.value_weight > 0.0
+    }
+
+    fn value(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
+        let c = &self.config;
+        let previous = past.student.as_ref();
+        let mut fingerprint = Fingerprint::new("value", stages::value::VERSION)
+            .with_table("value", &self.section_without("value", &["prune"]))
+            .with("search.rule_steps", c.search.rule_steps)
+            .with("problems", problems.hash())
+            .with("run.seed", c.run.seed)
+            .with("round", round)
+            .with("rules", rules::fingerprint(c.problems.domain()))
+            .with("tables", versions(&["nodes", "values", "losses"]));
+        for (i, done) in past.searches.iter().enumerate() {
+            fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
+        }
+        fingerprint = match c.value.model {
+            Estimator::None | Estimator::Features => fingerprint,
+            Estimator::Trunk => self.with_dtype(fingerprint.with("policy", self.sampler_identity(previous)?)),
+            Estimator::Decoder => {
+                let rest = ["checkpoint_every", "micro_batch", "allow_leaks", "epochs", "max_steps", "batch_size", "learning_rate", "start"];
+                let fingerprint = fingerprint.with_table("train", &self.section_without("train", &rest));
+                // A tokenizer from scratch is made of what round 1 kept.
+                let kept = past.kept.first().map_or(String::new(), Done::hash);
+                self.with_dtype(fingerprint.with("base", self.base_identity()?).with("kept of round 1", kept))
+            }
+        };
+        let opened = self.stage(Stage::Value, round, &fingerprint, Some(c.value.levels.len() as u32))?;
+        if let Some(walk) = self.without_work(goal, &opened)? {
+            return Ok(walk);
+        }
+        let path = opened.path.clone();
+        let ground = value::Ground {
+            problems,
+            searches: &past.searches,
+            policy: &|| self.model_policy(problems, round, previous),
+            base: &|| self.base(|| Self::texts(problems, &past.kept)),
+        };
+        let commits = value::learn(self, opened, &ground)?;
+        Ok(Self::reached(goal, (Stage::Value, round), Done::new(path, commits)))
+    }
+
     /// What curation knows beside a shard: the questions that are held out, and what is usual over all shards.
     ///
     /// # Errors
@@ -449,8 +579,9 @@ impl Session {
         Ok(texts)
     }
 
-    fn train(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], previous: Option<&Done>) -> Result<Walk> {
+    fn train(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
         let c = &self.config;
+        let (kept, previous) = (past.kept.as_slice(), past.student.as_ref());
         // How often a checkpoint is made, how a batch is held in memory and what is refused do not count.
         let mut fingerprint = Fingerprint::new("train", train::VERSION)
             .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch", "allow_leaks"]))
@@ -459,6 +590,12 @@ impl Session {
             .with("round", round);
         for (i, done) in kept.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
+        }
+        if c.train.value_weight > 0.0 {
+            fingerprint = fingerprint.with_table("value", &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]));
+            for (i, done) in past.searches.iter().enumerate() {
+                fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
+            }
         }
         let from_previous = c.train.start == train::Start::Previous && round > 1;
         fingerprint = match previous.filter(|_| from_previous) {
@@ -484,12 +621,19 @@ impl Session {
         self.refuse_leaks(&rows, problems)?;
         let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
         let path = opened.path.clone();
-        let commits = training::train(self, opened, round, &start, &rows)?;
+        let trees = if c.train.value_weight > 0.0 {
+            let events = self.console.stage(&format!("{} trees", name(Stage::Train, round)), "shards", 0, 0);
+            value::trees(self, problems, &past.searches, Level::Steps, &events)?
+        } else {
+            Vec::new()
+        };
+        let commits = training::train(self, opened, round, &start, &rows, &trees)?;
         Ok(Self::reached(goal, (Stage::Train, round), Done::new(path, commits)))
     }
 
-    fn evaluate(&self, goal: Goal, round: u32, problems: &Done, kept: &[Done], student: &Done, previous: Option<&Done>) -> Result<Walk> {
+    fn evaluate(&self, goal: Goal, round: u32, problems: &Done, student: &Done, past: &Past) -> Result<Walk> {
         let c = &self.config;
+        let (kept, previous) = (past.kept.as_slice(), past.student.as_ref());
         let fingerprint = Fingerprint::new("evaluate", evaluate::VERSION)
             .with("searches", search::VERSION)
             .with_table("evaluate", &self.section("evaluate"))
@@ -503,6 +647,7 @@ impl Session {
             .with("policy", self.sampler_identity(previous)?)
             .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version))
             .with("tables", versions(&["evaluation"]));
+        let fingerprint = self.with_value(fingerprint, past);
         // The base is the same in every round: it is measured in the first.
         let mut models = Vec::new();
         if round == 1 {
@@ -548,9 +693,12 @@ impl Session {
                     _ => {
                         let mut sampler = self.sampler(problems, round, previous)?;
                         let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-                        let mut values = Values::None;
+                        let mut guide = self.guide(round, problems, past)?;
+                        let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
+                        let own = policy.is_some() && guide.is_none() && self.has_own_head(past);
+                        let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
                         let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
-                        evaluate::teacher(&asked, &c.search, &c.tree, policy, &mut values, draws, &count, progress)?
+                        evaluate::teacher(&asked, &c.search, &tree, policy, &mut values, draws, &count, progress)?
                     }
                 };
                 let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();

@@ -1,6 +1,6 @@
 //! What qstill does: each stage is a function from inputs to rows, with events on the side.
 //!
-//! problems -> search -> verify -> curate -> train -> evaluate, over [`policy`] (who proposes steps) and
+//! problems -> search -> verify -> curate -> value -> train -> evaluate, over [`policy`] (who proposes steps) and
 //! [`model`] (the decoder). Nothing here knows of terminals, run directories or the command line.
 
 /// The configuration, a file or a model of the user's cannot be used as it is. Says what and what to do.
@@ -28,6 +28,7 @@ pub mod policy;
 pub mod problems;
 pub mod search;
 pub mod train;
+pub mod value;
 pub mod verify;
 
 pub use events::{Cancelled, Events};

@@ -22,6 +22,7 @@ mod solutions;
 #[cfg(test)]
 mod tests;
 mod training;
+mod values;
 mod verdicts;
 mod write;
 
@@ -38,6 +39,7 @@ pub use problems::Example;
 pub(crate) use read::check_extents;
 pub use read::{Heading, Rows, heading, read, read_all};
 pub use training::{Dropped, Loss};
+pub use values::ValueRow;
 pub use verdicts::VerdictRow;
 pub use write::Writer;
 
@@ -95,6 +97,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Dropped>(),
     TableInfo::of::<StepLabels>(),
     TableInfo::of::<Preference>(),
+    TableInfo::of::<ValueRow>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
     TableInfo::of::<GradeRow>(),

@@ -125,7 +125,7 @@ pub(super) type Raw = (Vec<usize>, Vec<f32>);
 ///
 /// # Errors
 /// If the file is damaged or holds a type that is not read.
-pub(super) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
+pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
     let file =
         SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;

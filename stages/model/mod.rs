@@ -62,6 +62,7 @@ impl ModelError {
 }
 
 /// A decoder with its tokenizer: what a model directory holds.
+#[derive(Clone)]
 pub struct Model {
     pub llama: Llama,
     pub tokenizer: Tokenizer,

@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use datasets::answer::split_completion;
-use datasets::types::Step;
+use datasets::types::{Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
+use crate::curate::completion;
 use crate::events::Events;
-use crate::model::Model;
+use crate::model::{Model, ValueHead};
 use crate::model::generate::{Generated, Generator, Limits, Request, Stop};
+use crate::search::value::Place;
 
 /// Samples from a [`Model`] with its chat template and a [`Prompt`].
 pub struct ModelPolicy {
     model: Arc<Model>,
     prompt: Prompt,
     generator: Generator,
+    head: Option<ValueHead>,
 }
 
 impl ModelPolicy {
     pub fn new(model: Arc<Model>, prompt: Prompt, limits: Limits) -> Self {
-        Self { generator: Generator::new(&model.llama, limits), model, prompt }
+        Self { generator: Generator::new(&model.llama, limits), head: model.value.clone(), model, prompt }
     }
 }
 
@@ -36,12 +39,36 @@ impl Policy for ModelPolicy {
         datasets::key::id(&parts)
     }
 
+    fn flops_per_token(&self) -> u64 {
+        2 * self.model.llama.config.parameters() as u64
+    }
+
+    fn prompt_tokens(&self, problem: &Problem) -> Result<u64> {
+        Ok(self.tokens(problem, "")?.len() as u64)
+    }
+
+    fn values(&mut self, places: &[Place<'_>], events: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        let Some(head) = self.head.clone() else {
+            bail!("the policy has no value head: train one (train.value_weight, or value.model = \"trunk\")")
+        };
+        let mut texts = Vec::with_capacity(places.len());
+        let mut new = Vec::with_capacity(places.len());
+        for place in places {
+            let text = self.tokens(place.problem, &path_text(place.steps, place.answer))?;
+            let before = if place.answer.is_some() { place.steps } else { &place.steps[..place.steps.len().saturating_sub(1)] };
+            new.push(text.len().saturating_sub(self.tokens(place.problem, &begun(before))?.len()).max(1) as u64);
+            texts.push(text);
+        }
+        let hidden = self.hidden(&texts, events)?;
+        Ok(hidden.iter().zip(new).map(|(hidden, tokens)| (head.value(hidden), tokens)).collect())
+    }
+
     fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, events: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
         let tokenizer = &self.model.tokenizer;
         let requests = asks
             .iter()
             .map(|ask| {
-                let begun: String = ask.steps.iter().map(|step| format!("{step}\n")).collect();
+                let begun = begun(ask.steps);
                 let text = tokenizer.prompt(&self.prompt.messages(&ask.problem.question))? + &begun;
                 Ok(Request { prompt: tokenizer.encode(&text), seeds: ask.seeds.to_vec(), begun })
             })
@@ -52,7 +79,51 @@ impl Policy for ModelPolicy {
     }
 }
 
+/// A path as the model reads it before it goes on.
+fn begun(steps: &[String]) -> String {
+    steps.iter().map(|step| format!("{step}\n")).collect()
+}
+
+/// A path as the value head reads it: as the policy left it, and up to its answer if it has one.
+pub fn path_text(steps: &[String], answer: Option<&str>) -> String {
+    match answer {
+        Some(answer) => completion(steps, answer),
+        None => begun(steps),
+    }
+}
+
 impl ModelPolicy {
+    /// The tokens of a problem's prompt and a path.
+    ///
+    /// # Errors
+    /// A question that the chat template does not take.
+    pub fn tokens(&self, problem: &Problem, path: &str) -> Result<Vec<u32>> {
+        let tokenizer = &self.model.tokenizer;
+        Ok(tokenizer.encode(&(tokenizer.prompt(&self.prompt.messages(&problem.question))? + path)))
+    }
+
+    /// The decoder's hidden states at the last of some tokens, see [`Generator::hidden`].
+    ///
+    /// # Errors
+    /// Those of the device, and [`crate::Cancelled`].
+    pub fn hidden(&mut self, texts: &[Vec<u32>], events: &dyn Events) -> Result<Vec<Vec<f32>>> {
+        self.generator.hidden(texts, events)
+    }
+
+    /// Values are from now on what this head says.
+    pub fn set_head(&mut self, head: ValueHead) {
+        self.head = Some(head);
+    }
+
+    /// Whether it can say values.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
     fn proposal(&self, sample: &Generated) -> Proposal {
         let (texts, final_answer) = split_completion(&sample.text);
         // Tokens and log-probabilities by line: a token belongs to the line it ends.

@@ -8,7 +8,6 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use datasets::domain::State;
 use datasets::number::Number;
 use datasets::types::{Problem, StepCheck, Verdict};
 use datasets::{Domain, domains, expr};
@@ -277,6 +276,7 @@ impl<'a> Search<'a> {
 
     /// The whole search of a problem whose states are enumerated and valued on the spot.
     fn alone(&mut self, shared: &Shared<'_>) -> Result<()> {
+        let scorer = shared.scorer(self.problem, self.domain);
         loop {
             let wants = self.want();
             if wants.is_empty() {
@@ -286,9 +286,8 @@ impl<'a> Search<'a> {
             for want in wants {
                 let nodes = self.enumerate(want)?;
                 let asked = self.unvalued(&nodes, shared.is_constant());
-                let states: Vec<&State> = asked.iter().filter_map(|node| self.tree.get(*node).state.as_deref()).collect();
-                let found = shared.of(self.problem, self.domain, &states);
-                for (node, value) in asked.into_iter().zip(found) {
+                for node in asked {
+                    let value = self.tree.get(node).state.as_deref().map_or(0.5, &scorer);
                     self.set_value(node, value, shared.flops());
                 }
                 lists.push((want, nodes));

@@ -321,8 +321,10 @@ pub fn search(
     if config.rule_solutions > 0 {
         let plan = enumeration(config, tree);
         let mut rules = crate::policy::rules::Rules;
-        searched.rules = grow::run(problems, &plan, &mut rules, &mut Values::Effort, draws, events)?;
-        rows::collect(problems, &searched.rules, &plan, &rules, false, draws, &mut searched.found);
+        let mut guide = if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
+        searched.rules = grow::run(problems, &plan, &mut rules, &mut guide, draws, events)?;
+        let valued = matches!(guide, Values::State(_));
+        rows::collect(problems, &searched.rules, &plan, &rules, valued, draws, &mut searched.found);
     }
     if let Some(policy) = sampler {
         let plan = policy_plan(config, tree);

@@ -21,10 +21,13 @@ pub struct Place<'a> {
     pub answer: Option<&'a str>,
 }
 
+/// Says what a state of one problem is worth, in 0..=1.
+pub type Scorer<'a> = Box<dyn Fn(&State) -> f32 + Send + Sync + 'a>;
+
 /// Values of a problem's states by the states alone, and what one costs in floating-point operations.
 pub trait StateValue: Sync {
-    /// The value of each state, in 0..=1.
-    fn of(&self, problem: &Problem, domain: &dyn Domain, states: &[&State]) -> Vec<f32>;
+    /// What tells the values of a problem's states.
+    fn scorer<'a>(&'a self, problem: &'a Problem, domain: &dyn Domain) -> Scorer<'a>;
 
     /// Floating-point operations of one state.
     fn flops(&self) -> u64;
@@ -56,12 +59,11 @@ impl Shared<'_> {
         matches!(self, Shared::None)
     }
 
-    pub fn of(&self, problem: &Problem, domain: &dyn Domain, states: &[&State]) -> Vec<f32> {
+    pub fn scorer<'a>(&'a self, problem: &'a Problem, domain: &'static dyn Domain) -> Scorer<'a> {
         match self {
-            Shared::None => vec![1.0; states.len()],
-            Shared::Effort => states.iter().map(|state| (-domain.effort(state)).exp() as f32).collect(),
-            Shared::State(_) if states.is_empty() => Vec::new(),
-            Shared::State(value) => value.of(problem, domain, states),
+            Shared::None => Box::new(|_| 1.0),
+            Shared::Effort => Box::new(|state| (-domain.effort(state)).exp() as f32),
+            Shared::State(value) => value.scorer(problem, domain),
         }
     }
 
@@ -97,11 +99,12 @@ impl Values<'_> {
             return Ok(Vec::new());
         }
         if let Some(shared) = self.shared() {
-            let one = |place: &Place<'_>| {
-                let value = place.state.and_then(|state| shared.of(place.problem, place.domain, &[state]).first().copied());
-                (value.unwrap_or(0.5), shared.flops())
-            };
-            return Ok(places.iter().map(one).collect());
+            let mut found = Vec::with_capacity(places.len());
+            for of_problem in places.chunk_by(|a, b| a.problem.problem_id == b.problem.problem_id) {
+                let scorer = shared.scorer(of_problem[0].problem, of_problem[0].domain);
+                found.extend(of_problem.iter().map(|place| (place.state.map_or(0.5, &scorer), shared.flops())));
+            }
+            return Ok(found);
         }
         let (found, flops) = match self {
             Values::Model(model) => (model.values(places, events)?, model.flops_per_token()),

@@ -98,6 +98,8 @@ pub struct TrainConfig {
     pub freeze: Vec<String>,
     /// How many of the first layers stay as they are.
     pub freeze_layers: usize,
+    /// λ of a value head that is trained beside the tokens, on the paths of the search trees; 0 for none.
+    pub value_weight: f64,
     /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
     pub allow_leaks: bool,
 }

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::batch::Example;
 pub use super::batch::Target;
@@ -21,7 +22,8 @@ use crate::model::value_head::sigmoid;
 pub const MARGIN: f32 = 0.25;
 
 /// Which loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ValueLoss {
     Bce,
     Mse,
