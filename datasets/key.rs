@@ -1,7 +1,7 @@
 //! Content hashes and counter-based random numbers: every id and every random draw in a run is a
 //! function of its key (run seed, round, problem id, sample, step), never of time, order or threads.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -69,6 +69,11 @@ pub type Rng = ChaCha8Rng;
 /// The random stream of a key.
 pub fn rng(parts: &[Part<'_>]) -> Rng {
     ChaCha8Rng::from_seed(digest(parts))
+}
+
+/// A whole number below n from a stream; n must not be 0.
+pub fn below(rng: &mut Rng, n: usize) -> usize {
+    rng.random_range(0..n)
 }
 
 /// The seed that a key stands for.

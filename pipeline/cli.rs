@@ -17,7 +17,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{answer, audit, bench, doctor, evaluation, explain, grade, inspect, status};
+use crate::{answer, audit, bakeoff, bench, doctor, evaluation, explain, grade, inspect, status};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -86,6 +86,21 @@ enum Command {
         round: Option<u32>,
         #[command(flatten)]
         source: Source,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// Compare searches of the same problems at equal budgets, or ways to choose an answer among samples.
+    #[command(after_help = "Examples:
+  qstill bakeoff runs/mine                                          all five searches at four budgets, with the last round's values
+  qstill bakeoff runs/mine --policy rules --search astar,astar/effort --budgets 100,300,1000,3000
+  qstill bakeoff runs/mine --goal chosen --budgets 256,512,1024,2048  nobody tells the answer: majority, weighted vote, best
+  qstill bakeoff runs/mine --select 4,8,16                          majority, process and outcome reward model on the same samples
+An interrupted bakeoff goes on where it was: give the same command again.")]
+    Bakeoff {
+        /// The run's directory, or its name under runs/.
+        run: String,
+        #[command(flatten)]
+        options: bakeoff::Options,
         #[command(flatten)]
         over: Over,
     },
@@ -352,6 +367,11 @@ pub fn main() -> Result<Exit> {
             let round = round_of(&session, stage, round)?;
             walk(&session, Goal::One(stage, round))
         }
+        Command::Bakeoff { run, options, over } => {
+            existing(&run)?;
+            let session = open(&run, &Source { config: None, preset: None }, &over, &console)?;
+            bakeoff::run(&session, &options).map(|()| Exit::Done).map_err(|error| interrupted(error, "give the same command again"))
+        }
         Command::Curate { run, round, explain: Some(id), json, source, over } => {
             let run = existing(&run)?;
             let layers = source.layers()?.map_or_else(|| Ok(vec![config::file(&run.config())?]), anyhow::Ok)?;
@@ -465,17 +485,18 @@ fn open(name: &str, source: &Source, over: &Over, console: &Console) -> Result<S
     Ok(session)
 }
 
+/// Says of an error that is the user's wish to stop how to go on.
+fn interrupted(error: anyhow::Error, how: &str) -> anyhow::Error {
+    if error.chain().any(|e| e.is::<stages::Cancelled>()) {
+        return error.context(Failure::new(Exit::Interrupted, "stopped; what is committed is kept", how));
+    }
+    error
+}
+
 fn walk(session: &Session, goal: Goal) -> Result<Exit> {
     let root = session.run.root().display().to_string();
     if let Err(error) = session.advance(goal) {
-        if error.chain().any(|e| e.is::<stages::Cancelled>()) {
-            return Err(error.context(Failure::new(
-                Exit::Interrupted,
-                "stopped; what is committed is kept",
-                format!("go on with `qstill resume {root}`"),
-            )));
-        }
-        return Err(error);
+        return Err(interrupted(error, &format!("go on with `qstill resume {root}`")));
     }
     if matches!(goal, Goal::All | Goal::One(Stage::Evaluate, _))
         && let Some(table) = evaluation::table(&session.run)?

@@ -32,6 +32,10 @@ pub enum Stage {
     Value,
     Train,
     Evaluate,
+    /// Searches compared, by a command of its own.
+    Bakeoff,
+    /// Answers chosen among samples, by the same command.
+    Selection,
 }
 
 impl Stage {
@@ -47,6 +51,8 @@ impl Stage {
             Stage::Value => "value",
             Stage::Train => "train",
             Stage::Evaluate => "evaluate",
+            Stage::Bakeoff => "bakeoff",
+            Stage::Selection => "selection",
         }
     }
 

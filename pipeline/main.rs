@@ -4,6 +4,7 @@
 
 mod answer;
 mod audit;
+mod bakeoff;
 mod bench;
 mod cli;
 mod commit;

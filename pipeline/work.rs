@@ -234,7 +234,7 @@ impl Session {
     }
 
     /// Who is sampled in a round: its description for fingerprints, without building it.
-    fn sampler_identity(&self, previous: Option<&Done>) -> Result<String> {
+    pub fn sampler_identity(&self, previous: Option<&Done>) -> Result<String> {
         let c = &self.config;
         Ok(match (c.search.policy, previous) {
             (Sampler::None, _) => "none".into(),
@@ -265,7 +265,7 @@ impl Session {
     }
 
     /// Builds who is sampled in a round.
-    fn sampler(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<Box<dyn Policy>>> {
+    pub fn sampler(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<Box<dyn Policy>>> {
         let c = &self.config;
         Ok(match (c.search.policy, previous) {
             (Sampler::None, _) => None,
@@ -305,7 +305,7 @@ impl Session {
     }
 
     /// `[tree]` with the threshold of a value model.
-    fn tree_config(&self, threshold: Option<f32>) -> TreeConfig {
+    pub fn tree_config(&self, threshold: Option<f32>) -> TreeConfig {
         let tree = self.config.tree.clone();
         TreeConfig { threshold: threshold.map_or(tree.threshold, |t| tree.threshold.max(f64::from(t))), ..tree }
     }

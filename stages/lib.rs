@@ -19,6 +19,7 @@ macro_rules! ensure {
 }
 
 pub mod audit;
+pub mod bakeoff;
 pub mod curate;
 pub mod evaluate;
 pub mod events;

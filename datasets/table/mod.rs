@@ -9,6 +9,7 @@
 //! groups are cut by the rows alone. A version goes up when a column is added, removed or changes its
 //! meaning; versions are part of the fingerprints of the stages that read and write the table.
 
+mod bakeoff;
 mod cell;
 mod column;
 mod curated;
@@ -30,6 +31,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::types::{Kept, Problem, Solution};
+pub use bakeoff::{Match, Selection};
 pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;
@@ -100,6 +102,8 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<ValueRow>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
+    TableInfo::of::<Match>(),
+    TableInfo::of::<Selection>(),
     TableInfo::of::<GradeRow>(),
 ];
 

@@ -1,6 +1,7 @@
 //! A*: always expands the state whose path is the cheapest so far, together with what the rest of it will cost.
 //!
-//! f(s) = g(s) + w h(s), with g the steps taken (times `step_cost`, in nats) and h = -ln V(s). If V is the probability that
+//! f(s) = g(s) + w h(s), with g the steps taken (times `step_cost`, in nats) and h = -ln V(s) + `step_cost` times the steps that
+//! are needed at least; where V stands for the steps that are left itself ([`super::value::Values::Effort`]), h = -ln V(s). If V is the probability that
 //! the policy succeeds from s, and a step costs -ln of its probability, then h is consistent: V(s) is a mean over
 //! V(s') and no s' can exceed V(s) / p. A learned V is neither, so nothing here rests on it: a state that is reached again
 //! on a cheaper way is re-opened, and w > 1 (weighted A*, arXiv cs/0309053 for its anytime form) trades length for speed.
@@ -38,18 +39,23 @@ pub struct AStar {
     /// Length of the shortest solution.
     incumbent: u32,
     samples: bool,
+    /// Whether h has the steps needed at least beside -ln V.
+    rest: bool,
     begun: bool,
 }
 
 impl AStar {
-    /// `samples`: whether the policy shows a few steps at a time.
-    pub fn new(samples: bool) -> Self {
-        Self { open: BinaryHeap::new(), costs: Vec::new(), known: HashMap::new(), weight: 0, incumbent: u32::MAX, samples, begun: false }
+    /// `samples`: whether the policy shows a few steps at a time. `rest`: whether V leaves out the steps that are to come.
+    pub fn new(samples: bool, rest: bool) -> Self {
+        let (open, costs, known) = (BinaryHeap::new(), Vec::new(), HashMap::new());
+        Self { open, costs, known, weight: 0, incumbent: u32::MAX, samples, rest, begun: false }
     }
 
-    fn f(&self, tree: &Tree, node: u32, config: &TreeConfig) -> i64 {
+    fn f(&self, tree: &Tree, node: u32, domain: &dyn Domain, config: &TreeConfig) -> i64 {
         let (g, times) = self.costs[node as usize];
-        let h = -f64::from(tree.get(node).value).max(1e-30).ln() - f64::from(times) * FADE.ln();
+        let item = tree.get(node);
+        let least = item.state.as_ref().filter(|_| self.rest && config.cost == Cost::Steps).map_or(0, |state| domain.least_steps(state));
+        let h = -f64::from(item.value).max(1e-30).ln() - f64::from(times) * FADE.ln() + config.step_cost * least as f64;
         let weight = config.weights.get(self.weight).or(config.weights.last()).copied().unwrap_or(1.0);
         ((g + weight * h) * 1000.0).round() as i64
     }
@@ -68,8 +74,8 @@ impl AStar {
         if parent == NONE { 0.0 } else { self.costs[parent as usize].0 + Self::step(tree, node, config) }
     }
 
-    fn push(&mut self, tree: &Tree, node: u32, config: &TreeConfig) {
-        let f = self.f(tree, node, config);
+    fn push(&mut self, tree: &Tree, node: u32, domain: &dyn Domain, config: &TreeConfig) {
+        let f = self.f(tree, node, domain, config);
         self.open.push(Reverse((f, node)));
     }
 
@@ -81,14 +87,14 @@ impl AStar {
             if let Some(state) = &tree.get(0).state {
                 self.known.insert(domain.key(state), 0);
             }
-            self.push(tree, 0, config);
+            self.push(tree, 0, domain, config);
         }
         let mut wants = Vec::new();
         while wants.len() < config.parallel.max(1) {
             let Some(Reverse((f, node))) = self.open.pop().filter(|_| allowance.has_room()) else { break };
             let item = tree.get(node);
             let again = self.samples && item.status == Status::Expanded;
-            let stale = f != self.f(tree, node, config) || !(item.is_open() || again);
+            let stale = f != self.f(tree, node, domain, config) || !(item.is_open() || again);
             if stale || self.is_too_long(tree, node, domain) {
                 continue;
             }
@@ -128,7 +134,7 @@ impl AStar {
             for below in tree.below(known) {
                 self.costs[below as usize].0 -= saved;
                 if tree.get(below).is_open() || self.samples {
-                    self.push(tree, below, config);
+                    self.push(tree, below, domain, config);
                 }
             }
         }
@@ -136,26 +142,26 @@ impl AStar {
     }
 
     /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be sampled there.
-    pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], config: &TreeConfig) {
+    pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], domain: &dyn Domain, config: &TreeConfig) {
         for child in children {
             if tree.get(*child).is_open() {
-                self.push(tree, *child, config);
+                self.push(tree, *child, domain, config);
             }
         }
         if self.samples {
-            self.push(tree, want.node, config);
+            self.push(tree, want.node, domain, config);
         }
     }
 
     /// A solution of this length was found: if a shorter one is wanted, what cannot be shorter is no more of interest.
-    pub fn solved(&mut self, tree: &Tree, length: u32, config: &TreeConfig) {
+    pub fn solved(&mut self, tree: &Tree, length: u32, domain: &dyn Domain, config: &TreeConfig) {
         if config.shortest && length < self.incumbent {
             self.incumbent = length;
             if self.weight + 1 < config.weights.len() {
                 self.weight += 1;
                 let nodes: Vec<u32> = self.open.drain().map(|Reverse((_, node))| node).collect();
                 for node in nodes {
-                    self.push(tree, node, config);
+                    self.push(tree, node, domain, config);
                 }
             }
         }

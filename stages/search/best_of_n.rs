@@ -9,6 +9,9 @@ use super::budget::Allowance;
 use super::tree::{NONE, Tree};
 use super::{Grow, TreeConfig, Want};
 
+/// Walks over known states alone after which a tree counts as known to its ends.
+const IDLE: usize = 1000;
+
 /// The search of one problem.
 pub struct BestOfN {
     /// Samples still to be drawn.
@@ -47,7 +50,7 @@ impl BestOfN {
     ) -> Vec<Want> {
         // A tree that is known to its ends can be walked for ever.
         let mut idle = 0;
-        while self.left > 0 && idle < 1 + self.wave {
+        while self.left > 0 && idle < IDLE {
             let node = self.at.unwrap_or(0);
             let item = tree.get(node);
             if item.order == NONE && !item.end && item.depth < config.depth {

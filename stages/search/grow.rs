@@ -105,7 +105,8 @@ pub fn run(
             "rules generate no tokens: give their budget in expansions or calls (tree.unit)"
         );
     }
-    let new = |problem| Search::new(problem, plan, enumerates, draws);
+    let rest = !matches!(values, Values::Effort);
+    let new = |problem| Search::new(problem, plan, enumerates, rest, draws);
     if enumerates && let Some(shared) = values.shared() {
         return problems
             .par_iter()
@@ -240,7 +241,8 @@ fn evaluate(
 }
 
 impl<'a> Search<'a> {
-    fn new(problem: &'a Problem, plan: &'a Plan, enumerates: bool, draws: Draws) -> Result<Self> {
+    /// `rest`: whether values leave out the steps that are to come.
+    fn new(problem: &'a Problem, plan: &'a Plan, enumerates: bool, rest: bool, draws: Draws) -> Result<Self> {
         let name = &problem.domain;
         let domain = domains::domain(name).with_context(|| format!("no domain is named `{name}`"))?;
         let samples = !enumerates;
@@ -254,7 +256,7 @@ impl<'a> Search<'a> {
             Algorithm::Beam => Searcher::Beam(Beam::new(samples)),
             Algorithm::Dvts => Searcher::Dvts(Dvts::new(samples)),
             Algorithm::Mcts => Searcher::Mcts(Mcts::new(samples, rng)),
-            Algorithm::AStar => Searcher::AStar(AStar::new(samples)),
+            Algorithm::AStar => Searcher::AStar(AStar::new(samples, rest)),
         };
         Ok(Self {
             problem,
@@ -576,7 +578,7 @@ impl<'a> Search<'a> {
                 Searcher::Beam(search) => search.grown(nodes),
                 Searcher::Dvts(search) => search.grown(&self.tree, want, nodes, config),
                 Searcher::Mcts(search) => search.grown(&mut self.tree, want, nodes, config),
-                Searcher::AStar(search) => search.grown(&self.tree, want, nodes, config),
+                Searcher::AStar(search) => search.grown(&self.tree, want, nodes, self.domain, config),
             }
         }
         let new: Vec<u32> =
@@ -587,7 +589,7 @@ impl<'a> Search<'a> {
         let mut shorter = false;
         if let Searcher::AStar(search) = &mut self.searcher {
             for node in new {
-                search.solved(&self.tree, self.tree.length(node), config);
+                search.solved(&self.tree, self.tree.length(node), self.domain, config);
             }
             shorter = config.shortest;
         }

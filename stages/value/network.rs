@@ -295,7 +295,7 @@ struct Optimizer {
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.99;
 /// How much faster table rows learn than dense weights.
-const TABLE_RATE: f32 = 10.0;
+const TABLE_RATE: f32 = 3.0;
 
 impl Optimizer {
     fn new(network: &Network) -> Self {

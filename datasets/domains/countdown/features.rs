@@ -7,7 +7,7 @@ use crate::number::Number;
 /// Numbers that have places of their own, the largest first.
 const PLACES: usize = 4;
 /// Beyond it a distance is merely far.
-const NEAR: i64 = 40;
+const NEAR: i64 = 128;
 
 /// The features of a task's states.
 pub fn of(task: Option<Task>) -> impl Fn(&State) -> Features + Send + Sync {
@@ -50,8 +50,9 @@ fn describe(state: &State, target: Number) -> Features {
                 factors += flag(divides(result, target));
                 close += flag(distance < 0.5);
                 let others = (0..numbers.len()).filter(|k| *k != i && *k != j).map(|k| numbers[k]);
-                let rest = others.fold(mix(count, 20), |hash, number| mix(hash, number.numerator().min(32) as u64));
+                let rest = others.fold(mix(count, 20), |hash, number| mix(hash, number.numerator().min(NEAR) as u64));
                 sparse.push(mix(rest, apart(result, target)));
+                sparse.extend(times(result, target).map(|times| mix(mix(rest, 30), times)));
             }
         }
     }
@@ -65,6 +66,16 @@ fn describe(state: &State, target: Number) -> Features {
 fn apart(number: Number, target: Number) -> u64 {
     let distance = (number.numerator() - target.numerator()).clamp(-NEAR, NEAR);
     (distance + NEAR) as u64
+}
+
+/// How often one goes into the other without a rest.
+fn times(number: Number, target: Number) -> Option<u64> {
+    let (a, b) = (number.numerator(), target.numerator());
+    match (a, b) {
+        (1.., 1..) if b % a == 0 => Some((b / a) as u64),
+        (1.., 1..) if a % b == 0 => Some(1 << 32 | (a / b) as u64),
+        _ => None,
+    }
 }
 
 fn size(number: Number) -> f32 {
