@@ -16,7 +16,7 @@ use stages::policy::rules::Rules;
 use stages::search::budget::Unit;
 use stages::search::value::Values;
 use stages::search::{Aggregate, Draws, Goal, Sampler, TreeConfig};
-use stages::value::Trained;
+use stages::value::{Estimator, Trained};
 use stages::value::metrics::{Scored, best_of_k, bootstrap, vote_of_k};
 use stages::value::targets::Level;
 
@@ -105,8 +105,25 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
     };
     let student = of(round - 1, Stage::Train)?;
     let learned = of(round, Stage::Value)?;
-    let who = if options.policy == Who::Rules { None } else { session.sampler(&problems, round, student.as_ref())? };
-    let stage = Ground { session, options, round, problems: &problems, asked: &asked, split, student: student.as_ref(), learned: learned.as_ref() };
+    let mut who = if options.policy == Who::Rules { None } else { session.sampler(&problems, round, student.as_ref())? };
+    let mut own = false;
+    if options.policy == Who::Policy && c.search.policy == Sampler::Model {
+        // A head on the policy's own trunk goes with it: nothing is read twice.
+        let trunk = || session.model_policy(&problems, round, student.as_ref());
+        let policy = match c.value.model {
+            Estimator::Trunk if learned.is_some() => match value::load(session, round, c.value.levels[0], &trunk)?.0 {
+                Trained::Reader(reader) => Some(*reader),
+                Trained::Network(_) => None,
+            },
+            Estimator::None => trunk()?,
+            _ => None,
+        };
+        if let Some(policy) = policy.filter(|policy| policy.has_head()) {
+            who = Some(Box::new(policy));
+            own = true;
+        }
+    }
+    let stage = Ground { session, options, round, problems: &problems, asked: &asked, split, student: student.as_ref(), learned: learned.as_ref(), own };
     let fingerprint = Fingerprint::new("bakeoff", bakeoff::VERSION)
         .with("searches", stages::search::VERSION)
         .with_table("search", &session.section("search"))
@@ -134,6 +151,8 @@ struct Ground<'a> {
     split: Split,
     student: Option<&'a Done>,
     learned: Option<&'a Done>,
+    /// Whether the policy says values itself.
+    own: bool,
 }
 
 impl Ground<'_> {
@@ -154,7 +173,7 @@ impl Ground<'_> {
                     "best-of-n, beam, dvts, mcts or astar; each may have /effort or /none behind it",
                 )
             })?;
-            if entrant.guide == Guide::Learned && self.learned.is_none() && entrant.algorithm.name() != "best-of-n" {
+            if entrant.guide == Guide::Learned && self.learned.is_none() && !self.own && entrant.algorithm.name() != "best-of-n" {
                 return Err(Failure::usage(
                     format!("round {} has no value model to guide {text}", self.round),
                     "run with --set value.model=features (trunk, decoder), or write astar/effort or astar/none",
@@ -209,6 +228,7 @@ impl Ground<'_> {
             let mut values = match entrant.guide {
                 Guide::None => Values::None,
                 Guide::Effort => Values::Effort,
+                Guide::Learned if self.own => Values::Own,
                 Guide::Learned => value::as_values(guide.as_mut().map(|(trained, _)| trained)),
             };
             let clock = Instant::now();

@@ -13,7 +13,7 @@ use stages::evaluate::EvaluateConfig;
 use stages::model::DeviceSetting;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
-use stages::search::{SearchConfig, TreeConfig};
+use stages::search::{Sampler, SearchConfig, TreeConfig};
 use stages::train::{ModelConfig, TrainConfig};
 use stages::value::ValueConfig;
 use toml::Table;
@@ -60,6 +60,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a round has a value stage: a student from scratch has no trunk before it was trained.
+    pub fn has_value(&self, round: u32) -> bool {
+        let model = self.search.policy == Sampler::Model && (round > 1 || !self.model.from_scratch());
+        self.value.is_on_in(model)
+    }
+
     /// Reads the layers: a preset or file (or the saved `run.toml`), then overrides.
     ///
     /// # Errors

@@ -95,7 +95,11 @@ impl Session {
         let mut lines = self.lines.take();
         let expected = std::iter::once((0, Stage::Problems)).chain(
             (1..=self.config.run.rounds)
-                .flat_map(|round| Stage::ALL.into_iter().filter(|s| *s != Stage::Problems && (*s != Stage::Value || self.config.value.is_on())).map(move |s| (round, s))),
+                .flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s))).filter(|(round, s)| match s {
+                Stage::Problems => false,
+                Stage::Value => self.config.has_value(*round),
+                _ => true,
+            }),
         );
         for (round, stage) in expected {
             if !lines.iter().any(|l| l.round == round && l.stage == stage) {

@@ -104,7 +104,7 @@ impl Session {
             }
             past.kept.push(curate);
             past.searches.push(search);
-            let value = if self.config.value.is_on() {
+            let value = if self.config.has_value(round) {
                 let Walk::Done(value) = self.value(goal, round, &problems, &past)? else { return Ok(()) };
                 Some(value)
             } else {

@@ -136,8 +136,9 @@ fn shortest(problem: &Problem, most: usize) -> Option<u32> {
         return None;
     }
     let start = domain.start(problem);
+    let mut left = EXHAUSTION;
     for steps in 1..=most {
-        if exact::solvable(problem, domain, &start, steps, EXHAUSTION)? {
+        if exact::solvable(problem, domain, &start, steps, &mut left)? {
             return Some(steps as u32);
         }
     }

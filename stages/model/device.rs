@@ -2,6 +2,7 @@
 //! SwiftShader) is used only when wgpu is asked for by name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind, FloatDType, Int, Tensor, TensorData, activation};
@@ -161,11 +162,23 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
     Ok(Choice { device: open(adapter)?, kind: "wgpu", gpu: adapter.is_gpu(), why })
 }
 
-/// Opens an adapter.
+/// Opens an adapter. A process opens each at most once, and has the same device afterwards.
 ///
 /// # Errors
 /// If the driver refuses.
 pub fn open(adapter: &Adapter) -> Result<Device, ModelError> {
+    static OPENED: Mutex<Vec<(String, Device)>> = Mutex::new(Vec::new());
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = format!("{:?}", adapter.select);
+    if let Some((_, device)) = opened.iter().find(|(known, _)| *known == key) {
+        return Ok(device.clone());
+    }
+    let device = open_new(adapter)?;
+    opened.push((key, device.clone()));
+    Ok(device)
+}
+
+fn open_new(adapter: &Adapter) -> Result<Device, ModelError> {
     let failed = |what: String| ModelError::Device(format!("{} cannot be opened: {what}; use --device cpu", adapter.name));
     let select = adapter.select.clone().ok_or_else(|| failed("an adapter of unknown kind".into()))?;
     // The driver stack panics on some failures instead of reporting them.

@@ -105,7 +105,7 @@ pub fn run(
             "rules generate no tokens: give their budget in expansions or calls (tree.unit)"
         );
     }
-    let rest = !matches!(values, Values::Effort);
+    let rest = !matches!(values, Values::Effort | Values::None);
     let new = |problem| Search::new(problem, plan, enumerates, rest, draws);
     if enumerates && let Some(shared) = values.shared() {
         return problems

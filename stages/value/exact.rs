@@ -6,17 +6,17 @@ use datasets::Domain;
 use datasets::domain::{Key, State};
 use datasets::types::{Problem, Verdict};
 
-/// Whether a correct answer can be reached in so many steps more. `None` if that takes more expansions than are given, or the
-/// domain has no rules.
-pub fn solvable(problem: &Problem, domain: &dyn Domain, state: &State, steps: usize, expansions: usize) -> Option<bool> {
-    let mut search = Exhaustion { problem, domain, left: expansions, known: HashMap::new() };
+/// Whether a correct answer can be reached in so many steps more. `None` if that takes more expansions than are left, or the domain has
+/// no rules. What it takes is taken from those that are left.
+pub fn solvable(problem: &Problem, domain: &dyn Domain, state: &State, steps: usize, left: &mut usize) -> Option<bool> {
+    let mut search = Exhaustion { problem, domain, left, known: HashMap::new() };
     search.reaches(state, steps)
 }
 
 struct Exhaustion<'a> {
     problem: &'a Problem,
     domain: &'a dyn Domain,
-    left: usize,
+    left: &'a mut usize,
     /// States from which nothing correct is reached, with the steps that were left.
     known: HashMap<Key, usize>,
 }
@@ -34,7 +34,7 @@ impl Exhaustion<'_> {
         if self.known.get(&key).is_some_and(|most| *most >= steps) {
             return Some(false);
         }
-        self.left = self.left.checked_sub(1)?;
+        *self.left = self.left.checked_sub(1)?;
         for step in self.domain.moves(state)? {
             if self.reaches(&step.next, steps - 1)? {
                 return Some(true);
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn a_state_is_worth_one_or_nothing_and_a_budget_too_small_says_nothing() {
         let domain = domain("countdown").unwrap();
-        let of = |question: &str, expansions| {
+        let of = |question: &str, mut expansions: usize| {
             let problem = problem(question, "24");
-            solvable(&problem, domain, &domain.start(&problem), 3, expansions)
+            solvable(&problem, domain, &domain.start(&problem), 3, &mut expansions)
         };
         assert_eq!(of("Use 2, 3, 4 and 1 to make 24.", 5000), Some(true));
         assert_eq!(of("Use 1, 1, 1 and 1 to make 24.", 5000), Some(false));

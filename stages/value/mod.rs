@@ -82,6 +82,11 @@ impl ValueConfig {
         self.model != Estimator::None
     }
 
+    /// Whether they are in a round: a head needs the trunk of a model that searched (`searched`).
+    pub fn is_on_in(&self, searched: bool) -> bool {
+        self.is_on() && (self.model != Estimator::Trunk || searched)
+    }
+
     fn reading(&self) -> Reading {
         Reading { targets: self.targets, min_tries: self.min_tries, unexplored: self.unexplored as f32, most: self.states }
     }
@@ -303,10 +308,11 @@ pub struct Exact {
     pub gap: f64,
 }
 
-/// States that are searched exhaustively for the truth, in all.
+/// States of which the truth is looked for by exhaustion, in all.
 const EXACT_STATES: usize = 1000;
-/// States that such a search may expand for each.
-const EXACT_EXPANSIONS: usize = 5000;
+/// States that exhaustion may expand for one of them, and for all.
+const EXACT_EXPANSIONS: usize = 1000;
+const EXACT_TOTAL: usize = 100_000;
 
 /// Measures a model. `depth` is the longest path of the rules.
 ///
@@ -316,7 +322,7 @@ pub fn measure(trees: &[Trees], model: &mut Trained, config: &ValueConfig, depth
     let mut points = Vec::new();
     let mut branches: [Vec<Branch>; 2] = [Vec::new(), Vec::new()];
     let mut truths: Vec<(f32, f32)> = Vec::new();
-    let mut tried = 0;
+    let (mut tried, mut spare) = (0, EXACT_TOTAL);
     for (number, trees) in trees.iter().enumerate().filter(|(_, t)| t.part != Part::Train) {
         events.check()?;
         let domain = known_domain(&trees.problem)?;
@@ -340,7 +346,11 @@ pub fn measure(trees: &[Trees], model: &mut Trained, config: &ValueConfig, depth
                 tried += 1;
                 let state = follow(&trees.problem, domain, &observed.steps);
                 let left = depth.saturating_sub(observed.steps.len());
-                if let Some(truth) = state.and_then(|state| exact::solvable(&trees.problem, domain, &state, left, EXACT_EXPANSIONS)) {
+                let given = EXACT_EXPANSIONS.min(spare);
+                let mut rest = given;
+                let truth = state.and_then(|state| exact::solvable(&trees.problem, domain, &state, left, &mut rest));
+                spare -= given - rest;
+                if let Some(truth) = truth {
                     truths.push((*value, f32::from(u8::from(truth))));
                 }
             }
