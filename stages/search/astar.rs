@@ -7,8 +7,9 @@
 //! on a cheaper way is re-opened, and w > 1 (weighted A*, arXiv cs/0309053 for its anytime form) trades length for speed.
 //!
 //! - **OPEN** is a heap; an entry whose f is no longer that of its state is skipped. **CLOSED** are the expanded states.
-//! - **Transpositions** go by the domain's key of a state, never by text. Of two ways to a state the cheaper one stays, and
-//!   the other is kept as its duplicate: that is where further distinct solutions come from, at no cost.
+//! - **Transpositions** go by the domain's key of a state, never by text. Of two ways to a state the cheaper one stays (if it has no
+//!   more steps, which are limited), and the other is kept as its duplicate: that is where further distinct solutions come from, at
+//!   no cost.
 //! - **Sampled policies** show a few steps at a time. A state goes back to OPEN after each time it was expanded, and counts half
 //!   as promising as before (partial expansion, Yoshizumi, Miura and Ishida 2000).
 //! - **Shortest** solution: the search goes on after the first one, drops what cannot be shorter, and lowers w each time
@@ -90,8 +91,8 @@ impl AStar {
             self.push(tree, 0, domain, config);
         }
         let mut wants = Vec::new();
-        while wants.len() < config.parallel.max(1) {
-            let Some(Reverse((f, node))) = self.open.pop().filter(|_| allowance.has_room()) else { break };
+        while wants.len() < config.parallel.max(1) && allowance.has_room() {
+            let Some(Reverse((f, node))) = self.open.pop() else { break };
             let item = tree.get(node);
             let again = self.samples && item.status == Status::Expanded;
             let stale = f != self.f(tree, node, domain, config) || !(item.is_open() || again);
@@ -108,7 +109,9 @@ impl AStar {
     /// Whether no solution through a node is shorter than what is known.
     fn is_too_long(&self, tree: &Tree, node: u32, domain: &dyn Domain) -> bool {
         let item = tree.get(node);
-        let rest = item.state.as_ref().map_or(1, |state| domain.least_steps(state).max(1)) as u32;
+        // A sampled path may end anywhere; one of rules would be a solution already.
+        let least = || item.state.as_ref().map_or(1, |state| domain.least_steps(state).max(1)) as u32;
+        let rest = if self.samples { 0 } else { least() };
         self.incumbent != u32::MAX && item.depth + rest >= self.incumbent
     }
 
@@ -122,23 +125,34 @@ impl AStar {
         if known == node {
             return true;
         }
-        let (parent, step) = (item.parent, item.step.clone());
         tree.at(node).same = known;
         tree.at(node).status = Status::Duplicate;
-        if own + 1e-9 < self.costs[known as usize].0 {
-            let before = (tree.get(known).parent, tree.get(known).step.clone());
-            let saved = self.costs[known as usize].0 - own;
-            tree.move_under(known, parent, step);
-            // The duplicate remembers the way that was given up.
-            tree.move_under(node, before.0, before.1);
-            for below in tree.below(known) {
-                self.costs[below as usize].0 -= saved;
-                if tree.get(below).is_open() || self.samples {
-                    self.push(tree, below, domain, config);
-                }
-            }
+        let mut duplicates = vec![node];
+        while let Some(duplicate) = duplicates.pop() {
+            self.reopen(tree, duplicate, domain, config, &mut duplicates);
         }
         false
+    }
+
+    /// Moves a state to the place of its duplicate, if that is on a cheaper way; the duplicate remembers the one that was given
+    /// up. What is below gets cheaper as well: adds the `duplicates` there, which may have become the cheaper way in turn.
+    fn reopen(&mut self, tree: &mut Tree, duplicate: u32, domain: &dyn Domain, config: &TreeConfig, duplicates: &mut Vec<u32>) {
+        let known = tree.get(duplicate).same;
+        let saved = self.costs[known as usize].0 - self.costs[duplicate as usize].0;
+        if saved < 1e-9 || tree.get(duplicate).depth > tree.get(known).depth {
+            return;
+        }
+        tree.exchange(known, duplicate);
+        self.costs[duplicate as usize].0 += saved;
+        for below in tree.below(known) {
+            self.costs[below as usize].0 -= saved;
+            let item = tree.get(below);
+            if item.same != NONE {
+                duplicates.push(below);
+            } else if item.is_open() || self.samples {
+                self.push(tree, below, domain, config);
+            }
+        }
     }
 
     /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be sampled there.

@@ -5,7 +5,7 @@
 //! enumerates and values that are computed on the spot there is nothing to gather, and problems run in parallel instead; what
 //! comes out is the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use datasets::number::Number;
@@ -24,6 +24,9 @@ use super::value::{Place, Shared, Values};
 use super::{Algorithm, Draws, Goal, Grow, TreeConfig, Want};
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+
+/// Paths over duplicates that are looked at for each solution that is wanted.
+const WAYS: usize = 64;
 
 /// A search as it is to be done.
 #[derive(Clone, Debug)]
@@ -443,6 +446,8 @@ impl<'a> Search<'a> {
                 let (node, new) = self.add_step(at, step.text.clone(), step.logprob, step.tokens);
                 if new {
                     nodes.push(node);
+                } else {
+                    self.spent.duplicates += 1;
                 }
                 self.weigh_siblings(at);
                 self.spent.expansions += 1;
@@ -454,6 +459,8 @@ impl<'a> Search<'a> {
             self.tree.at(end).visits += 1;
             if new {
                 nodes.push(end);
+            } else {
+                self.spent.duplicates += 1;
             }
             if let Searcher::BestOfN(search) = &mut self.searcher {
                 search.ends.push(end);
@@ -625,9 +632,10 @@ impl<'a> Search<'a> {
         } else if self.plan.tree.transpositions && matches!(self.searcher, Searcher::AStar(_)) {
             ends.extend(self.other_ways());
         }
-        if self.enumerates {
+        let shortest = self.plan.tree.shortest;
+        if self.enumerates || shortest {
             let mut solutions = std::mem::take(&mut self.solutions);
-            solutions.sort_by_key(|node| (self.effort(*node), *node));
+            solutions.sort_by_key(|node| (if shortest { self.tree.length(*node) } else { 0 }, self.effort(*node), *node));
             self.solutions = solutions;
         }
         if self.verified() {
@@ -636,25 +644,43 @@ impl<'a> Search<'a> {
         Outcome { tree: self.tree, spent: self.spent, first: self.first, solutions: self.solutions, ends, samples: self.samples }
     }
 
-    /// Further solutions that transpositions hold: a path to a duplicate goes on as the path from the state that it repeats.
+    /// Further solutions that transpositions hold: a path to a duplicate goes on as the path from the state that it repeats. Of every
+    /// path that ends right, states are replaced by their duplicates from the end to the beginning, so no way comes twice.
     fn other_ways(&mut self) -> Vec<u32> {
-        let mut grafted = Vec::new();
         let wanted = self.plan.tree.solutions;
+        let nodes = 0..self.tree.items.len() as u32;
         let mut ways: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (node, item) in self.tree.items.iter().enumerate().filter(|(_, item)| item.same != NONE) {
-            ways.entry(item.same).or_default().push(node as u32);
+        for node in nodes.clone().filter(|node| self.tree.get(*node).same != NONE) {
+            ways.entry(self.tree.get(node).same).or_default().push(node);
         }
-        let mut at = 0;
-        while at < self.solutions.len() && self.solutions.len() < wanted {
-            let path = self.tree.path(self.solutions[at]);
-            for (i, node) in path.iter().enumerate() {
-                for other in ways.get(node).into_iter().flatten() {
-                    if self.solutions.len() < wanted {
-                        grafted.extend(self.graft(*other, &path[i + 1..]));
+        let mut right = std::mem::take(&mut self.solutions);
+        right.extend(nodes.filter(|node| self.tree.get(*node).status == Status::Duplicate && self.tree.get(*node).same == NONE));
+        // Below a state that was re-opened paths are no longer what they were when they were found.
+        self.paths.clear();
+        for node in &right {
+            let new = self.paths.insert(expr::canonical_path(&self.tree.steps(*node)));
+            self.tree.at(*node).status = if new { Status::Solution } else { Status::Duplicate };
+            self.solutions.extend(Some(*node).filter(|_| new));
+        }
+        let mut grafted = Vec::new();
+        let mut left = wanted.saturating_mul(WAYS);
+        // Paths, and how many of their first states may be replaced.
+        let mut paths: VecDeque<(Vec<u32>, usize)> =
+            right.iter().map(|node| self.tree.path(*node)).map(|path| (path.clone(), path.len())).collect();
+        while let Some((path, free)) = paths.pop_front() {
+            for (at, state) in path[..free].iter().enumerate() {
+                for other in ways.get(state).into_iter().flatten() {
+                    if self.solutions.len() >= wanted || left == 0 {
+                        return grafted;
                     }
+                    left -= 1;
+                    grafted.extend(self.graft(*other, &path[at + 1..]));
+                    let mut way = self.tree.path(*other);
+                    let free = way.len() - 1;
+                    way.extend(&path[at + 1..]);
+                    paths.push_back((way, free));
                 }
             }
-            at += 1;
         }
         grafted
     }
@@ -678,9 +704,15 @@ impl<'a> Search<'a> {
         let mut at = from;
         for node in rest {
             let like = self.tree.get(*node).clone();
-            let (depth, status) = (self.tree.get(at).depth + 1, if Some(*node) == last { Status::Solution } else { Status::Open });
+            let depth = self.tree.get(at).depth + 1;
+            let (status, same) = match like.same {
+                _ if Some(*node) == last => (Status::Solution, NONE),
+                NONE => (Status::Duplicate, *node),
+                same => (Status::Duplicate, same),
+            };
             at = self.tree.add(Item {
                 status,
+                same,
                 logprob: like.logprob,
                 prior: like.prior,
                 value: like.value,

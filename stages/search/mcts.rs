@@ -7,10 +7,10 @@
 //! ends and the verifier decides. Q before the first visit is the child's own value.
 //!
 //! - **Progressive widening** for sampled policies: a state visited N times has at most ceil(k N^alpha) times `width` steps asked
-//!   for; until then its next visit samples more.
+//!   for; until then its next visit samples more. When all of a tree is exhausted, every state may be asked once more.
 //! - **Virtual loss**: with `parallel` > 1 several leaves of a tree are expanded at once; a path under way counts as a visit
 //!   of value 0 until its leaf has come back.
-//! - What is explored to the end is left alone, so a search without more to find ends before its budget.
+//! - What is explored to the end is left alone, so a search of rules without more to find ends before its budget.
 
 use rand_distr::{Distribution, Gamma};
 
@@ -24,6 +24,8 @@ pub struct Mcts {
     closed: Vec<bool>,
     /// By node: how often steps were asked for.
     asked: Vec<u32>,
+    /// How often the tree of a sampled policy was exhausted.
+    exhausted: u32,
     noise: Vec<f32>,
     rng: datasets::key::Rng,
     samples: bool,
@@ -31,18 +33,14 @@ pub struct Mcts {
 
 impl Mcts {
     pub fn new(samples: bool, rng: datasets::key::Rng) -> Self {
-        Self { closed: Vec::new(), asked: Vec::new(), noise: Vec::new(), rng, samples }
+        Self { closed: Vec::new(), asked: Vec::new(), exhausted: 0, noise: Vec::new(), rng, samples }
     }
 
     pub fn want(&mut self, tree: &mut Tree, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
         self.resize(tree);
         let mut wants: Vec<Want> = Vec::new();
-        // Walks that end where another of this turn waits are given back.
-        while wants.len() < config.parallel.max(1) {
-            if !allowance.has_room() {
-                break;
-            }
-            let Some(node) = self.descend(tree, config).filter(|node| wants.iter().all(|want| want.node != *node)) else { break };
+        while wants.len() < config.parallel.max(1) && allowance.has_room() {
+            let Some(node) = self.descend(tree, &wants, config) else { break };
             let Some(want) = allowance.steps(node, config.width) else { break };
             visit(tree, node);
             self.asked[node as usize] += 1;
@@ -56,18 +54,25 @@ impl Mcts {
         self.asked.resize(tree.items.len(), 0);
     }
 
-    /// The state at the end of a walk whose steps are to be asked for; None if there is none left.
-    fn descend(&mut self, tree: &mut Tree, config: &TreeConfig) -> Option<u32> {
+    /// The state at the end of a walk whose steps are to be asked for; None if there is none left, or another walk of this turn
+    /// waits there.
+    fn descend(&mut self, tree: &mut Tree, wants: &[Want], config: &TreeConfig) -> Option<u32> {
         let mut node = 0;
         loop {
             if self.closed[node as usize] {
-                return None;
+                if !self.samples {
+                    return None;
+                }
+                self.closed.fill(false);
+                self.exhausted += 1;
             }
+            let waits = wants.iter().any(|want| want.node == node);
             if self.may_widen(tree, node, config) {
-                return Some(node);
+                return Some(node).filter(|_| !waits);
             }
             match self.best_child(tree, node, config) {
                 Some(child) => node = child,
+                None if waits => return None,
                 None => {
                     self.close(tree, node);
                     node = 0;
@@ -82,7 +87,7 @@ impl Mcts {
             return item.is_open();
         }
         let allowed = (config.widen * f64::from(item.visits.max(1)).powf(config.widen_power)).ceil();
-        self.samples && f64::from(asked) < allowed
+        self.samples && f64::from(asked) < allowed + f64::from(self.exhausted)
     }
 
     /// PUCT over the children that are not closed.

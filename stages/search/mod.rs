@@ -24,6 +24,8 @@ pub mod best_of_n;
 pub mod budget;
 pub mod choose;
 pub mod dvts;
+#[cfg(test)]
+mod golden_tests;
 pub mod grow;
 pub mod mcts;
 mod rows;

@@ -12,7 +12,7 @@ use crate::policy::Policy;
 use crate::policy::rules::Rules;
 use crate::verify::verify;
 
-fn problem(id: &str, question: &str, answer: &str) -> Problem {
+pub fn problem(id: &str, question: &str, answer: &str) -> Problem {
     Problem {
         problem_id: id.into(),
         domain: "math".into(),
@@ -25,11 +25,11 @@ fn problem(id: &str, question: &str, answer: &str) -> Problem {
     }
 }
 
-fn clips() -> Problem {
+pub fn clips() -> Problem {
     problem("clips", "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?", "72")
 }
 
-fn config() -> SearchConfig {
+pub fn config() -> SearchConfig {
     SearchConfig {
         policy: Sampler::Rules,
         algorithm: Algorithm::BestOfN,
@@ -80,7 +80,7 @@ fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> Found {
     search(problems, config, &tree(), sampler, &mut Values::None, draws, &Silent).unwrap().found
 }
 
-const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
+pub const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
 
 fn texts(solution: &Solution) -> Vec<&str> {
     solution.steps.iter().map(|s| s.text.as_str()).collect()

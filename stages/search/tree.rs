@@ -226,6 +226,18 @@ impl Tree {
         }
     }
 
+    /// Exchanges the places of two nodes, with what is known of the steps that lead there. What lies below keeps its place under
+    /// them.
+    pub fn exchange(&mut self, a: u32, b: u32) {
+        let ([at_a, at_b], [first, second]) = ([a, b].map(|n| self.get(n).parent), [a, b].map(|n| self.get(n).clone()));
+        self.move_under(a, at_b, second.step.clone());
+        self.move_under(b, at_a, first.step.clone());
+        for (node, Item { logprob, prior, tokens, samples, .. }) in [(a, second), (b, first)] {
+            let item = self.at(node);
+            (item.logprob, item.prior, item.tokens, item.samples) = (logprob, prior, tokens, samples);
+        }
+    }
+
     /// A node and all nodes below it.
     pub fn below(&self, node: u32) -> Vec<u32> {
         let mut all = vec![node];
