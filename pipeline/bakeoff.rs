@@ -16,9 +16,9 @@ use stages::policy::rules::Rules;
 use stages::search::budget::Unit;
 use stages::search::value::Values;
 use stages::search::{Aggregate, Draws, Goal, Sampler, TreeConfig};
-use stages::value::{Estimator, Trained};
 use stages::value::metrics::{Scored, best_of_k, bootstrap, vote_of_k};
 use stages::value::targets::Level;
+use stages::value::{Estimator, Trained};
 
 use crate::audit::committed;
 use crate::exit::Failure;
@@ -123,7 +123,17 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
             own = true;
         }
     }
-    let stage = Ground { session, options, round, problems: &problems, asked: &asked, split, student: student.as_ref(), learned: learned.as_ref(), own };
+    let stage = Ground {
+        session,
+        options,
+        round,
+        problems: &problems,
+        asked: &asked,
+        split,
+        student: student.as_ref(),
+        learned: learned.as_ref(),
+        own,
+    };
     let fingerprint = Fingerprint::new("bakeoff", bakeoff::VERSION)
         .with("searches", stages::search::VERSION)
         .with_table("search", &session.section("search"))
@@ -392,7 +402,8 @@ fn contest_table(lines: &[Value], unit: &str, goal: Goal) -> String {
         headers.extend(["majority", "weighted", "best"]);
     }
     headers.extend(["distinct", "cost", "95% interval", "GFLOP policy", "value", "s/solved", "steps", "shortest"]);
-    let number = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") });
+    let number =
+        |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") });
     let small = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| format!("{x:.3}"));
     let share = |value: &Value| value.as_f64().map_or("-".to_owned(), percent);
     let rows: Vec<Vec<String>> = lines
@@ -450,11 +461,17 @@ fn verdicts(plan: &[(Entrant, u64)], rows: &[Vec<Match>], goal: Goal) -> Vec<(St
             (std::cmp::Ordering::Less, true) => "loses to",
             _ => "does not differ from",
         };
-        let said = format!("at {budget}: {} {what} best-of-n: solves {won} that it does not, and misses {lost} (McNemar exact p = {p:.1e})", entrant.name());
+        let said = format!(
+            "at {budget}: {} {what} best-of-n: solves {won} that it does not, and misses {lost} (McNemar exact p = {p:.1e})",
+            entrant.name()
+        );
         out.push((said, json!({"search": entrant.name(), "budget": budget, "won": won, "lost": lost, "mcnemar_p": p, "verdict": what})));
     }
     out
 }
+
+/// A judge's name, what it says of a sample, and whether it weighs votes or takes the best.
+type Judge = (String, Box<dyn Fn(&Selection) -> f32>, bool);
 
 /// How well each judge chooses among N samples.
 fn choices(rows: &[Selection], sizes: &[usize], (steps, outcome): (bool, bool), seed: u64) -> Vec<Value> {
@@ -462,10 +479,11 @@ fn choices(rows: &[Selection], sizes: &[usize], (steps, outcome): (bool, bool), 
     for row in rows {
         problems.entry(&row.problem_id).or_default().push(row);
     }
-    type Judge<'a> = (String, Box<dyn Fn(&Selection) -> f32 + 'a>, bool);
-    let mut judges: Vec<Judge<'_>> = Vec::new();
+    let mut judges: Vec<Judge> = Vec::new();
     if steps {
-        for (aggregate, name) in [(Aggregate::Last, "last"), (Aggregate::Min, "min"), (Aggregate::Product, "product"), (Aggregate::Mean, "mean")] {
+        for (aggregate, name) in
+            [(Aggregate::Last, "last"), (Aggregate::Min, "min"), (Aggregate::Product, "product"), (Aggregate::Mean, "mean")]
+        {
             judges.push((format!("PRM {name}, best"), Box::new(move |row| aggregate.of(&row.values)), false));
             judges.push((format!("PRM {name}, weighted vote"), Box::new(move |row| aggregate.of(&row.values)), true));
         }

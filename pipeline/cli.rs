@@ -362,7 +362,11 @@ pub fn main() -> Result<Exit> {
             let stage = parse_stage(&stage)?;
             let session = open(&run, &source, &over, &console)?;
             if stage == Stage::Value && !session.config.value.is_on() {
-                return Err(Failure::usage("value.model is \"none\": the run has no value stage", "for instance --set value.model=features").into());
+                return Err(Failure::usage(
+                    "value.model is \"none\": the run has no value stage",
+                    "for instance --set value.model=features",
+                )
+                .into());
             }
             let round = round_of(&session, stage, round)?;
             walk(&session, Goal::One(stage, round))

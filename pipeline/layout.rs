@@ -39,8 +39,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 7] =
-        [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Evaluate];
+    pub const ALL: [Stage; 7] = [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Evaluate];
 
     pub fn name(self) -> &'static str {
         match self {

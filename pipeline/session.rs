@@ -94,8 +94,7 @@ impl Session {
         self.advance(Goal::Look)?;
         let mut lines = self.lines.take();
         let expected = std::iter::once((0, Stage::Problems)).chain(
-            (1..=self.config.run.rounds)
-                .flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s))).filter(|(round, s)| match s {
+            (1..=self.config.run.rounds).flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s))).filter(|(round, s)| match s {
                 Stage::Problems => false,
                 Stage::Value => self.config.has_value(*round),
                 _ => true,

@@ -147,6 +147,9 @@ pub fn trees(session: &Session, problems: &Done, searches: &[Done], level: Level
     Ok(all)
 }
 
+/// Names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// A decoder that learns values alone: `[train]` with the epochs, batches and learning rate of `[value]`.
 fn decoder(
     session: &Session,
@@ -156,7 +159,7 @@ fn decoder(
     seed: u64,
     start: &Model,
     events: &dyn Events,
-) -> Result<(Trained, Vec<(String, Vec<u8>)>, String)> {
+) -> Result<(Trained, Files, String)> {
     let c = &session.config;
     let config = TrainConfig {
         epochs: c.value.epochs as f64,

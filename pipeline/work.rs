@@ -271,9 +271,7 @@ impl Session {
             (Sampler::None, _) => None,
             (Sampler::Rules, _) => Some(Box::new(Rules)),
             (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
-            (Sampler::Model, _) => {
-                self.model_policy(problems, round, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>)
-            }
+            (Sampler::Model, _) => self.model_policy(problems, round, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>),
         })
     }
 
@@ -499,7 +497,8 @@ impl Session {
             Estimator::None | Estimator::Features => fingerprint,
             Estimator::Trunk => self.with_dtype(fingerprint.with("policy", self.sampler_identity(previous)?)),
             Estimator::Decoder => {
-                let rest = ["checkpoint_every", "micro_batch", "allow_leaks", "epochs", "max_steps", "batch_size", "learning_rate", "start"];
+                let rest =
+                    ["checkpoint_every", "micro_batch", "allow_leaks", "epochs", "max_steps", "batch_size", "learning_rate", "start"];
                 let fingerprint = fingerprint.with_table("train", &self.section_without("train", &rest));
                 // A tokenizer from scratch is made of what round 1 kept.
                 let kept = past.kept.first().map_or(String::new(), Done::hash);
@@ -592,7 +591,8 @@ impl Session {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
         }
         if c.train.value_weight > 0.0 {
-            fingerprint = fingerprint.with_table("value", &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]));
+            fingerprint = fingerprint
+                .with_table("value", &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]));
             for (i, done) in past.searches.iter().enumerate() {
                 fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
             }

@@ -40,7 +40,16 @@ impl Entrant {
     /// Reads `astar`, `astar/effort` or `astar/none`.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, guide) = text.split_once('/').map_or((text, Guide::Learned), |(name, guide)| {
-            (name, if guide == "effort" { Guide::Effort } else if guide == "none" { Guide::None } else { Guide::Learned })
+            (
+                name,
+                if guide == "effort" {
+                    Guide::Effort
+                } else if guide == "none" {
+                    Guide::None
+                } else {
+                    Guide::Learned
+                },
+            )
         });
         let known = matches!(text.split_once('/').map(|(_, guide)| guide), None | Some("effort" | "none" | "learned"));
         let algorithm = Algorithm::ALL.into_iter().find(|a| a.name() == name).filter(|_| known)?;

@@ -9,8 +9,8 @@ use datasets::types::{Problem, Step};
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::curate::completion;
 use crate::events::Events;
-use crate::model::{Model, ValueHead};
 use crate::model::generate::{Generated, Generator, Limits, Request, Stop};
+use crate::model::{Model, ValueHead};
 use crate::search::value::Place;
 
 /// Samples from a [`Model`] with its chat template and a [`Prompt`].

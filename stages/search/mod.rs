@@ -40,7 +40,7 @@ use tree::Tree;
 use value::Values;
 
 /// Version of the searches, part of fingerprints.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Who proposes steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,6 +57,7 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         lora_targets: Vec::new(),
         freeze: Vec::new(),
         freeze_layers: 0,
+        value_weight: 0.0,
         allow_leaks: false,
     }
 }

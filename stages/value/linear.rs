@@ -26,7 +26,14 @@ const DECAY: f32 = 0.01;
 ///
 /// # Errors
 /// Targets that weigh nothing; a loss that is not finite; [`crate::Cancelled`].
-pub fn fit(train: &Probed, held: &Probed, loss: ValueLoss, passes: usize, rate: f32, events: &dyn Events) -> Result<(ValueHead, usize, f64)> {
+pub fn fit(
+    train: &Probed,
+    held: &Probed,
+    loss: ValueLoss,
+    passes: usize,
+    rate: f32,
+    events: &dyn Events,
+) -> Result<(ValueHead, usize, f64)> {
     let size = train.hidden.first().map_or(0, Vec::len);
     let targets: Vec<&Target> = train.targets.iter().collect();
     let total = weight_sum(loss, &targets) as f32;
@@ -57,7 +64,9 @@ pub fn fit(train: &Probed, held: &Probed, loss: ValueLoss, passes: usize, rate: 
             })
             .collect();
         let mut gradient = vec![0.0; size + 1];
-        parts.iter().for_each(|part| simd::add(&mut gradient, part));
+        for part in &parts {
+            simd::add(&mut gradient, part);
+        }
         let (c1, c2) = (1.0 - 0.9f32.powi(pass as i32), 1.0 - 0.99f32.powi(pass as i32));
         for (i, g) in gradient.iter().enumerate() {
             let g = g / total + if i < size { DECAY * weights[i] } else { 0.0 };
@@ -107,7 +116,12 @@ mod tests {
     fn probed(count: u64, from: u64) -> Probed {
         let number = |i: u64, k: u64| key::unit(&["h".into(), i.into(), k.into()]) as f32 * 20.0 - 10.0 + k as f32;
         let hidden: Vec<Vec<f32>> = (from..from + count).map(|i| (0..6).map(|k| number(i, k)).collect()).collect();
-        let target = |i: usize, h: &Vec<f32>| Target { place: 0, target: f32::from(u8::from(h[1] - 2.0 * h[4] + 7.0 > 0.0)), weight: 1.0, group: i as u32 / 8 };
+        let target = |i: usize, h: &Vec<f32>| Target {
+            place: 0,
+            target: f32::from(u8::from(h[1] - 2.0 * h[4] + 7.0 > 0.0)),
+            weight: 1.0,
+            group: i as u32 / 8,
+        };
         let targets = hidden.iter().enumerate().map(|(i, h)| target(i, h)).collect();
         Probed { hidden, targets }
     }

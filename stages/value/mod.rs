@@ -88,7 +88,9 @@ impl ValueConfig {
     }
 
     fn reading(&self) -> Reading {
-        Reading { targets: self.targets, min_tries: self.min_tries, unexplored: self.unexplored as f32, most: self.states }
+        // A head on the trunk of a model judges what that model writes.
+        let most = if self.model == Estimator::Trunk { 0 } else { self.states };
+        Reading { targets: self.targets, min_tries: self.min_tries, unexplored: self.unexplored as f32, most }
     }
 }
 
@@ -180,13 +182,8 @@ pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
 /// # Errors
 /// Those of [`Network::train`].
 pub fn network(trees: &[Trees], config: &ValueConfig, seed: u64, events: &dyn Events) -> Result<(Network, usize, f64)> {
-    let training = Training {
-        loss: config.loss,
-        epochs: config.epochs,
-        batch: config.batch_size,
-        learning_rate: config.learning_rate as f32,
-        seed,
-    };
+    let training =
+        Training { loss: config.loss, epochs: config.epochs, batch: config.batch_size, learning_rate: config.learning_rate as f32, seed };
     Network::train(&lessons(trees, Part::Train)?, &lessons(trees, Part::Choose)?, &training, events)
 }
 
@@ -318,7 +315,13 @@ const EXACT_TOTAL: usize = 100_000;
 ///
 /// # Errors
 /// Those of the model; nothing held out.
-pub fn measure(trees: &[Trees], model: &mut Trained, config: &ValueConfig, depth: usize, events: &dyn Events) -> Result<(Measured, Vec<Point>)> {
+pub fn measure(
+    trees: &[Trees],
+    model: &mut Trained,
+    config: &ValueConfig,
+    depth: usize,
+    events: &dyn Events,
+) -> Result<(Measured, Vec<Point>)> {
     let mut points = Vec::new();
     let mut branches: [Vec<Branch>; 2] = [Vec::new(), Vec::new()];
     let mut truths: Vec<(f32, f32)> = Vec::new();

@@ -146,7 +146,9 @@ impl Network {
                 *h += d * x;
             }
         }
-        h1.iter_mut().for_each(|h| *h = h.max(0.0));
+        for h in &mut h1 {
+            *h = h.max(0.0);
+        }
         let mut h2 = [0.0; SECOND];
         for (i, h) in h2.iter_mut().enumerate() {
             let w = &self.dense[p.w + i * FIRST..p.w + (i + 1) * FIRST];
@@ -364,7 +366,11 @@ mod tests {
     fn lessons(count: u64, from: u64) -> Vec<Lesson> {
         (from..from + count)
             .map(|i| {
-                let (a, b, x) = (key::unit(&["a".into(), i.into()]) < 0.5, key::unit(&["b".into(), i.into()]) < 0.5, key::unit(&["x".into(), i.into()]));
+                let (a, b, x) = (
+                    key::unit(&["a".into(), i.into()]) < 0.5,
+                    key::unit(&["b".into(), i.into()]) < 0.5,
+                    key::unit(&["x".into(), i.into()]),
+                );
                 let good = (a ^ b) == (x < 0.5);
                 let sparse = vec![1000 + u64::from(a), 2000 + u64::from(b), 1_000_000 + i % 97];
                 let target = Target { place: 0, target: f32::from(u8::from(good)), weight: 1.0, group: (i / 10) as u32 };

@@ -60,7 +60,7 @@ pub struct Reading {
     pub min_tries: u32,
     /// Weight of enumerated states that were looked at and left.
     pub unexplored: f32,
-    /// Most wrong states of an enumerated tree; those drawn stand for the others.
+    /// Most wrong states of an enumerated tree; those drawn stand for the others. 0: enumerated trees are not read.
     pub most: usize,
 }
 
@@ -136,7 +136,13 @@ fn is_end(node: &Node) -> bool {
 /// What came of the states of one tree.
 pub fn observe(problem: &Problem, domain: &dyn Domain, nodes: &[&Node], reading: &Reading) -> Vec<Observed> {
     let rows = Rows::new(nodes);
-    if nodes.iter().any(|node| is_end(node)) { sampled(&rows, reading) } else { enumerated(problem, domain, &rows, reading) }
+    if nodes.iter().any(|node| is_end(node)) {
+        sampled(&rows, reading)
+    } else if reading.most > 0 {
+        enumerated(problem, domain, &rows, reading)
+    } else {
+        Vec::new()
+    }
 }
 
 /// Target and tries of every node of a sampled tree.
@@ -234,7 +240,9 @@ fn enumerated(problem: &Problem, domain: &dyn Domain, rows: &Rows<'_>, reading: 
         let scale = wrong.len() as f32 / reading.most as f32;
         wrong.shuffle(&mut rng);
         wrong.truncate(reading.most);
-        wrong.iter_mut().for_each(|observed| observed.weight *= scale);
+        for observed in &mut wrong {
+            observed.weight *= scale;
+        }
     }
     right.into_iter().map(|(observed, _)| observed).chain(wrong).enumerate().map(|(i, o)| Observed { path: i as u32, ..o }).collect()
 }

@@ -114,8 +114,8 @@ mod tests {
         let (a, b) = (seen("Use 3, 40 and 7 to make 61."), seen("Use 40, 7 and 3 to make 61."));
         assert_eq!((&a.dense, sorted(&a)), (&b.dense, sorted(&b)));
         let hit = 6 * PLACES + 1;
-        assert_eq!(seen("Use 3 and 7 to make 21.").dense[hit], 1.0);
-        assert_eq!(seen("Use 3 and 7 to make 22.").dense[hit], 0.0);
+        assert!(seen("Use 3 and 7 to make 21.").dense[hit] > 0.5);
+        assert!(seen("Use 3 and 7 to make 22.").dense[hit] < 0.5);
         assert_eq!(of(None)(&State::default()), Features::default());
     }
 

@@ -146,7 +146,7 @@ fn given(question: &str) -> Vec<(Number, Origin, Sign)> {
     while at < tokens.len() {
         let (value, length) = written(&tokens[at..]).map_or((None, 1), |(value, length)| (Some(value), length));
         if let Some(value) = value {
-            let before = (at > 0).then(|| word(&tokens[at - 1])).unwrap_or_default();
+            let before = if at > 0 { word(&tokens[at - 1]) } else { 0 };
             let behind = |n: usize| tokens.get(at + length + n).map(word).unwrap_or_default();
             let near = mix(mix(before, behind(0)), behind(1));
             signs.entry(value).or_default().push(Sign { kind: 1, next: behind(0), near, place: 0 });
@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn other_names_and_numbers_are_the_same_steps_other_places_are_not() {
-        let one = |a, b, name: &str| format!("{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} have?");
+        let one =
+            |a, b, name: &str| format!("{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} have?");
         let (first, second) = (one(48, 2, "Ann"), one(31, 6, "Bob"));
         let same = (features(&first, &["48-2=46"]), features(&second, &["31-6=25"]));
         assert_eq!(same.0.sparse, same.1.sparse);
