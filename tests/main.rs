@@ -29,5 +29,6 @@ mod learning;
 mod lock;
 mod look;
 mod model;
+mod value;
 mod wgpu;
 mod words;
