@@ -133,7 +133,7 @@ test *ARGS:
 [group('development')]
 lint: style deny
 
-# Measure speed: `just bench train`, `generate`, `verify` (the grader) or `curate`
+# Measure speed: `just bench train`, `generate`, `search`, `verify` (the grader) or `curate`
 [group('development')]
 bench *ARGS: build
     @{{ qstill }} bench "$@"

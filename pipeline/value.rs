@@ -1,24 +1,26 @@
 //! The value stage on disk: a model directory for each level, with how good it is beside it; and the models as searches use them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datasets::table::{self, Loss, Node, ValueRow};
-use datasets::types::Problem;
+use datasets::table::{self, Loss, Node, StepLabels, ValueRow};
+use datasets::types::{Problem, Solution};
 use stages::model::{Model, ValueHead, hf, value_head};
-use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
+use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
 use stages::train::value::HeadConfig;
 use stages::train::{self, Rows, TrainConfig};
+use stages::value::bisect::{self, Located};
 use stages::value::network::Network;
-use stages::value::targets::Level;
+use stages::value::targets::{Level, Observed};
 use stages::value::{self, Estimator, Measured, Part, Trained, Trees};
 use stages::{BadInput, Events};
 
 use crate::commit::Commit;
-use crate::session::{Counts, Done, Opened, Session, name, write};
+use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
 use crate::text::percent;
 use crate::training::{newest, publish, save};
 
@@ -32,6 +34,8 @@ pub struct Ground<'a> {
     pub searches: &'a [Done],
     /// Who searched, and its trunk, if that is a model in this process.
     pub policy: &'a dyn Fn() -> Result<Option<ModelPolicy>>,
+    /// Who searched, whoever it is.
+    pub sampler: &'a dyn Fn() -> Result<Option<Box<dyn Policy>>>,
     /// What a decoder of its own starts from.
     pub base: &'a dyn Fn() -> Result<Arc<Model>>,
 }
@@ -46,7 +50,17 @@ pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<V
     let folder = opened.path.join("checkpoints");
     let commits = session.shards(opened, config.levels.len() as u32, "steps", 0, |shard, attempt, progress| {
         let level = config.levels[shard as usize];
-        let trees = trees(session, ground.problems, ground.searches, level, progress)?;
+        let mut trees = trees(session, ground.problems, ground.searches, level, progress)?;
+        if config.bisect > 0 && level == Level::Steps {
+            let located = bisect(session, ground, round, progress)?;
+            session.console.say(&format!(
+                "{label}: the first wrong step of {} wrong samples is found, by {} tokens of rollouts",
+                located.len(),
+                located.iter().map(|l| l.tokens).sum::<u64>()
+            ));
+            write_some(attempt, labels(&located, &trees, round))?;
+            add(&mut trees, &located);
+        }
         let count = |part| trees.iter().filter(|t| t.part == part).map(|t| t.observed.len()).sum::<usize>();
         session.console.say(&format!(
             "{label}: {} states of {} problems at level {}; {} more to choose the epoch and the threshold, {} to measure",
@@ -97,6 +111,61 @@ pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<V
         fs::remove_dir_all(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
     }
     Ok(commits)
+}
+
+/// First wrong steps of wrong samples of this round.
+fn bisect(session: &Session, ground: &Ground<'_>, round: u32, events: &dyn Events) -> Result<Vec<Located>> {
+    let c = &session.config;
+    let mut policy = (ground.sampler)()?.ok_or_else(|| {
+        BadInput(format!(
+            "value.bisect is {}, but round {round} has no policy to roll out: set it to 0, or search.policy to \"model\"",
+            c.value.bisect
+        ))
+    })?;
+    let mut all = Vec::new();
+    let Some(search) = ground.searches.last() else { return Ok(all) };
+    for (shard, of_problems) in (0..).zip(Session::train_shards(ground.problems)) {
+        let problems: Vec<Problem> = ground.problems.shard(of_problems)?;
+        let solutions: Vec<Solution> = search.shard(shard)?;
+        let wrong = bisect::wanted(&problems, &solutions, c.value.bisect)?;
+        all.extend(bisect::locate(&wrong, &mut *policy, &c.search.sampling(), c.value.rollouts, c.run.seed, events)?);
+        events.advance(0, 0, 0);
+    }
+    Ok(all)
+}
+
+/// What bisection found as rows: every step up to the first wrong one is right.
+fn labels(located: &[Located], trees: &[Trees], round: u32) -> Vec<StepLabels> {
+    let questions: HashMap<&str, &str> = trees.iter().map(|t| (t.problem.problem_id.as_str(), t.problem.question.as_str())).collect();
+    let row = |l: &Located| {
+        let count = l.first_wrong + 1;
+        StepLabels {
+            problem_id: l.problem_id.clone(),
+            solution_id: l.solution_id.clone(),
+            round,
+            prompt: questions.get(l.problem_id.as_str()).copied().unwrap_or_default().to_owned(),
+            completions: l.steps[..count].to_vec(),
+            labels: (0..count).map(|step| step < l.first_wrong).collect(),
+            // Between probes nothing is known but the side of the fault.
+            values: (1..=count).map(|kept| l.shares[kept].unwrap_or(f32::from(u8::from(kept < count)))).collect(),
+            tries: (1..=count).map(|kept| if l.shares[kept].is_some() { l.rollouts } else { 0 }).collect(),
+        }
+    };
+    located.iter().map(row).collect()
+}
+
+/// Adds what bisection found to the trees of its problems.
+fn add(trees: &mut [Trees], located: &[Located]) {
+    let mut of: HashMap<&str, Vec<&Located>> = HashMap::new();
+    for l in located {
+        of.entry(&l.problem_id).or_default().push(l);
+    }
+    for tree in trees {
+        for l in of.get(tree.problem.problem_id.as_str()).into_iter().flatten() {
+            let path = tree.observed.last().map_or(0, |o| o.path + 1);
+            tree.observed.extend(l.observed().into_iter().map(|o| Observed { path, ..o }));
+        }
+    }
 }
 
 /// How good values are, in a line.

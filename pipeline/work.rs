@@ -489,9 +489,12 @@ impl Session {
             .with("run.seed", c.run.seed)
             .with("round", round)
             .with("rules", rules::fingerprint(c.problems.domain()))
-            .with("tables", versions(&["nodes", "values", "losses"]));
+            .with("tables", versions(&["nodes", "solutions", "step_labels", "values", "losses"]));
         for (i, done) in past.searches.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
+        }
+        if c.value.bisect > 0 {
+            fingerprint = fingerprint.with_table("search", &self.section("search")).with("roll-outs", self.sampler_identity(previous)?);
         }
         fingerprint = match c.value.model {
             Estimator::None | Estimator::Features => fingerprint,
@@ -514,6 +517,7 @@ impl Session {
             problems,
             searches: &past.searches,
             policy: &|| self.model_policy(problems, round, previous),
+            sampler: &|| self.sampler(problems, round, previous),
             base: &|| self.base(|| Self::texts(problems, &past.kept)),
         };
         let commits = value::learn(self, opened, &ground)?;

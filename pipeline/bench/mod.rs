@@ -14,6 +14,7 @@ use crate::text::to_stdout;
 
 mod curate;
 mod models;
+mod search;
 mod verify;
 
 #[derive(Subcommand)]
@@ -60,6 +61,12 @@ pub enum Bench {
         /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the system's.
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
+    },
+    /// States per second of every search: over rules on one thread (no model, no values), and with the demo's decoder, untrained.
+    Search {
+        /// How long to measure each.
+        #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+        seconds: f64,
     },
     /// Measure the pairs per second that the grader judges on one thread.
     Verify {
@@ -123,6 +130,7 @@ pub fn run(what: Bench, console: &Console) -> Result<Exit> {
             load.measure(&over, like, models::generate, console)
         }
         Bench::Curate { solutions, dir } => print_json(&curate::bench(solutions, dir.as_deref(), console)?),
+        Bench::Search { seconds } => print_json(&search::search(Duration::from_secs_f64(seconds))?),
         Bench::Verify { file, seconds } => print_json(&verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?),
     }
 }

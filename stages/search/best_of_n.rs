@@ -53,7 +53,7 @@ impl BestOfN {
         while self.left > 0 && idle < IDLE {
             let node = self.at.unwrap_or(0);
             let item = tree.get(node);
-            if item.order == NONE && !item.end && item.depth < config.depth {
+            if item.order == NONE && item.is_open() && item.depth < config.depth {
                 self.at = Some(node);
                 return allowance.steps(node, 1).into_iter().collect();
             }

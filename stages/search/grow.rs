@@ -374,7 +374,9 @@ impl<'a> Search<'a> {
             if ahead {
                 self.judge(node);
             }
-            if depth == most && self.tree.get(node).status == Status::Open {
+            // One number has nothing to be joined with.
+            let last = depth == most || self.tree.get(node).state.as_ref().is_some_and(|state| state.pool.len() < 2);
+            if last && self.tree.get(node).status == Status::Open {
                 self.tree.at(node).status = Status::Dead;
             }
             self.admit(node);

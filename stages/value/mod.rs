@@ -1,6 +1,7 @@
 //! value: learns from search trees how likely a state leads to a correct answer.
 //!
 //! - [`targets`]: what came of the states of a tree
+//! - [`bisect`]: where wrong solutions go wrong
 //! - [`network`]: a small network over the domain's features of a state, for searches over rules
 //! - [`linear`]: a head on the frozen trunk of the policy
 //! - [`metrics`]: how good values are, on problems that were held out
@@ -25,6 +26,7 @@ use crate::search::value::{Place, Scorer, StateValue};
 use crate::train::batch::Example;
 use crate::train::value::{Target, ValueLoss};
 
+pub mod bisect;
 pub mod exact;
 pub mod linear;
 pub mod metrics;
@@ -72,6 +74,10 @@ pub struct ValueConfig {
     pub holdout: f64,
     /// Most correct branches that the threshold may lose.
     pub lost: f64,
+    /// Wrong samples of a problem whose first wrong step is looked for by rollouts; 0 for none.
+    pub bisect: usize,
+    /// Rollouts of a probe.
+    pub rollouts: usize,
     /// Whether searches give up branches below that threshold.
     pub prune: bool,
 }
@@ -343,7 +349,9 @@ pub fn measure(
                 // Ends are judged by the verifier; it is on the way there that a branch can be given up.
                 let way = (1..=observed.steps.len()).filter(|k| observed.answer.is_some() || *k < observed.steps.len());
                 let lowest = way.filter_map(|k| by_steps.get(&observed.steps[..k]).copied()).fold(f32::INFINITY, f32::min);
-                branches[usize::from(report)].push(Branch { correct: observed.target > 0.5, lowest });
+                if lowest.is_finite() {
+                    branches[usize::from(report)].push(Branch { correct: observed.target > 0.5, lowest });
+                }
             }
             if report && observed.answer.is_none() && tried < EXACT_STATES {
                 tried += 1;
