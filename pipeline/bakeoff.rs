@@ -233,7 +233,7 @@ impl Ground<'_> {
         let units = (plan.len() * self.asked.len()) as u64;
         let commits = session.shards(opened, plan.len() as u32, "searches", units, |shard, attempt, progress| {
             let (entrant, budget) = plan[shard as usize];
-            stages::Events::note(progress, &format!("{} with {budget} {name}", entrant.name()));
+            stages::Events::state(progress, &format!("{} with {budget} {name}", entrant.name()));
             let contest = Contest { entrant, tree: TreeConfig { budget, depth, ..tree.clone() }, sampling: c.search.sampling(), draws };
             let mut values = match entrant.guide {
                 Guide::None => Values::None,
@@ -404,7 +404,7 @@ fn contest_table(lines: &[Value], unit: &str, goal: Goal) -> String {
     headers.extend(["distinct", "cost", "95% interval", "GFLOP policy", "value", "s/solved", "steps", "shortest"]);
     let number =
         |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") });
-    let small = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| format!("{x:.3}"));
+    let small = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x > 0.0 && x < 0.0995 { format!("{x:.0e}") } else { format!("{x:.2}") });
     let share = |value: &Value| value.as_f64().map_or("-".to_owned(), percent);
     let rows: Vec<Vec<String>> = lines
         .iter()

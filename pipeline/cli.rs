@@ -373,7 +373,8 @@ pub fn main() -> Result<Exit> {
         }
         Command::Bakeoff { run, options, over } => {
             existing(&run)?;
-            let session = open(&run, &Source { config: None, preset: None }, &over, &console)?;
+            // What is compared is no business of the run's stages.
+            let session = open_for(&run, &Source { config: None, preset: None }, &over, &console, false)?;
             bakeoff::run(&session, &options).map(|()| Exit::Done).map_err(|error| interrupted(error, "give the same command again"))
         }
         Command::Curate { run, round, explain: Some(id), json, source, over } => {
@@ -477,6 +478,11 @@ fn existing(name: &str) -> Result<RunDir, Failure> {
 
 /// Resolves the configuration (file or preset, else the saved one) and takes the run.
 fn open(name: &str, source: &Source, over: &Over, console: &Console) -> Result<Session> {
+    open_for(name, source, over, console, true)
+}
+
+/// The same; the configuration is saved in the run only if it is to be kept.
+fn open_for(name: &str, source: &Source, over: &Over, console: &Console, kept: bool) -> Result<Session> {
     let run = RunDir::named(name)?;
     let layers = match source.layers()? {
         Some(layers) => layers,
@@ -484,7 +490,7 @@ fn open(name: &str, source: &Source, over: &Over, console: &Console) -> Result<S
     };
     let (config, table) = Config::resolve(&layers, &over.all())?;
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let session = Session::open(run, config, table, console.clone(), &format!("qstill {}", command.join(" ")))?;
+    let session = Session::open(run, config, table, console.clone(), &format!("qstill {}", command.join(" ")), kept)?;
     console.install_interrupt().context("failed to listen for signals")?;
     Ok(session)
 }

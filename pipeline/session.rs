@@ -59,16 +59,16 @@ impl Opened {
 }
 
 impl Session {
-    /// Takes the run's lock and saves the resolved configuration in it.
+    /// Takes the run's lock and, if it is to be `kept`, saves the resolved configuration in it.
     ///
     /// # Errors
     /// Busy if another process holds the run; failed writes.
-    pub fn open(run: RunDir, config: Config, table: Table, console: Console, command: &str) -> Result<Self> {
+    pub fn open(run: RunDir, config: Config, table: Table, console: Console, command: &str, kept: bool) -> Result<Self> {
         let lock = Lock::acquire(run.root(), command)?;
         console.log_to(&run.log()).with_context(|| format!("failed to open {}", run.log().display()))?;
         let text = table.to_string();
         let saved = std::fs::read_to_string(run.config()).ok();
-        if saved.as_deref() != Some(text.as_str()) {
+        if kept && saved.as_deref() != Some(text.as_str()) {
             if saved.is_some() {
                 console.say(&format!("{}: replaced by the configuration given now", run.config().display()));
             }

@@ -198,6 +198,8 @@ pub fn network(trees: &[Trees], config: &ValueConfig, seed: u64, events: &dyn Ev
 /// # Errors
 /// Those of the trunk and of [`linear::fit`].
 pub fn head(trees: &[Trees], trunk: &mut ModelPolicy, config: &ValueConfig, events: &dyn Events) -> Result<(ValueHead, usize, f64)> {
+    let total = trees.iter().filter(|t| t.part != Part::Report).count();
+    let mut read = 0;
     let mut probed = |part: Part| -> Result<Probed> {
         let (mut hidden, mut targets) = (Vec::new(), Vec::new());
         // Problem by problem, so that the trunk reads what paths share once.
@@ -205,6 +207,8 @@ pub fn head(trees: &[Trees], trunk: &mut ModelPolicy, config: &ValueConfig, even
             let texts = trees.observed.iter().map(|o| trunk.tokens(&trees.problem, &path_text(&o.steps, o.answer.as_deref())));
             hidden.extend(trunk.hidden(&texts.collect::<Result<Vec<_>>>()?, events)?);
             targets.extend(trees.observed.iter().map(|o| Target { place: 0, target: o.target, weight: o.weight, group: group as u32 }));
+            read += 1;
+            events.state(&format!("read {read} of {total} problems"));
         }
         Ok(Probed { hidden, targets })
     };
@@ -315,7 +319,7 @@ pub struct Exact {
 const EXACT_STATES: usize = 1000;
 /// States that exhaustion may expand for one of them, and for all.
 const EXACT_EXPANSIONS: usize = 1000;
-const EXACT_TOTAL: usize = 100_000;
+const EXACT_TOTAL: usize = 30_000;
 
 /// Measures a model. `depth` is the longest path of the rules.
 ///
