@@ -79,6 +79,11 @@ status RUN *ARGS: build
 inspect PATH *ARGS: build
     @{{ qstill }} inspect "$@"
 
+# Compare searches at equal budgets, or ways to choose an answer among samples (--select 4,8,16)
+[group('run')]
+bakeoff RUN *ARGS: build
+    @{{ qstill }} bakeoff "$@"
+
 # How many solutions are right for the right reason (generated word problems)
 [group('run')]
 audit RUN *ARGS: build
@@ -108,6 +113,11 @@ verify RUN *ARGS: build
 [group('stages')]
 curate RUN *ARGS: build
     @{{ qstill }} curate "$@"
+
+# Learn step values from the search trees (value.model)
+[group('stages')]
+value RUN *ARGS: build
+    @{{ qstill }} stage value "$@"
 
 # Fine-tune the student on what was kept
 [group('stages')]

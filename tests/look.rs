@@ -28,7 +28,7 @@ fn every_preset_can_be_written_edited_and_used() {
     world.write_rows("test.jsonl", &sums(50, 2));
     let small = ["problems.train=4", "problems.validation=0", "problems.test=2", "problems.examples=0"];
     let files = ["problems.train_files=[\"train.jsonl\"]", "problems.test_files=[\"test.jsonl\"]"];
-    for preset in ["demo", "countdown", "countdown4", "gsm-symbolic", "gsm8k", "gsm8k-endpoint"] {
+    for preset in ["demo", "countdown", "words", "countdown4", "gsm-symbolic", "gsm8k", "gsm8k-endpoint"] {
         let file = format!("{preset}.toml");
         world.qstill(&["init", "--preset", preset, &file]).done().says(&format!("qstill run --config {file}"));
         let text = fs::read_to_string(world.path(&file)).unwrap();

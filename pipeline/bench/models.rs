@@ -92,13 +92,17 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     // The first step makes room, and on a GPU tries out kernels.
     let mut seconds = Vec::new();
     let mut loss = 0.0;
-    let start = Instant::now();
+    let mut start = Instant::now();
     let mut warm = None;
     while warm.is_none() || start.elapsed() < time || seconds.len() < 3 {
         let clock = Instant::now();
         loss = learner.step(&batch, train.micro_batch.max(rows), 1e-4)?.loss;
         let step = clock.elapsed().as_secs_f64();
-        if warm.is_some() { seconds.push(step) } else { warm = Some(step) }
+        if warm.is_some() {
+            seconds.push(step);
+        } else {
+            (warm, start) = (Some(step), Instant::now());
+        }
     }
     let own = json!({
         "tokens_per_second": (rows * length) as f64 / median(&mut seconds), "steps": seconds.len(), "first_step_seconds": warm, "loss": loss,
@@ -119,7 +123,7 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
     let mut generator = Generator::new(&model.llama, stages::model::generate::Limits { rows, ..config.limits() });
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: tokens, calculator: false };
     let (mut rates, mut memory, mut count) = (Vec::new(), Vec::new(), 0);
-    let start = Instant::now();
+    let mut start = Instant::now();
     let mut warm = None;
     while warm.is_none() || start.elapsed() < time || rates.len() < 3 {
         // Other prompts in each call, so that nothing but their beginning is known.
@@ -136,7 +140,11 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
         let made: usize = out.iter().flatten().map(|g| g.tokens.len()).sum();
         count += requests.len();
         memory.extend(resident());
-        if warm.is_some() { rates.push(made as f64 / seconds) } else { warm = Some(seconds) }
+        if warm.is_some() {
+            rates.push(made as f64 / seconds);
+        } else {
+            (warm, start) = (Some(seconds), Instant::now());
+        }
     }
     let own = json!({
         "tokens": tokens, "tokens_per_second": median(&mut rates), "sequences": count, "first_call_seconds": warm,
