@@ -15,7 +15,7 @@ use stages::policy::Policy;
 use stages::policy::rules::Rules;
 use stages::search::budget::Unit;
 use stages::search::value::Values;
-use stages::search::{Aggregate, Draws, Goal, Sampler, TreeConfig};
+use stages::search::{Aggregate, Algorithm, Draws, Goal, Sampler, TreeConfig};
 use stages::value::metrics::{Scored, best_of_k, bootstrap, vote_of_k};
 use stages::value::targets::Level;
 use stages::value::{Estimator, Trained};
@@ -237,6 +237,8 @@ impl Ground<'_> {
             let contest = Contest { entrant, tree: TreeConfig { budget, depth, ..tree.clone() }, sampling: c.search.sampling(), draws };
             let mut values = match entrant.guide {
                 Guide::None => Values::None,
+                // It has nothing to choose between until the end.
+                Guide::Learned if entrant.algorithm == Algorithm::BestOfN && goal == Goal::Verified => Values::None,
                 Guide::Effort => Values::Effort,
                 Guide::Learned if self.own => Values::Own,
                 Guide::Learned => value::as_values(guide.as_mut().map(|(trained, _)| trained)),

@@ -11,7 +11,7 @@ use stages::model::{Model, ValueHead, hf, value_head};
 use stages::policy::model::ModelPolicy;
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
-use stages::train::value::HeadConfig;
+use stages::train::value::{HeadConfig, base_logit};
 use stages::train::{self, Rows, TrainConfig};
 use stages::value::bisect::{self, Located};
 use stages::value::network::Network;
@@ -245,7 +245,9 @@ fn decoder(
     if too_long > 0 {
         session.console.say(&format!("{too_long} paths have more than {most} tokens and are left out (train.max_tokens)"));
     }
-    let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: ValueHead::new(start.llama.config.hidden_size) };
+    let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
+    let fresh = ValueHead { bias: base_logit(c.value.loss, &all), ..ValueHead::new(start.llama.config.hidden_size) };
+    let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: fresh };
     let rows = Rows { train: rows, validation, too_long };
     let steps = train::total_steps(&rows, &config, Some(&head));
     fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;

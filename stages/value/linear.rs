@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::events::Events;
 use crate::model::ValueHead;
 use crate::model::cpu::simd;
-use crate::train::value::{Target, ValueLoss, loss_sum, weight_sum};
+use crate::train::value::{Target, ValueLoss, base_logit, loss_sum, weight_sum};
 
 /// Hidden states `[D]` and their targets.
 pub struct Probed {
@@ -43,7 +43,8 @@ pub fn fit(
     let held_targets: Vec<&Target> = held.targets.iter().collect();
     // The bias is the last weight.
     let mut weights = vec![0.0f32; size + 1];
-    let (mut first, mut second) = (weights.clone(), weights.clone());
+    weights[size] = base_logit(loss, &targets);
+    let (mut first, mut second) = (vec![0.0f32; size + 1], vec![0.0f32; size + 1]);
     let logits = |inputs: &[Vec<f32>], weights: &[f32]| -> Vec<f32> {
         inputs.par_iter().map(|x| simd::dot(&weights[..size], x) + weights[size]).collect()
     };

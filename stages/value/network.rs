@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::events::Events;
 use crate::model::value_head::sigmoid;
 use crate::model::{ModelError, cpu::simd, hf};
-use crate::train::value::{Target, ValueLoss, loss_sum, weight_sum};
+use crate::train::value::{Target, ValueLoss, base_logit, loss_sum, weight_sum};
 
 /// Rows of the table.
 const ROWS: usize = 1 << 17;
@@ -206,6 +206,7 @@ impl Network {
         let all: Vec<&Target> = lessons.iter().map(|lesson| &lesson.target).collect();
         ensure!(weight_sum(training.loss, &all) > 0.0, "no state says anything about values: all weigh nothing, or no pair differs");
         let mut network = Self::new(inputs, training.seed);
+        network.dense[parts(inputs).b] = base_logit(training.loss, &all);
         let mut optimizer = Optimizer::new(&network);
         let mut best: Option<(Self, usize, f64)> = None;
         let count = batches(lessons, training, 0).len();
