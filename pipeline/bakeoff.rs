@@ -406,7 +406,9 @@ fn contest_table(lines: &[Value], unit: &str, goal: Goal) -> String {
     headers.extend(["distinct", "cost", "95% interval", "GFLOP policy", "value", "s/solved", "steps", "shortest"]);
     let number =
         |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") });
-    let small = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x > 0.0 && x < 0.0995 { format!("{x:.0e}") } else { format!("{x:.2}") });
+    let small = |value: &Value| {
+        value.as_f64().map_or("-".to_owned(), |x| if x > 0.0 && x < 0.0995 { format!("{x:.0e}") } else { format!("{x:.2}") })
+    };
     let share = |value: &Value| value.as_f64().map_or("-".to_owned(), percent);
     let rows: Vec<Vec<String>> = lines
         .iter()

@@ -39,7 +39,9 @@ fn wrong_settings_in_a_file_come_with_their_line() {
 #[test]
 fn wrong_commands() {
     let world = World::new();
-    world.qstill(&["run", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`", "demo, countdown, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint"]);
+    world
+        .qstill(&["run", "--preset", "dmeo"])
+        .fails(64, &["there is no preset `dmeo`", "demo, countdown, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint"]);
     world.qstill(&["init", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`"]);
     world.qstill(&["run"]).fails(64, &["--preset demo"]);
     world.qstill(&["resume", "nothing"]).fails(65, &["runs/nothing is not a run"]);

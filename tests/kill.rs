@@ -5,8 +5,14 @@ use std::fs;
 use crate::kit::{Left, World, names, run};
 
 /// Small shards and many checkpoints, so that there is something to interrupt.
-const SLOW: &[&str] =
-    &["run.shard_size=4", "problems.train=96", "search.rule_expansions=600", "train.batch_size=4", "train.checkpoint_every=1"];
+const SLOW: &[&str] = &[
+    "run.shard_size=4",
+    "problems.train=96",
+    "search.rule_expansions=600",
+    "train.batch_size=4",
+    "train.checkpoint_every=1",
+    "value.model=features",
+];
 
 fn shards(run: &Left) -> usize {
     names(&run.join("round-1/search/commits")).len()

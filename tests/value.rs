@@ -115,8 +115,10 @@ fn heads_on_the_policy_judge_samples_and_searches_of_models() {
         "value.epochs=60",
         "value.learning_rate=0.05",
         "value.holdout=0.4",
+        "value.bisect=2",
+        "value.rollouts=2",
     ];
-    world.qstill(&[run("a", &sets), vec!["--until".into(), "value".into()]].concat()).done();
+    world.qstill(&[run("a", &sets), vec!["--until".into(), "value".into()]].concat()).done().says("round 2 value: the first wrong step of");
     let left = world.left("a");
     assert!(!left.join("round-1/value").exists(), "no trunk has searched in the first round");
     assert!(!left.join("round-2/train").exists(), "and the run ended with values");

@@ -65,13 +65,7 @@ pub fn search(time: Duration) -> Result<Value> {
     let problems: Vec<Problem> = drawn(&countdown, 100)?.into_iter().map(|p| Problem { answer: "1000003".into(), ..p }).collect();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().context("failed to start a thread")?;
     for algorithm in Algorithm::ALL {
-        let tree = TreeConfig {
-            unit: Unit::Expansions,
-            budget: 2000,
-            goal: Goal::Verified,
-            depth: 8,
-            ..countdown.tree.clone()
-        };
+        let tree = TreeConfig { unit: Unit::Expansions, budget: 2000, goal: Goal::Verified, depth: 8, ..countdown.tree.clone() };
         let plan = Plan { algorithm, tree, samples: 2000, sampling: countdown.search.sampling(), name: algorithm.name() };
         all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
     }

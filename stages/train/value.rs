@@ -115,7 +115,8 @@ pub fn loss_sum(loss: ValueLoss, logits: &[f32], targets: &[&Target]) -> (f64, V
 
 /// The logit of the mean target: where a model starts that knows nothing else. 0 for pairs, which leave it open.
 pub fn base_logit(loss: ValueLoss, targets: &[&Target]) -> f32 {
-    let (sum, total) = targets.iter().fold((0.0, 0.0), |(sum, total), t| (sum + f64::from(t.weight * t.target), total + f64::from(t.weight)));
+    let (sum, total) =
+        targets.iter().fold((0.0, 0.0), |(sum, total), t| (sum + f64::from(t.weight * t.target), total + f64::from(t.weight)));
     if loss == ValueLoss::Pairwise || total <= 0.0 {
         return 0.0;
     }
