@@ -147,6 +147,9 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
         .with("values", learned.as_ref().map_or("none".into(), Done::hash))
         .with("policy", if who.is_some() { session.sampler_identity(student.as_ref())? } else { "rules".into() });
     let rules = who.is_none() || c.search.policy == Sampler::Rules;
+    if who.is_none() && options.policy == Who::Policy {
+        session.console.say(&format!("round {round} samples nobody: the domain's rules propose"));
+    }
     let who: Box<dyn Policy> = who.unwrap_or_else(|| Box::new(Rules));
     if options.select.is_empty() { stage.contests(fingerprint, who, rules) } else { stage.selection(fingerprint, who, rules) }
 }
@@ -364,7 +367,8 @@ fn ratio(pairs: &[(f64, f64)], seed: u64) -> (Option<f64>, f64, f64) {
     let mut rng = key::rng(&["bakeoff ratio".into(), seed.into()]);
     let mut drawn: Vec<f64> = (0..DRAWS)
         .map(|_| over(&mut (0..pairs.len()).map(|_| pairs[key::below(&mut rng, pairs.len())])))
-        .map(|(top, bottom)| top / bottom.max(1e-12))
+        // Without a bound where a draw has solved nothing.
+        .map(|(top, bottom)| if bottom > 0.0 { top / bottom } else { f64::INFINITY })
         .collect();
     drawn.sort_by(f64::total_cmp);
     let at = |share: f64| drawn[((DRAWS - 1) as f64 * share) as usize];
