@@ -349,7 +349,7 @@ impl Session {
             let searched = search::search(&rows, &c.search, &tree, policy, &mut values, draws, progress)?;
             let solved = searched.solved();
             progress.advance(rows.len() as u64, solved as u64, 0);
-            let spent = || searched.rules.iter().chain(&searched.policy).map(|outcome| outcome.spent);
+            let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
             let tokens: u64 = spent().map(|s| s.tokens).sum();
             let expansions: u64 = spent().map(|s| s.expansions).sum();
             let found = searched.found;

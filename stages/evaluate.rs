@@ -16,7 +16,7 @@ use crate::curate::completion;
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, Searched, TreeConfig};
+use crate::search::{Draws, SearchConfig, TreeConfig};
 use crate::verify::judge;
 
 pub mod statistics;
@@ -124,9 +124,10 @@ pub fn teacher(
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
-        let Searched { found, rules, policy } = crate::search::search(chunk, config, tree, policy, values, draws, events)?;
+        let searched = crate::search::search(chunk, config, tree, policy, values, draws, events)?;
+        let found = &searched.found;
         let mut cost: HashMap<&str, (u32, u32, u32)> = HashMap::new();
-        for (problem, outcome) in chunk.iter().zip(&rules).chain(chunk.iter().zip(&policy)) {
+        for (problem, outcome) in chunk.iter().enumerate().flat_map(|(i, problem)| searched.of(i).map(move |outcome| (problem, outcome))) {
             let (tokens, model_tokens, expansions) = cost.entry(&problem.problem_id).or_default();
             *tokens += outcome.spent.tokens as u32;
             *model_tokens += outcome.spent.tokens as u32;

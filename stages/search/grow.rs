@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::astar::AStar;
 use super::beam::Beam;
-use super::best_of_n::BestOfN;
+use super::best_of_n::{Aim, BestOfN};
 use super::budget::{Allowance, Spent, Unit};
 use super::dvts::Dvts;
 use super::mcts::Mcts;
@@ -35,6 +35,8 @@ pub struct Plan {
     pub tree: TreeConfig,
     /// Most samples of best-of-N.
     pub samples: usize,
+    /// When it draws fewer: the samples of a wave, and what ends them.
+    pub aim: Option<(usize, Aim)>,
     /// How paths are drawn; steps have `tree.step_tokens` instead of its token limit.
     pub sampling: Sampling,
     /// The `algorithm` of its solutions.
@@ -253,8 +255,8 @@ impl<'a> Search<'a> {
         let searcher = match plan.algorithm {
             Algorithm::BestOfN => {
                 // If one success ends the search, samples come one by one.
-                let wave = if plan.tree.goal == Goal::Verified { 1 } else { plan.samples };
-                Searcher::BestOfN(BestOfN::new(plan.samples, wave, rng))
+                let wave = if plan.tree.goal == Goal::Verified { 1 } else { plan.aim.map_or(plan.samples, |(wave, _)| wave) };
+                Searcher::BestOfN(BestOfN::new(plan.samples, wave, plan.aim.map(|(_, aim)| aim), rng))
             }
             Algorithm::Beam => Searcher::Beam(Beam::new(samples)),
             Algorithm::Dvts => Searcher::Dvts(Dvts::new(samples)),
@@ -466,6 +468,12 @@ impl<'a> Search<'a> {
             }
             if let Searcher::BestOfN(search) = &mut self.searcher {
                 search.ends.push(end);
+                if search.asks_verdicts() {
+                    let steps = self.tree.steps(end);
+                    if is_correct(self.problem, self.domain, &steps, &proposal.final_answer) {
+                        search.correct(expr::canonical_path(&steps));
+                    }
+                }
             }
             self.samples.push(proposal);
         }

@@ -34,6 +34,7 @@ mod tests;
 pub mod tree;
 pub mod value;
 
+use best_of_n::Aim;
 use budget::Unit;
 use grow::{Outcome, Plan};
 use tree::Tree;
@@ -91,6 +92,12 @@ pub struct SearchConfig {
     pub algorithm: Algorithm,
     /// Samples per problem of best-of-N.
     pub samples: usize,
+    /// Most samples of a problem, in waves of `samples`; 0 for one wave, whatever it finds. Drawing stops with `wanted` distinct correct
+    /// calculations or `enough` correct samples, and without any correct one after `give_up` samples.
+    pub max_samples: usize,
+    pub wanted: usize,
+    pub enough: usize,
+    pub give_up: usize,
     pub temperature: f64,
     pub top_p: f64,
     pub top_k: usize,
@@ -104,6 +111,8 @@ pub struct SearchConfig {
     pub rule_expansions: usize,
     /// Longest path it considers.
     pub rule_steps: usize,
+    /// In round K the enumeration looks at this to the power of K - 1 as the share of the problems, drawn anew in each round.
+    pub rule_decay: f64,
 }
 
 impl SearchConfig {
@@ -279,6 +288,11 @@ impl Draws {
         ])
     }
 
+    /// One number in [0, 1) of a problem, for a decision of that name.
+    fn unit(&self, problem: &Problem, what: &str) -> f64 {
+        key::unit(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
+    }
+
     /// Random numbers of a problem's search itself.
     pub fn rng(&self, problem: &Problem, what: &str) -> key::Rng {
         key::rng(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
@@ -303,7 +317,7 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
         transpositions: false,
         ..tree.clone()
     };
-    Plan { algorithm: Algorithm::AStar, tree, samples: 0, sampling: config.sampling(), name: "best-first" }
+    Plan { algorithm: Algorithm::AStar, tree, samples: 0, aim: None, sampling: config.sampling(), name: "best-first" }
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
@@ -324,9 +338,16 @@ pub fn search(
         let plan = enumeration(config, tree);
         let mut rules = crate::policy::rules::Rules;
         let mut guide = if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
-        searched.rules = grow::run(problems, &plan, &mut rules, &mut guide, draws, events)?;
+        let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
+        let explored: Vec<usize> = (0..problems.len()).filter(|i| draws.unit(&problems[*i], "rules") < share).collect();
+        let some: Vec<Problem> = explored.iter().map(|i| problems[*i].clone()).collect();
+        let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, draws, events)?;
         let valued = matches!(guide, Values::State(_));
-        rows::collect(problems, &searched.rules, &plan, &rules, valued, draws, &mut searched.found);
+        rows::collect(&some, &outcomes, &plan, &rules, valued, draws, &mut searched.found);
+        searched.rules = problems.iter().map(|_| None).collect();
+        for (i, outcome) in explored.into_iter().zip(outcomes) {
+            searched.rules[i] = Some(outcome);
+        }
     }
     if let Some(policy) = sampler {
         let plan = policy_plan(config, tree);
@@ -346,14 +367,17 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
     if config.algorithm == Algorithm::BestOfN {
         tree = TreeConfig { unit: Unit::Calls, budget: u64::MAX, goal: Goal::Chosen, ..tree };
     }
-    Plan { algorithm: config.algorithm, tree, samples: config.samples, sampling: config.sampling(), name: config.algorithm.name() }
+    let aim = Aim { wanted: config.wanted, enough: config.enough, give_up: config.give_up };
+    let aim = (config.max_samples > 0).then_some((config.samples, aim));
+    let samples = if aim.is_some() { config.max_samples } else { config.samples };
+    Plan { algorithm: config.algorithm, tree, samples, aim, sampling: config.sampling(), name: config.algorithm.name() }
 }
 
 /// Rows of a search, and what it cost problem by problem.
 pub struct Searched {
     pub found: Found,
-    /// Of the enumeration over the rules; empty if there was none.
-    pub rules: Vec<Outcome>,
+    /// Of the enumeration over the rules, which may leave out problems; empty if there was none.
+    pub rules: Vec<Option<Outcome>>,
     /// Of the policy's search; empty if there is no policy.
     pub policy: Vec<Outcome>,
 }
@@ -361,8 +385,12 @@ pub struct Searched {
 impl Searched {
     /// How many of the problems have a correct solution.
     pub fn solved(&self) -> usize {
-        let by = |outcomes: &[Outcome], problem: usize| outcomes.get(problem).is_some_and(|outcome| !outcome.solutions.is_empty());
-        (0..self.rules.len().max(self.policy.len())).filter(|i| by(&self.rules, *i) || by(&self.policy, *i)).count()
+        (0..self.rules.len().max(self.policy.len())).filter(|i| self.of(*i).any(|outcome| !outcome.solutions.is_empty())).count()
+    }
+
+    /// The searches of a problem.
+    pub fn of(&self, problem: usize) -> impl Iterator<Item = &Outcome> {
+        self.rules.get(problem).and_then(Option::as_ref).into_iter().chain(self.policy.get(problem))
     }
 }
 

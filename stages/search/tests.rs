@@ -34,6 +34,10 @@ pub fn config() -> SearchConfig {
         policy: Sampler::Rules,
         algorithm: Algorithm::BestOfN,
         samples: 0,
+        max_samples: 0,
+        wanted: 4,
+        enough: 4,
+        give_up: 16,
         temperature: 1.0,
         top_p: 1.0,
         top_k: 0,
@@ -42,6 +46,7 @@ pub fn config() -> SearchConfig {
         rule_solutions: 3,
         rule_expansions: 200,
         rule_steps: 4,
+        rule_decay: 1.0,
     }
 }
 
@@ -133,6 +138,7 @@ fn every_algorithm_keeps_to_its_budget() {
                 algorithm,
                 tree: TreeConfig { budget, solutions: 3, ..tree() },
                 samples: 500,
+                aim: None,
                 sampling: config().sampling(),
                 name: algorithm.name(),
             };
