@@ -78,6 +78,9 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
             break;
         }
     }
+    if let (Some(_), Some(passes)) = (&model.future, generator.steps()) {
+        progress.note(&format!("{passes} passes after the prompts, with drafts by the model's future heads"));
+    }
     progress.finish();
     Ok(())
 }

@@ -639,9 +639,11 @@ impl Session {
             Vec::new()
         };
         let values = if c.train.loss == TokenLoss::Value {
-            let events = self.console.stage(&format!("{} values", name(Stage::Train, round)), "problems", 0, 0);
+            let events = self.console.stage(&format!("{} values", name(Stage::Train, round)), "rows", rows.len() as u64, 0);
             let (mut model, _) = value::load(self, round, Level::Steps, &|| self.model_policy(problems, round, previous))?;
-            Some(gains::of_kept(&rows, &problems.read::<Problem>()?, &mut model, &events)?)
+            let values = gains::of_kept(&rows, &problems.read::<Problem>()?, &mut model, &events)?;
+            events.finish();
+            Some(values)
         } else {
             None
         };

@@ -8,7 +8,14 @@ use serde_json::Value;
 
 use crate::kit::{World, copy_folder};
 
-const SETS: &[&str] = &["train.max_steps=12", "train.validation_share=0.2", "train.validate_every=6", "evaluate.teacher=false"];
+const SETS: &[&str] = &[
+    "train.max_steps=12",
+    "train.epochs=20",
+    "train.batch_size=6",
+    "train.validation_share=0.2",
+    "train.validate_every=6",
+    "evaluate.teacher=false",
+];
 
 fn with<'a>(sets: &[&'a str]) -> Vec<&'a str> {
     [SETS, sets].concat()
@@ -76,7 +83,9 @@ fn kept_heads_draft_and_change_no_answer() {
     let ask = |model: &std::path::Path, temperature: &str| {
         let model = model.display().to_string();
         let arguments = ["answer", &model, "questions.jsonl", "--device", "cpu", "--max-tokens", "40", "--temperature", temperature];
-        world.qstill(&arguments).done().stdout
+        let outcome = world.qstill(&arguments).done();
+        assert_eq!(outcome.stderr.contains("passes after the prompts"), model.contains("kept"), "{}", outcome.stderr);
+        outcome.stdout
     };
     for temperature in ["0", "1"] {
         assert_eq!(ask(&kept, temperature), ask(&dropped, temperature));

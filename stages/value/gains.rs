@@ -18,7 +18,8 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
     // Problem by problem, so that a decoder reads what paths share once.
     let mut order: Vec<usize> = (0..kept.len()).collect();
     order.sort_by_key(|i| &kept[*i].problem_id);
-    let (mut out, mut valued) = (vec![Vec::new(); kept.len()], 0);
+    let mut out = vec![Vec::new(); kept.len()];
+    events.expect(kept.len() as u64);
     for rows in order.chunk_by(|a, b| kept[*a].problem_id == kept[*b].problem_id) {
         events.check()?;
         let id = kept[rows[0]].problem_id.as_str();
@@ -29,8 +30,7 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
         for (i, (steps, answer)) in rows.iter().zip(&paths) {
             out[*i] = values.by_ref().take(steps.len() + 1 + usize::from(answer.is_some())).collect();
         }
-        valued += rows.len();
-        events.state(&format!("valued {valued} of {} rows", kept.len()));
+        events.advance(rows.len() as u64, 0, 0);
     }
     Ok(out)
 }

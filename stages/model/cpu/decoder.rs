@@ -107,9 +107,13 @@ impl Decoder {
         self
     }
 
-    /// How many tokens after the next it drafts.
-    pub fn drafts(&self) -> usize {
-        self.heads.len()
+    /// About what a pass that drafts costs of one that does not: a head is a layer and an output product more. `None` without heads.
+    pub fn draft_cost(&self) -> Option<f64> {
+        let output = self.head.as_ref().unwrap_or(&self.embed).bytes();
+        let layer = |l: &Layer| [&l.qkv, &l.output, &l.gate_up, &l.down].into_iter().map(Packed::bytes).sum::<usize>();
+        let heads: usize = self.heads.iter().map(|head| layer(head) + output).sum();
+        let plain = self.layers.iter().map(layer).sum::<usize>() + output;
+        (heads > 0).then(|| 1.0 + heads as f64 / plain as f64)
     }
 
     /// A pool for this decoder that holds at most `bytes`.

@@ -25,6 +25,8 @@ use crate::model::{FutureHeads, Llama};
 const PROMPTS: usize = 1024;
 /// Most rows at work for which drafts are read: with more, a pass is busy enough, and what is drafted in vain costs more than it saves.
 const DRAFTING: usize = 8;
+/// Rows that have drafted in as many passes say whether drafts pay, and every so many passes it is tried again.
+const TRIAL: u64 = 64;
 
 /// A decoder with its cache.
 pub struct Cpu {
@@ -35,6 +37,10 @@ pub struct Cpu {
     rows: usize,
     computed: u64,
     steps: u64,
+    /// What a pass with drafts costs of one without, if there are heads.
+    cost: Option<f64>,
+    /// Row by row: passes with drafts, and tokens that they gave.
+    drafted: (u64, u64),
 }
 
 /// A text that is being read: its number, its keys and values, and how much of it is known.
@@ -84,6 +90,7 @@ impl Cpu {
             Some(heads) => decoder.with_heads(&weights, heads),
             None => decoder,
         };
+        let cost = decoder.draft_cost();
         Self {
             pool: decoder.pool(limits.cache),
             decoder,
@@ -92,7 +99,16 @@ impl Cpu {
             rows: limits.rows.max(1),
             computed: 0,
             steps: 0,
+            cost,
+            drafted: (0, 0),
         }
+    }
+
+    /// Whether drafts are worth a pass. No answer depends on it.
+    fn drafts_pay(&self, rows: usize) -> bool {
+        let Some(cost) = self.cost.filter(|_| rows <= DRAFTING) else { return false };
+        let (passes, tokens) = self.drafted;
+        passes < TRIAL || tokens as f64 >= cost * passes as f64 || self.steps.is_multiple_of(TRIAL)
     }
 
     /// Passes of rows at work so far.
@@ -330,7 +346,7 @@ impl Cpu {
     /// One pass: every row reads its queue and draws its next token.
     fn advance(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
         self.steps += 1;
-        if self.decoder.drafts() > 0 && active.len() <= DRAFTING {
+        if self.drafts_pay(active.len()) {
             return self.advance_drafting(work, active);
         }
         for a in active.iter_mut() {
@@ -360,6 +376,7 @@ impl Cpu {
     fn advance_drafting(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
         let mut read: Vec<Vec<u32>> = Vec::with_capacity(active.len());
         let mut asked = Vec::with_capacity(active.len());
+        let before: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
         for a in active.iter_mut() {
             // A pass draws one token at least, and no draft stands behind the last one.
             let room = work.sampling.max_tokens.saturating_sub(a.row.out.tokens.len());
@@ -408,6 +425,8 @@ impl Cpu {
             self.computed += tokens.len() as u64;
             self.pool.added(&mut a.sequence, &tokens[..=stands]);
         }
+        let after: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
+        self.drafted = (self.drafted.0 + active.len() as u64, self.drafted.1 + (after - before) as u64);
         Ok(())
     }
 }
