@@ -9,7 +9,7 @@ use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimiz
 use burn::tensor::{Device, FloatDType, GradientCheckpointingStrategy, Int, Tensor, TensorData, activation};
 
 use super::batch::{Example, Padded, pad};
-use super::future::{self, FutureConfig};
+use super::future::{Future, FutureConfig};
 use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
 use super::losses::Objective;
@@ -17,8 +17,8 @@ use super::value::{self, HeadConfig, ValueLoss};
 use crate::model::cpu::PER_LAYER;
 use crate::model::fault::{Fault, Reader, guard, read, recover};
 use crate::model::future_heads::shapes;
-use crate::model::llama::{Layer, Places};
-use crate::model::{FutureHeads, Llama, LlamaConfig, ModelError, ValueHead, hf};
+use crate::model::llama::Places;
+use crate::model::{FutureHeads, Llama, ModelError, ValueHead, hf};
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
 const UNIT: usize = 16;
@@ -91,61 +91,6 @@ impl Head {
     }
 }
 
-/// Future heads on the device.
-#[derive(Clone, Debug)]
-pub struct Future {
-    /// Of each head the weights of its layer, in the order of [`crate::model::cpu::Part`].
-    pub layers: Vec<[Tensor<2>; PER_LAYER]>,
-    /// β
-    pub weight: f32,
-}
-
-impl Future {
-    /// Σ_k -Σ m_t log p_k over the targets of all heads, for the stream `[B, T, D]` of some rows and a decoder in the type that is
-    /// computed in; `None` if no token has weight.
-    fn loss_sum(&self, llama: &Llama, stream: &Tensor<3>, places: &Places, rows: &[&Example]) -> Option<Tensor<1>> {
-        let [count, len, size] = stream.dims();
-        let of = |(k, layer): (usize, &[Tensor<2>; PER_LAYER])| {
-            let (inputs, tokens, weights) = future::targets(rows, k + 1);
-            if inputs.is_empty() {
-                return None;
-            }
-            let [attention_norm, qkv, output, mlp_norm, gate_up, down] = layer.clone().map(|weight| weight.cast(llama.dtype));
-            let branch = Llama {
-                config: LlamaConfig { num_hidden_layers: 1, ..llama.config.clone() },
-                layers: vec![Layer { attention_norm, qkv, output, mlp_norm, gate_up, down }],
-                ..llama.clone()
-            };
-            let hidden = branch.normed(branch.through(stream.clone(), places, None)).reshape([count * len, size]);
-            // Places in rows that stand one behind the other, as places in rows of one length.
-            let mut starts = rows.iter().scan(0, |end, row| {
-                let start = *end;
-                *end += row.weights.len();
-                Some((start, *end))
-            });
-            let (mut row, mut at) = (0, starts.next().unwrap_or_default());
-            let padded = inputs.into_iter().map(|place| {
-                while place >= at.1 {
-                    (row, at) = (row + 1, starts.next().unwrap_or((at.1, usize::MAX)));
-                }
-                (row * len + place - at.0) as i64
-            });
-            let padded = Padded {
-                rows: count,
-                len,
-                inputs: Vec::new(),
-                places: filled(padded.collect(), 0),
-                targets: filled(tokens.into_iter().map(i64::from).collect(), 0),
-                weights: filled(weights, 0.0),
-                values: Vec::new(),
-            };
-            loss_sum(&branch, &hidden, &padded, None)
-        };
-        let sums: Vec<Tensor<1>> = self.layers.iter().enumerate().filter_map(of).collect();
-        (!sums.is_empty()).then(|| Tensor::cat(sums, 0).sum())
-    }
-}
-
 /// What is computed beside the decoder's own predictions.
 #[derive(Clone, Copy, Default)]
 pub struct Beside<'a> {
@@ -156,7 +101,7 @@ pub struct Beside<'a> {
 }
 
 /// Fills up to a multiple of [`UNIT`].
-fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
+pub(super) fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
     values.resize(values.len().next_multiple_of(UNIT), with);
     values
 }
@@ -180,7 +125,7 @@ fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Ten
 
 /// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated
 /// batch); `None` if no token has weight. With `best`: the likeliest token of each target is added to the list.
-fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, best: Option<&mut Vec<Tensor<1>>>) -> Option<Tensor<1>> {
+pub(super) fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, best: Option<&mut Vec<Tensor<1>>>) -> Option<Tensor<1>> {
     let count = batch.targets.len();
     if count == 0 {
         return None;
