@@ -337,8 +337,14 @@ pub fn train(
     }
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
     let tuned = if head.is_some() { Tuned::beside_head } else { Tuned::of }(config, &model.config, seed)?;
+    let objective = Objective::of(config, &rows.exact)?;
+    let (known, vocabulary) = (rows.exact.len(), model.config.vocab_size);
+    ensure!(
+        objective == Objective::Plain || known == vocabulary,
+        "rows for a vocabulary of {known} tokens, but the model has {vocabulary}"
+    );
     let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device)
-        .with_objective(Objective::of(config, &rows.exact)?)
+        .with_objective(objective)
         .with_future(future::start(config, &model.config, seed)?);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());
     if let Some((dir, curve)) = resume {
