@@ -60,7 +60,7 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
     columns.extend(options.gold.as_deref().map(Column::text_or_number));
     let mut model = hf::load(&options.model, &device.device)?;
     model.llama.dtype = device.dtype(options.dtype)?;
-    let mut generator = Generator::new(&model.llama, options.limits);
+    let mut generator = Generator::with_heads(&model.llama, model.future.as_ref(), options.limits);
     let progress = console.stage("answer", "questions", 0, 0);
     let mut rows = open_columns(file, columns)?.enumerate();
     let mut left = if options.limit == 0 { usize::MAX } else { options.limit };
@@ -77,6 +77,9 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
         if !answer(&asked, options, &model, &mut generator, &progress)? {
             break;
         }
+    }
+    if let (Some(_), Some(passes)) = (&model.future, generator.steps()) {
+        progress.note(&format!("{passes} passes after the prompts, with drafts by the model's future heads"));
     }
     progress.finish();
     Ok(())

@@ -14,8 +14,10 @@ use stages::model::DeviceSetting;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
 use stages::search::{Sampler, SearchConfig, TreeConfig};
+use stages::train::losses::TokenLoss;
 use stages::train::{ModelConfig, TrainConfig};
-use stages::value::ValueConfig;
+use stages::value::targets::Level;
+use stages::value::{Estimator, ValueConfig};
 use toml::Table;
 
 use crate::exit::Failure;
@@ -100,6 +102,8 @@ impl Config {
             ("train.validation_share", self.train.validation_share),
             ("train.warmup", self.train.warmup),
             ("train.floor", self.train.floor),
+            ("train.face_floor", self.train.face_floor),
+            ("train.golden_share", self.train.golden_share),
         ];
         for (key, share) in shares {
             if !(0.0..=1.0).contains(&share) {
@@ -130,8 +134,45 @@ impl Config {
                 return Err(Failure::usage(format!("{key} is {number}"), "give 0 (greedy) or more"));
             }
         }
+        self.check_losses()?;
         if !(self.search.top_p > 0.0 && self.search.top_p <= 1.0) {
             return Err(Failure::usage(format!("search.top_p is {}", self.search.top_p), "give a share above 0, up to 1"));
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// What the student's losses need of other sections.
+    fn check_losses(&self) -> Result<(), Failure> {
+        let train = &self.train;
+        if train.loss == TokenLoss::Golden && train.reference.is_empty() && self.model.from_scratch() {
+            return Err(Failure::usage(
+                "train.loss is \"golden\", but a student from scratch has no trained reference in round 1",
+                "set train.reference to the directory of a trained model with the same tokenizer, or model.path to a base",
+            ));
+        }
+        if train.loss == TokenLoss::Value {
+            if !self.has_value(1) {
+                let (what, hint) = match self.value.model {
+                    Estimator::None => ("value.model is \"none\"", "set value.model to \"features\" or \"decoder\""),
+                    _ => {
+                        ("value.model = \"trunk\" has no trunk in round 1", "set value.model to \"features\" or \"decoder\", or model.path")
+                    }
+                };
+                return Err(Failure::usage(format!("train.loss is \"value\", but {what}"), hint));
+            }
+            if !self.value.levels.contains(&Level::Steps) {
+                return Err(Failure::usage(
+                    "train.loss is \"value\", but value.levels lacks \"steps\"",
+                    "steps are weighed by the values of the states between them: add \"steps\"",
+                ));
+            }
+        }
+        for (key, number) in [("train.value_gain", train.value_gain), ("train.future_weight", train.future_weight)] {
+            if !(number > 0.0 && number.is_finite()) {
+                return Err(Failure::usage(format!("{key} is {number}"), "give a number above 0"));
+            }
         }
         Ok(())
     }

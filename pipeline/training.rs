@@ -14,25 +14,48 @@ use stages::model::{Model, ValueHead, hf};
 use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Moment, Start, checkpoint, lora};
+use stages::train::{self, Moment, Start, checkpoint, lora, losses};
 use stages::value::{self, Part, Trees};
 
 use crate::commit::Commit;
+use crate::exit::Failure;
 use crate::layout::{names, publish_dir, remove_leftovers, set_aside, write_dir};
 use crate::session::{Counts, Opened, Session, name, write};
 
 /// Checkpoints kept at a time: the newest, and one before it should the newest be damaged.
 const KEPT: usize = 2;
 
+/// What a round's student learns from.
+pub struct Lessons<'a> {
+    pub start: &'a Model,
+    pub kept: &'a [Kept],
+    /// Values along each kept row (train.loss = "value").
+    pub values: Option<&'a [Vec<f32>]>,
+    /// The reference and its name (train.loss = "golden").
+    pub reference: Option<(&'a Model, &'a str)>,
+    /// They teach the value head (train.value_weight).
+    pub trees: &'a [Trees],
+}
+
 /// Trains a round's student, from its newest sound checkpoint if there is one, and commits it.
 ///
-/// `trees` teach the value head (train.value_weight).
-///
 /// # Errors
-/// Those of training; failed writes.
-pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept: &[Kept], trees: &[Trees]) -> Result<Vec<Commit>> {
+/// Those of training; failed writes; a reference with another tokenizer.
+pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_>) -> Result<Vec<Commit>> {
     let config = &session.config.train;
-    let mut rows = train::rows(kept, start, config)?;
+    let Lessons { start, kept, values, reference, trees } = *lessons;
+    let mut rows = train::rows(kept, values, start, config)?;
+    if let Some((reference, named)) = reference {
+        if reference.tokenizer.json() != start.tokenizer.json() || reference.llama.config.vocab_size != start.llama.config.vocab_size {
+            return Err(Failure::input(
+                format!("the reference {named} has another tokenizer than the student"),
+                "set train.reference to a model with the student's tokenizer: one that was trained from the same base, or on the same rows from scratch",
+            )
+            .into());
+        }
+        session.console.say(&format!("{}: {named} reads {} rows as the reference", name(opened.stage, round), rows.train.len()));
+        losses::refer(&reference.llama, &mut rows.train, session.device()?)?;
+    }
     let mut head = None;
     if config.value_weight > 0.0 {
         let reader = ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), session.config.model.limits());
@@ -83,6 +106,9 @@ pub fn train(session: &Session, opened: Opened, round: u32, start: &Model, kept:
     let mut files = hf::files(&learner.llama(), &start.tokenizer)?;
     if let Some(head) = learner.head() {
         files.push(head.file()?);
+    }
+    if let Some(heads) = learner.future().filter(|_| config.future_keep) {
+        files.push(heads.file(&start.llama.config)?);
     }
     publish(session, &target, &files)?;
     let adapters = learner.adapters();

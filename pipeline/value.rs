@@ -11,6 +11,7 @@ use stages::model::{Model, ValueHead, hf, value_head};
 use stages::policy::model::ModelPolicy;
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
+use stages::train::losses::TokenLoss;
 use stages::train::value::{HeadConfig, base_logit};
 use stages::train::{self, Rows, TrainConfig};
 use stages::value::bisect::{self, Located};
@@ -235,6 +236,9 @@ fn decoder(
         max_steps: 0,
         batch_size: c.value.batch_size,
         learning_rate: c.value.learning_rate,
+        // Its tokens weigh nothing.
+        loss: TokenLoss::Ce,
+        future: 0,
         ..c.train.clone()
     };
     let limits = c.model.limits();
@@ -248,7 +252,7 @@ fn decoder(
     let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
     let fresh = ValueHead { bias: base_logit(c.value.loss, &all), ..ValueHead::new(start.llama.config.hidden_size) };
     let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: fresh };
-    let rows = Rows { train: rows, validation, too_long };
+    let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
     let steps = train::total_steps(&rows, &config, Some(&head));
     fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let resume = newest(session, folder, fingerprint)?;
@@ -271,7 +275,7 @@ fn decoder(
     let head = learner.head().context("a value head was trained")?;
     let mut files = hf::files(&llama, &start.tokenizer)?;
     files.push(head.file()?);
-    let model = Model { llama, tokenizer: start.tokenizer.clone(), value: Some(head), fingerprint: fingerprint.to_owned() };
+    let model = Model { llama, tokenizer: start.tokenizer.clone(), value: Some(head), future: None, fingerprint: fingerprint.to_owned() };
     let last = losses.iter().rev().find_map(|l| l.validation_value_loss);
     let said = format!("{steps} steps, held-out loss {}", last.map_or("not measured".into(), |l| format!("{l:.4}")));
     Ok((Trained::Reader(Box::new(ModelPolicy::new(Arc::new(model), Prompt::default(), limits))), files, said))

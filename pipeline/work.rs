@@ -11,15 +11,16 @@ use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
 use stages::curate::{Contamination, Ground, Survey};
-use stages::model::Precision;
+use stages::model::{Model, Precision};
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
 use stages::search::{Draws, Sampler, TreeConfig};
+use stages::train::losses::TokenLoss;
 use stages::value::targets::Level;
-use stages::value::{Estimator, Trained};
+use stages::value::{Estimator, Trained, gains};
 use stages::{curate, evaluate, problems, search, train, verify};
 
 use crate::evaluation;
@@ -27,6 +28,7 @@ use crate::exit::Failure;
 use crate::layout::Stage;
 use crate::plan::Fingerprint;
 use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
+use crate::training::Lessons;
 use crate::{training, value};
 
 /// What to do with a run.
@@ -113,7 +115,7 @@ impl Session {
             if enough(Stage::Value) {
                 return Ok(());
             }
-            let Walk::Done(student) = self.train(goal, round, &problems, &past)? else { return Ok(()) };
+            let Walk::Done(student) = self.train(goal, round, &problems, &past, value.as_ref())? else { return Ok(()) };
             if enough(Stage::Train) {
                 return Ok(());
             }
@@ -582,15 +584,20 @@ impl Session {
         Ok(texts)
     }
 
-    fn train(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
+    fn train(&self, goal: Goal, round: u32, problems: &Done, past: &Past, value: Option<&Done>) -> Result<Walk> {
         let c = &self.config;
         let (kept, previous) = (past.kept.as_slice(), past.student.as_ref());
         // How often a checkpoint is made, how a batch is held in memory and what is refused do not count.
         let mut fingerprint = Fingerprint::new("train", train::VERSION)
-            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch", "allow_leaks"]))
+            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch", "allow_leaks", "reference"]))
             .with("problems", problems.hash())
             .with("run.seed", c.run.seed)
             .with("round", round);
+        match c.train.loss {
+            TokenLoss::Golden => fingerprint = fingerprint.with("reference", self.reference_identity(previous)?),
+            TokenLoss::Value => fingerprint = fingerprint.with("values", value.map_or(String::new(), Done::hash)),
+            TokenLoss::Ce | TokenLoss::Face => {}
+        }
         for (i, done) in kept.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
         }
@@ -631,8 +638,54 @@ impl Session {
         } else {
             Vec::new()
         };
-        let commits = training::train(self, opened, round, &start, &rows, &trees)?;
+        let values = if c.train.loss == TokenLoss::Value {
+            let events = self.console.stage(&format!("{} values", name(Stage::Train, round)), "rows", rows.len() as u64, 0);
+            let (mut model, _) = value::load(self, round, Level::Steps, &|| self.model_policy(problems, round, previous))?;
+            let values = gains::of_kept(&rows, &problems.read::<Problem>()?, &mut model, &events)?;
+            events.finish();
+            Some(values)
+        } else {
+            None
+        };
+        let reference = if c.train.loss == TokenLoss::Golden { Some(self.reference(round)?) } else { None };
+        let lessons = Lessons {
+            start: &start,
+            kept: &rows,
+            values: values.as_deref(),
+            reference: reference.as_ref().map(|(model, named)| (&**model, named.as_str())),
+            trees: &trees,
+        };
+        let commits = training::train(self, opened, round, &lessons)?;
         Ok(Self::reached(goal, (Stage::Train, round), Done::new(path, commits)))
+    }
+
+    /// What the student is compared with (train.loss = "golden"), for fingerprints.
+    fn reference_identity(&self, previous: Option<&Done>) -> Result<String> {
+        let path = &self.config.train.reference;
+        match previous {
+            _ if !path.is_empty() => {
+                let hashes = stages::model::hf::file_hashes(std::path::Path::new(path))?;
+                Ok(hashes.iter().map(|(file, hash)| format!("{file}={hash}")).collect::<Vec<_>>().join(","))
+            }
+            Some(student) => Ok(format!("student {}", student.hash())),
+            None => Ok(format!("base {}", self.base_identity()?)),
+        }
+    }
+
+    /// The same model and its name.
+    fn reference(&self, round: u32) -> Result<(Arc<Model>, String)> {
+        let path = &self.config.train.reference;
+        if !path.is_empty() {
+            let device = self.device()?;
+            let mut model = stages::model::hf::load(std::path::Path::new(path), &device.device)?;
+            model.llama.dtype = device.dtype(self.config.model.dtype)?;
+            return Ok((Arc::new(model), path.clone()));
+        }
+        if round > 1 {
+            return Ok((self.student(round - 1)?, format!("student of round {}", round - 1)));
+        }
+        // A base from scratch was refused with the configuration.
+        Ok((self.base(|| Ok(Vec::new()))?, "base".into()))
     }
 
     fn evaluate(&self, goal: Goal, round: u32, problems: &Done, student: &Done, past: &Past) -> Result<Walk> {

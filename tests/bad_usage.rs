@@ -17,12 +17,21 @@ fn wrong_settings_are_named() {
         ("problems.distractors=1.5", &["problems.distractors is 1.5", "share from 0 to 1"]),
         ("run.shard_size=0", &["run.shard_size is 0"]),
         ("search.top_p=0", &["search.top_p"]),
+        ("train.loss=nll", &["nll", "golden"]),
+        ("train.golden_share=2", &["train.golden_share is 2", "share from 0 to 1"]),
+        ("train.future_weight=0", &["train.future_weight is 0"]),
+        ("train.loss=golden", &["from scratch", "train.reference", "model.path"]),
+        ("train.loss=value", &["value.model is \"none\"", "set value.model"]),
         ("search.samples", &["KEY=VALUE"]),
         ("problems.files=7", &["`problems.files` must be a list"]),
     ];
     for (set, said) in cases {
         world.run("a", &[set]).fails(64, said);
     }
+    let trunk = ["train.loss=value", "value.model=trunk"];
+    world.run("a", &trunk).fails(64, &["no trunk in round 1", "decoder"]);
+    let outcomes = ["train.loss=value", "value.model=features", "value.levels=[\"outcome\"]"];
+    world.run("a", &outcomes).fails(64, &["value.levels lacks \"steps\""]);
     assert!(!world.path("runs").exists(), "a wrong setting leaves nothing behind");
 }
 

@@ -28,6 +28,7 @@ mod kill;
 mod learning;
 mod lock;
 mod look;
+mod losses;
 mod model;
 mod value;
 mod wgpu;

@@ -11,7 +11,8 @@ use stages::policy::Sampling;
 use stages::train::batch::Example;
 use stages::train::learner::{Adam, Learner};
 use stages::train::lora::Tuned;
-use stages::train::{ModelConfig, TrainConfig};
+use stages::train::losses::{self, Objective, TokenLoss};
+use stages::train::{ModelConfig, TrainConfig, future};
 
 use super::{forget_peak, peak, resident};
 use crate::config::{Config, preset};
@@ -83,12 +84,18 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let model = load(&config, device)?;
     let Load { rows, length, time, .. } = load_of;
     let vocabulary = model.llama.config.vocab_size;
-    let examples: Vec<Example> = (0..rows)
+    let mut examples: Vec<Example> = (0..rows)
         .map(|r| Example::new(&[token(r, 0, vocabulary)], &(1..=length).map(|c| token(r, c, vocabulary)).collect::<Vec<_>>(), 0.0, 1.0))
         .collect();
+    if train.loss == TokenLoss::Golden {
+        losses::refer(&model.llama, &mut examples, device)?;
+    }
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut learner =
-        Learner::new(&model.llama, Tuned::of(&train, &model.llama.config, 1)?, Adam::of(&train), train.recompute, None, device);
+    let shape = &model.llama.config;
+    let exact = losses::exact_tokens(&model.tokenizer, vocabulary, &shape.eos_token_ids);
+    let mut learner = Learner::new(&model.llama, Tuned::of(&train, shape, 1)?, Adam::of(&train), train.recompute, None, device)
+        .with_objective(Objective::of(&train, &exact)?)
+        .with_future(future::start(&train, shape, 1)?);
     // The first step makes room, and on a GPU tries out kernels.
     let mut seconds = Vec::new();
     let mut loss = 0.0;
@@ -120,7 +127,8 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
     let model = load(&config, device)?;
     let Load { rows, length, tokens, sequences, time } = load_of;
     let vocabulary = model.llama.config.vocab_size;
-    let mut generator = Generator::new(&model.llama, stages::model::generate::Limits { rows, ..config.limits() });
+    let mut generator =
+        Generator::with_heads(&model.llama, model.future.as_ref(), stages::model::generate::Limits { rows, ..config.limits() });
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: tokens, calculator: false };
     let (mut rates, mut memory, mut count) = (Vec::new(), Vec::new(), 0);
     let mut start = Instant::now();

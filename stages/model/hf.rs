@@ -1,7 +1,7 @@
 //! Hugging Face model directories: `config.json`, `tokenizer.json`, `tokenizer_config.json` and
 //! `model.safetensors` (or shards named by `model.safetensors.index.json`), read and written, so that
-//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value head stands beside
-//! them in a file of its own ([`value_head::FILE`]).
+//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value head and future heads
+//! stand beside them in files of their own ([`value_head::FILE`], [`future_heads::FILE`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::llama::Layer;
-use super::{Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, value_head};
+use super::{FutureHeads, Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head};
 
 /// Loads a model directory; weights in f32 on `device`.
 ///
@@ -52,7 +52,13 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(ModelError::io(&path, e)),
     };
-    Ok(Model { llama, tokenizer, value, fingerprint: hex(&hash.finalize()[..16]) })
+    let path = dir.join(future_heads::FILE);
+    let future = match fs::read(&path) {
+        Ok(bytes) => Some(FutureHeads::parse(&path, &bytes, &config)?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(ModelError::io(&path, e)),
+    };
+    Ok(Model { llama, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file

@@ -6,6 +6,7 @@
 //! matrix products. Sums that must not lose digits (norms, softmax) are in f32, whatever the weights are. Shapes: B rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
+use rand::RngExt;
 
 use super::cache::Memory;
 use super::config::LlamaConfig;
@@ -58,20 +59,9 @@ impl Llama {
     /// Random weights: normal with deviation 0.02, residual projections scaled by 1/sqrt(2 layers) (GPT-2).
     /// Drawn from `seed` on the CPU, so that they are the same on every device.
     pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
-        use rand::RngExt;
         let mut rng = datasets::key::rng(&["weights".into(), seed.into()]);
         let mut normal = |rows: usize, columns: usize, deviation: f32| {
-            let mut values = Vec::with_capacity(rows * columns + 1);
-            while values.len() < rows * columns {
-                // Box-Muller: two normal numbers from two uniform ones.
-                let (u, v): (f32, f32) = (1.0 - rng.random::<f32>(), rng.random::<f32>());
-                let radius = (-2.0 * u.ln()).sqrt() * deviation;
-                let angle = std::f32::consts::TAU * v;
-                values.push(radius * angle.cos());
-                values.push(radius * angle.sin());
-            }
-            values.truncate(rows * columns);
-            Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), device)
+            Tensor::<2>::from_data(TensorData::new(normal(&mut rng, rows * columns, deviation), [rows, columns]), device)
         };
         let c = config;
         let residual = 0.02 / (2.0 * c.num_hidden_layers as f32).sqrt();
@@ -176,10 +166,25 @@ impl Llama {
     }
 
     /// Final hidden states `[B, T, D]` (normalised) of tokens `[B, T]`.
-    pub fn hidden(&self, tokens: Tensor<2, Int>, places: &Places, mut memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+    pub fn hidden(&self, tokens: Tensor<2, Int>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+        self.normed(self.stream(tokens, places, memory))
+    }
+
+    /// A stream `[B, T, D]` after the final norm.
+    pub fn normed(&self, stream: Tensor<3>) -> Tensor<3> {
+        rms_norm(stream, &self.norm, self.config.rms_norm_eps)
+    }
+
+    /// The stream `[B, T, D]` after the last layer, before the final norm.
+    pub fn stream(&self, tokens: Tensor<2, Int>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
         let [rows, len] = tokens.dims();
+        let x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([rows, len, self.config.hidden_size]);
+        self.through(x, places, memory)
+    }
+
+    /// A stream `[B, T, D]` after all layers.
+    pub fn through(&self, mut x: Tensor<3>, places: &Places, mut memory: Option<&mut Memory<'_>>) -> Tensor<3> {
         let c = &self.config;
-        let mut x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([rows, len, c.hidden_size]);
         for (i, layer) in self.layers.iter().enumerate() {
             let normed = rms_norm(x.clone(), &layer.attention_norm, c.rms_norm_eps);
             x = x + self.attention(i, normed, places, memory.as_deref_mut());
@@ -189,7 +194,7 @@ impl Llama {
             let up = gate_up.narrow(2, c.intermediate_size, c.intermediate_size);
             x = x + linear(activation::silu(gate) * up, &layer.down);
         }
-        rms_norm(x, &self.norm, c.rms_norm_eps)
+        x
     }
 
     /// Logits `[N, V]` in f32 of hidden states `[N, D]`.
@@ -240,6 +245,21 @@ impl Llama {
         let out = out.reshape([rows, heads, len, size]).swap_dims(1, 2).reshape([rows, len, heads * size]);
         linear(out, &self.layers[index].output)
     }
+}
+
+/// Normal numbers of mean 0.
+pub(super) fn normal(rng: &mut datasets::key::Rng, count: usize, deviation: f32) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        // Box-Muller: two normal numbers from two uniform ones.
+        let (u, v): (f32, f32) = (1.0 - rng.random::<f32>(), rng.random::<f32>());
+        let radius = (-2.0 * u.ln()).sqrt() * deviation;
+        let angle = std::f32::consts::TAU * v;
+        values.push(radius * angle.cos());
+        values.push(radius * angle.sin());
+    }
+    values.truncate(count);
+    values
 }
 
 /// `x W^T` for `x [B, T, in]`, `W [out, in]`, as one product over all B T rows.

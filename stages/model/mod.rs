@@ -4,6 +4,7 @@
 //! - [`config`]: sizes, `config.json`
 //! - [`llama`]: weights and forward pass
 //! - [`value_head`]: estimates whether a text leads to a correct answer
+//! - [`future_heads`]: layers that predict the tokens after the next
 //! - [`hf`]: safetensors in, safetensors out
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
@@ -20,6 +21,7 @@ pub mod config;
 pub mod cpu;
 pub mod device;
 pub mod fault;
+pub mod future_heads;
 pub mod generate;
 pub mod hf;
 pub mod llama;
@@ -30,6 +32,7 @@ pub mod value_head;
 
 pub use config::LlamaConfig;
 pub use device::{Choice, DeviceSetting, Precision};
+pub use future_heads::FutureHeads;
 pub use llama::Llama;
 pub use tokenizer::Tokenizer;
 pub use value_head::ValueHead;
@@ -68,6 +71,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Estimates of values, where the directory has a head for them.
     pub value: Option<ValueHead>,
+    /// They draft answers, where the directory has some.
+    pub future: Option<FutureHeads>,
     /// SHA-256 over config, weights, tokenizer, and the value head if there is one: which policy this is.
     pub fingerprint: String,
 }

@@ -23,7 +23,7 @@ pub struct ModelPolicy {
 
 impl ModelPolicy {
     pub fn new(model: Arc<Model>, prompt: Prompt, limits: Limits) -> Self {
-        Self { generator: Generator::new(&model.llama, limits), head: model.value.clone(), model, prompt }
+        Self { generator: Generator::with_heads(&model.llama, model.future.as_ref(), limits), head: model.value.clone(), model, prompt }
     }
 }
 

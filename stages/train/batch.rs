@@ -13,6 +13,10 @@ pub struct Example {
     pub tokens: Vec<u32>,
     /// Weight of each target in the loss, `tokens.len() - 1` of them. All may be 0: then only values are learned.
     pub weights: Vec<f32>,
+    /// Index of the first target that belongs to the completion; those before it are of the prompt.
+    pub asked: usize,
+    /// Cross-entropy of a reference at each target that weighs something; empty where none is asked.
+    pub reference: Vec<f32>,
     /// What the value head is to say of it.
     pub values: Vec<Target>,
 }
@@ -33,9 +37,10 @@ pub struct Target {
 impl Example {
     /// Prompt and completion in one row. Prompt targets weigh `prompt_weight`, completion targets 1, both times `weight`.
     pub fn new(prompt: &[u32], completion: &[u32], prompt_weight: f32, weight: f32) -> Self {
-        let mut weights = vec![prompt_weight * weight; prompt.len().saturating_sub(1)];
+        let asked = prompt.len().saturating_sub(1);
+        let mut weights = vec![prompt_weight * weight; asked];
         weights.resize(prompt.len() + completion.len() - 1, weight);
-        Self { tokens: [prompt, completion].concat(), weights, values: Vec::new() }
+        Self { tokens: [prompt, completion].concat(), weights, asked, reference: Vec::new(), values: Vec::new() }
     }
 
     /// The same row with targets of the value head; see [`Target::place`] for where these may stand.

@@ -24,12 +24,18 @@ pub struct Cursor {
     pub time: usize,
 }
 
+/// Tensor with [`State::counts`], where there are any.
+const COUNTS: &str = "counts";
+const HALF: u64 = (1 << 24) - 1;
+
 /// The files of a checkpoint.
 ///
 /// # Errors
 /// If the tensors cannot be encoded.
 pub fn files(state: &State, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
-    let named: Vec<(String, [usize; 2], &[f32])> = state
+    // A count is two halves of 24 bits, which f32 holds exactly.
+    let halves: Vec<f32> = [24, 0].into_iter().flat_map(|shift| state.counts.iter().map(move |c| (c >> shift & HALF) as f32)).collect();
+    let mut named: Vec<(String, [usize; 2], &[f32])> = state
         .slots
         .iter()
         .enumerate()
@@ -38,6 +44,9 @@ pub fn files(state: &State, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
             [part("weight", &slot.values[..]), part("first", &slot.first[..]), part("second", &slot.second[..])]
         })
         .collect();
+    if !halves.is_empty() {
+        named.push((COUNTS.into(), [2, state.counts.len()], &halves));
+    }
     let tensors: Vec<(&str, &[usize], &[f32])> = named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), *v)).collect();
     Ok(vec![("state.safetensors".into(), hf::safetensors(&tensors)?), ("cursor.json".into(), serde_json::to_vec_pretty(cursor)?)])
 }
@@ -75,5 +84,13 @@ pub fn state(dir: &Path, cursor: &Cursor) -> Result<State> {
             Ok(Slot { shape, values, first, second })
         })
         .collect::<Result<_>>()?;
-    Ok(State { slots, time: cursor.time })
+    let counts = if file.names().contains(&COUNTS) {
+        let (shape, halves) = tensor(COUNTS.into())?;
+        ensure!(shape[0] == 2, "{}: {COUNTS} has shape {shape:?}, expected [2, vocabulary]", path.display());
+        let (high, low) = halves.split_at(shape[1]);
+        high.iter().zip(low).map(|(high, low)| (*high as u64) << 24 | *low as u64).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(State { slots, time: cursor.time, counts })
 }

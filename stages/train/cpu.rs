@@ -4,14 +4,16 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use super::batch::Example;
+use super::future::{self, FutureConfig};
 use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
+use super::losses::Objective;
 use super::value::{self, HeadConfig, ValueLoss};
-use crate::model::cpu::head::{Targets, cross_entropy};
+use crate::model::cpu::head::{Targets, cross_entropy, token_losses};
 use crate::model::cpu::matrix::{View, product};
 use crate::model::cpu::trunk::{Chunk, Trunk};
 use crate::model::cpu::{Weights, simd};
-use crate::model::{Llama, ValueHead};
+use crate::model::{FutureHeads, Llama, ValueHead};
 
 /// Values that one task of the optimizer updates.
 const BLOCK: usize = 1 << 16;
@@ -28,9 +30,11 @@ pub struct Cpu {
     trunk: Trunk,
     /// Gradients of the weights; empty where none is needed.
     sums: Vec<Vec<f32>>,
-    /// Trained matrices, then the value head's weight and bias.
+    /// Trained matrices, then those of future heads, then the value head's weight and bias.
     slots: Vec<Slot>,
     head: Option<Head>,
+    future: Option<future::OnCpu>,
+    pub objective: Objective,
     time: usize,
 }
 
@@ -50,8 +54,20 @@ struct Totals {
     values: f64,
 }
 
+/// What passes over a batch find.
+#[derive(Default)]
+struct Found {
+    loss: f64,
+    /// Sum over the future heads.
+    future: f64,
+    /// Logits of the value targets.
+    logits: Vec<f32>,
+    /// The likeliest token at each target that weighs something, if that is asked.
+    best: Option<Vec<u32>>,
+}
+
 /// The final hidden state of a batch's token.
-fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [f32] {
+pub(super) fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [f32] {
     for chunk in chunks {
         if place < chunk.tokens() {
             return &mut chunk.hidden[place * size..(place + 1) * size];
@@ -88,7 +104,36 @@ impl Cpu {
         });
         // Without a backward pass nothing of the forward pass needs to be kept.
         let trunk = Trunk::new(&weights, recompute || !tuned.any());
-        Self { like: llama.clone(), trunk, weights, frozen, tuned, adam, sums, slots, head, time: 0 }
+        Self {
+            like: llama.clone(),
+            trunk,
+            weights,
+            frozen,
+            tuned,
+            adam,
+            sums,
+            slots,
+            head,
+            future: None,
+            objective: Objective::Plain,
+            time: 0,
+        }
+    }
+
+    /// The same with heads that predict the tokens after the next.
+    #[must_use]
+    pub fn with_future(mut self, config: FutureConfig) -> Self {
+        let (future, slots) = future::OnCpu::new(&self.like, &self.weights, config);
+        let at = self.slots.len() - if self.head.is_some() { 2 } else { 0 };
+        self.slots.splice(at..at, slots);
+        self.future = Some(future);
+        self
+    }
+
+    /// Where the slots of future heads stand.
+    fn future_slots(&self) -> std::ops::Range<usize> {
+        let end = self.slots.len() - if self.head.is_some() { 2 } else { 0 };
+        end - self.future.as_ref().map_or(0, |f| f.sums.len())..end
     }
 
     fn totals(&self, examples: &[&Example]) -> Totals {
@@ -102,21 +147,53 @@ impl Cpu {
         Some((value::loss_sum(head.loss, logits, &value::targets(examples)).0 / total) as f32)
     }
 
-    /// Losses of all rows; with `backward` their gradient is added to the sums.
-    fn run_all(&mut self, examples: &[&Example], micro: usize, backward: bool) -> (f64, Option<f32>) {
-        let totals = self.totals(examples);
+    /// Rows that go through the decoder at once.
+    fn together(&self, rows: usize, micro: usize, backward: bool) -> usize {
         // Pairs may reach over all rows of a batch.
         let whole = backward && self.head.as_ref().is_some_and(|head| head.loss == ValueLoss::Pairwise);
-        let micro = if whole { examples.len() } else { micro };
-        let mut logits = Vec::new();
-        let loss = examples.chunks(micro.max(1)).map(|rows| self.run(rows, totals, backward, &mut logits)).sum();
-        (loss, self.value_loss(examples, &logits, totals.values))
+        if whole { rows.max(1) } else { micro.max(1) }
+    }
+
+    /// Losses of all rows; with `backward` their gradient is added to the sums. `ready`: the trunk has just read these rows, all at once.
+    fn run_all(&mut self, examples: &[&Example], micro: usize, backward: bool, ready: bool) -> (Found, Option<f32>) {
+        let totals = self.totals(examples);
+        let mut found = Found { best: (backward && matches!(self.objective, Objective::Face(_))).then(Vec::new), ..Found::default() };
+        for rows in examples.chunks(self.together(examples.len(), micro, backward)) {
+            self.run(rows, totals, backward, ready, &mut found);
+        }
+        let value_loss = self.value_loss(examples, &found.logits, totals.values);
+        (found, value_loss)
+    }
+
+    /// A batch with the weights that the objective gives it, and whether the trunk has read all of it at once on the way.
+    fn weighed(&mut self, batch: &[&Example], micro: usize) -> Result<(Option<Vec<Example>>, bool)> {
+        Ok(match &self.objective {
+            Objective::Plain => (None, false),
+            Objective::Face(face) => (Some(face.weigh(batch)), false),
+            Objective::Golden(golden) => {
+                let golden = golden.clone();
+                let together = self.together(batch.len(), micro, true);
+                let losses: Vec<f32> = batch.chunks(together).flat_map(|rows| losses(&self.weights, &mut self.trunk, rows)).collect();
+                (Some(golden.choose(batch, &losses)?), together >= batch.len())
+            }
+        })
+    }
+
+    /// Losses of a batch as the objective weighs it, with its gradient in the sums.
+    fn gradient(&mut self, batch: &[&Example], micro: usize) -> Result<(Found, Option<f32>)> {
+        self.clear();
+        let (weighed, ready) = self.weighed(batch, micro)?;
+        Ok(match &weighed {
+            None => self.run_all(batch, micro, true, ready),
+            Some(weighed) => self.run_all(&weighed.iter().collect::<Vec<_>>(), micro, true, ready),
+        })
     }
 
     pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
-        self.clear();
-        let (loss, value_loss) = self.run_all(batch, micro, true);
+        let (found, value_loss) = self.gradient(batch, micro)?;
+        let loss = found.loss;
         ensure!(loss.is_finite(), "the loss is {loss}");
+        ensure!(found.future.is_finite(), "the loss of future heads is {}", found.future);
         ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
         let gradients = self.gradients();
         let parts: Vec<f64> = gradients
@@ -128,10 +205,12 @@ impl Cpu {
             .collect();
         let norm = parts.iter().sum::<f64>().sqrt() as f32;
         self.update(&gradients, norm, rate);
-        if !matches!(self.tuned, Tuned::Adapters { .. }) {
-            self.put_back(gradients);
+        self.put_back(gradients);
+        if let (Objective::Face(face), Some(best)) = (&mut self.objective, &found.best) {
+            face.count(batch, best);
         }
-        Ok(Step { loss: loss as f32, value_loss, norm })
+        let future_loss = self.future.as_ref().map(|future| (found.future / future.count as f64) as f32);
+        Ok(Step { loss: loss as f32, future_loss, value_loss, norm })
     }
 
     fn clear(&mut self) {
@@ -139,14 +218,23 @@ impl Cpu {
         if let Some(head) = &mut self.head {
             head.sums.iter_mut().for_each(|sum| sum.fill(0.0));
         }
+        if let Some(future) = &mut self.future {
+            future.sums.par_iter_mut().for_each(|sum| sum.fill(0.0));
+        }
     }
 
     /// Losses of a batch and the gradients of all weights.
     #[cfg(test)]
     pub fn sums(&mut self, batch: &[&Example], micro: usize) -> (f64, Option<f32>, &[Vec<f32>]) {
-        self.clear();
-        let (loss, value_loss) = self.run_all(batch, micro, true);
-        (loss, value_loss, &self.sums)
+        let (found, value_loss) = self.gradient(batch, micro).unwrap();
+        (found.loss, value_loss, &self.sums)
+    }
+
+    /// Σ_k L_k of a batch and the gradients of the future heads.
+    #[cfg(test)]
+    pub fn future_sums(&mut self, batch: &[&Example], micro: usize) -> (f64, &[Vec<f32>]) {
+        let (found, _) = self.gradient(batch, micro).unwrap();
+        (found.future, self.future.as_ref().map_or(&[], |future| &future.sums))
     }
 
     /// Gradients of the value head's weight and bias after [`Cpu::sums`].
@@ -156,15 +244,17 @@ impl Cpu {
     }
 
     pub fn mean_losses(&mut self, examples: &[&Example], micro: usize) -> (f32, Option<f32>) {
-        let (loss, value_loss) = self.run_all(examples, micro, false);
-        (loss as f32, value_loss)
+        let (found, value_loss) = self.run_all(examples, micro, false, false);
+        (found.loss as f32, value_loss)
     }
 
-    /// Loss of some rows' tokens, each weighing `1 / totals.tokens`, and the logits of their value targets, added to a list.
-    /// With `backward`, the gradient of both losses is added to the sums.
-    fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, logits: &mut Vec<f32>) -> f64 {
-        let sequences: Vec<&[u32]> = rows.iter().map(|e| &e.tokens[..e.tokens.len() - 1]).collect();
-        self.trunk.forward(&self.weights, &sequences);
+    /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the logits of their value targets.
+    /// With `backward` also the losses of future heads, and the gradient of all losses is added to the sums. `ready`: the trunk has
+    /// just read these rows.
+    fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, ready: bool, found: &mut Found) {
+        if !ready {
+            self.trunk.forward(&self.weights, &inputs(rows));
+        }
         let size = self.weights.config.hidden_size;
         // Only places that count go through the output product.
         let (mut places, mut tokens, mut weights) = (Vec::new(), Vec::new(), Vec::new());
@@ -190,11 +280,11 @@ impl Cpu {
                 places.extend(row.values.iter().map(|target| start + target.place));
                 start += row.tokens.len() - 1;
             }
-            let own = logits.len();
-            logits.extend(places.iter().map(|&place| simd::dot(&weight.values, row(chunks, place, size)) + bias.values[0]));
+            let own = found.logits.len();
+            found.logits.extend(places.iter().map(|&place| simd::dot(&weight.values, row(chunks, place, size)) + bias.values[0]));
             if backward && totals.values > 0.0 {
                 let factor = (f64::from(head.weight) / totals.values) as f32;
-                for (place, slope) in places.into_iter().zip(value::loss_sum(head.loss, &logits[own..], &targets).1) {
+                for (place, slope) in places.into_iter().zip(value::loss_sum(head.loss, &found.logits[own..], &targets).1) {
                     let slope = slope * factor;
                     simd::weighted_sum(&[slope], row(chunks, place, size), &mut head.sums[0]);
                     head.sums[1][0] += slope;
@@ -206,7 +296,11 @@ impl Cpu {
         let (through, any) = (self.needs_trunk(), self.tuned.any());
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
-        let loss = cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, gradient);
+        found.loss += cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, gradient, found.best.as_mut());
+        let slots = self.future_slots();
+        if let (Some(future), true) = (&mut self.future, backward) {
+            found.future += future.run(&self.weights, &mut self.trunk, &mut self.slots[slots], rows, totals.tokens, &mut self.sums);
+        }
         if backward && through {
             let chunks = self.trunk.active();
             for chunk in chunks.iter_mut() {
@@ -222,7 +316,6 @@ impl Cpu {
             }
             self.trunk.backward(&self.weights, &mut self.sums);
         }
-        loss
     }
 
     /// Whether any gradient is wanted that goes through the trunk.
@@ -251,16 +344,25 @@ impl Cpu {
                 })
                 .collect(),
         };
+        gradients.extend(self.future.iter_mut().flat_map(|future| future.sums.iter_mut().map(std::mem::take)));
         gradients.extend(self.head.iter().flat_map(|head| head.sums.iter().cloned()));
         gradients
     }
 
     fn put_back(&mut self, gradients: Vec<Vec<f32>>) {
         let mut gradients = gradients.into_iter();
-        for (i, sum) in self.sums.iter_mut().enumerate() {
-            if self.tuned.needs(i) {
-                *sum = gradients.next().unwrap_or_default();
+        if let Tuned::Adapters { adapters, .. } = &self.tuned {
+            // Those of adapters were computed from the sums, which stay.
+            gradients.by_ref().take(2 * adapters.len()).for_each(drop);
+        } else {
+            for (i, sum) in self.sums.iter_mut().enumerate() {
+                if self.tuned.needs(i) {
+                    *sum = gradients.next().unwrap_or_default();
+                }
             }
+        }
+        for sum in self.future.iter_mut().flat_map(|future| &mut future.sums) {
+            *sum = gradients.next().unwrap_or_default();
         }
     }
 
@@ -330,6 +432,11 @@ impl Cpu {
         }
     }
 
+    /// The future heads as they stand, if there are any.
+    pub fn future(&self) -> Option<FutureHeads> {
+        self.future.as_ref().map(|_| future::heads(&self.slots[self.future_slots()]))
+    }
+
     pub fn state(&self) -> State {
         let mut slots = self.slots.clone();
         if let Tuned::Weights(wanted) = &self.tuned {
@@ -338,7 +445,7 @@ impl Cpu {
                 slot.values.clone_from(values);
             }
         }
-        State { slots, time: self.time }
+        State { slots, time: self.time, counts: Vec::new() }
     }
 
     /// Shapes are the caller's to check.
@@ -356,5 +463,41 @@ impl Cpu {
 
     pub fn llama(&self) -> Llama {
         self.like.with_values(&self.weights.all)
+    }
+}
+
+/// What the trunk reads of some rows.
+fn inputs<'a>(rows: &[&'a Example]) -> Vec<&'a [u32]> {
+    rows.iter().map(|e| &e.tokens[..e.tokens.len() - 1]).collect()
+}
+
+/// Reads some rows and gives the cross-entropy at each target that weighs something, in the order of the rows.
+fn losses(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) -> Vec<f32> {
+    trunk.forward(weights, &inputs(rows));
+    let size = weights.config.hidden_size;
+    let (places, tokens, _) = future::targets(rows, 0);
+    let chunks = trunk.active();
+    let mut hidden = Vec::with_capacity(places.len() * size);
+    for place in places {
+        hidden.extend_from_slice(row(chunks, place, size));
+    }
+    token_losses(&hidden, &weights.all[weights.head_index()], size, &tokens)
+}
+
+/// A decoder that says how well it predicts rows.
+pub struct Reader {
+    weights: Weights,
+    trunk: Trunk,
+}
+
+impl Reader {
+    pub fn new(llama: &Llama) -> Self {
+        let weights = Weights::of(llama);
+        Self { trunk: Trunk::new(&weights, true), weights }
+    }
+
+    /// Cross-entropy at each target that weighs something, in the order of the rows.
+    pub fn losses(&mut self, rows: &[&Example]) -> Vec<f32> {
+        losses(&self.weights, &mut self.trunk, rows)
     }
 }

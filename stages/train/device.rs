@@ -9,11 +9,16 @@ use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimiz
 use burn::tensor::{Device, FloatDType, GradientCheckpointingStrategy, Int, Tensor, TensorData, activation};
 
 use super::batch::{Example, Padded, pad};
+use super::future::{Future, FutureConfig};
 use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
+use super::losses::Objective;
 use super::value::{self, HeadConfig, ValueLoss};
+use crate::model::cpu::PER_LAYER;
 use crate::model::fault::{Fault, Reader, guard, read, recover};
-use crate::model::{Llama, ModelError, ValueHead, hf};
+use crate::model::future_heads::shapes;
+use crate::model::llama::Places;
+use crate::model::{FutureHeads, Llama, ModelError, ValueHead, hf};
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
 const UNIT: usize = 16;
@@ -86,35 +91,90 @@ impl Head {
     }
 }
 
+/// What is computed beside the decoder's own predictions.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    pub value: Option<&'a Head>,
+    pub future: Option<&'a Future>,
+    /// Whether the likeliest token at each target is asked.
+    pub best: bool,
+}
+
 /// Fills up to a multiple of [`UNIT`].
-fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
+pub(super) fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
     values.resize(values.len().next_multiple_of(UNIT), with);
     values
 }
 
-/// Final hidden states `[B T, D]` of some rows, padded.
-fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
+/// The stream `[B, T, D]` after the last layer of some rows, padded, and where their tokens stand.
+fn stream(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Places, Tensor<3>) {
     let mut batch = pad(examples, UNIT);
     let inputs = std::mem::take(&mut batch.inputs);
     let tokens = Tensor::<2, Int>::from_data(TensorData::new(inputs, [batch.rows, batch.len]), device);
-    let hidden = llama.hidden(tokens, &llama.causal(batch.len, device), None);
-    let [rows, len, size] = hidden.dims();
-    (batch, hidden.reshape([rows * len, size]))
+    let places = llama.causal(batch.len, device);
+    let stream = llama.stream(tokens, &places, None);
+    (batch, places, stream)
+}
+
+/// Final hidden states `[B T, D]` of some rows, padded.
+fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
+    let (batch, _, stream) = stream(llama, examples, device);
+    let [rows, len, size] = stream.dims();
+    (batch, llama.normed(stream).reshape([rows * len, size]))
 }
 
 /// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated
-/// batch); `None` if no token has weight.
-fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, device: &Device) -> Option<Tensor<1>> {
+/// batch); `None` if no token has weight. With `best`: the likeliest token of each target is added to the list.
+pub(super) fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, best: Option<&mut Vec<Tensor<1>>>) -> Option<Tensor<1>> {
     let count = batch.targets.len();
     if count == 0 {
         return None;
     }
-    let places = Tensor::<1, Int>::from_data(TensorData::new(batch.places.clone(), [count]), device);
-    // Only places that count go through the large output product.
-    let logits = llama.logits(hidden.clone().select(0, places));
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [count, 1]), device);
-    let weights = Tensor::<2>::from_data(TensorData::new(batch.weights.clone(), [count, 1]), device);
-    Some((activation::log_softmax(logits, 1).gather(1, targets) * weights).sum().neg())
+    let logits = target_logits(llama, hidden, batch);
+    let device = hidden.device();
+    if let Some(best) = best {
+        let ids = logits.clone().without_autodiff().max_dim_with_indices(1).1;
+        best.push(ids.cast(FloatDType::F32).reshape([count]).narrow(0, 0, real(batch)));
+    }
+    let weights = Tensor::<2>::from_data(TensorData::new(batch.weights.clone(), [count, 1]), &device);
+    Some((target_logprobs(logits, batch, &device) * weights).sum().neg())
+}
+
+/// How many targets weigh something; what is added to fill up stands at the end.
+fn real(batch: &Padded) -> usize {
+    batch.weights.iter().filter(|weight| **weight > 0.0).count()
+}
+
+/// Logits `[M, V]` at the places that count: only these go through the large output product.
+fn target_logits(llama: &Llama, hidden: &Tensor<2>, batch: &Padded) -> Tensor<2> {
+    let places = Tensor::<1, Int>::from_data(TensorData::new(batch.places.clone(), [batch.places.len()]), &hidden.device());
+    llama.logits(hidden.clone().select(0, places))
+}
+
+/// Log-probabilities `[M, 1]` of the targets.
+fn target_logprobs(logits: Tensor<2>, batch: &Padded, device: &Device) -> Tensor<2> {
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
+    activation::log_softmax(logits, 1).gather(1, targets)
+}
+
+/// Cross-entropy at each target that weighs something, in the order of the rows.
+///
+/// # Errors
+/// If the device fails.
+pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Result<Vec<f32>, Fault> {
+    guard(|| {
+        let (device, llama) = (llama.device(), llama.cast());
+        let mut parts = vec![Tensor::<1>::zeros([1], &device)];
+        for rows in examples.chunks(micro.max(1)) {
+            let (batch, hidden) = hidden(&llama, rows, &device);
+            let real = real(&batch);
+            if real > 0 {
+                let logprobs = target_logprobs(target_logits(&llama, &hidden, &batch), &batch, &device);
+                parts.push(logprobs.narrow(0, 0, real).reshape([real]).neg());
+            }
+        }
+        Ok(read(Tensor::cat(parts, 0))?.split_off(1))
+    })
 }
 
 /// Mean weighted loss over some examples, without gradients, and that of their value targets.
@@ -129,7 +189,7 @@ pub fn mean_losses(llama: &Llama, head: Option<&Head>, examples: &[&Example], mi
         let (mut sums, mut logits) = (vec![Tensor::<1>::zeros([1], &device)], Vec::new());
         for rows in order.chunks(micro.max(1)) {
             let (batch, hidden) = hidden(&llama, rows, &device);
-            sums.extend(loss_sum(&llama, &hidden, &batch, &device));
+            sums.extend(loss_sum(&llama, &hidden, &batch, None));
             if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
                 let count = batch.values.len();
                 logits.push(head.logits(&hidden, filled(batch.values, 0)).narrow(0, 0, count).reshape([count]));
@@ -169,6 +229,12 @@ pub struct Gradients {
     pub weights: Vec<Option<Tensor<2>>>,
     /// Of the value head's weight and bias, if there is one.
     pub head: Vec<Tensor<2>>,
+    /// Sum of the future heads' losses `[1]`, if there are any.
+    pub future_loss: Option<Tensor<1>>,
+    /// Of the future heads' weights, head by head.
+    pub future: Vec<Tensor<2>>,
+    /// Likeliest tokens, in the order of the rows' targets that weigh something, if asked.
+    pub best: Vec<Tensor<1>>,
 }
 
 /// Adds to a sum that begins with nothing.
@@ -180,7 +246,8 @@ fn add(sum: &mut Option<Tensor<2>>, new: Tensor<2>) {
 }
 
 /// Losses and gradients of a batch.
-pub fn gradients(llama: &Llama, head: Option<&Head>, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> Gradients {
+pub fn gradients(llama: &Llama, beside: Beside<'_>, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> Gradients {
+    let Beside { value: head, future, best: asked } = beside;
     let total = weight_sum(batch);
     let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
     let (strategy, tracked_device) = match (pass.recompute, llama.device().autodiff()) {
@@ -190,11 +257,14 @@ pub fn gradients(llama: &Llama, head: Option<&Head>, batch: &[&Example], pass: P
     let track = |weight: Tensor<2>| weight.autodiff().with_gradient_checkpointing_strategy(strategy);
     let count = llama.weights().len();
     let through = (0..count).any(&needs);
-    // A decoder that stays as it is needs no backward pass.
+    // A decoder that stays as it is needs no backward pass, but for heads on it.
+    let through = through || future.is_some();
     let device = if through { tracked_device } else { llama.device() };
     let (mut losses, mut value_losses) = (Vec::new(), Vec::new());
     let mut sum: Vec<Option<Tensor<2>>> = vec![None; count];
     let mut head_sum: Vec<Option<Tensor<2>>> = vec![None; if head.is_some() { 2 } else { 0 }];
+    let mut future_sum: Vec<Option<Tensor<2>>> = vec![None; future.map_or(0, |f| f.layers.len() * PER_LAYER)];
+    let (mut future_losses, mut best) = (Vec::new(), Vec::new());
     for rows in batch.chunks(pass.micro.max(1)) {
         let mut index = 0;
         let tracked = llama.map(|weight| {
@@ -210,27 +280,34 @@ pub fn gradients(llama: &Llama, head: Option<&Head>, batch: &[&Example], pass: P
             bias: track(head.bias.clone()).require_grad(),
             ..head.clone()
         });
+        let own_future = future.map(|f| Future {
+            layers: f.layers.iter().map(|layer| layer.clone().map(|weight| track(weight).require_grad())).collect(),
+            weight: f.weight,
+        });
         let cast = tracked.cast();
-        let (padded, hidden) = hidden(&cast, rows, &device);
-        let loss = loss_sum(&cast, &hidden, &padded, &device).map(|loss| loss.div_scalar(total));
+        let (padded, places, stream) = stream(&cast, rows, &device);
+        let [count, len, size] = stream.dims();
+        let hidden = cast.normed(stream.clone()).reshape([count * len, size]);
+        let loss = loss_sum(&cast, &hidden, &padded, asked.then_some(&mut best)).map(|loss| loss.div_scalar(total));
+        let future_loss =
+            own_future.as_ref().and_then(|own| own.loss_sum(&cast, &stream, &places, rows)).map(|loss| loss.div_scalar(total));
         let value_loss =
             own.as_ref().filter(|_| values > 0.0).and_then(|own| own.loss_sum(&hidden, &padded, rows)).map(|loss| loss.div_scalar(values));
         losses.extend(loss.clone().map(Tensor::without_autodiff));
         value_losses.extend(value_loss.clone().map(Tensor::without_autodiff));
+        future_losses.extend(future_loss.clone().map(Tensor::without_autodiff));
         let weighted = value_loss.zip(head).map(|(loss, head)| loss.mul_scalar(head.lambda));
-        let whole = match (loss.filter(|_| through), weighted) {
-            (Some(loss), Some(weighted)) => loss + weighted,
-            (Some(loss), None) => loss,
-            (None, Some(weighted)) => weighted,
-            (None, None) => continue,
-        };
+        let ahead = future_loss.zip(future).map(|(loss, future)| loss.mul_scalar(future.weight));
+        let parts = [loss.filter(|_| through), ahead, weighted];
+        let Some(whole) = parts.into_iter().flatten().reduce(|a, b| a + b) else { continue };
         let mut gradients = whole.mul_scalar(pass.scale).backward();
         for (_, (weight, sum)) in tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i)) {
             if let Some(new) = weight.grad_remove(&mut gradients) {
                 add(sum, new);
             }
         }
-        for (weight, sum) in own.iter().flat_map(|own| [&own.weight, &own.bias]).zip(&mut head_sum) {
+        let beside = own.iter().flat_map(|own| [&own.weight, &own.bias]).zip(&mut head_sum);
+        for (weight, sum) in beside.chain(own_future.iter().flat_map(|own| own.layers.iter().flatten()).zip(&mut future_sum)) {
             if let Some(new) = weight.grad_remove(&mut gradients) {
                 add(sum, new);
             }
@@ -243,9 +320,10 @@ pub fn gradients(llama: &Llama, head: Option<&Head>, batch: &[&Example], pass: P
     };
     let weights = llama.weights().into_iter().zip(sum).enumerate().map(|(i, of)| needs(i).then(|| finish(of))).collect();
     let head = head.iter().flat_map(|head| [&head.weight, &head.bias]).zip(head_sum).map(finish).collect();
+    let future = future.iter().flat_map(|f| f.layers.iter().flatten()).zip(future_sum).map(finish).collect();
     let total = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
     let loss = total(losses).unwrap_or_else(|| Tensor::zeros([1], &llama.device()));
-    Gradients { loss, value_loss: total(value_losses), weights, head }
+    Gradients { loss, value_loss: total(value_losses), weights, head, future_loss: total(future_losses), future, best }
 }
 
 /// A trained matrix and its moments on the device.
@@ -265,10 +343,13 @@ pub struct OnDevice {
     adam: Adam,
     decayed: AdamW,
     plain: AdamW,
-    /// Of the trained matrices, then of the value head's weight and bias.
+    /// Of the trained matrices, then of future heads, then of the value head's weight and bias.
     places: Vec<Place>,
     /// Loss and λ of the value head.
     head: Option<(ValueLoss, f32)>,
+    /// Number and β of future heads.
+    future: Option<(usize, f32)>,
+    pub objective: Objective,
     time: usize,
     recompute: bool,
     /// Most rows that the device has room for, as far as is known.
@@ -307,6 +388,8 @@ impl OnDevice {
             plain: base.with_weight_decay(0.0).build(),
             places,
             head,
+            future: None,
+            objective: Objective::Plain,
             time: 0,
             recompute,
             rows: usize::MAX,
@@ -314,6 +397,55 @@ impl OnDevice {
             reader: Box::new(read),
             notes: Vec::new(),
         }
+    }
+
+    /// The same with heads that predict the tokens after the next. Unlike on the CPU, the logits of all heads are held at once.
+    #[must_use]
+    pub fn with_future(mut self, config: FutureConfig) -> Self {
+        let device = self.llama.device();
+        self.future = Some((config.start.layers.len(), config.weight));
+        let all = config.start.layers.into_iter().flatten().zip(shapes(&self.llama.config).into_iter().cycle());
+        let places = all.map(|(values, shape)| Place { values: Some(tensor(values, shape, &device)), moments: None });
+        let at = self.places.len() - if self.head.is_some() { 2 } else { 0 };
+        self.places.splice(at..at, places);
+        self
+    }
+
+    /// Where the places of future heads stand.
+    fn future_places(&self) -> std::ops::Range<usize> {
+        let end = self.places.len() - if self.head.is_some() { 2 } else { 0 };
+        end - self.future.map_or(0, |(count, _)| count * PER_LAYER)..end
+    }
+
+    /// The future heads as they stand on the device.
+    fn own_future(&self) -> Option<Future> {
+        let (_, weight) = self.future?;
+        let values: Vec<Tensor<2>> = self.places[self.future_places()].iter().filter_map(|place| place.values.clone()).collect();
+        let layers = values.chunks_exact(PER_LAYER).map(|layer| std::array::from_fn(|part| layer[part].clone())).collect();
+        Some(Future { layers, weight })
+    }
+
+    /// A batch with the weights that the objective gives it.
+    fn weighed(&mut self, batch: &[&Example], micro: usize) -> Result<Option<Vec<Example>>> {
+        Ok(match &self.objective {
+            Objective::Plain => None,
+            Objective::Face(face) => Some(face.weigh(batch)),
+            Objective::Golden(golden) => {
+                let golden = golden.clone();
+                let losses = loop {
+                    let micro = micro.min(self.rows).min(batch.len());
+                    match token_losses(&self.llama, batch, micro) {
+                        Ok(losses) => break losses,
+                        Err(Fault::Memory(_)) if micro > 1 => {
+                            recover(&self.llama.device());
+                            self.rows = micro / 2;
+                        }
+                        Err(fault) => return Err(ModelError::from(fault).into()),
+                    }
+                };
+                Some(golden.choose(batch, &losses)?)
+            }
+        })
     }
 
     /// The value head as it stands on the device.
@@ -325,14 +457,18 @@ impl OnDevice {
     pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
         // Pairs may reach over all rows of a batch.
         let whole = self.head.is_some_and(|(loss, _)| loss == ValueLoss::Pairwise);
-        let (found, gradients) = loop {
+        let given = batch;
+        let weighed = self.weighed(batch, micro)?;
+        let batch: &[&Example] = &weighed.as_ref().map_or_else(|| given.to_vec(), |weighed| weighed.iter().collect());
+        let (found, best, gradients) = loop {
             let micro = if whole { batch.len() } else { micro.min(self.rows).min(batch.len()) };
             match self.attempt(batch, micro) {
-                Ok((found @ Step { loss, value_loss, norm }, gradients)) => {
+                Ok((found @ Step { loss, future_loss, value_loss, norm }, best, gradients)) => {
                     ensure!(loss.is_finite(), "the loss is {loss}");
+                    ensure!(future_loss.is_none_or(f32::is_finite), "the loss of future heads is {}", future_loss.unwrap_or_default());
                     ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
                     if norm.is_finite() {
-                        break (found, gradients);
+                        break (found, best, gradients);
                     }
                     ensure!(self.scale.0 > 1.0, "the norm of the gradient is {norm}");
                     self.scale = (self.scale.0 / 2.0, 0);
@@ -370,21 +506,37 @@ impl OnDevice {
         }
         self.time += 1;
         self.put(updated);
+        if let Objective::Face(face) = &mut self.objective {
+            face.count(given, &best);
+        }
         Ok(found)
     }
 
-    /// Losses, gradient norm and gradients of the trained matrices, without a change of anything.
-    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(Step, Vec<Tensor<2>>), Fault> {
+    /// Losses and gradient norm, the likeliest tokens if the objective asks, and gradients of the trained matrices, without a change of
+    /// anything.
+    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), Fault> {
         let pass = Pass { micro, recompute: self.recompute, scale: self.scale.0 };
         guard(|| {
-            let all = gradients(&self.llama, self.own_head().as_ref(), batch, pass, |i| self.tuned.needs(i));
+            let (value, future) = (self.own_head(), self.own_future());
+            let best = matches!(self.objective, Objective::Face(_));
+            let beside = Beside { value: value.as_ref(), future: future.as_ref(), best };
+            let all = gradients(&self.llama, beside, batch, pass, |i| self.tuned.needs(i));
             let mut gradients = self.select(all.weights);
+            gradients.extend(all.future);
             gradients.extend(all.head);
             let squares = gradients.iter().map(|g| g.clone().square().sum()).collect();
             let mut found = vec![all.loss, Tensor::cat(squares, 0).sum()];
+            let (valued, ahead) = (all.value_loss.is_some(), all.future_loss.is_some());
             found.extend(all.value_loss);
-            let out = (self.reader)(Tensor::cat(found, 0))?;
-            Ok((Step { loss: out[0], norm: out[1].sqrt(), value_loss: out.get(2).copied() }, gradients))
+            found.extend(all.future_loss);
+            found.extend(all.best);
+            let mut out = (self.reader)(Tensor::cat(found, 0))?.into_iter();
+            let mut next = || out.next().unwrap_or(f32::NAN);
+            let (loss, square) = (next(), next());
+            let value_loss = valued.then(&mut next);
+            let future_loss = self.future.map(|(count, _)| if ahead { next() / count as f32 } else { 0.0 });
+            let step = Step { loss, future_loss, value_loss, norm: square.sqrt() };
+            Ok((step, out.map(|id| id as u32).collect(), gradients))
         })
     }
 
@@ -447,6 +599,9 @@ impl OnDevice {
             let places = self.places.iter_mut().skip(first);
             places.zip(values.split_off(first)).for_each(|(place, value)| place.values = Some(value));
         }
+        let ahead = self.future_places();
+        let of_heads = values.split_off(values.len() - ahead.len());
+        self.places[ahead].iter_mut().zip(of_heads).for_each(|(place, value)| place.values = Some(value));
         match &self.tuned {
             Tuned::Weights(wanted) => {
                 let (mut values, mut wanted) = (values.into_iter(), wanted.iter());
@@ -486,6 +641,12 @@ impl OnDevice {
         Some(ValueHead { weight: hf::values(&head.weight), bias: hf::values(&head.bias).first().copied()? })
     }
 
+    /// The future heads as they stand, if there are any.
+    pub fn future(&self) -> Option<FutureHeads> {
+        let layers = self.own_future()?.layers;
+        Some(FutureHeads { layers: layers.iter().map(|layer| layer.each_ref().map(hf::values)).collect() })
+    }
+
     pub fn state(&self) -> State {
         let slots = self
             .trained()
@@ -500,7 +661,7 @@ impl OnDevice {
                 Slot { shape, values: hf::values(weight), first, second }
             })
             .collect();
-        State { slots, time: self.time }
+        State { slots, time: self.time, counts: Vec::new() }
     }
 
     /// Shapes are the caller's to check.

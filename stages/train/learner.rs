@@ -7,9 +7,11 @@ use super::TrainConfig;
 use super::batch::Example;
 use super::cpu::Cpu;
 use super::device::OnDevice;
+use super::future::FutureConfig;
 use super::lora::{Adapter, Tuned};
+use super::losses::Objective;
 use super::value::{self, HeadConfig};
-use crate::model::{Choice, Llama, ValueHead};
+use crate::model::{Choice, FutureHeads, Llama, ValueHead};
 
 /// AdamW's constants (arXiv 1711.05101); decay on matrices, none on norms and biases.
 #[derive(Clone, Copy, Debug)]
@@ -49,22 +51,26 @@ pub struct Slot {
     pub second: Vec<f32>,
 }
 
-/// Everything that a step changes: trained matrices in the order of [`Tuned`], then the value head's weight `[1, D]` and bias
-/// `[1, 1]` if there is one, and the count of steps.
+/// Everything that a step changes: trained matrices in the order of [`Tuned`], then those of future heads in their order, then the value
+/// head's weight `[1, D]` and bias `[1, 1]` if there is one, and the count of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub slots: Vec<Slot>,
     pub time: usize,
+    /// How often each token was predicted, for a loss that goes by it ([`Objective::counts`]); else empty.
+    pub counts: Vec<u64>,
 }
 
 /// What a step found before it changed the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// -Σ m_t log p_t / Σ m_t over the whole batch; 0 if no token has weight.
+    /// -Σ m_t log p_t / Σ m_t over the whole batch, with m_t as the [`Objective`] makes it; 0 if no token has weight.
     pub loss: f32,
+    /// Mean of the future heads' losses, if there are any.
+    pub future_loss: Option<f32>,
     /// Weighted mean loss of the value targets, if there is a head and they weigh something.
     pub value_loss: Option<f32>,
-    /// Global norm of the gradient of `loss` + λ `value_loss`, before clipping.
+    /// Global norm of the gradient of everything that is minimised, before clipping.
     pub norm: f32,
 }
 
@@ -87,6 +93,33 @@ impl Learner {
         match device.kind {
             "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute, head))),
             _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute, head))),
+        }
+    }
+
+    /// The same with another loss of tokens than plain cross-entropy.
+    #[must_use]
+    pub fn with_objective(mut self, objective: Objective) -> Self {
+        match &mut self {
+            Self::Cpu(cpu) => cpu.objective = objective,
+            Self::Device(device) => device.objective = objective,
+        }
+        self
+    }
+
+    /// The same with heads that predict the tokens after the next, if there are to be any.
+    #[must_use]
+    pub fn with_future(self, future: Option<FutureConfig>) -> Self {
+        match (self, future) {
+            (learner, None) => learner,
+            (Self::Cpu(cpu), Some(future)) => Self::Cpu(Box::new(cpu.with_future(future))),
+            (Self::Device(device), Some(future)) => Self::Device(Box::new(device.with_future(future))),
+        }
+    }
+
+    fn objective_mut(&mut self) -> &mut Objective {
+        match self {
+            Self::Cpu(cpu) => &mut cpu.objective,
+            Self::Device(device) => &mut device.objective,
         }
     }
 
@@ -127,8 +160,8 @@ impl Learner {
 
     pub fn state(&self) -> State {
         match self {
-            Self::Cpu(cpu) => cpu.state(),
-            Self::Device(device) => device.state(),
+            Self::Cpu(cpu) => State { counts: cpu.objective.counts().to_vec(), ..cpu.state() },
+            Self::Device(device) => State { counts: device.objective.counts().to_vec(), ..device.state() },
         }
     }
 
@@ -144,10 +177,13 @@ impl Learner {
     ///
     /// # Errors
     /// If it is of another shape.
-    pub fn restore(&mut self, state: State) -> Result<()> {
+    pub fn restore(&mut self, mut state: State) -> Result<()> {
         let own: Vec<[usize; 2]> = self.state().slots.iter().map(|s| s.shape).collect();
         let given: Vec<[usize; 2]> = state.slots.iter().map(|s| s.shape).collect();
         ensure!(own == given, "a checkpoint of {} matrices, expected {} of other shapes", given.len(), own.len());
+        let (counts, expected) = (std::mem::take(&mut state.counts), self.objective_mut().counts().len());
+        ensure!(counts.len() == expected, "a checkpoint with {} counts of tokens, expected {expected}", counts.len());
+        self.objective_mut().set_counts(counts);
         match self {
             Self::Cpu(cpu) => cpu.restore(state),
             Self::Device(device) => device.restore(state),
@@ -168,6 +204,14 @@ impl Learner {
         match self {
             Self::Cpu(cpu) => cpu.head(),
             Self::Device(device) => device.head(),
+        }
+    }
+
+    /// The future heads as they stand, if there are any.
+    pub fn future(&self) -> Option<FutureHeads> {
+        match self {
+            Self::Cpu(cpu) => cpu.future(),
+            Self::Device(device) => device.future(),
         }
     }
 

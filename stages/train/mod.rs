@@ -3,12 +3,14 @@
 //! - [`batch`]: rows as tokens, and their order
 //! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
 //! - [`lora`]: what is trained: all weights, some, or adapters
+//! - [`losses`]: what a token counts in the loss
+//! - [`future`]: heads that predict the tokens after the next
 //! - [`value`]: targets and losses of a value head, trained with the decoder or on a frozen one
 //! - [`checkpoint`]: state on disk
 //!
 //! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
-//! weight (times `prompt_weight` on prompt tokens) and the sum runs over the whole accumulated batch. With a value head:
-//! + λ times the mean loss of value targets.
+//! weight (times `prompt_weight` on prompt tokens, and what [`losses`] says) and the sum runs over the whole accumulated batch.
+//! With future heads: + their weight times the sum of their losses. With a value head: + λ times the mean loss of value targets.
 
 use std::path::Path;
 
@@ -28,10 +30,16 @@ pub mod batch;
 pub mod checkpoint;
 pub mod cpu;
 pub mod device;
+pub mod future;
+#[cfg(test)]
+mod future_tests;
 pub mod learner;
 pub mod lora;
+pub mod losses;
 #[cfg(test)]
-mod tests;
+mod losses_tests;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod value;
 #[cfg(test)]
 mod value_tests;
@@ -40,6 +48,7 @@ use batch::Example;
 use checkpoint::Cursor;
 use learner::{Adam, Learner, State, learning_rate};
 use lora::Tuned;
+use losses::{Objective, TokenLoss};
 use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
@@ -83,6 +92,21 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Weight of prompt tokens in the loss.
     pub prompt_weight: f64,
+    pub loss: TokenLoss,
+    /// Least weight of a token ([`losses::Face`]).
+    pub face_floor: f64,
+    /// Share of the tokens that count ([`losses::Golden`]).
+    pub golden_share: f64,
+    /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the base in round 1.
+    pub reference: String,
+    /// What a raise of the value by 1 adds to the weight of a step's tokens ([`losses::by_value`]).
+    pub value_gain: f64,
+    /// Heads that predict the tokens after the next ([`future`]).
+    pub future: usize,
+    /// What the sum of their losses weighs beside the next token's.
+    pub future_weight: f64,
+    /// Whether the student is written with them, and drafts its own answers.
+    pub future_keep: bool,
     /// Rows longer than this many tokens are left out, and counted.
     pub max_tokens: usize,
     /// Share of problems whose rows measure the validation loss instead of training.
@@ -189,7 +213,7 @@ fn load(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed:
     };
     let llama = Llama::random(&shape, seed, &device.device);
     let fingerprint = key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
-    Ok(Model { llama, tokenizer, value: None, fingerprint })
+    Ok(Model { llama, tokenizer, value: None, future: None, fingerprint })
 }
 
 /// Kept rows as token rows: those that train and those that validate.
@@ -198,17 +222,25 @@ pub struct Rows {
     pub validation: Vec<Example>,
     /// Rows left out because they exceed `max_tokens` or the model's context.
     pub too_long: usize,
+    /// Tokens whose weight no loss lowers ([`losses::exact_tokens`]); empty for plain cross-entropy.
+    pub exact: Vec<bool>,
 }
 
-/// Tokenises kept rows with the student's own chat template.
+/// Tokenises kept rows with the student's own chat template. With `values` (`train.loss = "value"`; a list for each row) training rows
+/// have the weights of [`losses::by_value`].
 ///
 /// # Errors
 /// If the template does not render, or nothing is left to train on.
-pub fn rows(kept: &[Kept], model: &Model, config: &TrainConfig) -> Result<Rows> {
-    let limit = config.max_tokens.min(model.llama.config.max_position_embeddings);
-    let end = model.llama.config.eos_token_ids.first().copied();
-    let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0 };
-    for row in kept {
+pub fn rows(kept: &[Kept], values: Option<&[Vec<f32>]>, model: &Model, config: &TrainConfig) -> Result<Rows> {
+    let shape = &model.llama.config;
+    let limit = config.max_tokens.min(shape.max_position_embeddings);
+    let end = shape.eos_token_ids.first().copied();
+    let exact = match config.loss {
+        TokenLoss::Face | TokenLoss::Golden => losses::exact_tokens(&model.tokenizer, shape.vocab_size, &shape.eos_token_ids),
+        TokenLoss::Ce | TokenLoss::Value => Vec::new(),
+    };
+    let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0, exact };
+    for (i, row) in kept.iter().enumerate() {
         let prompt = model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
         let mut completion = model.tokenizer.encode(&row.completion);
         completion.extend(end);
@@ -216,10 +248,18 @@ pub fn rows(kept: &[Kept], model: &Model, config: &TrainConfig) -> Result<Rows> 
             out.too_long += 1;
             continue;
         }
-        let example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight);
+        let mut example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight);
         // By problem, so that no problem is on both sides.
         let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
-        if draw < config.validation_share { out.validation.push(example) } else { out.train.push(example) }
+        if draw < config.validation_share {
+            out.validation.push(example);
+            continue;
+        }
+        if let Some(values) = values {
+            let gains = losses::by_value(&values[i], &losses::lines(&model.tokenizer, &completion), config.value_gain);
+            example.weights[example.asked..].iter_mut().zip(gains).for_each(|(weight, gain)| *weight *= gain);
+        }
+        out.train.push(example);
     }
     ensure!(
         !out.train.is_empty(),
@@ -297,7 +337,15 @@ pub fn train(
     }
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
     let tuned = if head.is_some() { Tuned::beside_head } else { Tuned::of }(config, &model.config, seed)?;
-    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device);
+    let objective = Objective::of(config, &rows.exact)?;
+    let (known, vocabulary) = (rows.exact.len(), model.config.vocab_size);
+    ensure!(
+        objective == Objective::Plain || known == vocabulary,
+        "rows for a vocabulary of {known} tokens, but the model has {vocabulary}"
+    );
+    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device)
+        .with_objective(objective)
+        .with_future(future::start(config, &model.config, seed)?);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());
     if let Some((dir, curve)) = resume {
         let cursor = checkpoint::cursor(dir)?;
@@ -338,7 +386,7 @@ pub fn train(
         });
         events.advance(1, 0, new);
         if done % 10 == 0 || measured {
-            events.state(&said(&losses));
+            events.state(&said(&losses, found.future_loss));
         }
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
@@ -352,7 +400,7 @@ pub fn train(
 }
 
 /// The state of a curve in words: means of the last ten steps, and what was measured last.
-fn said(losses: &[Loss]) -> String {
+fn said(losses: &[Loss], future: Option<f32>) -> String {
     let recent = &losses[losses.len().saturating_sub(10)..];
     let last = |of: fn(&Loss) -> Option<f32>| losses.iter().rev().find_map(of);
     let mean = |of: fn(&Loss) -> Option<f32>| {
@@ -362,6 +410,7 @@ fn said(losses: &[Loss]) -> String {
     let part = |name: &str, value: Option<f32>| value.map_or_else(String::new, |v| format!("{name} {v:.3}"));
     let parts = [
         part("loss", mean(|l| Some(l.loss))),
+        part("future", future),
         part("validation", last(|l| l.validation_loss)),
         part("values", mean(|l| l.value_loss)),
         part("values in validation", last(|l| l.validation_value_loss)),

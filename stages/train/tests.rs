@@ -4,16 +4,17 @@ use burn::tensor::{DType, Device, FloatDType};
 
 use super::batch::Example;
 use super::cpu::Cpu;
-use super::device::{self, OnDevice, Pass};
+use super::device::{self, Beside, OnDevice, Pass};
 use super::learner::{Adam, Learner, Step, learning_rate};
 use super::lora::{TARGETS, Tuned, peft_files};
+use super::losses::TokenLoss;
 use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
 use crate::model::{Choice, Llama, ModelError, Tokenizer, hf};
 
-pub(super) fn cpu() -> Choice {
+pub(crate) fn cpu() -> Choice {
     Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
 }
 
@@ -59,6 +60,14 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         freeze_layers: 0,
         value_weight: 0.0,
         allow_leaks: false,
+        loss: TokenLoss::Ce,
+        face_floor: 0.2,
+        golden_share: 0.8,
+        reference: String::new(),
+        value_gain: 4.0,
+        future: 0,
+        future_weight: 1.0,
+        future_keep: false,
     }
 }
 
@@ -77,7 +86,7 @@ fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
 
 /// Loss and gradients by automatic differentiation.
 fn gradients(llama: &Llama, batch: &[&Example], micro: usize, recompute: bool) -> (f32, Vec<burn::tensor::Tensor<2>>) {
-    let all = device::gradients(llama, None, batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
+    let all = device::gradients(llama, Beside::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
     (all.loss.into_scalar::<f32>(), all.weights.into_iter().flatten().collect())
 }
 
@@ -277,7 +286,7 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
 
 #[test]
 fn what_is_frozen_stays_and_the_rest_learns() {
-    let (start, rows) = (fresh(), Rows { train: copies(160), validation: Vec::new(), too_long: 0 });
+    let (start, rows) = (fresh(), Rows { train: copies(160), validation: Vec::new(), too_long: 0, exact: Vec::new() });
     let batch: Vec<&Example> = rows.train.iter().collect();
     let before = mean_loss(&start, &batch, 100);
     for config in &ways()[1..] {
@@ -324,7 +333,7 @@ fn adapters_are_written_as_peft_names_them() {
 
 #[test]
 fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
-    let rows = Rows { train: copies(160), validation: Vec::new(), too_long: 0 };
+    let rows = Rows { train: copies(160), validation: Vec::new(), too_long: 0, exact: Vec::new() };
     let batch: Vec<&Example> = rows.train.iter().collect();
     let start = fresh();
     let before = mean_loss(&start, &batch, 100);

@@ -4,7 +4,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
-use super::device::{self, Head, OnDevice, Pass};
+use super::device::{self, Beside, Head, OnDevice, Pass};
 use super::learner::{Adam, Learner};
 use super::lora::{FREEZABLE, Tuned};
 use super::tests::{adam, config, copies, cpu, distance, fresh};
@@ -112,7 +112,13 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
             let config = head(loss);
             let tensor = |values: Vec<f32>, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), &Device::flex());
             let other = Head { weight: tensor(start().weight, [1, 32]), bias: tensor(vec![0.1], [1, 1]), loss, lambda: config.weight };
-            let whole = device::gradients(&llama, Some(&other), &batch, Pass { micro: 100, recompute: false, scale: 4.0 }, |_| true);
+            let whole = device::gradients(
+                &llama,
+                Beside { value: Some(&other), ..Beside::default() },
+                &batch,
+                Pass { micro: 100, recompute: false, scale: 4.0 },
+                |_| true,
+            );
             let (ce, values) = (whole.loss.into_scalar::<f32>(), whole.value_loss.unwrap().into_scalar::<f32>());
             assert_eq!(ce > 0.0, tokens > 0.0);
             for (micro, recompute) in [(100, false), (5, false), (100, true)] {
@@ -250,7 +256,7 @@ fn targets_that_are_none_are_errors() {
         assert!(error.contains(says), "{error}");
     }
     learner.step(&[&row(2, 0.5, 1.0)], 1, 1e-3).unwrap();
-    let rows = |train| Rows { train, validation: Vec::new(), too_long: 0 };
+    let rows = |train| Rows { train, validation: Vec::new(), too_long: 0, exact: Vec::new() };
     let run = |head, rows: &Rows| {
         train(&llama, Some(head), rows, &config(1.0, 0), 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap().to_string()
     };
@@ -312,7 +318,7 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
     let untrained = ValueHead::new(32);
     assert!(apart(&llama, &untrained, &held_out).abs() < 1e-6);
     for (loss, tokens) in [(ValueLoss::Bce, 0.0), (ValueLoss::Mse, 0.0), (ValueLoss::Pairwise, 0.0), (ValueLoss::Bce, 1.0)] {
-        let rows = Rows { train: marked(240, tokens, 1), validation: marked(40, tokens, 3), too_long: 0 };
+        let rows = Rows { train: marked(240, tokens, 1), validation: marked(40, tokens, 3), too_long: 0, exact: Vec::new() };
         let config = TrainConfig { batch_size: 16, micro_batch: 16, ..config(8.0, 0) };
         let head = HeadConfig { loss, weight: 1.0, start: untrained.clone() };
         let (learner, losses) = train(&llama, Some(head), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
@@ -335,7 +341,7 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
 
 #[test]
 fn a_resumed_run_with_a_head_ends_bit_for_bit_the_same() {
-    let rows = Rows { train: valued(64, 1.0), validation: valued(8, 1.0), too_long: 0 };
+    let rows = Rows { train: valued(64, 1.0), validation: valued(8, 1.0), too_long: 0, exact: Vec::new() };
     let frozen: Vec<String> = FREEZABLE.iter().map(|f| (*f).to_owned()).collect();
     for loss in LOSSES {
         for freeze in [Vec::new(), frozen.clone()] {
@@ -382,7 +388,7 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
         assert!(run(threads) == one, "{threads} threads");
     }
     // With λ = 0 the decoder trains as it does without a head.
-    let rows = Rows { train: valued(64, 1.0), validation: Vec::new(), too_long: 0 };
+    let rows = Rows { train: valued(64, 1.0), validation: Vec::new(), too_long: 0, exact: Vec::new() };
     let config = config(2.0, 0);
     let (plain, _) = train(&llama, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
     let weightless = HeadConfig { weight: 0.0, ..head(ValueLoss::Bce) };

@@ -4,6 +4,7 @@
 //! - [`bisect`]: where wrong solutions go wrong
 //! - [`network`]: a small network over the domain's features of a state, for searches over rules
 //! - [`linear`]: a head on the frozen trunk of the policy
+//! - [`gains`]: values along kept solutions
 //! - [`metrics`]: how good values are, on problems that were held out
 //!
 //! A decoder with a head that is trained for values alone is [`crate::train`]'s business. Whatever the model, a process reward model
@@ -28,6 +29,7 @@ use crate::train::value::{Target, ValueLoss};
 
 pub mod bisect;
 pub mod exact;
+pub mod gains;
 pub mod linear;
 pub mod metrics;
 pub mod network;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::cache::{BLOCK, Pool, Sequence};
 use super::packed::{Packed, Work};
 use super::{Part, Rotary, Shape, Weights, simd};
+use crate::model::future_heads::{FutureHeads, as_weights};
 
 /// New tokens from which threads take sequences each, instead of sharing each product.
 const MANY: usize = 16;
@@ -20,6 +21,8 @@ pub struct Decoder {
     head: Option<Packed>,
     norm: Vec<f32>,
     rotary: Rotary,
+    /// Layers that stand behind the last one, each by itself: they draft the tokens after the next.
+    heads: Vec<Layer>,
 }
 
 struct Layer {
@@ -29,6 +32,20 @@ struct Layer {
     mlp_norm: Vec<f32>,
     gate_up: Packed,
     down: Packed,
+}
+
+impl Layer {
+    fn new(weights: &Weights, l: usize, shape: &Shape) -> Self {
+        let packed = |part, columns| Packed::new(weights.layer(l, part), columns);
+        Self {
+            attention_norm: weights.layer(l, Part::AttentionNorm).to_vec(),
+            qkv: packed(Part::Qkv, shape.hidden),
+            output: packed(Part::Output, shape.attended()),
+            mlp_norm: weights.layer(l, Part::MlpNorm).to_vec(),
+            gate_up: packed(Part::GateUp, shape.hidden),
+            down: packed(Part::Down, shape.inner),
+        }
+    }
 }
 
 /// A sequence and the tokens to add to it; [`Pool::extend`] has made room for them.
@@ -71,30 +88,37 @@ impl Decoder {
     pub fn new(weights: &Weights) -> Self {
         let c = &weights.config;
         let shape = Shape::of(c);
-        let layer = |l: usize| {
-            let packed = |part, columns| Packed::new(weights.layer(l, part), columns);
-            Layer {
-                attention_norm: weights.layer(l, Part::AttentionNorm).to_vec(),
-                qkv: packed(Part::Qkv, shape.hidden),
-                output: packed(Part::Output, shape.attended()),
-                mlp_norm: weights.layer(l, Part::MlpNorm).to_vec(),
-                gate_up: packed(Part::GateUp, shape.hidden),
-                down: packed(Part::Down, shape.inner),
-            }
-        };
         Self {
-            layers: (0..c.num_hidden_layers).into_par_iter().map(layer).collect(),
+            layers: (0..c.num_hidden_layers).into_par_iter().map(|l| Layer::new(weights, l, &shape)).collect(),
             embed: Packed::new(&weights.all[0], shape.hidden),
             head: (!c.tie_word_embeddings).then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
             norm: weights.all[weights.norm_index()].clone(),
             rotary: Rotary::new(c, c.max_position_embeddings),
+            heads: Vec::new(),
             shape,
         }
     }
 
+    /// The same with heads that draft ([`Decoder::draft`]). Their keys and values are kept as if they were further layers.
+    #[must_use]
+    pub fn with_heads(mut self, weights: &Weights, heads: &FutureHeads) -> Self {
+        let of = |layer: &[Vec<f32>; super::PER_LAYER]| Layer::new(&as_weights(&weights.config, layer.clone(), Vec::new()), 0, &self.shape);
+        self.heads = heads.layers.iter().map(of).collect();
+        self
+    }
+
+    /// About what a pass that drafts costs of one that does not: a head is a layer and an output product more. `None` without heads.
+    pub fn draft_cost(&self) -> Option<f64> {
+        let output = self.head.as_ref().unwrap_or(&self.embed).bytes();
+        let layer = |l: &Layer| [&l.qkv, &l.output, &l.gate_up, &l.down].into_iter().map(Packed::bytes).sum::<usize>();
+        let heads: usize = self.heads.iter().map(|head| layer(head) + output).sum();
+        let plain = self.layers.iter().map(layer).sum::<usize>() + output;
+        (heads > 0).then(|| 1.0 + heads as f64 / plain as f64)
+    }
+
     /// A pool for this decoder that holds at most `bytes`.
     pub fn pool(&self, bytes: usize) -> Pool {
-        Pool::new(&self.shape, self.layers.len(), bytes)
+        Pool::new(&self.shape, self.layers.len() + self.heads.len(), bytes)
     }
 
     pub fn vocab(&self) -> usize {
@@ -103,53 +127,37 @@ impl Decoder {
 
     /// Bytes of the weights.
     pub fn bytes(&self) -> usize {
-        let layers = self.layers.iter().flat_map(|l| [&l.qkv, &l.output, &l.gate_up, &l.down]);
+        let layers = self.layers.iter().chain(&self.heads).flat_map(|l| [&l.qkv, &l.output, &l.gate_up, &l.down]);
         layers.chain([&self.embed]).chain(&self.head).map(Packed::bytes).sum()
     }
 
     /// Adds tokens to sequences, and gives `read` what is asked after the last token of each entry, by its index.
     pub fn forward(&self, entries: &mut [Entry<'_>], passes: &mut Passes, asked: Asked, read: &(impl Fn(usize, &[f32]) + Sync)) {
-        let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
-        let threads = rayon::current_num_threads();
-        let groups = if total < MANY { 1 } else { threads.min(entries.len()) };
-        passes.threads.resize_with(passes.threads.len().max(groups), Scratch::default);
-        if groups == 1 {
-            return self.pass(entries, 0, &mut passes.threads[0], true, asked, read);
-        }
-        // Runs of entries of about equally many tokens.
-        let mut parts = Vec::with_capacity(groups);
-        let (mut rest, mut first, mut left) = (entries, 0, total);
-        for scratch in passes.threads[..groups].iter_mut().rev() {
-            let goal = left.div_ceil(groups - parts.len());
-            let (mut tokens, mut count) = (0, 0);
-            while count < rest.len() && tokens < goal {
-                tokens += rest[count].tokens.len();
-                count += 1;
-            }
-            let (part, others) = rest.split_at_mut(count);
-            left -= tokens;
-            parts.push((part, first, scratch));
-            first += count;
-            rest = others;
-        }
-        parts.into_par_iter().for_each(|(part, first, scratch)| self.pass(part, first, scratch, false, asked, read));
+        divide(entries, passes, &|part, first, scratch, spread| self.pass(part, first, scratch, spread, asked, read));
     }
 
-    fn pass(
+    /// Adds tokens to sequences of which the last `asked[i]` of entry i are to be verified: gives `read` the logits `[asked[i], V]`
+    /// after each of these, and is told the place among the entry's tokens of the last one that stands (`None` if no more is wanted).
+    /// From there the heads draft: `drafted` is given their likeliest tokens, of which the first comes two places further.
+    pub fn draft(
         &self,
         entries: &mut [Entry<'_>],
-        first: usize,
-        scratch: &mut Scratch,
-        spread: bool,
-        asked: Asked,
-        read: &(impl Fn(usize, &[f32]) + Sync),
+        passes: &mut Passes,
+        asked: &[usize],
+        read: &(impl Fn(usize, &[f32]) -> Option<usize> + Sync),
+        drafted: &(impl Fn(usize, Vec<u32>) + Sync),
     ) {
+        divide(entries, passes, &|part, first, scratch, spread| {
+            let asked = &asked[first..first + part.len()];
+            self.draft_pass(part, first, scratch, spread, asked, read, drafted);
+        });
+    }
+
+    /// Tokens through all layers: their stream is then in `scratch.x`, their keys and values in the cache.
+    fn trunk(&self, entries: &mut [Entry<'_>], scratch: &mut Scratch, spread: bool) {
         let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
         let rows: usize = entries.iter().map(|e| e.tokens.len()).sum();
-        if rows == 0 {
-            return;
-        }
-        let Scratch { x, normed, inverse, qkv, attended, gate_up, inner: activated, logits, work } = scratch;
+        let Scratch { x, normed, inverse, qkv, attended, gate_up, inner: activated, work, .. } = scratch;
         for (buffer, width) in [
             (&mut *x, hidden),
             (&mut *normed, hidden),
@@ -164,28 +172,11 @@ impl Decoder {
         for (token, x) in entries.iter().flat_map(|e| e.tokens).zip(x.chunks_exact_mut(hidden)) {
             self.embed.row(*token as usize, x);
         }
-        let turned = (heads + shared) * size;
         for (l, layer) in self.layers.iter().enumerate() {
             simd::rms_norm(x, &layer.attention_norm, epsilon, normed, inverse);
             layer.qkv.product(normed, qkv, false, spread, work);
             let base = l * Pool::layer(&self.shape);
-            let mut rows = qkv.chunks_exact_mut(self.shape.qkv());
-            for entry in entries.iter_mut() {
-                let start = entry.sequence.len();
-                for (i, row) in rows.by_ref().take(entry.tokens.len()).enumerate() {
-                    self.rotary.turn(&mut row[..turned], start + i, 1.0);
-                    let (block, place) = entry.sequence.writable(start + i);
-                    for head in 0..shared {
-                        let at = base + head * 2 * size * BLOCK;
-                        let (keys, values) = block[at..at + 2 * size * BLOCK].split_at_mut(size * BLOCK);
-                        for (key, value) in keys[place..].iter_mut().step_by(BLOCK).zip(&row[(heads + head) * size..]) {
-                            *key = *value;
-                        }
-                        let from = (heads + shared + head) * size;
-                        values[place * size..(place + 1) * size].copy_from_slice(&row[from..from + size]);
-                    }
-                }
-            }
+            self.write(entries, qkv, base);
             let mut rows = qkv.chunks_exact(self.shape.qkv()).zip(attended.chunks_exact_mut(self.shape.attended()));
             let tasks = entries.iter().flat_map(|entry| {
                 let start = entry.sequence.len();
@@ -211,6 +202,52 @@ impl Decoder {
             simd::swiglu(gate_up, activated, inner);
             layer.down.product(activated, x, true, spread, work);
         }
+        // What heads will look back at, whether they draft now or later.
+        for (h, head) in self.heads.iter().enumerate() {
+            simd::rms_norm(x, &head.attention_norm, epsilon, normed, inverse);
+            head.qkv.product(normed, qkv, false, spread, work);
+            self.write(entries, qkv, (self.layers.len() + h) * Pool::layer(&self.shape));
+        }
+    }
+
+    /// Turns the new tokens' queries and keys, and writes keys and values of a layer that begins at `base` in a block.
+    fn write(&self, entries: &mut [Entry<'_>], qkv: &mut [f32], base: usize) {
+        let Shape { heads, shared, size, .. } = self.shape;
+        let turned = (heads + shared) * size;
+        let mut rows = qkv.chunks_exact_mut(self.shape.qkv());
+        for entry in entries.iter_mut() {
+            let start = entry.sequence.len();
+            for (i, row) in rows.by_ref().take(entry.tokens.len()).enumerate() {
+                self.rotary.turn(&mut row[..turned], start + i, 1.0);
+                let (block, place) = entry.sequence.writable(start + i);
+                for head in 0..shared {
+                    let at = base + head * 2 * size * BLOCK;
+                    let (keys, values) = block[at..at + 2 * size * BLOCK].split_at_mut(size * BLOCK);
+                    for (key, value) in keys[place..].iter_mut().step_by(BLOCK).zip(&row[(heads + head) * size..]) {
+                        *key = *value;
+                    }
+                    let from = (heads + shared + head) * size;
+                    values[place * size..(place + 1) * size].copy_from_slice(&row[from..from + size]);
+                }
+            }
+        }
+    }
+
+    fn pass(
+        &self,
+        entries: &mut [Entry<'_>],
+        first: usize,
+        scratch: &mut Scratch,
+        spread: bool,
+        asked: Asked,
+        read: &(impl Fn(usize, &[f32]) + Sync),
+    ) {
+        if entries.iter().all(|e| e.tokens.is_empty()) {
+            return;
+        }
+        self.trunk(entries, scratch, spread);
+        let Shape { hidden, epsilon, .. } = self.shape;
+        let Scratch { x, normed, inverse, logits, work, .. } = scratch;
         // Only each entry's last token is asked.
         let mut end = 0;
         for (i, entry) in entries.iter().enumerate() {
@@ -233,6 +270,130 @@ impl Decoder {
             read(first + i, logits);
         }
     }
+
+    #[allow(clippy::too_many_arguments)]
+    fn draft_pass(
+        &self,
+        entries: &mut [Entry<'_>],
+        first: usize,
+        scratch: &mut Scratch,
+        spread: bool,
+        asked: &[usize],
+        read: &(impl Fn(usize, &[f32]) -> Option<usize> + Sync),
+        drafted: &(impl Fn(usize, Vec<u32>) + Sync),
+    ) {
+        if entries.iter().all(|e| e.tokens.is_empty()) {
+            return;
+        }
+        self.trunk(entries, scratch, spread);
+        let Shape { hidden, epsilon, .. } = self.shape;
+        let vocab = self.vocab();
+        let output = self.head.as_ref().unwrap_or(&self.embed);
+        let total: usize = asked.iter().sum();
+        let mut ends = Vec::with_capacity(total * hidden);
+        let (mut start, mut starts) = (0, Vec::with_capacity(entries.len()));
+        for (entry, asked) in entries.iter().zip(asked) {
+            starts.push(start);
+            start += entry.tokens.len();
+            ends.extend_from_slice(&scratch.x[(start - asked) * hidden..start * hidden]);
+        }
+        let Scratch { x, normed, inverse, logits, work, .. } = scratch;
+        let count = total.max(entries.len());
+        normed.resize(normed.len().max(count * hidden), 0.0);
+        inverse.resize(inverse.len().max(count), 0.0);
+        simd::rms_norm(&ends, &self.norm, epsilon, &mut normed[..total * hidden], &mut inverse[..total]);
+        logits.resize(total * vocab, 0.0);
+        output.product(&normed[..total * hidden], logits, false, spread, work);
+        // The places from which heads draft: entry, stream and position.
+        let (mut going, mut streams, mut from) = (Vec::new(), Vec::new(), 0);
+        for (i, (entry, asked)) in entries.iter().zip(asked).enumerate() {
+            if let Some(place) = read(first + i, &logits[from * vocab..(from + asked) * vocab]) {
+                going.push((i, entry.sequence.len() + place));
+                streams.extend_from_slice(&x[(starts[i] + place) * hidden..(starts[i] + place + 1) * hidden]);
+            }
+            from += asked;
+        }
+        if going.is_empty() {
+            return;
+        }
+        let mut drafts = vec![Vec::with_capacity(self.heads.len()); going.len()];
+        for (h, head) in self.heads.iter().enumerate() {
+            self.ahead(h, head, entries, &going, &streams, scratch, spread);
+            for (drafts, logits) in drafts.iter_mut().zip(scratch.logits.chunks_exact(vocab)) {
+                let top = simd::max(logits);
+                drafts.push(logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32);
+            }
+        }
+        for ((i, _), drafts) in going.into_iter().zip(drafts) {
+            drafted(first + i, drafts);
+        }
+    }
+
+    /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the cache.
+    #[allow(clippy::too_many_arguments)]
+    fn ahead(
+        &self,
+        index: usize,
+        head: &Layer,
+        entries: &[Entry<'_>],
+        going: &[(usize, usize)],
+        streams: &[f32],
+        scratch: &mut Scratch,
+        spread: bool,
+    ) {
+        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
+        let (count, width, wide) = (going.len(), self.shape.qkv(), self.shape.attended());
+        let mut x = streams.to_vec();
+        let Scratch { normed, inverse, qkv, attended, gate_up, inner: activated, logits, work, .. } = scratch;
+        let (normed, inverse) = (&mut normed[..count * hidden], &mut inverse[..count]);
+        simd::rms_norm(&x, &head.attention_norm, epsilon, normed, inverse);
+        head.qkv.product(normed, &mut qkv[..count * width], false, spread, work);
+        let base = (self.layers.len() + index) * Pool::layer(&self.shape);
+        let group = heads / shared * size;
+        for ((&(i, position), row), out) in going.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide)) {
+            self.rotary.turn(&mut row[..heads * size], position, 1.0);
+            for head in 0..shared {
+                let at = head * group..(head + 1) * group;
+                attend(&row[at.clone()], entries[i].sequence, base + head * 2 * size * BLOCK, size, position + 1, &mut out[at]);
+            }
+        }
+        head.output.product(&attended[..count * wide], &mut x, true, spread, work);
+        simd::rms_norm(&x, &head.mlp_norm, epsilon, normed, inverse);
+        head.gate_up.product(normed, &mut gate_up[..count * 2 * inner], false, spread, work);
+        simd::swiglu(&gate_up[..count * 2 * inner], &mut activated[..count * inner], inner);
+        head.down.product(&activated[..count * inner], &mut x, true, spread, work);
+        simd::rms_norm(&x, &self.norm, epsilon, normed, inverse);
+        logits.resize(count * self.vocab(), 0.0);
+        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, spread, work);
+    }
+}
+
+/// Divides entries among threads, where there is enough to do.
+fn divide(entries: &mut [Entry<'_>], passes: &mut Passes, work: &(impl Fn(&mut [Entry<'_>], usize, &mut Scratch, bool) + Sync)) {
+    let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
+    let threads = rayon::current_num_threads();
+    let groups = if total < MANY { 1 } else { threads.min(entries.len()) };
+    passes.threads.resize_with(passes.threads.len().max(groups), Scratch::default);
+    if groups == 1 {
+        return work(entries, 0, &mut passes.threads[0], true);
+    }
+    // Runs of entries of about equally many tokens.
+    let mut parts = Vec::with_capacity(groups);
+    let (mut rest, mut first, mut left) = (entries, 0, total);
+    for scratch in passes.threads[..groups].iter_mut().rev() {
+        let goal = left.div_ceil(groups - parts.len());
+        let (mut tokens, mut count) = (0, 0);
+        while count < rest.len() && tokens < goal {
+            tokens += rest[count].tokens.len();
+            count += 1;
+        }
+        let (part, others) = rest.split_at_mut(count);
+        left -= tokens;
+        parts.push((part, first, scratch));
+        first += count;
+        rest = others;
+    }
+    parts.into_par_iter().for_each(|(part, first, scratch)| work(part, first, scratch, false));
 }
 
 /// What a group of query heads sees through one key/value head of the first `seen` tokens.

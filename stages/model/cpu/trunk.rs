@@ -73,6 +73,8 @@ pub struct Chunk {
     inverse: Vec<f32>,
     /// `[N, D]`: final hidden states, normalised; the caller puts their gradient here.
     pub hidden: Vec<f32>,
+    /// `[N, D]` or nothing: what else is to be added to the gradient of the stream after the last layer ([`Trunk::branch`]).
+    added: Vec<f32>,
     slopes: Slopes,
     norm: Vec<f32>,
     scores: Vec<f32>,
@@ -114,6 +116,31 @@ impl Trunk {
         self.divide(sequences);
         let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
         self.chunks[..self.used].par_iter_mut().for_each(|chunk| chunk.forward(weights, &shape, rotary, recompute));
+    }
+
+    /// Runs the layers of `weights` on the streams that another trunk's batch has ended in, as if they stood behind its last layer.
+    /// `weights` needs no embeddings.
+    pub fn branch(&mut self, weights: &Weights, from: &Trunk) {
+        if self.rotary.positions() < from.rotary.positions() {
+            self.rotary = from.rotary.clone();
+        }
+        self.used = from.used;
+        self.chunks.resize_with(self.chunks.len().max(self.used), Chunk::default);
+        let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
+        self.chunks[..self.used].par_iter_mut().zip(&from.chunks).for_each(|(chunk, from)| {
+            chunk.tokens.clone_from(&from.tokens);
+            chunk.sequences.clone_from(&from.sequences);
+            chunk.x.clone_from(&from.x);
+            chunk.run_layers(weights, &shape, rotary, recompute);
+        });
+    }
+
+    /// After the backward pass of a branch: adds the gradient of its input to what this trunk's own backward pass begins with.
+    pub fn join(&mut self, branch: &Trunk) {
+        self.chunks[..self.used].par_iter_mut().zip(&branch.chunks).for_each(|(chunk, from)| {
+            chunk.added.resize(from.x.len(), 0.0);
+            simd::add(&mut chunk.added, &from.x);
+        });
     }
 
     /// The chunks of the last batch.
@@ -237,14 +264,21 @@ impl Chunk {
     }
 
     fn forward(&mut self, weights: &Weights, shape: &Shape, rotary: &Rotary, recompute: bool) {
+        let d = shape.hidden;
+        self.x.clear();
+        for token in &self.tokens {
+            self.x.extend_from_slice(&weights.all[0][*token as usize * d..(*token as usize + 1) * d]);
+        }
+        self.run_layers(weights, shape, rotary, recompute);
+    }
+
+    /// From the stream before the first layer in `self.x` to the final hidden states.
+    fn run_layers(&mut self, weights: &Weights, shape: &Shape, rotary: &Rotary, recompute: bool) {
         let (depth, d, n) = (weights.config.num_hidden_layers, shape.hidden, self.tokens.len());
         self.layers.resize_with(if recompute { 1 } else { depth }, Saved::default);
         self.inputs.resize_with(if recompute { depth } else { 0 }, Vec::new);
+        self.added.clear();
         let mut x = std::mem::take(&mut self.x);
-        x.clear();
-        for token in &self.tokens {
-            x.extend_from_slice(&weights.all[0][*token as usize * d..(*token as usize + 1) * d]);
-        }
         for layer in 0..depth {
             if recompute {
                 self.inputs[layer].clone_from(&x);
@@ -322,6 +356,8 @@ impl Chunk {
         zeroed(&mut dx, dy.len());
         zeroed(&mut self.norm, norm.len());
         simd::rms_norm_backward(&dy, &self.x, norm, &self.inverse, &mut dx, &mut self.norm);
+        simd::add(&mut dx, &self.added);
+        self.added.clear();
         self.more = std::mem::replace(&mut self.x, dx);
         self.hidden = dy;
     }

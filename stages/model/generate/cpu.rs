@@ -5,6 +5,10 @@
 //! Each prompt is computed once for all of its samples, and the beginnings that prompts share once for all of them, in
 //! this call and later ones (see [`super::super::cpu::cache`]). Hidden states are read the same way, so that whoever goes on
 //! from a text that was valued does not read it again.
+//!
+//! Where the model has heads for the tokens after the next, they draft: drafts are read together with the token before them, and stand if
+//! they are what is drawn there (arXiv 2404.19737, section 3.2). Each draw has the row's next random number and the logits that it
+//! would have had anyway, to the last bit, so that answers are the same with drafts and without.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -12,13 +16,17 @@ use std::sync::Mutex;
 use super::row::{Row, Work};
 use super::{Generated, Limits};
 use crate::events::Events;
-use crate::model::Llama;
 use crate::model::cpu::Weights;
 use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
 use crate::model::cpu::decoder::{Asked, Decoder, Entry, Passes};
+use crate::model::{FutureHeads, Llama};
 
 /// Most tokens of prompts in one pass.
 const PROMPTS: usize = 1024;
+/// Most rows at work for which drafts are read: with more, a pass is busy enough, and what is drafted in vain costs more than it saves.
+const DRAFTING: usize = 8;
+/// Rows that have drafted in as many passes say whether drafts pay, and every so many passes it is tried again.
+const TRIAL: u64 = 64;
 
 /// A decoder with its cache.
 pub struct Cpu {
@@ -28,6 +36,11 @@ pub struct Cpu {
     ends: Vec<u32>,
     rows: usize,
     computed: u64,
+    steps: u64,
+    /// What a pass with drafts costs of one without, if there are heads.
+    cost: Option<f64>,
+    /// Row by row: passes with drafts, and tokens that they gave.
+    drafted: (u64, u64),
 }
 
 /// A text that is being read: its number, its keys and values, and how much of it is known.
@@ -65,12 +78,19 @@ struct Open {
 struct Active {
     row: Row,
     sequence: Sequence,
+    /// What may follow what is in the row's queue.
+    drafts: Vec<u32>,
 }
 
 impl Cpu {
-    pub fn new(llama: &Llama, limits: Limits) -> Self {
+    pub fn new(llama: &Llama, future: Option<&FutureHeads>, limits: Limits) -> Self {
         let weights = Weights::of(llama);
         let decoder = Decoder::new(&weights);
+        let decoder = match future {
+            Some(heads) => decoder.with_heads(&weights, heads),
+            None => decoder,
+        };
+        let cost = decoder.draft_cost();
         Self {
             pool: decoder.pool(limits.cache),
             decoder,
@@ -78,7 +98,22 @@ impl Cpu {
             ends: llama.config.eos_token_ids.clone(),
             rows: limits.rows.max(1),
             computed: 0,
+            steps: 0,
+            cost,
+            drafted: (0, 0),
         }
+    }
+
+    /// Whether drafts are worth a pass. No answer depends on it.
+    fn drafts_pay(&self, rows: usize) -> bool {
+        let Some(cost) = self.cost.filter(|_| rows <= DRAFTING) else { return false };
+        let (passes, tokens) = self.drafted;
+        passes < TRIAL || tokens as f64 >= cost * passes as f64 || self.steps.is_multiple_of(TRIAL)
+    }
+
+    /// Passes of rows at work so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Tokens run through the decoder so far.
@@ -201,7 +236,7 @@ impl Cpu {
     }
 
     fn finish(&mut self, ended: Vec<Active>, done: &mut Vec<((usize, usize), Generated)>) {
-        for Active { row, sequence } in ended {
+        for Active { row, sequence, .. } in ended {
             self.pool.release(sequence);
             done.push((row.home, row.out));
         }
@@ -244,7 +279,7 @@ impl Cpu {
                     let Some(last) = open.pop_front() else { break };
                     last.sequence
                 };
-                let started = Active { row, sequence };
+                let started = Active { row, sequence, drafts: Vec::new() };
                 if started.row.done { self.finish(vec![started], done) } else { active.push(started) }
             }
             if !open.is_empty() || waiting.is_empty() || active.len() >= self.rows {
@@ -310,6 +345,10 @@ impl Cpu {
 
     /// One pass: every row reads its queue and draws its next token.
     fn advance(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+        self.steps += 1;
+        if self.drafts_pay(active.len()) {
+            return self.advance_drafting(work, active);
+        }
         for a in active.iter_mut() {
             self.pool.extend(&mut a.sequence, a.row.queue.len())?;
         }
@@ -328,7 +367,66 @@ impl Cpu {
         for (a, tokens) in active.iter_mut().zip(&queues) {
             self.computed += tokens.len() as u64;
             self.pool.added(&mut a.sequence, tokens);
+            a.drafts.clear();
         }
+        Ok(())
+    }
+
+    /// The same with drafts: every row reads its queue and what is drafted after it, and draws as long as drafts are what it draws.
+    fn advance_drafting(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+        let mut read: Vec<Vec<u32>> = Vec::with_capacity(active.len());
+        let mut asked = Vec::with_capacity(active.len());
+        let before: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
+        for a in active.iter_mut() {
+            // A pass draws one token at least, and no draft stands behind the last one.
+            let room = work.sampling.max_tokens.saturating_sub(a.row.out.tokens.len());
+            a.drafts.truncate(room.saturating_sub(1));
+            let mut tokens = std::mem::take(&mut a.row.queue);
+            asked.push(a.drafts.len() + 1);
+            tokens.append(&mut a.drafts);
+            self.pool.extend(&mut a.sequence, tokens.len())?;
+            read.push(tokens);
+        }
+        let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
+        for (a, tokens) in active.iter_mut().zip(&read) {
+            // Of the tokens read those up to this place stand.
+            rows.push(Mutex::new((&mut a.row, &mut a.drafts, tokens.len() - 1)));
+            entries.push(Entry { sequence: &mut a.sequence, tokens });
+        }
+        let vocab = self.decoder.vocab();
+        let draw = |i: usize, logits: &[f32]| {
+            let Ok(mut guard) = rows[i].lock() else { return None };
+            let (row, _, stands) = &mut *guard;
+            let (tokens, first) = (&read[i], read[i].len() - asked[i]);
+            let mut place = first;
+            loop {
+                row.draw(work, &self.ends, &logits[(place - first) * vocab..(place - first + 1) * vocab]);
+                let known = row.queue.iter().zip(&tokens[place + 1..]).take_while(|(a, b)| a == b).count();
+                place += known;
+                *stands = place;
+                if row.done {
+                    return None;
+                }
+                row.queue.drain(..known);
+                if !row.queue.is_empty() {
+                    return Some(place);
+                }
+            }
+        };
+        let drafted = |i: usize, drafts: Vec<u32>| {
+            if let Ok(mut guard) = rows[i].lock() {
+                let (row, into, _) = &mut *guard;
+                into.extend_from_slice(&drafts[(row.queue.len() - 1).min(drafts.len())..]);
+            }
+        };
+        self.decoder.draft(&mut entries, &mut self.passes, &asked, &draw, &drafted);
+        let stands: Vec<usize> = rows.into_iter().map(|row| row.into_inner().map_or(0, |(_, _, stands)| stands)).collect();
+        for ((a, tokens), stands) in active.iter_mut().zip(&read).zip(stands) {
+            self.computed += tokens.len() as u64;
+            self.pool.added(&mut a.sequence, &tokens[..=stands]);
+        }
+        let after: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
+        self.drafted = (self.drafted.0 + active.len() as u64, self.drafted.1 + (after - before) as u64);
         Ok(())
     }
 }

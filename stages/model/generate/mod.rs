@@ -6,6 +6,7 @@
 //!
 //! A row's random numbers depend on its seed alone, and its tokens on its own prompt and seed.
 
+use super::FutureHeads;
 use super::llama::Llama;
 use super::tokenizer::Tokenizer;
 use crate::events::Events;
@@ -15,6 +16,8 @@ mod cpu;
 mod device;
 #[cfg(test)]
 mod device_tests;
+#[cfg(test)]
+mod draft_tests;
 mod draw;
 mod row;
 
@@ -78,8 +81,13 @@ enum Engine {
 
 impl Generator {
     pub fn new(llama: &Llama, limits: Limits) -> Self {
+        Self::with_heads(llama, None, limits)
+    }
+
+    /// The same with heads that draft the tokens after the next, on the CPU: fewer passes while few rows are at work, and the same answers.
+    pub fn with_heads(llama: &Llama, future: Option<&FutureHeads>, limits: Limits) -> Self {
         let engine = if llama.device() == super::device::cpu() {
-            Engine::Cpu(Box::new(cpu::Cpu::new(llama, limits)))
+            Engine::Cpu(Box::new(cpu::Cpu::new(llama, future, limits)))
         } else {
             Engine::Device(Box::new(device::OnDevice::new(llama, limits)))
         };
@@ -144,11 +152,19 @@ impl Generator {
     }
 
     /// How many tokens have been run through the decoder since it was made: of prompts and of [`Generator::hidden`] those that
-    /// were not in the cache, and generated ones. Padding does not count.
+    /// were not in the cache, and generated ones, drafts that did not stand too. Padding does not count.
     pub fn computed(&self) -> u64 {
         match &self.engine {
             Engine::Cpu(cpu) => cpu.computed(),
             Engine::Device(device) => device.computed(),
+        }
+    }
+
+    /// How many passes rows at work have taken since it was made, prompts apart, where the engine counts them.
+    pub fn steps(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Cpu(cpu) => Some(cpu.steps()),
+            Engine::Device(_) => None,
         }
     }
 
