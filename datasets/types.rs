@@ -60,6 +60,9 @@ pub struct Step {
     pub tokens: u32,
 }
 
+/// The algorithm of a solution that completes a wrong sample by one step of the rules.
+pub const REPAIR: &str = "repair";
+
 /// A complete path of steps with a final answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solution {
@@ -67,7 +70,7 @@ pub struct Solution {
     pub solution_id: String,
     pub problem_id: String,
     pub round: u32,
-    /// `best-first` (the enumeration over the rules), `best-of-n`, `beam`, `dvts`, `mcts` or `astar`.
+    /// `best-first` (the enumeration over the rules), `best-of-n`, `beam`, `dvts`, `mcts`, `astar` or `repair`.
     pub algorithm: String,
     /// Kind of the policy: `rules`, `model` or `endpoint`.
     pub policy: String,
@@ -92,9 +95,14 @@ impl Solution {
         self.steps.iter().map(|step| step.text.as_str()).collect()
     }
 
-    /// Whether a policy drew it: a search over the rules has the answer as its goal.
+    /// Whether a policy drew it, without knowing the answer: a search over the rules, and a repair, have it as their goal.
     pub fn sampled(&self) -> bool {
-        self.policy != "rules" || self.algorithm == "best-of-n"
+        (self.policy != "rules" || self.algorithm == "best-of-n") && self.algorithm != REPAIR
+    }
+
+    /// Whether it says something on its own of what its problem asks: a sample, or the repair of one.
+    pub fn votes(&self) -> bool {
+        self.sampled() || self.algorithm == REPAIR
     }
 }
 
@@ -211,7 +219,7 @@ pub struct Judgement {
 }
 
 /// A training row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// The user turn: the question as asked.
     pub prompt: String,
@@ -224,4 +232,6 @@ pub struct Kept {
     pub weight: f32,
     /// Share of its problem's samples in this round that are correct; of all its solutions where none was sampled.
     pub pass_rate: f32,
+    /// Who found it: `rules`, `model`, `endpoint` or `repair`.
+    pub origin: String,
 }

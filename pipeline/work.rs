@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use datasets::Domain;
 use datasets::domains;
-use datasets::table::{self, Example, Node, VerdictRow};
+use datasets::table::{self, Example, Node, Retired, VerdictRow};
 use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
-use stages::curate::{Contamination, Ground, Survey};
+use stages::curate::{Contamination, Ground, Retire, Survey};
 use stages::model::{Model, Precision};
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
@@ -100,7 +100,7 @@ impl Session {
             if enough(Stage::Verify) {
                 return Ok(());
             }
-            let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify)? else { return Ok(()) };
+            let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify, &past)? else { return Ok(()) };
             if enough(Stage::Curate) {
                 return Ok(());
             }
@@ -347,10 +347,12 @@ impl Session {
         let size = problems.count(Split::Train.name()) as u64;
         let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+            let units = rows.len();
+            let rows: Vec<Problem> = rows.into_iter().filter(|problem| draws.looks_at(problem, c.search.slices)).collect();
             let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
             let searched = search::search(&rows, &c.search, &tree, policy, &mut values, draws, progress)?;
             let solved = searched.solved();
-            progress.advance(rows.len() as u64, solved as u64, 0);
+            progress.advance(units as u64, solved as u64, 0);
             let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
             let tokens: u64 = spent().map(|s| s.tokens).sum();
             let expansions: u64 = spent().map(|s| s.expansions).sum();
@@ -359,7 +361,8 @@ impl Session {
             write::<Node>(attempt, found.nodes)?;
             write::<Solution>(attempt, found.solutions)?;
             Ok(counts(&[
-                ("units", rows.len()),
+                ("units", units),
+                ("looked_at", rows.len()),
                 ("solved", solved),
                 ("solutions", count),
                 ("tokens", tokens as usize),
@@ -371,7 +374,7 @@ impl Session {
             "round {round} search: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
             done.count("solutions"),
             done.count("solved"),
-            done.count("units"),
+            done.count("looked_at"),
             done.count("tokens"),
             done.count("expansions")
         ));
@@ -409,8 +412,9 @@ impl Session {
         Ok(Self::reached(goal, (Stage::Verify, round), done))
     }
 
-    fn curate(&self, goal: Goal, round: u32, problems: &Done, search: &Done, verdicts: &Done) -> Result<Walk> {
+    fn curate(&self, goal: Goal, round: u32, problems: &Done, search: &Done, verdicts: &Done, past: &Past) -> Result<Walk> {
         let c = &self.config;
+        let earlier: &[Done] = if c.curate.retire == Retire::Off { &[] } else { &past.kept };
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("curate", curate::VERSION)
             .with_table("curate", &self.section("curate"))
@@ -418,7 +422,9 @@ impl Session {
             .with("solutions", search.hash())
             .with("verdicts", verdicts.hash())
             .with("held-out files", curate::held_out_hash(&c.curate)?)
-            .with("tables", versions(&["kept", "dropped", "step_labels", "preferences"]));
+            .with("tables", versions(&["kept", "dropped", "retired", "step_labels", "preferences"]));
+        let fingerprint =
+            earlier.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| all.with(&format!("kept of round {i}"), done.hash()));
         let opened = self.stage(Stage::Curate, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
@@ -433,6 +439,7 @@ impl Session {
             let solutions: Vec<Solution> = search.shard(shard)?;
             let verdicts: Vec<VerdictRow> = verdicts.shard(shard)?;
             let curated = curate::curate(&rows, &solutions, &verdicts, &ground, progress)?;
+            let retired = curate::retire::retire(&rows, &pool(earlier, Some(shard))?, &solutions, &verdicts, &c.curate)?;
             let mut counts = counts(&[
                 ("units", solutions.len()),
                 ("kept", curated.kept.len()),
@@ -440,9 +447,11 @@ impl Session {
                 ("step_labels", curated.step_labels.len()),
                 ("preferences", curated.preferences.len()),
             ]);
-            let policy: HashMap<&str, &str> = solutions.iter().map(|s| (s.solution_id.as_str(), s.policy.as_str())).collect();
             for row in &curated.kept {
-                *counts.entry(format!("kept {}", policy.get(row.solution_id.as_str()).unwrap_or(&"?"))).or_default() += 1;
+                *counts.entry(format!("kept {}", row.origin)).or_default() += 1;
+            }
+            for row in &retired {
+                *counts.entry(format!("retired {}", row.reason)).or_default() += 1;
             }
             for row in &curated.dropped {
                 *counts.entry(format!("dropped {}", row.reason)).or_default() += 1;
@@ -452,6 +461,7 @@ impl Session {
             }
             write_some(attempt, curated.kept)?;
             write_some(attempt, curated.dropped)?;
+            write_some(attempt, retired)?;
             write_some(attempt, curated.step_labels)?;
             write_some(attempt, curated.preferences)?;
             Ok(counts)
@@ -465,6 +475,9 @@ impl Session {
             reasons(&done, "found "),
             reasons(&done, "dropped ")
         ));
+        if !earlier.is_empty() {
+            self.console.say(&format!("round {round} curate: of the rows of earlier rounds retired: {}", reasons(&done, "retired ")));
+        }
         Ok(Self::reached(goal, (Stage::Curate, round), done))
     }
 
@@ -618,10 +631,10 @@ impl Session {
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
         }
-        // Rounds accumulate; what an earlier round kept word for word is one row, not two.
-        let mut rows: Vec<Kept> = kept.iter().map(Done::read::<Kept>).collect::<Result<Vec<_>>>()?.concat();
-        let mut seen = HashSet::new();
-        rows.retain(|row| seen.insert((row.problem_id.clone(), row.completion.clone())));
+        let mut rows = pool(kept, None)?;
+        if c.train.rules_until > 0 && round > c.train.rules_until && rows.iter().any(|row| row.origin != "rules") {
+            rows.retain(|row| row.origin != "rules");
+        }
         if rows.is_empty() {
             return Err(Failure::input(
                 "nothing was kept: there is nothing to train on",
@@ -777,6 +790,33 @@ impl Session {
         }
         Ok(rows)
     }
+}
+
+/// What some rounds have kept, less what their later ones retired; of one shard of train problems or of all. What an earlier round kept
+/// word for word is one row, not two.
+///
+/// # Errors
+/// Failed reads.
+pub fn pool(curates: &[Done], shard: Option<u32>) -> Result<Vec<Kept>> {
+    let mut rows: Vec<Kept> = Vec::new();
+    let mut seen = HashSet::new();
+    for done in curates {
+        let (kept, retired): (Vec<Kept>, Vec<Retired>) = match shard {
+            Some(shard) => (done.shard(shard)?, done.shard(shard)?),
+            None => (done.read()?, done.read()?),
+        };
+        let retired: HashSet<String> = retired.into_iter().map(|row| row.solution_id).collect();
+        rows.retain(|row| {
+            let stays = !retired.contains(&row.solution_id);
+            if !stays {
+                // It may be kept again.
+                seen.remove(&(row.problem_id.clone(), row.completion.clone()));
+            }
+            stays
+        });
+        rows.extend(kept.into_iter().filter(|row| seen.insert((row.problem_id.clone(), row.completion.clone()))));
+    }
+    Ok(rows)
 }
 
 fn counts(pairs: &[(&str, usize)]) -> Counts {

@@ -40,7 +40,7 @@ pub use nodes::Node;
 pub use problems::Example;
 pub(crate) use read::check_extents;
 pub use read::{Heading, Rows, heading, read, read_all};
-pub use training::{Dropped, Loss};
+pub use training::{Dropped, Loss, Retired};
 pub use values::ValueRow;
 pub use verdicts::VerdictRow;
 pub use write::Writer;
@@ -97,6 +97,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<VerdictRow>(),
     TableInfo::of::<Kept>(),
     TableInfo::of::<Dropped>(),
+    TableInfo::of::<Retired>(),
     TableInfo::of::<StepLabels>(),
     TableInfo::of::<Preference>(),
     TableInfo::of::<ValueRow>(),

@@ -148,6 +148,7 @@ fn kept_rows_carry_messages() {
         round: n,
         weight: 0.5,
         pass_rate: 0.25,
+        origin: "model".into(),
     };
     let rows = [kept(0), kept(1)];
     round_trip(&rows);

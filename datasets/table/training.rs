@@ -33,6 +33,30 @@ table! {
     }
 }
 
+/// A row of an earlier round that is no longer learned from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retired {
+    pub solution_id: String,
+    pub problem_id: String,
+    /// The round whose samples speak against it.
+    pub round: u32,
+    /// One reason code.
+    pub reason: String,
+    /// What shows that the reason holds.
+    pub evidence: String,
+}
+
+table! {
+    Retired, "retired", version 1, "a row of an earlier round that is no longer learned from",
+    {
+        solution_id: "the solution that was kept",
+        problem_id: "the problem it answers",
+        round: "round whose samples speak against it",
+        reason: "outvoted or unconfirmed",
+        evidence: "what shows that the reason holds",
+    }
+}
+
 /// One point of the training curve.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loss {
@@ -86,7 +110,7 @@ fn messages(rows: &[Kept]) -> Result<ArrayRef, BadCell> {
 /// Written out because `messages` is derived: it is there for other programs, and not read back.
 impl Row for Kept {
     const TABLE: &'static str = "kept";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const DESCRIPTION: &'static str = "a training row";
 
     fn schema() -> SchemaRef {
@@ -104,6 +128,7 @@ impl Row for Kept {
                 "share of its problem's samples in this round that are correct; of all its solutions where none was sampled",
                 |row: &Self| &row.pass_rate,
             ),
+            column::field("origin", "who found it: rules, model, endpoint or repair", |row: &Self| &row.origin),
         ]))
     }
 
@@ -117,6 +142,7 @@ impl Row for Kept {
             column::pack("round", rows, |row: &Self| &row.round)?,
             column::pack("weight", rows, |row: &Self| &row.weight)?,
             column::pack("pass_rate", rows, |row: &Self| &row.pass_rate)?,
+            column::pack("origin", rows, |row: &Self| &row.origin)?,
         ];
         column::batch(Self::schema(), columns)
     }
@@ -129,6 +155,7 @@ impl Row for Kept {
         let round = column::array(batch, "round")?;
         let weight = column::array(batch, "weight")?;
         let pass_rate = column::array(batch, "pass_rate")?;
+        let origin = column::array(batch, "origin")?;
         (0..batch.num_rows())
             .map(|row| {
                 Ok(Kept {
@@ -139,6 +166,7 @@ impl Row for Kept {
                     round: column::cell(round, "round", row)?,
                     weight: column::cell(weight, "weight", row)?,
                     pass_rate: column::cell(pass_rate, "pass_rate", row)?,
+                    origin: column::cell(origin, "origin", row)?,
                 })
             })
             .collect()

@@ -4,7 +4,7 @@
 //! several ways to an answer the one that was found again and again is the least likely to be right by chance.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use datasets::agreement::classes;
 use datasets::expr::{canonical_path, equations};
@@ -51,16 +51,28 @@ fn text(solution: &Solution) -> String {
     if equations.is_empty() { solution.steps.iter().map(|s| step_text(&s.text)).collect::<Vec<_>>().join("|") } else { equations.join("|") }
 }
 
-/// For each of some solutions of a problem how many samples among them compute the same function of the given numbers, the
-/// solution itself included if it is one.
+/// For each of some solutions of a problem how many samples, or repairs of different samples, among them compute the same function of the
+/// given numbers, the solution itself included if it is one.
 pub fn agreement(problem: &Problem, solutions: &[&Solution], among: &[usize]) -> Vec<usize> {
     let paths: Vec<Vec<&str>> = among.iter().map(|at| solutions[*at].texts()).collect();
     let classes = classes(problem, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    let mut votes: HashMap<usize, usize> = HashMap::new();
-    for (at, class) in among.iter().zip(&classes) {
-        *votes.entry(*class).or_default() += usize::from(solutions[*at].sampled());
+    let among: Vec<&Solution> = among.iter().map(|at| solutions[*at]).collect();
+    let voices = voices(&among, &classes);
+    classes.iter().map(|class| voices.get(class).copied().unwrap_or(0)).collect()
+}
+
+/// How many samples, or repairs of different samples, are of each class.
+pub fn voices(solutions: &[&Solution], classes: &[usize]) -> HashMap<usize, usize> {
+    let mut voters: HashMap<usize, HashSet<(u64, &str)>> = HashMap::new();
+    for (solution, class) in solutions.iter().zip(classes) {
+        if solution.sampled() {
+            voters.entry(*class).or_default().insert((0, &solution.solution_id));
+        } else if solution.votes() {
+            // Several repairs of one sample are one voice.
+            voters.entry(*class).or_default().insert((solution.seed, ""));
+        }
     }
-    classes.iter().map(|class| votes[class]).collect()
+    voters.into_iter().map(|(class, voters)| (class, voters.len())).collect()
 }
 
 /// The distinct ones among some of a problem's solutions, in the order in which they were found, and for each solution the

@@ -49,6 +49,17 @@ pub enum Contamination {
     Off,
 }
 
+/// Which rows that earlier rounds kept are no longer learned from; see [`super::retire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retire {
+    Off,
+    /// Those that samples of this round speak against.
+    Outvoted,
+    /// And those of the rules that none of them confirms.
+    Unconfirmed,
+}
+
 /// `[curate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,8 +85,12 @@ pub struct CurateConfig {
     pub max_pass_rate: f64,
     /// Whether to drop what leaves a number of the question unused.
     pub use_all_numbers: bool,
+    /// Which rows of earlier rounds are given up.
+    pub retire: Retire,
     /// Least number of a problem's samples that compute the same function of its numbers; 0 for no limit.
     pub min_agreement: usize,
+    /// The same as a share of the samples that were drawn of the problem; the larger limit counts.
+    pub min_agreement_share: f64,
     pub duplicates: Duplicates,
     /// Whether to drop a problem's solutions if two paths were found equally often and are equally short.
     pub drop_ambiguous: bool,
@@ -104,7 +119,9 @@ impl Default for CurateConfig {
             min_pass_rate: 0.0,
             max_pass_rate: 1.0,
             use_all_numbers: false,
+            retire: Retire::Off,
             min_agreement: 0,
+            min_agreement_share: 0.0,
             duplicates: Duplicates::Graph,
             drop_ambiguous: false,
             per_problem: 4,
@@ -122,8 +139,12 @@ impl CurateConfig {
     /// # Errors
     /// The first such limit.
     pub fn check(&self) -> Result<(), BadInput> {
-        let shares =
-            [("max_repetition", self.max_repetition), ("min_pass_rate", self.min_pass_rate), ("max_pass_rate", self.max_pass_rate)];
+        let shares = [
+            ("max_repetition", self.max_repetition),
+            ("min_pass_rate", self.min_pass_rate),
+            ("max_pass_rate", self.max_pass_rate),
+            ("min_agreement_share", self.min_agreement_share),
+        ];
         for (key, share) in shares {
             ensure!((0.0..=1.0).contains(&share), "curate.{key} is {share}: give a share from 0 to 1");
         }

@@ -14,13 +14,14 @@
 //! | `too_hard` | how many of the problem's samples are correct, and the limit | `min_pass_rate`, 0 |
 //! | `too_easy` | the same | `max_pass_rate`, 1 |
 //! | `unused_number` | numbers of the question that no step uses | `use_all_numbers`, false |
-//! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement`, 0 |
+//! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement` and `min_agreement_share`, 0 |
 //! | `duplicate` | id of the solution with the same calculation that stands for it | `duplicates`, "off" |
-//! | `ambiguous` | id of another path that ranks equal: with answers only, one of them is right by chance | `drop_ambiguous`, false |
+//! | `ambiguous` | id of another path that ranks equal, where no samples had to confirm it: with answers only, one of them is right by chance | `drop_ambiguous`, false |
 //! | `over_cap` | how many of its problem's solutions were chosen before it, the cap, id of the last chosen | `per_problem`, a large number |
 //!
 //! - [`text`]: degenerate text    - [`outliers`]: lengths    - [`contamination`]: held-out questions
 //! - [`choose`]: duplicates, and which of the distinct solutions stay    - [`outputs`]: `step_labels` and `preferences`
+//! - [`retire`]: rows of earlier rounds that samples of this one speak against
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
 //! The first ten look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
@@ -35,7 +36,7 @@ use std::fmt::{self, Display};
 
 use anyhow::{Context, Result};
 use datasets::table::{Dropped, Preference, StepLabels, VerdictRow};
-use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
+use datasets::types::{Judgement, Kept, Problem, REPAIR, Solution, Verdict};
 use rayon::prelude::*;
 
 use crate::events::Events;
@@ -45,6 +46,7 @@ mod config;
 pub mod contamination;
 pub mod outliers;
 pub mod outputs;
+pub mod retire;
 mod rules;
 pub mod story;
 mod survey;
@@ -52,7 +54,7 @@ mod survey;
 mod tests;
 pub mod text;
 
-pub use config::{Choose, Contamination, CurateConfig, Duplicates, Weight};
+pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire, Weight};
 use contamination::Leak;
 use outliers::Usual;
 pub use rules::RULES;
@@ -183,7 +185,13 @@ struct Scope<'a> {
 impl Scope<'_> {
     /// Whether solutions have to be confirmed by samples.
     fn asks_agreement(&self) -> bool {
-        self.ground.config.min_agreement > 0 && self.rate.sampled && self.problem.domain == "math"
+        self.least_voices() > 0 && self.rate.sampled && self.problem.domain == "math"
+    }
+
+    /// How many of the problem's samples have to compute the same.
+    fn least_voices(&self) -> usize {
+        let config = &self.ground.config;
+        config.min_agreement.max((config.min_agreement_share * self.rate.of as f64).ceil() as usize)
     }
 }
 
@@ -256,8 +264,9 @@ impl<'a> Settled<'a> {
         let mut passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
         if scope.asks_agreement() {
             let votes = choose::agreement(problem, &solutions, &passed);
-            for (at, votes) in passed.iter().zip(votes).filter(|(_, votes)| *votes < config.min_agreement) {
-                let evidence = format!("{votes} samples compute the same, limit {}", config.min_agreement);
+            let least = scope.least_voices();
+            for (at, votes) in passed.iter().zip(votes).filter(|(_, votes)| *votes < least) {
+                let evidence = format!("{votes} of {} samples compute the same, limit {least}", scope.rate.of);
                 fates[*at] = Fate::Dropped { reason: "unconfirmed", evidence };
             }
             passed.retain(|at| fates[*at] == Fate::Kept);
@@ -269,7 +278,8 @@ impl<'a> Settled<'a> {
             }
         }
         let order = choose::order(&paths, &solutions, config);
-        let twin = choose::twin(&paths, &solutions, config);
+        // Samples that agree tell which of several paths is meant.
+        let twin = if scope.asks_agreement() { None } else { choose::twin(&paths, &solutions, config) };
         for (place, path) in order.iter().map(|i| &paths[*i]).enumerate() {
             if let Some(twin) = twin {
                 let other = if order[place] == twin.0 { twin.1 } else { twin.0 };
@@ -303,7 +313,8 @@ impl<'a> Settled<'a> {
                 Fate::Kept => {
                     let completion = completion(&solution.texts(), &solution.final_answer);
                     let prompt = self.problem.question.clone();
-                    curated.kept.push(Kept { prompt, completion, problem_id, solution_id, round, weight, pass_rate });
+                    let origin = if solution.algorithm == REPAIR { REPAIR } else { &solution.policy }.to_owned();
+                    curated.kept.push(Kept { prompt, completion, problem_id, solution_id, round, weight, pass_rate, origin });
                 }
                 Fate::Dropped { reason, evidence } => {
                     let (reason, evidence) = ((*reason).to_owned(), evidence.clone());

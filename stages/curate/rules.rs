@@ -145,6 +145,9 @@ fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     if !subject.of.ground.config.use_all_numbers {
         return Finding::Skips("off");
     }
+    if subject.solution.sampled() {
+        return Finding::Skips("a policy drew it without knowing the answer");
+    }
     if problem.domain != "math" || steps.is_empty() {
         return Finding::Skips("no calculation of a word problem");
     }

@@ -13,7 +13,7 @@ use crate::verify::verify;
 
 const CLIPS: &str = "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?";
 
-fn problem(id: &str, question: &str, answer: &str) -> Problem {
+pub fn problem(id: &str, question: &str, answer: &str) -> Problem {
     Problem {
         problem_id: id.into(),
         domain: "math".into(),
@@ -26,7 +26,7 @@ fn problem(id: &str, question: &str, answer: &str) -> Problem {
     }
 }
 
-fn solution(id: &str, problem: &str, algorithm: &str, steps: &[&str], answer: &str) -> Solution {
+pub fn solution(id: &str, problem: &str, algorithm: &str, steps: &[&str], answer: &str) -> Solution {
     Solution {
         solution_id: id.into(),
         problem_id: problem.into(),
@@ -59,7 +59,7 @@ fn everything() -> Vec<Solution> {
 }
 
 /// Verdicts by hand: correct or wrong, and a fault at a step.
-fn verdict(solution: &Solution, correct: bool, fault: Option<(FaultKind, Option<u32>)>) -> VerdictRow {
+pub fn verdict(solution: &Solution, correct: bool, fault: Option<(FaultKind, Option<u32>)>) -> VerdictRow {
     let judgement = Judgement {
         verdict: if correct { Verdict::Correct } else { Verdict::Wrong },
         reason: if correct { "correct" } else { "wrong_answer" }.into(),

@@ -5,6 +5,7 @@
 //! - [`grow`]: the loop over problems that asks the policy and the value model for all of them at once
 //! - [`budget`]: what a problem may cost
 //! - [`value`]: what a state is worth
+//! - [`repair`]: one step of the rules behind the steps of a wrong sample
 //! - [`choose`]: which answer a search gives, if no verifier decides
 //!
 //! Every node that a search looked into becomes a row of `nodes`, every complete path a row of `solutions`.
@@ -28,6 +29,7 @@ pub mod dvts;
 mod golden_tests;
 pub mod grow;
 pub mod mcts;
+pub mod repair;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -111,6 +113,10 @@ pub struct SearchConfig {
     pub rule_expansions: usize,
     /// Longest path it considers.
     pub rule_steps: usize,
+    /// Complete wrong samples of best-of-N by one legal step, where that reaches the answer.
+    pub repair: bool,
+    /// Round K searches one of so many parts of the train problems, the K-th and round again; 0 or 1 for all of them in every round.
+    pub slices: u32,
     /// In round K the enumeration looks at this to the power of K - 1 as the share of the problems, drawn anew in each round.
     pub rule_decay: f64,
 }
@@ -288,6 +294,12 @@ impl Draws {
         ])
     }
 
+    /// Whether a problem is in the part of the problems that a round looks at.
+    pub fn looks_at(&self, problem: &Problem, slices: u32) -> bool {
+        let part = key::unit(&["slice".into(), self.seed.into(), (&problem.problem_id).into()]);
+        slices < 2 || (part * f64::from(slices)) as u32 == (self.round - 1) % slices
+    }
+
     /// One number in [0, 1) of a problem, for a decision of that name.
     fn unit(&self, problem: &Problem, what: &str) -> f64 {
         key::unit(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
@@ -334,6 +346,9 @@ pub fn search(
     events: &dyn Events,
 ) -> Result<Searched> {
     let mut searched = Searched { found: Found::default(), rules: Vec::new(), policy: Vec::new() };
+    if problems.is_empty() {
+        return Ok(searched);
+    }
     if config.rule_solutions > 0 {
         let plan = enumeration(config, tree);
         let mut rules = crate::policy::rules::Rules;
@@ -354,6 +369,9 @@ pub fn search(
         searched.policy = grow::run(problems, &plan, policy, values, draws, events)?;
         let valued = !matches!(values, Values::None | Values::Effort);
         rows::collect(problems, &searched.policy, &plan, policy, valued, draws, &mut searched.found);
+        if config.repair {
+            rows::repaired(problems, &searched.policy, policy, draws, &mut searched.found)?;
+        }
     }
     let order: std::collections::HashMap<&str, usize> = problems.iter().enumerate().map(|(i, p)| (p.problem_id.as_str(), i)).collect();
     searched.found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());

@@ -1,9 +1,13 @@
 //! Outcomes of searches as rows of `nodes` and `solutions`.
 
+use anyhow::{Context, Result};
+use datasets::domains;
 use datasets::table::Node;
-use datasets::types::{Problem, Solution, Step};
+use datasets::types::{Problem, REPAIR, Solution, Step};
+use rayon::prelude::*;
 
 use super::grow::{Outcome, Plan};
+use super::repair::repairs;
 use super::tree::{NONE, Status};
 use super::{Algorithm, Draws, Found, Goal, solution_id};
 use crate::policy::{Policy, rules};
@@ -50,6 +54,43 @@ pub fn collect(
         }
         solutions(problem, outcome, plan, policy, &fingerprint, (valued, backed), draws, found);
     }
+}
+
+/// Adds what wrong samples become with one legal step behind their own.
+///
+/// # Errors
+/// A problem of an unknown domain.
+pub fn repaired(problems: &[Problem], outcomes: &[Outcome], policy: &dyn Policy, draws: Draws, found: &mut Found) -> Result<()> {
+    let (kind, fingerprint) = (policy.kind(), policy.fingerprint());
+    let pairs: Vec<(&Problem, &Outcome)> = problems.iter().zip(outcomes).collect();
+    let rows: Vec<Vec<Solution>> = pairs
+        .into_par_iter()
+        .map(|(problem, outcome)| {
+            let domain = domains::domain(&problem.domain).with_context(|| format!("no domain is named `{}`", problem.domain))?;
+            let repairs = repairs(problem, domain, &outcome.samples);
+            Ok(repairs
+                .into_iter()
+                .enumerate()
+                .map(|(ordinal, (sample, steps, final_answer))| Solution {
+                    solution_id: solution_id(problem, REPAIR, &fingerprint, draws, ordinal),
+                    problem_id: problem.problem_id.clone(),
+                    round: draws.round,
+                    algorithm: REPAIR.into(),
+                    policy: kind.into(),
+                    policy_fingerprint: fingerprint.clone(),
+                    seed: draws.sample(problem, sample),
+                    tokens: steps.iter().map(|step| step.tokens).sum(),
+                    steps,
+                    final_answer,
+                    // The samples have paid.
+                    search_tokens: 0.0,
+                    search_expansions: 0.0,
+                })
+                .collect())
+        })
+        .collect::<Result<_>>()?;
+    found.solutions.extend(rows.into_iter().flatten());
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments)]

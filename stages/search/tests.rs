@@ -47,6 +47,8 @@ pub fn config() -> SearchConfig {
         rule_expansions: 200,
         rule_steps: 4,
         rule_decay: 1.0,
+        repair: false,
+        slices: 0,
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Start {
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
     pub start: Start,
+    /// The last round that learns from rows of the rules, while there are others; 0 for all rounds.
+    pub rules_until: u32,
     /// Passes over the kept rows.
     pub epochs: f64,
     /// Most optimizer steps; 0 for no limit.
