@@ -103,13 +103,13 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
         }
         Ok(Some(committed(&session.run, round, stage)?).filter(|done| !done.commits.is_empty()))
     };
-    let student = of(round - 1, Stage::Train)?;
+    let student = session.policy_before(round)?;
     let learned = of(round, Stage::Value)?;
-    let mut who = if options.policy == Who::Rules { None } else { session.sampler(&problems, round, student.as_ref())? };
+    let mut who = if options.policy == Who::Rules { None } else { session.sampler(&problems, student.as_ref())? };
     let mut own = false;
     if options.policy == Who::Policy && c.search.policy == Sampler::Model {
         // A head on the policy's own trunk goes with it: nothing is read twice.
-        let trunk = || session.model_policy(&problems, round, student.as_ref());
+        let trunk = || session.model_policy(&problems, student.as_ref());
         let policy = match c.value.model {
             Estimator::Trunk if learned.is_some() => match value::load(session, round, c.value.levels[0], &trunk)?.0 {
                 Trained::Reader(reader) => Some(*reader),
@@ -173,7 +173,7 @@ impl Ground<'_> {
         if self.learned.is_none() || !self.session.config.value.levels.contains(&level) {
             return Ok(None);
         }
-        let trunk = || self.session.model_policy(self.problems, self.round, self.student);
+        let trunk = || self.session.model_policy(self.problems, self.student);
         value::load(self.session, self.round, level, &trunk).map(|(trained, measured)| Some((trained, measured.threshold)))
     }
 

@@ -58,7 +58,7 @@ enum Command {
         /// The run's directory, or its name under runs/. Default: the name of the preset or file.
         #[arg(long)]
         run: Option<String>,
-        /// Stop after this stage of the last round: search, verify, curate, value or train.
+        /// Stop after this stage of the last round: search, verify, curate, value, train or gate.
         #[arg(long, value_name = "STAGE")]
         until: Option<String>,
         #[command(flatten)]
@@ -77,7 +77,7 @@ enum Command {
   qstill stage search runs/mine
   qstill stage evaluate runs/mine --round 2")]
     Stage {
-        /// problems, search, verify, curate, value, train or evaluate.
+        /// problems, search, verify, curate, value, train, gate or evaluate.
         stage: String,
         /// The run's directory, or its name under runs/.
         run: String,

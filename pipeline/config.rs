@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use stages::curate::CurateConfig;
 use stages::evaluate::EvaluateConfig;
+use stages::gate::{GateConfig, Require};
 use stages::model::DeviceSetting;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
@@ -60,6 +61,7 @@ pub struct Config {
     pub value: ValueConfig,
     pub model: ModelConfig,
     pub train: TrainConfig,
+    pub gate: GateConfig,
     pub evaluate: EvaluateConfig,
     pub endpoint: EndpointConfig,
 }
@@ -69,6 +71,11 @@ impl Config {
     pub fn has_value(&self, round: u32) -> bool {
         let model = self.search.policy == Sampler::Model && (round > 1 || !self.model.from_scratch());
         self.value.is_on_in(model)
+    }
+
+    /// Whether rounds have a gate: a student that is no policy afterwards needs none.
+    pub fn has_gate(&self) -> bool {
+        self.gate.require != Require::None && self.run.rounds > 1 && self.search.policy == Sampler::Model
     }
 
     /// Reads the layers: a preset or file (or the saved `run.toml`), then overrides.
@@ -99,6 +106,9 @@ impl Config {
             ("problems.validation_share", self.problems.validation_share),
             ("value.holdout", self.value.holdout),
             ("value.lost", self.value.lost),
+            ("gate.alpha", self.gate.alpha),
+            ("gate.max_drop", self.gate.max_drop),
+            ("gate.max_endless", self.gate.max_endless),
             ("train.validation_share", self.train.validation_share),
             ("train.warmup", self.train.warmup),
             ("train.floor", self.train.floor),

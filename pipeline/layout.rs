@@ -31,6 +31,7 @@ pub enum Stage {
     Curate,
     Value,
     Train,
+    Gate,
     Evaluate,
     /// Searches compared, by a command of its own.
     Bakeoff,
@@ -39,7 +40,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 7] = [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Evaluate];
+    pub const ALL: [Stage; 8] =
+        [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Gate, Stage::Evaluate];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -49,6 +51,7 @@ impl Stage {
             Stage::Curate => "curate",
             Stage::Value => "value",
             Stage::Train => "train",
+            Stage::Gate => "gate",
             Stage::Evaluate => "evaluate",
             Stage::Bakeoff => "bakeoff",
             Stage::Selection => "selection",

@@ -13,6 +13,7 @@ mod doctor;
 mod evaluation;
 mod exit;
 mod explain;
+mod gate;
 mod grade;
 mod inspect;
 mod layout;

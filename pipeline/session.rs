@@ -97,6 +97,7 @@ impl Session {
             (1..=self.config.run.rounds).flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s))).filter(|(round, s)| match s {
                 Stage::Problems => false,
                 Stage::Value => self.config.has_value(*round),
+                Stage::Gate => self.config.has_gate(),
                 _ => true,
             }),
         );
@@ -146,13 +147,26 @@ impl Session {
         Ok(Arc::clone(self.base.get_or_init(|| model)))
     }
 
+    /// The student that a train stage gave.
+    ///
+    /// # Errors
+    /// If its directory is missing or damaged.
+    pub fn student_of(&self, trained: &Done) -> Result<Arc<Model>> {
+        let round = trained.path.parent().context("a train stage is in the directory of its round")?;
+        self.load(&round.join("student"))
+    }
+
     /// A round's student.
     ///
     /// # Errors
     /// If its directory is missing or damaged.
     pub fn student(&self, round: u32) -> Result<Arc<Model>> {
+        self.load(&self.run.student(round))
+    }
+
+    fn load(&self, directory: &Path) -> Result<Arc<Model>> {
         let device = self.device()?;
-        let mut model = hf::load(&self.run.student(round), &device.device)?;
+        let mut model = hf::load(directory, &device.device)?;
         model.llama.dtype = device.dtype(self.config.model.dtype)?;
         Ok(Arc::new(model))
     }

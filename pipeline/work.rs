@@ -56,8 +56,12 @@ impl Goal {
 pub struct Past {
     pub searches: Vec<Done>,
     pub kept: Vec<Done>,
-    /// Of the round before.
+    /// The last student that the gate accepted: the policy of the round at hand, if it is a model.
     pub student: Option<Done>,
+    /// What the gate measured of it, or of the base while no student was accepted, and under which name.
+    pub gate: Option<(Done, &'static str)>,
+    /// The policy of the round before, likewise.
+    pub searcher: Option<Done>,
     pub value: Option<Done>,
 }
 
@@ -119,15 +123,31 @@ impl Session {
             if enough(Stage::Train) {
                 return Ok(());
             }
+            let gate = if self.config.has_gate() {
+                let Walk::Done(gate) = self.gate(goal, round, &problems, &student)? else { return Ok(()) };
+                Some(gate)
+            } else {
+                None
+            };
+            let accepted = gate.as_ref().map_or(Ok(true), |gate| self.decide(goal, round, &problems, gate, &past))?;
+            if enough(Stage::Gate) {
+                return Ok(());
+            }
             let Walk::Done(_) = self.evaluate(goal, round, &problems, &student, &past)? else { return Ok(()) };
-            past.student = Some(student);
+            past.searcher.clone_from(&past.student);
+            if accepted {
+                past.student = Some(student);
+                past.gate = gate.map(|gate| (gate, "student"));
+            } else if round == 1 && !self.config.model.from_scratch() {
+                past.gate = gate.map(|gate| (gate, "base"));
+            }
             past.value = value;
         }
         Ok(())
     }
 
     /// What a stage's state means for the goal: `Some` if the walk has its answer without work.
-    fn without_work(&self, goal: Goal, opened: &Opened) -> Result<Option<Walk>> {
+    pub(crate) fn without_work(&self, goal: Goal, opened: &Opened) -> Result<Option<Walk>> {
         let here = goal.is(opened.stage, opened.round);
         if opened.state.is_done() {
             let done = Done::new(opened.path.clone(), opened.commits.clone());
@@ -251,7 +271,7 @@ impl Session {
     }
 
     /// Adds the type that a GPU computes in, unless it is left to the device.
-    fn with_dtype(&self, fingerprint: Fingerprint) -> Fingerprint {
+    pub(crate) fn with_dtype(&self, fingerprint: Fingerprint) -> Fingerprint {
         match self.config.model.dtype {
             Precision::Auto => fingerprint,
             _ => fingerprint.with_table("model", &self.section("model").into_iter().filter(|(key, _)| key == "dtype").collect()),
@@ -267,13 +287,13 @@ impl Session {
     }
 
     /// Builds who is sampled in a round.
-    pub fn sampler(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<Box<dyn Policy>>> {
+    pub fn sampler(&self, problems: &Done, previous: Option<&Done>) -> Result<Option<Box<dyn Policy>>> {
         let c = &self.config;
         Ok(match (c.search.policy, previous) {
             (Sampler::None, _) => None,
             (Sampler::Rules, _) => Some(Box::new(Rules)),
             (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
-            (Sampler::Model, _) => self.model_policy(problems, round, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>),
+            (Sampler::Model, _) => self.model_policy(problems, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>),
         })
     }
 
@@ -281,15 +301,31 @@ impl Session {
     ///
     /// # Errors
     /// An unreadable model.
-    pub fn model_policy(&self, problems: &Done, round: u32, previous: Option<&Done>) -> Result<Option<ModelPolicy>> {
+    pub fn model_policy(&self, problems: &Done, previous: Option<&Done>) -> Result<Option<ModelPolicy>> {
         let c = &self.config;
         Ok(match (c.search.policy, previous) {
-            (Sampler::Model, Some(_)) => Some(ModelPolicy::new(self.student(round - 1)?, Prompt::default(), c.model.limits())),
+            (Sampler::Model, Some(student)) => Some(ModelPolicy::new(self.student_of(student)?, Prompt::default(), c.model.limits())),
             (Sampler::Model, None) if !c.model.from_scratch() => {
                 Some(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.limits()))
             }
             _ => None,
         })
+    }
+
+    /// The student that searches in a round: the last one before it that the gate accepted.
+    ///
+    /// # Errors
+    /// Failed reads.
+    pub fn policy_before(&self, round: u32) -> Result<Option<Done>> {
+        for earlier in (1..round).rev() {
+            let done = crate::audit::committed(&self.run, earlier, Stage::Train)?;
+            let decided = std::fs::read_to_string(self.run.round(earlier).join("gate.json")).unwrap_or_default();
+            let rejected = serde_json::from_str::<serde_json::Value>(&decided).is_ok_and(|gate| gate["accepted"] == false);
+            if !done.commits.is_empty() && !(self.config.has_gate() && rejected) {
+                return Ok(Some(done));
+            }
+        }
+        Ok(None)
     }
 
     /// What says values in a round: the value model of the round before, or the head of the student that it trained.
@@ -298,8 +334,7 @@ impl Session {
             return Ok(None);
         }
         // That model may stand on the trunk of the policy of its own round.
-        let before = if round > 2 { past.student.as_ref() } else { None };
-        let trunk = || self.model_policy(problems, round - 1, before);
+        let trunk = || self.model_policy(problems, past.searcher.as_ref());
         let (trained, measured) = value::load(self, round - 1, self.config.value.levels[0], &trunk)?;
         Ok(Some((trained, self.config.value.prune.then_some(measured.threshold))))
     }
@@ -331,7 +366,7 @@ impl Session {
             return Ok(walk);
         }
         let path = opened.path.clone();
-        let mut sampler = self.sampler(problems, round, previous)?;
+        let mut sampler = self.sampler(problems, previous)?;
         if sampler.is_none() && c.search.rule_solutions == 0 {
             return Err(Failure::usage(
                 "search has nobody to search with: search.rule_solutions is 0 and there is no policy to sample in this round",
@@ -531,8 +566,8 @@ impl Session {
         let ground = value::Ground {
             problems,
             searches: &past.searches,
-            policy: &|| self.model_policy(problems, round, previous),
-            sampler: &|| self.sampler(problems, round, previous),
+            policy: &|| self.model_policy(problems, previous),
+            sampler: &|| self.sampler(problems, previous),
             base: &|| self.base(|| Self::texts(problems, &past.kept)),
         };
         let commits = value::learn(self, opened, &ground)?;
@@ -621,11 +656,14 @@ impl Session {
                 fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
             }
         }
-        let from_previous = c.train.start == train::Start::Previous && round > 1;
-        fingerprint = match previous.filter(|_| from_previous) {
+        let from_previous = previous.filter(|_| c.train.start == train::Start::Previous);
+        fingerprint = match from_previous {
             Some(student) => fingerprint.with("start", student.hash()),
             None => fingerprint.with("start", self.base_identity()?),
         };
+        if poisoned(round) {
+            fingerprint = fingerprint.with("fault", "labels are shuffled");
+        }
         let fingerprint = self.with_dtype(fingerprint.with("tables", versions(&["losses"])));
         let opened = self.stage(Stage::Train, round, &fingerprint, Some(1))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
@@ -635,6 +673,12 @@ impl Session {
         if c.train.rules_until > 0 && round > c.train.rules_until && rows.iter().any(|row| row.origin != "rules") {
             rows.retain(|row| row.origin != "rules");
         }
+        if poisoned(round) {
+            self.console.warn(&format!("round {round} train: QSTILL_FAULT shuffles the labels"));
+            let mut completions: Vec<String> = rows.iter().map(|row| row.completion.clone()).collect();
+            completions.rotate_right(rows.len() / 2);
+            rows.iter_mut().zip(completions).for_each(|(row, completion)| row.completion = completion);
+        }
         if rows.is_empty() {
             return Err(Failure::input(
                 "nothing was kept: there is nothing to train on",
@@ -643,7 +687,7 @@ impl Session {
             .into());
         }
         self.refuse_leaks(&rows, problems)?;
-        let start = if from_previous { self.student(round - 1)? } else { self.base(|| Self::texts(problems, kept))? };
+        let start = from_previous.map_or_else(|| self.base(|| Self::texts(problems, kept)), |student| self.student_of(student))?;
         let path = opened.path.clone();
         let trees = if c.train.value_weight > 0.0 {
             let events = self.console.stage(&format!("{} trees", name(Stage::Train, round)), "shards", 0, 0);
@@ -653,14 +697,14 @@ impl Session {
         };
         let values = if c.train.loss == TokenLoss::Value {
             let events = self.console.stage(&format!("{} values", name(Stage::Train, round)), "rows", rows.len() as u64, 0);
-            let (mut model, _) = value::load(self, round, Level::Steps, &|| self.model_policy(problems, round, previous))?;
+            let (mut model, _) = value::load(self, round, Level::Steps, &|| self.model_policy(problems, previous))?;
             let values = gains::of_kept(&rows, &problems.read::<Problem>()?, &mut model, &events)?;
             events.finish();
             Some(values)
         } else {
             None
         };
-        let reference = if c.train.loss == TokenLoss::Golden { Some(self.reference(round)?) } else { None };
+        let reference = if c.train.loss == TokenLoss::Golden { Some(self.reference(previous)?) } else { None };
         let lessons = Lessons {
             start: &start,
             kept: &rows,
@@ -686,7 +730,7 @@ impl Session {
     }
 
     /// The same model and its name.
-    fn reference(&self, round: u32) -> Result<(Arc<Model>, String)> {
+    fn reference(&self, previous: Option<&Done>) -> Result<(Arc<Model>, String)> {
         let path = &self.config.train.reference;
         if !path.is_empty() {
             let device = self.device()?;
@@ -694,8 +738,10 @@ impl Session {
             model.llama.dtype = device.dtype(self.config.model.dtype)?;
             return Ok((Arc::new(model), path.clone()));
         }
-        if round > 1 {
-            return Ok((self.student(round - 1)?, format!("student of round {}", round - 1)));
+        if let Some(student) = previous {
+            let round =
+                student.path.parent().and_then(|p| p.file_name()).map_or_else(String::new, |n| n.to_string_lossy().replace('-', " "));
+            return Ok((self.student_of(student)?, format!("student of {round}")));
         }
         // A base from scratch was refused with the configuration.
         Ok((self.base(|| Ok(Vec::new()))?, "base".into()))
@@ -761,7 +807,7 @@ impl Session {
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     _ => {
-                        let mut sampler = self.sampler(problems, round, previous)?;
+                        let mut sampler = self.sampler(problems, previous)?;
                         let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
                         let mut guide = self.guide(round, problems, past)?;
                         let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
@@ -817,6 +863,11 @@ pub fn pool(curates: &[Done], shard: Option<u32>) -> Result<Vec<Kept>> {
         rows.extend(kept.into_iter().filter(|row| seen.insert((row.problem_id.clone(), row.completion.clone()))));
     }
     Ok(rows)
+}
+
+/// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's completions.
+fn poisoned(round: u32) -> bool {
+    std::env::var("QSTILL_FAULT").is_ok_and(|fault| fault == format!("shuffle-labels:{round}"))
 }
 
 fn counts(pairs: &[(&str, usize)]) -> Counts {

@@ -30,6 +30,7 @@ mod lock;
 mod look;
 mod losses;
 mod model;
+mod rounds;
 mod value;
 mod wgpu;
 mod words;

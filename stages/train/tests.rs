@@ -36,6 +36,7 @@ pub(super) fn copies(count: u32) -> Vec<Example> {
 pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
     TrainConfig {
         start: Start::Base,
+        rules_until: 0,
         epochs,
         max_steps: 0,
         batch_size: 8,
