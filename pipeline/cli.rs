@@ -256,7 +256,7 @@ tokens, logprob (the sum over its tokens, at temperature 1), finished (false if 
     },
     /// Print a commented configuration.
     Init {
-        /// demo, countdown, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
+        /// demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
         #[arg(long)]
         preset: Option<String>,
         /// Write here instead of stdout; an existing file is left alone.
@@ -291,7 +291,7 @@ struct Source {
     /// A configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A shipped configuration: demo, countdown, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
+    /// A shipped configuration: demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
     #[arg(long)]
     preset: Option<String>,
 }

@@ -31,6 +31,7 @@ pub const DEFAULT: &str = include_str!("presets/default.toml");
 pub const PRESETS: &[(&str, &str)] = &[
     ("demo", include_str!("presets/demo.toml")),
     ("countdown", include_str!("presets/countdown.toml")),
+    ("selfplay", include_str!("presets/selfplay.toml")),
     ("words", include_str!("presets/words.toml")),
     ("countdown4", include_str!("presets/countdown4.toml")),
     ("gsm-symbolic", include_str!("presets/gsm-symbolic.toml")),
