@@ -321,9 +321,10 @@ impl Session {
             let done = crate::audit::committed(&self.run, earlier, Stage::Train)?;
             let decided = std::fs::read_to_string(self.run.round(earlier).join("gate.json")).unwrap_or_default();
             let rejected = serde_json::from_str::<serde_json::Value>(&decided).is_ok_and(|gate| gate["accepted"] == false);
-            if !done.commits.is_empty() && !(self.config.has_gate() && rejected) {
-                return Ok(Some(done));
+            if done.commits.is_empty() || (self.config.has_gate() && rejected) {
+                continue;
             }
+            return Ok(Some(done));
         }
         Ok(None)
     }

@@ -310,10 +310,14 @@ mod tests {
         assert!(reason(&answers(&|i| i < 50, &|_, _| "1+1=2\n1+1=2\n#### 1".into(), 20)).contains("bits per token"));
         assert!(reason(&answers(&|i| i < 50, &varied, 80)).contains("median of its lengths"));
         let mut endless = good.clone();
-        endless.iter_mut().for_each(|row| row.final_answer.clear());
+        for row in &mut endless {
+            row.final_answer.clear();
+        }
         assert!(reason(&endless).contains("without an answer"));
         let mut unlucky = good.clone();
-        unlucky.iter_mut().filter(|row| row.sample > 0).for_each(|row| row.correct = false);
+        for row in unlucky.iter_mut().filter(|row| row.sample > 0) {
+            row.correct = false;
+        }
         assert!(reason(&unlucky).contains("pass@2 fell"));
         // Without a policy to replace anything is better than nobody.
         assert!(decide(&endless, None, &problems(), &config()).accepted);
