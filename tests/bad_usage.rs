@@ -50,7 +50,7 @@ fn wrong_commands() {
     let world = World::new();
     world
         .qstill(&["run", "--preset", "dmeo"])
-        .fails(64, &["there is no preset `dmeo`", "demo, countdown, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint"]);
+        .fails(64, &["there is no preset `dmeo`", "demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint"]);
     world.qstill(&["init", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`"]);
     world.qstill(&["run"]).fails(64, &["--preset demo"]);
     world.qstill(&["resume", "nothing"]).fails(65, &["runs/nothing is not a run"]);
