@@ -4,7 +4,7 @@
 //!
 //! - [`classes`]: paths to the same answer that compute the same function of the given numbers agree, whatever their steps.
 //!   Independent paths that are right agree; those that fitted the numbers each fit them in their own way.
-//! - [`transfers`]: problems that differ in their numbers alone ([`masked`]) have the same calculation, so the calculation
+//! - [`transfers`]: problems that differ in numbers and names alone ([`masked`]) have the same calculation, so the calculation
 //!   of a right path gives the other problem's answer too.
 //! - [`unused`]: given numbers that a path does without.
 //!
@@ -148,45 +148,92 @@ fn inverse(a: u64) -> Option<u64> {
     (a != 0).then_some(power)
 }
 
-/// A question with `#` for each number, in digits or words, and the numbers in their order. Words are in lower case and
-/// one blank apart, so that layout makes no difference.
+/// Words at the start of a sentence that are no names.
+#[rustfmt::skip]
+const STARTERS: &[&str] = &[
+    "a", "after", "all", "also", "altogether", "an", "and", "another", "as", "at", "before", "both", "but", "by", "during", "each",
+    "every", "everyone", "finally", "find", "first", "for", "from", "given", "half", "he", "her", "here", "his", "how", "however",
+    "if", "in", "it", "its", "last", "later", "many", "most", "my", "next", "no", "not", "now", "of", "on", "once", "only", "other",
+    "others", "our", "out", "people", "she", "since", "so", "some", "soon", "suppose", "that", "the", "their", "then", "there",
+    "these", "they", "this", "those", "to", "today", "together", "use", "using", "we", "what", "when", "where", "which", "while",
+    "who", "with", "you", "your",
+];
+
+/// Whether a word of a question is a name: it has a capital, and is no common word at the start of a sentence.
+pub fn is_name(word: &str, starts_sentence: bool) -> bool {
+    word.starts_with(char::is_uppercase) && !(starts_sentence && STARTERS.contains(&word.to_lowercase().as_str()))
+}
+
+/// A question with `#` for each number, in digits or words, and `@1`, `@2` for its names, and the numbers in their order. Words are in lower
+/// case and one blank apart, so that layout makes no difference, nor does the sex of who is called he or she.
 pub fn masked(question: &str) -> (String, Vec<BigRational>) {
     let tokens = lex(question);
     let (mut text, mut numbers) = (String::with_capacity(question.len()), Vec::new());
-    let mut at = 0;
+    let mut names: Vec<&str> = Vec::new();
+    let (mut at, mut starts) = (0, true);
     while at < tokens.len() {
         if !text.is_empty() {
             text.push(' ');
         }
-        match written(&tokens[at..]) {
-            Some((value, length)) => {
-                text.push('#');
-                numbers.push(value.to_big());
-                at += length;
-            }
-            None => {
-                text.push_str(&tokens[at].text.to_lowercase());
-                at += 1;
-            }
+        let word = tokens[at].text.as_str();
+        if let Some((value, length)) = written(&tokens[at..]) {
+            text.push('#');
+            numbers.push(value.to_big());
+            at += length;
+            starts = false;
+            continue;
         }
+        if is_name(word, starts) {
+            let name = word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(word);
+            let place = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+                names.push(name);
+                names.len() - 1
+            });
+            text.push_str(&format!("@{}{}", place + 1, &word[name.len()..]));
+        } else {
+            let word = word.to_lowercase();
+            text.push_str(match word.as_str() {
+                "she" => "he",
+                "her" | "him" | "hers" => "his",
+                other => other,
+            });
+        }
+        starts = matches!(word, "." | "?" | "!" | ":") || starts && !word.contains(char::is_alphanumeric);
+        at += 1;
     }
     (text, numbers)
 }
 
-/// Does the calculation of a path to one problem's answer give the answer of another, with that one's numbers in their
-/// places?
+/// What a problem has of its own among those with the same [`masked`] question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    pub numbers: Vec<BigRational>,
+    pub answer: BigRational,
+}
+
+impl Case {
+    /// The masked question, and what is the problem's own. None if its answer is no number.
+    pub fn of(problem: &Problem) -> Option<(String, Self)> {
+        let answer = Amount::read(&problem.answer)?.value;
+        let (text, numbers) = masked(&problem.question);
+        Some((text, Self { numbers, answer }))
+    }
+}
+
+/// Does the calculation of a path to one problem's answer give the answer of another with the same masked question, with that one's numbers
+/// in their places?
 ///
-/// `None` if the questions differ in more than numbers, or do not differ, or if the path cannot be read. A number that
-/// stands in the question twice may mean either, and one meaning that transfers is enough.
-pub fn transfers<S: AsRef<str>>(path: &[S], from: &Problem, to: &Problem) -> Option<bool> {
-    let ((mask, numbers), (other, others)) = (masked(&from.question), masked(&to.question));
-    if mask != other || numbers == others {
+/// `None` if their numbers are the same, or if the path cannot be read. A number that stands in the question twice may mean either, and one
+/// meaning that transfers is enough.
+pub fn transfers<S: AsRef<str>>(path: &[S], from: &Case, to: &Case) -> Option<bool> {
+    let (numbers, others) = (&from.numbers, &to.numbers);
+    if numbers == others || numbers.len() != others.len() {
         return None;
     }
-    let (answer, wanted) = (Amount::read(&from.answer)?.value, Amount::read(&to.answer)?.value);
+    let (answer, wanted) = (&from.answer, &to.answer);
     // For each number what may stand in for it.
     let mut places: Vec<(&BigRational, Vec<&BigRational>)> = Vec::new();
-    for (number, other) in numbers.iter().zip(&others) {
+    for (number, other) in numbers.iter().zip(others) {
         match places.iter_mut().find(|(known, _)| *known == number) {
             Some((_, meanings)) if meanings.contains(&other) => {}
             Some((_, meanings)) => meanings.push(other),
@@ -197,7 +244,7 @@ pub fn transfers<S: AsRef<str>>(path: &[S], from: &Problem, to: &Problem) -> Opt
     let hundred = BigRational::from_integer(100.into());
     let mut found = None;
     readings(path, MAX_DOUBTS, &|value| numbers.contains(value), |graph| {
-        let Some(end) = graph.results().iter().rposition(|result| result.value == answer) else { return false };
+        let Some(end) = graph.results().iter().rposition(|result| result.value == *answer) else { return false };
         for way in 0..ways {
             let meaning = |value: &BigRational| {
                 let mut rest = way;
@@ -213,7 +260,7 @@ pub fn transfers<S: AsRef<str>>(path: &[S], from: &Problem, to: &Problem) -> Opt
                 meaning(value).or_else(|| Some(meaning(&(value * &hundred))? / &hundred)).unwrap_or_else(|| value.clone())
             };
             if let Some(result) = &graph.replay(&Exact(stands_in))[end] {
-                found = Some(found == Some(true) || *result == wanted);
+                found = Some(found == Some(true) || result == wanted);
             }
         }
         found == Some(true)

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// Which part of the data a problem belongs to. Fixed by the problem's content; `Test` is read by evaluate alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
+    #[default]
     Train,
     Validation,
     Test,
@@ -26,7 +27,7 @@ impl Split {
 }
 
 /// A question with a known final answer. The answer is the only supervision.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Problem {
     /// Sixteen hex digits: hash of domain, source, question, answer and, for the second and later
     /// copies of the same content, the ordinal of the copy.

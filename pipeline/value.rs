@@ -205,6 +205,9 @@ pub fn summary(measured: &Measured) -> String {
 /// Failed reads; [`stages::Cancelled`].
 pub fn trees(session: &Session, problems: &Done, searches: &[Done], level: Level, events: &dyn Events) -> Result<Vec<Trees>> {
     let mut all = Vec::new();
+    let least = session.config.curate.min_siblings;
+    let siblings = if least > 0 { Some(Session::siblings(problems)?) } else { None };
+    let judge = siblings.as_ref().map(|siblings| (siblings, least));
     for (shard, of_problems) in (0..).zip(Session::train_shards(problems)) {
         events.check()?;
         let rows: Vec<Problem> = problems.shard(of_problems)?;
@@ -212,7 +215,7 @@ pub fn trees(session: &Session, problems: &Done, searches: &[Done], level: Level
         for search in searches {
             nodes.extend(search.shard::<Node>(shard)?);
         }
-        all.extend(value::read(&rows, &nodes, level, &session.config.value)?);
+        all.extend(value::read(&rows, &nodes, level, &session.config.value, judge)?);
     }
     Ok(all)
 }

@@ -17,7 +17,8 @@ use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
-use stages::search::{Draws, Sampler, TreeConfig};
+use stages::search::{Draws, RulesOn, Sampler, TreeConfig, Who};
+use stages::siblings::Siblings;
 use stages::train::losses::TokenLoss;
 use stages::value::targets::Level;
 use stages::value::{Estimator, Trained, gains};
@@ -380,25 +381,28 @@ impl Session {
         let own = sampler.is_some() && guide.is_none() && self.has_own_head(past);
         let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
+        let siblings = if c.search.rules_on == RulesOn::Siblings { Some(Self::siblings(problems)?) } else { None };
+        let looks_at = |problem: &Problem| draws.looks_at(problem, c.search.slices);
+        let enumerates = |problem: &Problem| siblings.as_ref().map_or_else(|| looks_at(problem), |all| all.has(problem));
+        let who = Who { rules: &enumerates, policy: &looks_at };
         let size = problems.count(Split::Train.name()) as u64;
         let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
-            let units = rows.len();
-            let rows: Vec<Problem> = rows.into_iter().filter(|problem| draws.looks_at(problem, c.search.slices)).collect();
             let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-            let searched = search::search(&rows, &c.search, &tree, policy, &mut values, draws, progress)?;
+            let searched = search::search(&rows, &who, &c.search, &tree, policy, &mut values, draws, progress)?;
             let solved = searched.solved();
-            progress.advance(units as u64, solved as u64, 0);
+            progress.advance(rows.len() as u64, solved as u64, 0);
             let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
             let tokens: u64 = spent().map(|s| s.tokens).sum();
             let expansions: u64 = spent().map(|s| s.expansions).sum();
+            let searched_at: Vec<bool> = (0..rows.len()).map(|i| searched.of(i).next().is_some()).collect();
             let found = searched.found;
             let count = found.solutions.len();
             write::<Node>(attempt, found.nodes)?;
             write::<Solution>(attempt, found.solutions)?;
             Ok(counts(&[
-                ("units", units),
-                ("looked_at", rows.len()),
+                ("units", rows.len()),
+                ("looked_at", (0..rows.len()).filter(|i| searched_at[*i]).count()),
                 ("solved", solved),
                 ("solutions", count),
                 ("tokens", tokens as usize),
@@ -536,6 +540,7 @@ impl Session {
         let mut fingerprint = Fingerprint::new("value", stages::value::VERSION)
             .with_table("value", &self.section_without("value", &["prune"]))
             .with("search.rule_steps", c.search.rule_steps)
+            .with("curate.min_siblings", c.curate.min_siblings)
             .with("problems", problems.hash())
             .with("run.seed", c.run.seed)
             .with("round", round)
@@ -579,6 +584,15 @@ impl Session {
     ///
     /// # Errors
     /// Unreadable held-out files; failed reads; [`stages::Cancelled`].
+    /// All train problems by what they say beside numbers and names.
+    pub fn siblings(problems: &Done) -> Result<Siblings> {
+        let mut siblings = Siblings::default();
+        for shard in Self::train_shards(problems) {
+            problems.shard(shard)?.iter().for_each(|problem| siblings.add(problem));
+        }
+        Ok(siblings)
+    }
+
     pub fn ground(&self, problems: &Done, search: &Done, verdicts: &Done, events: &dyn Events) -> Result<Ground> {
         let c = &self.config;
         let mut survey = Survey::new(&c.curate);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use datasets::agreement::{classes, masked, transfers, unused};
+use datasets::agreement::{classes, unused};
 use datasets::audit::{Finding, Oracle};
 use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution, Verdict};
@@ -13,9 +13,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::evaluate::statistics::wilson;
-
-/// Most other problems that a path is tried on.
-const MAX_SIBLINGS: usize = 8;
+use crate::siblings::Siblings;
 
 /// Some solutions of a round and what the audit found of them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -108,7 +106,7 @@ fn lines(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, found: &HashMa
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sign {
     pub round: u32,
-    /// `transfers`: the calculation gives the answers of problems that differ in their numbers alone; `agrees`: another
+    /// `transfers`: the calculation gives the answers of problems that differ in numbers and names alone; `agrees`: another
     /// correct sample of the problem computes the same function of its numbers; `uses_all`: no given number is left out.
     pub sign: &'static str,
     /// Kept solutions for which there is something to compare with.
@@ -132,12 +130,11 @@ fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMa
     for solution in round.solutions.iter().filter(|s| s.sampled() && correct.contains_key(s.solution_id.as_str())) {
         samples.entry(&solution.problem_id).or_default().push(solution);
     }
-    let mut alike: HashMap<String, Vec<&Problem>> = HashMap::new();
-    for problem in round.problems.values().filter(|p| p.domain == "math") {
-        alike.entry(masked(&problem.question).0).or_default().push(problem);
-    }
-    for problems in alike.values_mut() {
-        problems.sort_by(|a, b| a.problem_id.cmp(&b.problem_id));
+    let mut sorted: Vec<&Problem> = round.problems.values().filter(|p| p.domain == "math").collect();
+    sorted.sort_by(|a, b| a.problem_id.cmp(&b.problem_id));
+    let mut siblings = Siblings::default();
+    for problem in sorted {
+        siblings.add(problem);
     }
     // What each kept solution shows of each sign, and whether it is right where that is known.
     let found: Vec<([Option<bool>; 3], Option<bool>)> = round
@@ -147,9 +144,8 @@ fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMa
         .filter_map(|solution| {
             let problem = round.problems.get(&solution.problem_id).filter(|p| p.domain == "math")?;
             let path = solution.texts();
-            let siblings = alike.get(&masked(&problem.question).0).into_iter().flatten();
-            let tried = siblings.filter_map(|other| transfers(&path, problem, other)).take(MAX_SIBLINGS);
-            let transfers = tried.reduce(|all, one| all && one);
+            let tried = siblings.try_on(problem, &path);
+            let transfers = (tried.tried > 0).then_some(tried.solved == tried.tried);
             let others = samples.get(problem.problem_id.as_str()).into_iter().flatten();
             let others: Vec<Vec<&str>> = others.filter(|s| s.solution_id != solution.solution_id).map(|s| s.texts()).collect();
             let paths: Vec<&[&str]> = std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();

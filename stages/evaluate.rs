@@ -16,7 +16,7 @@ use crate::curate::completion;
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, TreeConfig};
+use crate::search::{Draws, SearchConfig, TreeConfig, Who};
 use crate::verify::judge;
 
 pub mod statistics;
@@ -124,7 +124,7 @@ pub fn teacher(
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
-        let searched = crate::search::search(chunk, config, tree, policy, values, draws, events)?;
+        let searched = crate::search::search(chunk, &Who::ALL, config, tree, policy, values, draws, events)?;
         let found = &searched.found;
         let mut cost: HashMap<&str, (u32, u32, u32)> = HashMap::new();
         for (problem, outcome) in chunk.iter().enumerate().flat_map(|(i, problem)| searched.of(i).map(move |outcome| (problem, outcome))) {

@@ -29,6 +29,7 @@ pub mod model;
 pub mod policy;
 pub mod problems;
 pub mod search;
+pub mod siblings;
 pub mod train;
 pub mod value;
 pub mod verify;

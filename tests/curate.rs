@@ -54,7 +54,7 @@ fn the_tables_agree_with_the_commit_records_and_with_every_story() {
         let story = world.qstill(&["curate", "runs/a", "--explain", &id, "--json"]).done().json();
         assert_eq!((&story["end"], &story["recorded"]), (&Value::from(end.clone()), &Value::from(end.clone())), "{story}");
         let rules = story["rules"].as_array().unwrap();
-        assert_eq!(rules.len(), 14);
+        assert_eq!(rules.len(), 15);
         let drops = rules.iter().find(|rule| rule["outcome"] == "drops");
         assert_eq!(drops.map_or("kept", |rule| rule["rule"].as_str().unwrap()), end);
         if end == "duplicate" || end == "over_cap" {

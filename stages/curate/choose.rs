@@ -19,6 +19,8 @@ pub struct Path {
     pub standing: usize,
     /// How many solutions took it.
     pub votes: usize,
+    /// Of how many siblings it gives the answer, if they confirm it.
+    pub siblings: usize,
     /// Whether a policy drew one of them.
     pub sampled: bool,
     /// What is calculated, as text.
@@ -95,7 +97,7 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
         let new = paths.len();
         let place = key.map_or(new, |key| *known.entry(key).or_insert(new));
         if place == new {
-            paths.push(Path { standing: at, votes: 0, sampled: false, graph });
+            paths.push(Path { standing: at, votes: 0, siblings: 0, sampled: false, graph });
         }
         paths[place].votes += 1;
         paths[place].sampled |= solution.sampled();
@@ -104,11 +106,11 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
     (paths, places)
 }
 
-/// What decides between paths: most votes; then those that a policy drew before those of the enumeration, which fits
+/// What decides between paths: most siblings that confirm it; most votes; then those that a policy drew before those of the enumeration, which fits
 /// numbers without reading the question; then, where ambiguity counts, fewest steps.
-pub fn merit(path: &Path, solutions: &[&Solution], config: &CurateConfig) -> (Reverse<usize>, bool, usize) {
+pub fn merit(path: &Path, solutions: &[&Solution], config: &CurateConfig) -> (Reverse<usize>, Reverse<usize>, bool, usize) {
     let solution = solutions[path.standing];
-    (Reverse(path.votes), !solution.sampled(), if config.drop_ambiguous { solution.steps.len() } else { 0 })
+    (Reverse(path.siblings), Reverse(path.votes), !solution.sampled(), if config.drop_ambiguous { solution.steps.len() } else { 0 })
 }
 
 /// The paths in the order in which they are chosen, best first: places in `paths`.
@@ -207,7 +209,7 @@ mod tests {
     use super::*;
 
     fn path(graph: &str, votes: usize) -> Path {
-        Path { standing: 0, votes, sampled: true, graph: graph.into() }
+        Path { standing: 0, votes, siblings: 0, sampled: true, graph: graph.into() }
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct CurateConfig {
     pub use_all_numbers: bool,
     /// Which rows of earlier rounds are given up.
     pub retire: Retire,
+    /// Least number of siblings whose answers a path gives so that it is confirmed; 0 to try none.
+    pub min_siblings: usize,
     /// Least number of a problem's samples that compute the same function of its numbers; 0 for no limit.
     pub min_agreement: usize,
     /// The same as a share of the samples that were drawn of the problem; the larger limit counts.
@@ -120,6 +122,7 @@ impl Default for CurateConfig {
             max_pass_rate: 1.0,
             use_all_numbers: false,
             retire: Retire::Off,
+            min_siblings: 0,
             min_agreement: 0,
             min_agreement_share: 0.0,
             duplicates: Duplicates::Graph,

@@ -11,23 +11,14 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use datasets::agreement::is_name;
+
 use super::{Contamination, CurateConfig};
 
 /// Share of the train templates above which an n-gram is common.
 const COMMON_SHARE: f64 = 0.05;
 /// Templates up to which none is.
 const COMMON_LEAST: u32 = 4;
-
-/// Words at the start of a sentence that are no names.
-#[rustfmt::skip]
-const STARTERS: &[&str] = &[
-    "a", "after", "all", "also", "altogether", "an", "and", "another", "as", "at", "before", "both", "but", "by", "during", "each",
-    "every", "everyone", "finally", "find", "first", "for", "from", "given", "half", "he", "her", "here", "his", "how", "however",
-    "if", "in", "it", "its", "last", "later", "many", "most", "my", "next", "no", "not", "now", "of", "on", "once", "only", "other",
-    "others", "our", "out", "people", "she", "since", "so", "some", "soon", "suppose", "that", "the", "their", "then", "there",
-    "these", "they", "this", "those", "to", "today", "together", "use", "using", "we", "what", "when", "where", "which", "while",
-    "who", "with", "you", "your",
-];
 
 /// Numbers that are written as words.
 #[rustfmt::skip]
@@ -60,7 +51,7 @@ pub fn masked(question: &str) -> Masked {
             if let Some(number) = number {
                 masked.numbers.push(number);
                 masked.words.push("#".into());
-            } else if part.starts_with(char::is_uppercase) && !(starts && STARTERS.contains(&lower.as_str())) {
+            } else if is_name(part, starts) {
                 // A first and a last name are one.
                 if masked.words.last().is_none_or(|last| last != "@") {
                     masked.words.push("@".into());

@@ -14,9 +14,10 @@
 //! | `too_hard` | how many of the problem's samples are correct, and the limit | `min_pass_rate`, 0 |
 //! | `too_easy` | the same | `max_pass_rate`, 1 |
 //! | `unused_number` | numbers of the question that no step uses | `use_all_numbers`, false |
-//! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement` and `min_agreement_share`, 0 |
+//! | `refuted` | of how many [siblings](crate::siblings) its calculation gives the answer | `min_siblings`, 0 |
+//! | `unconfirmed` | how many of the problem's samples compute the same function of its numbers, and the limit | `min_agreement` and `min_agreement_share`, 0; for paths of the rules also `min_siblings`, 0 |
 //! | `duplicate` | id of the solution with the same calculation that stands for it | `duplicates`, "off" |
-//! | `ambiguous` | id of another path that ranks equal, where no samples had to confirm it: with answers only, one of them is right by chance | `drop_ambiguous`, false |
+//! | `ambiguous` | id of another path that ranks equal, where neither samples had to confirm it nor siblings did: with answers only, one of them is right by chance | `drop_ambiguous`, false |
 //! | `over_cap` | how many of its problem's solutions were chosen before it, the cap, id of the last chosen | `per_problem`, a large number |
 //!
 //! - [`text`]: degenerate text    - [`outliers`]: lengths    - [`contamination`]: held-out questions
@@ -24,13 +25,13 @@
 //! - [`retire`]: rows of earlier rounds that samples of this one speak against
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
-//! The first ten look at one solution, with two things that all shards share ([`Ground`]): what lengths are usual and
-//! what is held out. A first pass over the shards gathers both in bounded memory ([`Survey`]), the second curates shard
+//! The first eleven look at one solution, with three things that all shards share ([`Ground`]): what lengths are usual,
+//! what is held out, and which problems differ in numbers and names alone. A first pass over the shards gathers them in bounded memory ([`Survey`]), the second curates shard
 //! by shard, the problems of a shard in parallel. What comes out is a function of the rows alone, in the order of the
 //! problems and, within a problem, of its solutions.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 
@@ -54,6 +55,7 @@ mod survey;
 mod tests;
 pub mod text;
 
+use crate::siblings::Tried;
 pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire, Weight};
 use contamination::Leak;
 use outliers::Usual;
@@ -61,7 +63,7 @@ pub use rules::RULES;
 pub use survey::{Ground, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Least weight of a problem under [`Weight::Learnability`], so that what is always or never solved is not forgotten.
 pub const LEARNABILITY_FLOOR: f32 = 0.1;
 
@@ -180,12 +182,35 @@ struct Scope<'a> {
     rate: Rate,
     difficulty: u32,
     leak: Option<Leak>,
+    tried: RefCell<HashMap<Vec<String>, Tried>>,
 }
 
 impl Scope<'_> {
     /// Whether solutions have to be confirmed by samples.
     fn asks_agreement(&self) -> bool {
         self.least_voices() > 0 && self.rate.sampled && self.problem.domain == "math"
+    }
+
+    /// On how many siblings a solution's calculation was tried. Samples repeat each other word for word.
+    fn tried(&self, solution: &Solution) -> Tried {
+        let path: Vec<String> = solution.texts().into_iter().map(str::to_owned).collect();
+        let mut known = self.tried.borrow_mut();
+        if let Some(tried) = known.get(&path) {
+            return *tried;
+        }
+        let tried = self.ground.siblings.try_on(self.problem, &path);
+        known.insert(path, tried);
+        tried
+    }
+
+    /// Of how many siblings a solution that is confirmed by them gives the answer, else 0.
+    fn confirming(&self, solution: &Solution) -> usize {
+        let least = self.ground.config.min_siblings;
+        if least == 0 {
+            return 0;
+        }
+        let tried = self.tried(solution);
+        if tried.confirmed(least) { tried.solved } else { 0 }
     }
 
     /// How many of the problem's samples have to compute the same.
@@ -256,30 +281,48 @@ impl<'a> Settled<'a> {
             rate: Rate::of(rows),
             difficulty: outliers::difficulty(problem, rows),
             leak: ground.held_out.leak(&problem.question),
+            tried: RefCell::default(),
         };
         let mut fates: Vec<Fate> = rows.iter().map(|row| rules::first(&Subject::of(*row, &scope))).collect();
         let solutions: Vec<&Solution> = rows.iter().map(|(solution, _)| *solution).collect();
         let id = |path: &choose::Path| solutions[path.standing].solution_id.clone();
 
         let mut passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
-        if scope.asks_agreement() {
+        let (agreed, tried) = (scope.asks_agreement(), config.min_siblings > 0 && problem.domain == "math");
+        if agreed || tried {
             let votes = choose::agreement(problem, &solutions, &passed);
             let least = scope.least_voices();
-            for (at, votes) in passed.iter().zip(votes).filter(|(_, votes)| *votes < least) {
-                let evidence = format!("{votes} of {} samples compute the same, limit {least}", scope.rate.of);
-                fates[*at] = Fate::Dropped { reason: "unconfirmed", evidence };
+            for (at, votes) in passed.iter().zip(votes) {
+                let enough = if agreed { votes >= least } else { solutions[*at].sampled() };
+                if !enough && scope.confirming(solutions[*at]) == 0 {
+                    let samples = if agreed {
+                        format!("{votes} of {} samples compute the same, limit {least}", scope.rate.of)
+                    } else {
+                        String::new()
+                    };
+                    let siblings = if tried {
+                        format!("{} of its siblings speak for it, limit {}", scope.tried(solutions[*at]).solved, config.min_siblings)
+                    } else {
+                        String::new()
+                    };
+                    let evidence = [samples, siblings].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+                    fates[*at] = Fate::Dropped { reason: "unconfirmed", evidence };
+                }
             }
             passed.retain(|at| fates[*at] == Fate::Kept);
         }
-        let (paths, places) = choose::paths(&solutions, &passed, config.duplicates);
+        let (mut paths, places) = choose::paths(&solutions, &passed, config.duplicates);
+        for path in &mut paths {
+            path.siblings = scope.confirming(solutions[path.standing]);
+        }
         for (at, place) in passed.into_iter().zip(places) {
             if paths[place].standing != at {
                 fates[at] = Fate::Dropped { reason: "duplicate", evidence: id(&paths[place]) };
             }
         }
         let order = choose::order(&paths, &solutions, config);
-        // Samples that agree tell which of several paths is meant.
-        let twin = if scope.asks_agreement() { None } else { choose::twin(&paths, &solutions, config) };
+        // Samples that agree, and siblings, tell which of several paths is meant.
+        let twin = if agreed || paths.iter().any(|path| path.siblings > 0) { None } else { choose::twin(&paths, &solutions, config) };
         for (place, path) in order.iter().map(|i| &paths[*i]).enumerate() {
             if let Some(twin) = twin {
                 let other = if order[place] == twin.0 { twin.1 } else { twin.0 };

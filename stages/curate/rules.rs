@@ -12,7 +12,7 @@ use super::{Fate, Finding, Measured, Scope, Subject, text};
 pub type Rule = for<'a> fn(&'a Subject<'a>) -> Finding<'a>;
 
 /// Reason codes of the rules on one solution, in their order.
-pub const RULES: [(&str, Rule); 10] = [
+pub const RULES: [(&str, Rule); 11] = [
     ("not_correct", not_correct),
     ("wrong_steps", wrong_steps),
     ("repetition", repetition),
@@ -23,6 +23,7 @@ pub const RULES: [(&str, Rule); 10] = [
     ("too_hard", too_hard),
     ("too_easy", too_easy),
     ("unused_number", unused_number),
+    ("refuted", refuted),
 ];
 
 impl<'a> Subject<'a> {
@@ -156,4 +157,19 @@ fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Passes(Measured::Text(Cow::Borrowed("every number is used")));
     }
     Finding::Drops(Measured::Text(format!("no step uses {}", left.join(", ")).into()))
+}
+
+fn refuted<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
+    if subject.of.ground.config.min_siblings == 0 {
+        return Finding::Skips("off");
+    }
+    let tried = subject.of.tried(subject.solution);
+    if tried.tried == 0 {
+        return Finding::Skips("no problem differs in numbers and names alone");
+    }
+    let (solved, all) = (tried.solved, tried.tried);
+    limit(
+        tried.refuted(),
+        Measured::Text(format!("gives the answer of {solved} of {all} problems that differ in numbers and names alone").into()),
+    )
 }

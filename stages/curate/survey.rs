@@ -11,6 +11,7 @@ use datasets::types::{Problem, Solution};
 use super::contamination::HeldOut;
 use super::outliers::{Lengths, Like, Usual};
 use super::{Contamination, CurateConfig, judged};
+use crate::siblings::Siblings;
 
 /// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any order.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Survey {
     config: CurateConfig,
     lengths: Lengths,
     held_out: HeldOut,
+    siblings: Siblings,
 }
 
 /// What the rules know beside the problem at hand.
@@ -26,11 +28,12 @@ pub struct Ground {
     pub config: CurateConfig,
     pub(super) usual: BTreeMap<Like, Usual>,
     pub(super) held_out: HeldOut,
+    pub(super) siblings: Siblings,
 }
 
 impl Survey {
     pub fn new(config: &CurateConfig) -> Self {
-        Self { config: config.clone(), lengths: Lengths::default(), held_out: HeldOut::new(config) }
+        Self { config: config.clone(), lengths: Lengths::default(), held_out: HeldOut::new(config), siblings: Siblings::default() }
     }
 
     /// Holds out a question; `place` says where it is from.
@@ -59,7 +62,7 @@ impl Survey {
     /// Whether the rules need the shards at all, and whether more of them than the problems.
     pub fn needs(&self) -> (bool, bool) {
         let lengths = self.config.length_outliers > 0.0;
-        (lengths || !self.held_out.is_empty(), lengths)
+        (lengths || !self.held_out.is_empty() || self.config.min_siblings > 0, lengths)
     }
 
     /// Takes in one shard. Solutions and verdicts may be left out where they are not needed.
@@ -69,6 +72,9 @@ impl Survey {
     pub fn shard(&mut self, problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<()> {
         for problem in problems {
             self.held_out.count(&problem.question);
+            if self.config.min_siblings > 0 {
+                self.siblings.add(problem);
+            }
         }
         if self.config.length_outliers > 0.0 {
             let by_problem = judged(solutions, verdicts)?;
@@ -82,7 +88,7 @@ impl Survey {
     }
 
     pub fn finish(self) -> Ground {
-        Ground { usual: self.lengths.usual(), held_out: self.held_out, config: self.config }
+        Ground { usual: self.lengths.usual(), held_out: self.held_out, siblings: self.siblings, config: self.config }
     }
 }
 

@@ -350,7 +350,7 @@ fn stories_end_where_the_solution_did() {
     let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
     for solution in &solutions {
         let told = story(&problems[0], &solutions, &verdicts, &solution.solution_id, &ground).unwrap();
-        assert_eq!(told.rules.len(), 14);
+        assert_eq!(told.rules.len(), 15);
         match curated.dropped.iter().find(|d| d.solution_id == solution.solution_id) {
             None => assert!(told.end == "kept" && told.weight.is_some()),
             Some(dropped) => {

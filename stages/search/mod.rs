@@ -86,6 +86,27 @@ impl Algorithm {
     }
 }
 
+/// Which problems the enumeration over the rules looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RulesOn {
+    /// Those that the round looks at.
+    All,
+    /// Those of all parts that have [siblings](crate::siblings), on which what it finds can be tried.
+    Siblings,
+}
+
+/// Who looks at which of the problems of a search.
+pub struct Who<'a> {
+    pub rules: &'a dyn Fn(&Problem) -> bool,
+    pub policy: &'a dyn Fn(&Problem) -> bool,
+}
+
+impl Who<'_> {
+    /// Everybody looks at everything.
+    pub const ALL: Who<'static> = Who { rules: &|_| true, policy: &|_| true };
+}
+
 /// `[search]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +134,7 @@ pub struct SearchConfig {
     pub rule_expansions: usize,
     /// Longest path it considers.
     pub rule_steps: usize,
+    pub rules_on: RulesOn,
     /// Complete wrong samples of best-of-N by one legal step, where that reaches the answer.
     pub repair: bool,
     /// Round K searches one of so many parts of the train problems, the K-th and round again; 0 or 1 for all of them in every round.
@@ -336,8 +358,10 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
 ///
 /// # Errors
 /// Those of the policy, and [`crate::Cancelled`].
+#[expect(clippy::too_many_arguments)]
 pub fn search(
     problems: &[Problem],
+    who: &Who<'_>,
     config: &SearchConfig,
     tree: &TreeConfig,
     sampler: Option<&mut dyn Policy>,
@@ -354,29 +378,40 @@ pub fn search(
         let mut rules = crate::policy::rules::Rules;
         let mut guide = if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
-        let explored: Vec<usize> = (0..problems.len()).filter(|i| draws.unit(&problems[*i], "rules") < share).collect();
-        let some: Vec<Problem> = explored.iter().map(|i| problems[*i].clone()).collect();
+        let (places, some) = some(problems, |problem| draws.unit(problem, "rules") < share && (who.rules)(problem));
         let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, draws, events)?;
         let valued = matches!(guide, Values::State(_));
         rows::collect(&some, &outcomes, &plan, &rules, valued, draws, &mut searched.found);
-        searched.rules = problems.iter().map(|_| None).collect();
-        for (i, outcome) in explored.into_iter().zip(outcomes) {
-            searched.rules[i] = Some(outcome);
-        }
+        searched.rules = at_places(problems.len(), places, outcomes);
     }
     if let Some(policy) = sampler {
         let plan = policy_plan(config, tree);
-        searched.policy = grow::run(problems, &plan, policy, values, draws, events)?;
+        let (places, some) = some(problems, who.policy);
+        let outcomes = grow::run(&some, &plan, policy, values, draws, events)?;
         let valued = !matches!(values, Values::None | Values::Effort);
-        rows::collect(problems, &searched.policy, &plan, policy, valued, draws, &mut searched.found);
+        rows::collect(&some, &outcomes, &plan, policy, valued, draws, &mut searched.found);
         if config.repair {
-            rows::repaired(problems, &searched.policy, policy, draws, &mut searched.found)?;
+            rows::repaired(&some, &outcomes, policy, draws, &mut searched.found)?;
         }
+        searched.policy = at_places(problems.len(), places, outcomes);
     }
     let order: std::collections::HashMap<&str, usize> = problems.iter().enumerate().map(|(i, p)| (p.problem_id.as_str(), i)).collect();
     searched.found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());
     searched.found.solutions.sort_by_key(|s| order.get(s.problem_id.as_str()).copied());
     Ok(searched)
+}
+
+/// Some of the problems, and where they stand.
+fn some(problems: &[Problem], wanted: impl Fn(&Problem) -> bool) -> (Vec<usize>, Vec<Problem>) {
+    problems.iter().enumerate().filter(|(_, problem)| wanted(problem)).map(|(i, problem)| (i, problem.clone())).unzip()
+}
+
+fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<Outcome>) -> Vec<Option<Outcome>> {
+    let mut all: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
+    for (place, outcome) in places.into_iter().zip(outcomes) {
+        all[place] = Some(outcome);
+    }
+    all
 }
 
 /// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow `[tree]`.
@@ -394,10 +429,10 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
 /// Rows of a search, and what it cost problem by problem.
 pub struct Searched {
     pub found: Found,
-    /// Of the enumeration over the rules, which may leave out problems; empty if there was none.
+    /// Of the enumeration over the rules, None for problems it did not look at; empty if there was none.
     pub rules: Vec<Option<Outcome>>,
-    /// Of the policy's search; empty if there is no policy.
-    pub policy: Vec<Outcome>,
+    /// Of the policy's search, likewise.
+    pub policy: Vec<Option<Outcome>>,
 }
 
 impl Searched {
@@ -408,7 +443,7 @@ impl Searched {
 
     /// The searches of a problem.
     pub fn of(&self, problem: usize) -> impl Iterator<Item = &Outcome> {
-        self.rules.get(problem).and_then(Option::as_ref).into_iter().chain(self.policy.get(problem))
+        [&self.rules, &self.policy].into_iter().filter_map(move |all| all.get(problem)?.as_ref())
     }
 }
 

@@ -6,7 +6,7 @@ use datasets::types::{Problem, Solution, Split, Verdict};
 
 use super::budget::Unit;
 use super::value::Values;
-use super::{Aggregate, Algorithm, Cost, Draws, Found, Goal, Sampler, SearchConfig, TreeConfig, search};
+use super::{Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, TreeConfig, Who, search};
 use crate::events::Silent;
 use crate::policy::Policy;
 use crate::policy::rules::Rules;
@@ -46,6 +46,7 @@ pub fn config() -> SearchConfig {
         rule_solutions: 3,
         rule_expansions: 200,
         rule_steps: 4,
+        rules_on: RulesOn::All,
         rule_decay: 1.0,
         repair: false,
         slices: 0,
@@ -84,7 +85,7 @@ pub fn tree() -> TreeConfig {
 fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> Found {
     let mut drawn = Rules;
     let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
-    search(problems, config, &tree(), sampler, &mut Values::None, draws, &Silent).unwrap().found
+    search(problems, &Who::ALL, config, &tree(), sampler, &mut Values::None, draws, &Silent).unwrap().found
 }
 
 pub const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };

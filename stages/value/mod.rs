@@ -17,6 +17,7 @@ use datasets::domain::State;
 use datasets::table::Node;
 use datasets::types::Problem;
 use datasets::{Domain, domains, key};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
@@ -38,10 +39,10 @@ pub mod targets;
 use linear::Probed;
 use metrics::{Branch, Point};
 use network::{Lesson, Network, Training};
-use targets::{Level, Observed, Reading, Targets};
+use targets::{Judge, Level, Observed, Reading, Targets};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What says what a state is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,11 +120,11 @@ pub struct Trees {
     pub observed: Vec<Observed>,
 }
 
-/// Reads the trees of some problems at a level.
+/// Reads the trees of some problems at a level, of which a judge may tell those right by chance.
 ///
 /// # Errors
 /// A domain that nobody knows.
-pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueConfig) -> Result<Vec<Trees>> {
+pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueConfig, judge: Option<Judge<'_>>) -> Result<Vec<Trees>> {
     let mut by_problem: HashMap<&str, Vec<(&str, Vec<&Node>)>> = HashMap::new();
     for node in nodes {
         let trees = by_problem.entry(&node.problem_id).or_default();
@@ -133,13 +134,12 @@ pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueCo
         }
     }
     let reading = config.reading();
-    let mut out = Vec::with_capacity(problems.len());
-    for problem in problems {
+    let tree = |problem: &Problem| -> Result<Option<Trees>> {
         let domain = known_domain(problem)?;
         let mut observed: Vec<Observed> = Vec::new();
         for (_, rows) in by_problem.get(problem.problem_id.as_str()).into_iter().flatten() {
             let first = observed.last().map_or(0, |o| o.path + 1);
-            let found = targets::observe(problem, domain, rows, &reading);
+            let found = targets::observe(problem, domain, rows, &reading, judge);
             observed.extend(found.into_iter().map(|o| Observed { path: first + o.path, ..o }).filter(|o| level == Level::Steps || o.whole));
         }
         let draw = key::unit(&["value held out".into(), (&problem.problem_id).into()]);
@@ -150,11 +150,9 @@ pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueCo
         } else {
             Part::Train
         };
-        if !observed.is_empty() {
-            out.push(Trees { problem: problem.clone(), part, observed });
-        }
-    }
-    Ok(out)
+        Ok((!observed.is_empty()).then(|| Trees { problem: problem.clone(), part, observed }))
+    };
+    problems.par_iter().filter_map(|problem| tree(problem).transpose()).collect()
 }
 
 fn known_domain(problem: &Problem) -> Result<&'static dyn Domain> {
@@ -171,7 +169,6 @@ fn follow(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> Option<St
 
 /// The states of some problems as lessons for a network; `group` is the number of the problem.
 pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
-    use rayon::prelude::*;
     let of = |(group, trees): (usize, &Trees)| -> Result<Vec<Lesson>> {
         let domain = known_domain(&trees.problem)?;
         let describe = domain.features(&trees.problem);

@@ -11,7 +11,8 @@
 //!
 //! **Enumerated trees** (rules proposed): a state is 1 if a correct path through it was found, else 0. A 0 is certain where all that
 //! follows was seen; elsewhere it means that the search looked at the state and left it, and weighs `unexplored`. The siblings of
-//! states on correct paths are among those: what to choose between is what a value is for.
+//! states on correct paths are among those: what to choose between is what a value is for. Where siblings tell paths that are right by chance
+//! ([`crate::siblings`]), a path is correct if they confirm it, and a tree without such a path is left out.
 
 use std::collections::HashMap;
 
@@ -22,6 +23,8 @@ use datasets::table::Node;
 use datasets::types::{Problem, Verdict};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+
+use crate::siblings::Siblings;
 
 /// How targets are made of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,13 +136,16 @@ fn is_end(node: &Node) -> bool {
     node.parent_id.is_some() && (node.step.is_empty() || node.step.starts_with("####"))
 }
 
+/// What tells paths that are right by chance, and how many siblings have to speak for one.
+pub type Judge<'a> = (&'a Siblings, usize);
+
 /// What came of the states of one tree.
-pub fn observe(problem: &Problem, domain: &dyn Domain, nodes: &[&Node], reading: &Reading) -> Vec<Observed> {
+pub fn observe(problem: &Problem, domain: &dyn Domain, nodes: &[&Node], reading: &Reading, judge: Option<Judge<'_>>) -> Vec<Observed> {
     let rows = Rows::new(nodes);
     if nodes.iter().any(|node| is_end(node)) {
         sampled(&rows, reading)
     } else if reading.most > 0 {
-        enumerated(problem, domain, &rows, reading)
+        enumerated(problem, domain, &rows, reading, judge)
     } else {
         Vec::new()
     }
@@ -210,14 +216,19 @@ fn sampled(rows: &Rows<'_>, reading: &Reading) -> Vec<Observed> {
     out
 }
 
-fn enumerated(problem: &Problem, domain: &dyn Domain, rows: &Rows<'_>, reading: &Reading) -> Vec<Observed> {
+fn enumerated(problem: &Problem, domain: &dyn Domain, rows: &Rows<'_>, reading: &Reading, judge: Option<Judge<'_>>) -> Vec<Observed> {
     let count = rows.nodes.len();
     // Correct ends; a path that was found before in another order is as correct.
     let correct = |i: usize| {
         let status = rows.nodes[i].status.as_str();
-        status == "solution" || status == "duplicate" && is_solution(problem, domain, &rows.steps(&rows.path(i)))
+        let steps = || rows.steps(&rows.path(i));
+        (status == "solution" || status == "duplicate" && is_solution(problem, domain, &steps()))
+            && judge.is_none_or(|(siblings, least)| siblings.try_on(problem, &steps()).confirmed(least))
     };
     let ends: Vec<bool> = (0..count).map(correct).collect();
+    if judge.is_some() && !ends.contains(&true) {
+        return Vec::new();
+    }
     let mut good = ends.clone();
     for i in rows.upwards() {
         if let (true, Some(parent)) = (good[i], rows.parents[i]) {
@@ -356,7 +367,7 @@ mod tests {
         let problem = puzzle("Use 1, 2 and 3 to make 6.", "6");
         let nodes: Vec<&Node> = nodes.iter().collect();
         let name = |o: &Observed| o.steps.join(" ") + &o.answer.as_ref().map_or(String::new(), |answer| format!(" -> {answer}"));
-        observe(&problem, domain("countdown").unwrap(), &nodes, reading).iter().map(|o| (name(o), (o.target, o.tries))).collect()
+        observe(&problem, domain("countdown").unwrap(), &nodes, reading, None).iter().map(|o| (name(o), (o.target, o.tries))).collect()
     }
 
     fn puzzle(question: &str, answer: &str) -> Problem {
@@ -404,17 +415,17 @@ mod tests {
         }
         let nodes: Vec<&Node> = nodes.iter().collect();
         let domain = domain("countdown").unwrap();
-        let found = observe(&problem, domain, &nodes, &reading(Targets::Soft, 1));
+        let found = observe(&problem, domain, &nodes, &reading(Targets::Soft, 1), None);
         let of = |step: &str| found.iter().find(|o| o.steps.join(" ") == step).unwrap_or_else(|| panic!("{step}: {found:?}"));
         assert_eq!((of("3*2=6").target.to_bits(), of("3*2=6").tries), (1.0f32.to_bits(), 1));
         assert!(of("3*2=6 6*5=30").whole && of("3*2=6 6*5=30").target > 0.5);
         // Searched to its end without success: certain. Merely looked at: half as heavy.
         assert_eq!((of("5-3=2").target.to_bits(), of("5-3=2").weight.to_bits()), (0.0f32.to_bits(), 1.0f32.to_bits()));
         assert_eq!((of("3+2=5").target.to_bits(), of("3+2=5").weight.to_bits()), (0.0f32.to_bits(), 0.5f32.to_bits()));
-        let few = observe(&problem, domain, &nodes, &Reading { most: 2, ..reading(Targets::Soft, 1) });
+        let few = observe(&problem, domain, &nodes, &Reading { most: 2, ..reading(Targets::Soft, 1) }, None);
         let mass = |found: &[Observed]| found.iter().filter(|o| o.target < 0.5).map(|o| o.weight).sum::<f32>();
         assert_eq!(few.iter().filter(|o| o.target < 0.5).count(), 2);
         assert!(mass(&few) > 0.5 * mass(&found), "those drawn stand for the others");
-        assert!(observe(&problem, domain, &nodes, &Reading { most: 0, ..reading(Targets::Soft, 1) }).is_empty());
+        assert!(observe(&problem, domain, &nodes, &Reading { most: 0, ..reading(Targets::Soft, 1) }, None).is_empty());
     }
 }

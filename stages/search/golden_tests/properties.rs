@@ -17,7 +17,7 @@ use crate::search::grow::{Outcome, Plan, run};
 use crate::search::tests::{DRAWS, clips, config, problem, tree};
 use crate::search::tree::{NONE, Status};
 use crate::search::value::{Place, Scorer, StateValue, Values};
-use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, TreeConfig, search};
+use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, TreeConfig, Who, search};
 use crate::verify::judge;
 
 /// A step that is false in every domain.
@@ -369,7 +369,7 @@ fn every_row_has_its_parent_in_the_table() {
         for cost in [Cost::Steps, Cost::Surprisal] {
             let config = SearchConfig { algorithm, samples: 20, rule_solutions: 0, ..config() };
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
-            let found = search(&problems, &config, &tree, Some(&mut Rules), &mut Values::State(&Whim), DRAWS, &Silent).unwrap().found;
+            let found = search(&problems, &Who::ALL, &config, &tree, Some(&mut Rules), &mut Values::State(&Whim), DRAWS, &Silent).unwrap().found;
             let ids: HashSet<(&str, u32)> = found.nodes.iter().map(|node| (node.problem_id.as_str(), node.node_id)).collect();
             for node in &found.nodes {
                 assert!(node.parent_id.is_none_or(|parent| ids.contains(&(&node.problem_id, parent))), "{algorithm:?}: {node:?}");
