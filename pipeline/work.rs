@@ -353,6 +353,7 @@ impl Session {
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("search", search::VERSION)
             .with_table("search", &self.section("search"))
+            .with("curate.min_siblings", if c.search.rules_on == RulesOn::Siblings { c.curate.min_siblings } else { 0 })
             .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
@@ -362,6 +363,10 @@ impl Session {
             .with("policy", self.sampler_identity(previous)?)
             .with("tables", versions(&["nodes", "solutions"]));
         let fingerprint = self.with_value(fingerprint, past);
+        // What has a row is left to those who ask whether it is right.
+        let kept: &[Done] = if c.search.rules_on == RulesOn::Siblings { &past.kept } else { &[] };
+        let fingerprint =
+            kept.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| all.with(&format!("kept of round {i}"), done.hash()));
         let fingerprint = if c.search.policy == Sampler::Model { self.with_dtype(fingerprint) } else { fingerprint };
         let opened = self.stage(Stage::Search, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
@@ -381,10 +386,13 @@ impl Session {
         let own = sampler.is_some() && guide.is_none() && self.has_own_head(past);
         let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
-        let siblings = if c.search.rules_on == RulesOn::Siblings { Some(Self::siblings(problems)?) } else { None };
+        let siblings = if c.search.rules_on == RulesOn::Siblings { Some(Arc::new(Self::siblings(problems)?)) } else { None };
+        let solved: HashSet<String> = pool(kept, None)?.into_iter().map(|row| row.problem_id).collect();
         let looks_at = |problem: &Problem| draws.looks_at(problem, c.search.slices);
-        let enumerates = |problem: &Problem| siblings.as_ref().map_or_else(|| looks_at(problem), |all| all.has(problem));
-        let who = Who { rules: &enumerates, policy: &looks_at };
+        let enumerates = |problem: &Problem| {
+            siblings.as_ref().map_or_else(|| looks_at(problem), |all| !solved.contains(&problem.problem_id) && all.has(problem))
+        };
+        let who = Who { rules: &enumerates, policy: &looks_at, siblings: siblings.clone().map(|all| (all, c.curate.min_siblings)) };
         let size = problems.count(Split::Train.name()) as u64;
         let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
             let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;

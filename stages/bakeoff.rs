@@ -89,7 +89,15 @@ impl Contest {
         let algorithm = self.entrant.algorithm;
         let tree = self.tree.clone();
         // Best-of-N has no other end than its budget.
-        let plan = Plan { algorithm, tree, samples: 1_000_000, aim: None, sampling: self.sampling.clone(), name: algorithm.name() };
+        let plan = Plan {
+            algorithm,
+            tree,
+            samples: 1_000_000,
+            aim: None,
+            siblings: None,
+            sampling: self.sampling.clone(),
+            name: algorithm.name(),
+        };
         let mut rows = Vec::with_capacity(problems.len());
         for some in problems.chunks(TOGETHER) {
             let outcomes = grow::run(some, &plan, policy, values, self.draws, events)?;

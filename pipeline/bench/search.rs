@@ -66,7 +66,15 @@ pub fn search(time: Duration) -> Result<Value> {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().context("failed to start a thread")?;
     for algorithm in Algorithm::ALL {
         let tree = TreeConfig { unit: Unit::Expansions, budget: 2000, goal: Goal::Verified, depth: 8, ..countdown.tree.clone() };
-        let plan = Plan { algorithm, tree, samples: 2000, aim: None, sampling: countdown.search.sampling(), name: algorithm.name() };
+        let plan = Plan {
+            algorithm,
+            tree,
+            samples: 2000,
+            aim: None,
+            siblings: None,
+            sampling: countdown.search.sampling(),
+            name: algorithm.name(),
+        };
         all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
     }
     let demo = of("demo")?;
@@ -76,7 +84,8 @@ pub fn search(time: Duration) -> Result<Value> {
     let model = Arc::new(stages::train::base(&demo.model, texts, 1, &device)?);
     for algorithm in Algorithm::ALL {
         let tree = TreeConfig { unit: Unit::Tokens, budget: 256, goal: Goal::Verified, ..demo.tree.clone() };
-        let plan = Plan { algorithm, tree, samples: 1000, aim: None, sampling: demo.search.sampling(), name: algorithm.name() };
+        let plan =
+            Plan { algorithm, tree, samples: 1000, aim: None, siblings: None, sampling: demo.search.sampling(), name: algorithm.name() };
         let mut policy = ModelPolicy::new(Arc::clone(&model), Prompt::default(), demo.model.limits());
         all.push(measure("demo", &problems, &plan, &mut policy, time)?);
     }

@@ -99,7 +99,7 @@ impl Policy for Script {
 }
 
 fn plan(algorithm: Algorithm, tree: TreeConfig) -> Plan {
-    Plan { algorithm, tree, samples: 500, aim: None, sampling: config().sampling(), name: algorithm.name() }
+    Plan { algorithm, tree, samples: 500, aim: None, siblings: None, sampling: config().sampling(), name: algorithm.name() }
 }
 
 /// A problem whose answer is 7.

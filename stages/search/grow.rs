@@ -6,6 +6,7 @@
 //! comes out is the same.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datasets::number::Number;
@@ -24,6 +25,7 @@ use super::value::{Place, Shared, Values};
 use super::{Algorithm, Draws, Goal, Grow, TreeConfig, Want};
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::siblings::Siblings;
 
 /// Paths over duplicates that are looked at for each solution that is wanted.
 const WAYS: usize = 64;
@@ -37,6 +39,8 @@ pub struct Plan {
     pub samples: usize,
     /// When it draws fewer: the samples of a wave, and what ends them.
     pub aim: Option<(usize, Aim)>,
+    /// Problems on which a correct path is tried, and how many have to confirm it so that it counts.
+    pub siblings: Option<(Arc<Siblings>, usize)>,
     /// How paths are drawn; steps have `tree.step_tokens` instead of its token limit.
     pub sampling: Sampling,
     /// The `algorithm` of its solutions.
@@ -406,6 +410,9 @@ impl<'a> Search<'a> {
         let status = if !is_correct(self.problem, self.domain, &steps, answer) {
             // A path of rules may go on.
             if self.tree.get(node).end { Status::Wrong } else { return }
+        } else if self.plan.siblings.as_ref().is_some_and(|(all, least)| !all.try_on(self.problem, &steps).confirmed(*least)) {
+            // Right by chance, as far as siblings tell; a longer path may be right.
+            return;
         } else if self.paths.insert(expr::canonical_path(&steps)) {
             self.solutions.push(node);
             Status::Solution

@@ -10,6 +10,8 @@
 //!
 //! Every node that a search looked into becomes a row of `nodes`, every complete path a row of `solutions`.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use datasets::key;
 use datasets::table::Node;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
 use crate::policy::{Policy, Sampling};
+use crate::siblings::Siblings;
 
 pub mod astar;
 pub mod beam;
@@ -92,7 +95,7 @@ impl Algorithm {
 pub enum RulesOn {
     /// Those that the round looks at.
     All,
-    /// Those of all parts that have [siblings](crate::siblings), on which what it finds can be tried.
+    /// Those of all parts that have [siblings](crate::siblings), which have to confirm what it finds.
     Siblings,
 }
 
@@ -100,11 +103,13 @@ pub enum RulesOn {
 pub struct Who<'a> {
     pub rules: &'a dyn Fn(&Problem) -> bool,
     pub policy: &'a dyn Fn(&Problem) -> bool,
+    /// On which problems paths of the rules are tried, and how many have to confirm them so that they are found.
+    pub siblings: Option<(Arc<Siblings>, usize)>,
 }
 
 impl Who<'_> {
     /// Everybody looks at everything.
-    pub const ALL: Who<'static> = Who { rules: &|_| true, policy: &|_| true };
+    pub const ALL: Who<'static> = Who { rules: &|_| true, policy: &|_| true, siblings: None };
 }
 
 /// `[search]` of a configuration.
@@ -351,7 +356,7 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
         transpositions: false,
         ..tree.clone()
     };
-    Plan { algorithm: Algorithm::AStar, tree, samples: 0, aim: None, sampling: config.sampling(), name: "best-first" }
+    Plan { algorithm: Algorithm::AStar, tree, samples: 0, aim: None, siblings: None, sampling: config.sampling(), name: "best-first" }
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
@@ -374,7 +379,7 @@ pub fn search(
         return Ok(searched);
     }
     if config.rule_solutions > 0 {
-        let plan = enumeration(config, tree);
+        let plan = Plan { siblings: who.siblings.clone(), ..enumeration(config, tree) };
         let mut rules = crate::policy::rules::Rules;
         let mut guide = if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
@@ -423,7 +428,7 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
     let aim = Aim { wanted: config.wanted, enough: config.enough, give_up: config.give_up };
     let aim = (config.max_samples > 0).then_some((config.samples, aim));
     let samples = if aim.is_some() { config.max_samples } else { config.samples };
-    Plan { algorithm: config.algorithm, tree, samples, aim, sampling: config.sampling(), name: config.algorithm.name() }
+    Plan { algorithm: config.algorithm, tree, samples, aim, siblings: None, sampling: config.sampling(), name: config.algorithm.name() }
 }
 
 /// Rows of a search, and what it cost problem by problem.

@@ -142,6 +142,7 @@ fn every_algorithm_keeps_to_its_budget() {
                 tree: TreeConfig { budget, solutions: 3, ..tree() },
                 samples: 500,
                 aim: None,
+                siblings: None,
                 sampling: config().sampling(),
                 name: algorithm.name(),
             };

@@ -369,7 +369,8 @@ fn every_row_has_its_parent_in_the_table() {
         for cost in [Cost::Steps, Cost::Surprisal] {
             let config = SearchConfig { algorithm, samples: 20, rule_solutions: 0, ..config() };
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
-            let found = search(&problems, &Who::ALL, &config, &tree, Some(&mut Rules), &mut Values::State(&Whim), DRAWS, &Silent).unwrap().found;
+            let found =
+                search(&problems, &Who::ALL, &config, &tree, Some(&mut Rules), &mut Values::State(&Whim), DRAWS, &Silent).unwrap().found;
             let ids: HashSet<(&str, u32)> = found.nodes.iter().map(|node| (node.problem_id.as_str(), node.node_id)).collect();
             for node in &found.nodes {
                 assert!(node.parent_id.is_none_or(|parent| ids.contains(&(&node.problem_id, parent))), "{algorithm:?}: {node:?}");
