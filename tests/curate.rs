@@ -201,3 +201,46 @@ fn the_benchmark_accounts_for_what_it_made_and_leaves_nothing() {
     assert!(count("kept") > 0 && count("step_labels") > 0 && report["solutions_per_second"].as_f64().unwrap() > 0.0, "{report}");
     assert!(crate::kit::names(&world.path("here")).is_empty());
 }
+
+#[test]
+fn siblings_tell_what_is_right_by_chance() {
+    let world = World::new();
+    let words = [
+        "problems.train=1200",
+        "problems.max_operations=3",
+        "search.policy=none",
+        "search.rule_steps=3",
+        "curate.drop_ambiguous=false",
+        "curate.use_all_numbers=false",
+    ];
+    let right = |name: &str, sets: &[&str]| {
+        let sets: Vec<&str> = words.iter().chain(sets).copied().collect();
+        let run = curated(&world, name, &sets);
+        let report = world.qstill(&["audit", &format!("runs/{name}"), "--json"]).done().json();
+        let line = report["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["of"] == "kept" && row["algorithm"] == "all" && row["operations"].is_null());
+        (run, line.unwrap()["share"].as_f64().unwrap())
+    };
+    let (plain, share) = right("plain", &["curate.per_problem=1"]);
+    let (judged, confirmed) = right("judged", &["curate.per_problem=1", "curate.min_siblings=1"]);
+    assert!(share < 0.9 && confirmed > 0.95, "{share} of all, {confirmed} of what siblings confirm");
+    let (seen, rows) = (reasons(&judged), judged.rows::<Kept>("round-1/curate").len());
+    assert!(seen["refuted"] > 20 && seen["unconfirmed"] > 50 && rows > 100, "{seen:?}, {rows} kept");
+    assert!(!reasons(&plain).contains_key("refuted"));
+    let dropped: Vec<Dropped> = judged.rows("round-1/curate");
+    for reason in ["refuted", "unconfirmed"] {
+        let row = dropped.iter().find(|row| row.reason == reason).unwrap();
+        let story = world.qstill(&["curate", "runs/judged", "--explain", &row.solution_id, "--json"]).done().json();
+        assert_eq!((&story["end"], &story["evidence"]), (&Value::from(reason), &Value::from(row.evidence.clone())), "{story}");
+    }
+
+    // With that as the goal of the enumeration fewer states are looked at, for more rows.
+    let (aimed, share) = right("aimed", &["curate.min_siblings=1", "search.rules_on=siblings", "search.rule_solutions=1"]);
+    assert!(share > 0.95, "{share}");
+    assert!(aimed.rows::<Kept>("round-1/curate").len() >= rows);
+    assert!(aimed.count("round-1/search", "looked_at") < 1200);
+    assert!(aimed.count("round-1/search", "expansions") < judged.count("round-1/search", "expansions") / 2);
+}
