@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use datasets::answer::split_completion;
+use datasets::answer::read_completion;
 use datasets::types::{Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
@@ -125,7 +125,7 @@ impl ModelPolicy {
     }
 
     fn proposal(&self, sample: &Generated) -> Proposal {
-        let (texts, final_answer) = split_completion(&sample.text);
+        let mut read = read_completion(&sample.text);
         // Tokens and log-probabilities by line: a token belongs to the line it ends.
         let mut lines = vec![(String::new(), 0.0f32, 0u32)];
         for token in &sample.tokens {
@@ -139,14 +139,12 @@ impl ModelPolicy {
                 lines.push((String::new(), 0.0, 0));
             }
         }
-        let mut lines = lines.into_iter().filter(|(text, ..)| !text.trim().is_empty());
-        let steps = texts
-            .into_iter()
-            .map(|text| {
-                let (logprob, tokens) = lines.next().map_or((f32::NAN, 0), |(_, logprob, tokens)| (logprob, tokens));
-                Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens }
-            })
-            .collect();
-        Proposal { steps, final_answer, tokens: sample.tokens.len() as u32 }
+        lines.retain(|(text, ..)| !text.trim().is_empty());
+        // What was taken back counts in the proposal's tokens alone.
+        let steps = read.steps.iter().map(|&at| {
+            let (logprob, tokens) = lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
+            Step { text: std::mem::take(&mut read.lines[at]), logprob, value: f32::NAN, q: f32::NAN, tokens }
+        });
+        Proposal { steps: steps.collect(), final_answer: read.answer, tokens: sample.tokens.len() as u32 }
     }
 }
