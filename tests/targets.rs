@@ -8,18 +8,19 @@ use datasets::types::{Kept, Problem};
 
 use crate::kit::{World, of_preset};
 
-/// Puzzles of three numbers with one solution each, for students that soon write what they read.
+/// Puzzles of three numbers, for students that soon write what they read.
 const SETS: &[&str] = &[
     "problems.numbers=3",
     "problems.max_number=9",
     "problems.max_target=40",
     "search.rule_steps=3",
     "search.rule_solutions=1",
-    "search.samples=0",
+    "search.policy=rules",
+    "search.samples=6",
     "evaluate.teacher=false",
     "model.context=256",
     "train.max_tokens=240",
-    "train.epochs=60",
+    "train.epochs=200",
     "train.learning_rate=0.006",
     "evaluate.max_tokens=120",
     "evaluate.samples=2",
@@ -85,7 +86,7 @@ fn a_student_of_whole_searches_steps_back() {
 #[test]
 fn students_of_some_rows_and_refusals() {
     let world = World::new();
-    let few = ["train.epochs=2", "search.rule_solutions=4", "search.samples=4", "search.policy=rules"];
+    let few = ["train.epochs=2", "search.rule_solutions=4"];
     let with = |sets: &[&'static str]| [&few[..], sets].concat();
     run(&world, "a", &with(&[])).done();
     let mut students = vec![student(&world, "a")];
@@ -102,7 +103,7 @@ fn students_of_some_rows_and_refusals() {
     students.sort();
     students.dedup();
     assert_eq!(students.len(), 5, "each selection trains a student of its own");
-    let nobody = run(&world, "b", &["train.epochs=1", "train.select=replay"]).done();
+    let nobody = run(&world, "b", &["train.epochs=1", "search.samples=0", "train.select=replay"]).done();
     assert!(nobody.stderr.contains("nothing was sampled yet"), "{}", nobody.stderr);
     run(&world, "x", &["train.select=hard"]).fails(64, &["train.select", "hard"]);
     run(&world, "x", &["train.replay_times=0"]).fails(64, &["train.replay_times is 0"]);
