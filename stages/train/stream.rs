@@ -9,6 +9,9 @@
 //! correct was found, nor a state that leads to a correct answer elsewhere in the tree. A step that is false or cannot be read, one
 //! that the winning path still takes later, and one that would read as an answer are none: they would teach what is wrong.
 //!
+//! Whole paths with another answer that rules led to are in no table; they are made again below each state that was expanded, so that a
+//! Countdown student reads why a state is given up.
+//!
 //! Of the dead ends beside the winning path the best are told: those with the highest value, then the highest prior, then those
 //! that were expanded first. A state below a dead end can be chosen once that is. How many steps a row tells is drawn by the id
 //! of its solution, from none to the most allowed, all as often: a student of texts that never go straight would not either. They
@@ -21,7 +24,7 @@ use anyhow::Result;
 use datasets::answer::{UNDO, read_completion, split_completion};
 use datasets::domain::{Key, State};
 use datasets::table::Node;
-use datasets::types::{Kept, Problem, StepCheck};
+use datasets::types::{Kept, Problem, StepCheck, Verdict};
 use datasets::{Domain, domains, key};
 use rayon::prelude::*;
 
@@ -72,6 +75,8 @@ struct Place {
     good: bool,
     /// Whether the search went into it.
     tried: bool,
+    /// Whether it saw all that may follow.
+    enumerated: bool,
     value: Option<f32>,
     prior: Option<f32>,
     /// When it was expanded first.
@@ -94,9 +99,12 @@ impl<'a> Explored<'a> {
         // Parents come before their children: nodes are numbered as they were looked at.
         let mut of_node: HashMap<(&str, u32), usize> = HashMap::new();
         let mut of_step: HashMap<(usize, &str), usize> = HashMap::new();
+        let sampled: HashSet<&str> = nodes.iter().filter(|node| is_end(node)).map(|node| node.tree_id.as_str()).collect();
         for node in nodes {
+            let enumerated = node.expansion_order.is_some() && !sampled.contains(node.tree_id.as_str());
             let Some(parent) = node.parent_id else {
                 of_node.insert((&node.tree_id, node.node_id), 0);
+                explored.places[0].enumerated |= enumerated;
                 continue;
             };
             let Some(&parent) = of_node.get(&(node.tree_id.as_str(), parent)) else { continue };
@@ -113,12 +121,14 @@ impl<'a> Explored<'a> {
             };
             let place = &mut explored.places[at];
             place.good |= correct;
+            place.enumerated |= enumerated;
             place.tried |= node.expansion_order.is_some() || matches!(node.status.as_str(), "wrong" | "dead");
             place.value = place.value.or(node.value);
             place.prior = place.prior.or(node.prior);
             place.order = place.order.into_iter().chain(node.expansion_order).min();
         }
-        explored.spread();
+        let states = explored.states();
+        explored.spread(&states);
         Ok(explored)
     }
 
@@ -137,13 +147,31 @@ impl<'a> Explored<'a> {
         path
     }
 
-    /// What leads to a good state is good, and so is a state that equals a good one, whatever order its steps came in.
-    fn spread(&mut self) {
+    /// Where the domain stands at each place. Adds the whole paths that rules led to: states of one number, which nothing can follow.
+    fn states(&mut self) -> Vec<Option<State>> {
         let mut states: Vec<Option<State>> = vec![Some(self.domain.start(self.problem))];
         for place in &self.places[1..] {
             let before = place.parent.and_then(|parent| states[parent].as_ref());
             states.push(before.and_then(|state| self.domain.follow(state, &place.step)));
         }
+        for at in (0..self.places.len()).filter(|at| self.places[*at].enumerated).collect::<Vec<_>>() {
+            let moves = states[at].as_ref().and_then(|state| self.domain.moves(state)).unwrap_or_default();
+            for step in moves.into_iter().filter(|step| step.next.pool.len() < 2) {
+                if self.next(at, &step.text).is_none() {
+                    let leaf = self.add(at, &step.text);
+                    let answer = self.domain.answer(&step.next).unwrap_or_default();
+                    let correct = self.domain.verify(self.problem, &step.next.steps, &answer).verdict == Verdict::Correct;
+                    let order = self.places[at].order;
+                    self.places[leaf] = Place { good: correct, tried: true, order, ..std::mem::take(&mut self.places[leaf]) };
+                    states.push(Some(step.next));
+                }
+            }
+        }
+        states
+    }
+
+    /// What leads to a good state is good, and so is a state that equals a good one, whatever order its steps came in.
+    fn spread(&mut self, states: &[Option<State>]) {
         let keys: Vec<Option<Key>> = states.iter().map(|state| state.as_ref().map(|state| self.domain.key(state))).collect();
         loop {
             for at in (1..self.places.len()).rev() {
@@ -218,7 +246,7 @@ impl<'a> Explored<'a> {
         highest(x.value, y.value).then(highest(x.prior, y.prior)).then(self.by_order(a, b))
     }
 
-    /// What was expanded earlier first, then what was not expanded.
+    /// What was expanded earlier first (a whole path with its parent), then what was not expanded.
     fn by_order(&self, a: usize, b: usize) -> Ordering {
         let key = |at: usize| (self.places[at].order.unwrap_or(u32::MAX), at);
         key(a).cmp(&key(b))

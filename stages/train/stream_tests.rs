@@ -78,7 +78,12 @@ fn dead_ends_stand_where_they_leave_the_path() {
     ];
     let steps = ["3*2=6", "6*5=30", "30*1=30"];
     let whole = most(&problem, &nodes, &steps, "30", 8);
-    assert_eq!(whole, "5-3=2\n2+2=4\nundo\nundo\n3*2=6\n6-1=5\nundo\n6*5=30\n30*1=30\n#### 30");
+    // With the whole paths that were judged when 2+2=4 and 6*5=30 were expanded.
+    let ends = "4+1=5\nundo\n4-1=3\nundo\n4*1=4\nundo\n";
+    assert_eq!(
+        whole,
+        format!("5-3=2\n2+2=4\n{ends}undo\nundo\n3*2=6\n6-1=5\nundo\n6*5=30\n30+1=31\nundo\n30-1=29\nundo\n30*1=30\n#### 30")
+    );
     // What was expanded first goes first, the child once its parent is there.
     assert_eq!(most(&problem, &nodes, &steps, "30", 2), "5-3=2\n2+2=4\nundo\nundo\n3*2=6\n6*5=30\n30*1=30\n#### 30");
     nodes[5].value = Some(0.4);
@@ -162,13 +167,13 @@ fn streams_of_real_searches_tell_what_was_tried() {
         let nodes: Vec<&Node> = found.nodes.iter().filter(|n| n.problem_id == row.problem_id).collect();
         let lines: Vec<&str> = told.completion.lines().filter(|line| !line.starts_with("####")).collect();
         let states = states(&lines);
-        for (at, line) in lines.iter().enumerate().filter(|(_, line)| **line == UNDO) {
-            assert_eq!(*line, UNDO);
+        for at in (0..lines.len()).filter(|at| lines[*at] == UNDO) {
             let given_up = &states[at - 1];
             assert!(!correct.iter().any(|path| path.starts_with(given_up)), "{} is on a correct path", given_up.join(", "));
             let followed = given_up.iter().try_fold(domain.start(problem), |state, step| domain.follow(&state, step));
-            assert!(followed.is_some(), "{given_up:?}");
-            assert!(nodes.iter().any(|n| n.step == *given_up.last().unwrap() && n.depth as usize == given_up.len()));
+            let ended = followed.unwrap_or_else(|| panic!("{given_up:?} is no path")).pool.len() < 2;
+            let seen = nodes.iter().any(|n| n.step == *given_up.last().unwrap() && n.depth as usize == given_up.len());
+            assert!(seen || ended, "{given_up:?}");
         }
         assert_eq!(lines.iter().filter(|line| **line == UNDO).count(), told.dead_ends);
     }
