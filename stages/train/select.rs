@@ -86,14 +86,13 @@ pub fn shares(rows: &[Kept], rates: &[HashMap<String, Rate>], config: &TrainConf
         |rates: &HashMap<String, Rate>, row: &Kept| rates.get(&row.problem_id).filter(|rate| rate.sampled).map(|rate| rate.share());
     let newest = |row: &Kept| rates.iter().rev().find_map(|rates| sampled(rates, row));
     let share = |row: &Kept| match config.select {
-        Select::Uniform => Share::default(),
         Select::Learnability => {
             let own = (row.round as usize).checked_sub(1).and_then(|round| rates.get(round)).and_then(|rates| sampled(rates, row));
             Share { weight: own.map_or(1.0, |p| (4.0 * p * (1.0 - p)).max(LEARNABILITY_FLOOR)) as f32, ..Share::default() }
         }
         Select::Golden => Share { turn: (newest(row).unwrap_or(0.5) * f64::from(1 << 20)) as u32, ..Share::default() },
         Select::Replay if newest(row).is_some_and(|p| p < 0.5) => Share { times: config.replay_times, ..Share::default() },
-        Select::Replay => Share::default(),
+        Select::Uniform | Select::Replay => Share::default(),
     };
     rows.iter().map(share).collect()
 }

@@ -186,7 +186,9 @@ impl<'a> Explored<'a> {
             if new.is_empty() {
                 return;
             }
-            new.into_iter().for_each(|at| self.places[at].good = true);
+            for at in new {
+                self.places[at].good = true;
+            }
         }
     }
 
