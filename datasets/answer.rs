@@ -2,7 +2,7 @@
 //! [`crate::grade`].
 
 pub(crate) use crate::grade::Amount;
-pub use crate::grade::{Comparison, compare, gold, split_completion};
+pub use crate::grade::{Comparison, Completion, UNDO, compare, gold, read_completion, split_completion};
 
 #[cfg(test)]
 #[path = "answer_tests.rs"]

@@ -138,6 +138,29 @@ fn completions() {
 }
 
 #[test]
+fn an_undo_takes_back_the_last_step_that_stands() {
+    for (text, standing, answer) in [
+        ("1+1=2\nundo\n1+2=3\n#### 3", &[2][..], "3"),
+        ("a\nb\n undo \n\nundo\nc\nd\n#### 3", &[4, 5], "3"),
+        ("a\nb\nundo\nc\nno marker", &[0, 3, 4], ""),
+        ("a\nundo", &[], ""),
+        // Other words than the line itself take nothing back.
+        ("a\nUndo\nundo it\n#### undo", &[0, 1, 2], "undo"),
+        ("a\nundo, so \\boxed{4}", &[0], "4"),
+    ] {
+        let found = read_completion(text);
+        assert_eq!((found.steps.as_slice(), found.answer.as_str(), found.overdrawn), (standing, answer, false), "{text}");
+        let steps: Vec<String> = standing.iter().map(|at| found.lines[*at].clone()).collect();
+        assert_eq!(split_completion(text), (steps, answer.to_owned()), "{text}");
+    }
+    for text in ["undo\n#### 3", "a\nundo\nundo\nb\n#### 3", "undo"] {
+        let found = read_completion(text);
+        assert!(found.overdrawn && found.steps.is_empty() && found.answer.is_empty(), "{text}");
+        assert_eq!(split_completion(text), (Vec::new(), String::new()), "{text}");
+    }
+}
+
+#[test]
 fn gold_fields() {
     for (text, expected) in [
         ("Natalia sold 48/2 = <<48/2=24>>24 clips.\n#### 72", "72"),
@@ -197,9 +220,18 @@ proptest! {
     }
 
     #[test]
+    fn no_panic_on_undone_text(text in "(undo|undo\n|\n|1\\+1=2\n|#### 2)*") {
+        let found = read_completion(&text);
+        prop_assert!(found.steps.windows(2).all(|pair| pair[0] < pair[1]));
+        prop_assert!(found.steps.iter().all(|at| found.lines[*at] != UNDO));
+        prop_assert!(!found.overdrawn || found.answer.is_empty());
+    }
+
+    #[test]
     fn no_panic_on_marked_text(text in r"([-+*/=x.,$%0-9 {}\n#]|\\boxed\{|\\frac\{|A:|answer is|é)*") {
         let (steps, answer) = split_completion(&text);
         let _ = compare(&answer, &text);
+        prop_assert_eq!(read_completion(&text).lines, steps.clone());
         prop_assert!(steps.iter().all(|s| !s.is_empty() && s.trim() == s && !s.contains('\n')));
     }
 }

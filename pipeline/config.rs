@@ -16,6 +16,7 @@ use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
 use stages::search::{Sampler, SearchConfig, TreeConfig};
 use stages::train::losses::TokenLoss;
+use stages::train::select::Select;
 use stages::train::{ModelConfig, TrainConfig};
 use stages::value::targets::Level;
 use stages::value::{Estimator, ValueConfig};
@@ -128,6 +129,7 @@ impl Config {
             ("value.batch_size", self.value.batch_size),
             ("value.levels (its length)", self.value.levels.len()),
             ("train.batch_size", self.train.batch_size),
+            ("train.replay_times", self.train.replay_times),
             ("train.micro_batch", self.train.micro_batch),
             ("search.max_tokens", self.search.max_tokens),
             ("evaluate.max_tokens", self.evaluate.max_tokens),
@@ -179,6 +181,12 @@ impl Config {
                     "steps are weighed by the values of the states between them: add \"steps\"",
                 ));
             }
+        }
+        if train.select == Select::Golden && train.value_weight > 0.0 {
+            return Err(Failure::usage(
+                "train.select is \"golden\", but with train.value_weight paths of the trees are learned beside the kept rows, in no such order",
+                "set train.value_weight to 0, or train.select to \"replay\"",
+            ));
         }
         for (key, number) in [("train.value_gain", train.value_gain), ("train.future_weight", train.future_weight)] {
             if !(number > 0.0 && number.is_finite()) {

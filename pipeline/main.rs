@@ -17,6 +17,7 @@ mod gate;
 mod grade;
 mod inspect;
 mod layout;
+mod lessons;
 mod lock;
 mod plan;
 mod progress;

@@ -13,6 +13,7 @@ use stages::Events;
 use stages::model::{Model, ValueHead, hf};
 use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
+use stages::train::select::Share;
 use stages::train::value::HeadConfig;
 use stages::train::{self, Moment, Start, checkpoint, lora, losses};
 use stages::value::{self, Part, Trees};
@@ -29,6 +30,8 @@ const KEPT: usize = 2;
 pub struct Lessons<'a> {
     pub start: &'a Model,
     pub kept: &'a [Kept],
+    /// What each of them counts.
+    pub shares: &'a [Share],
     /// Values along each kept row (train.loss = "value").
     pub values: Option<&'a [Vec<f32>]>,
     /// The reference and its name (train.loss = "golden").
@@ -43,8 +46,8 @@ pub struct Lessons<'a> {
 /// Those of training; failed writes; a reference with another tokenizer.
 pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_>) -> Result<Vec<Commit>> {
     let config = &session.config.train;
-    let Lessons { start, kept, values, reference, trees } = *lessons;
-    let mut rows = train::rows(kept, values, start, config)?;
+    let Lessons { start, kept, shares, values, reference, trees } = *lessons;
+    let mut rows = train::rows(kept, shares, values, start, config)?;
     if let Some((reference, named)) = reference {
         if reference.tokenizer.json() != start.tokenizer.json() || reference.llama.config.vocab_size != start.llama.config.vocab_size {
             return Err(Failure::input(

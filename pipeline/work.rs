@@ -30,7 +30,7 @@ use crate::layout::Stage;
 use crate::plan::Fingerprint;
 use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
 use crate::training::Lessons;
-use crate::{training, value};
+use crate::{lessons, training, value};
 
 /// What to do with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ impl Goal {
 #[derive(Default)]
 pub struct Past {
     pub searches: Vec<Done>,
+    pub verdicts: Vec<Done>,
     pub kept: Vec<Done>,
     /// The last student that the gate accepted: the policy of the round at hand, if it is a model.
     pub student: Option<Done>,
@@ -111,6 +112,7 @@ impl Session {
             }
             past.kept.push(curate);
             past.searches.push(search);
+            past.verdicts.push(verify);
             let value = if self.config.has_value(round) {
                 let Walk::Done(value) = self.value(goal, round, &problems, &past)? else { return Ok(()) };
                 Some(value)
@@ -582,7 +584,7 @@ impl Session {
             searches: &past.searches,
             policy: &|| self.model_policy(problems, previous),
             sampler: &|| self.sampler(problems, previous),
-            base: &|| self.base(|| Self::texts(problems, &past.kept)),
+            base: &|| self.base(|| self.texts(problems, &past.kept)),
         };
         let commits = value::learn(self, opened, &ground)?;
         Ok(Self::reached(goal, (Stage::Value, round), Done::new(path, commits)))
@@ -647,11 +649,12 @@ impl Session {
     }
 
     /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
-    fn texts(problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
+    fn texts(&self, problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
         let mut texts: Vec<String> =
             problems.read::<Problem>()?.into_iter().filter(|p| p.split == Split::Train).map(|p| p.question).collect();
         let first = kept.first().context("round 1 kept nothing")?;
         texts.extend(first.read::<Kept>()?.into_iter().map(|k| k.completion));
+        texts.extend(lessons::words(self, texts.len()));
         Ok(texts)
     }
 
@@ -675,10 +678,8 @@ impl Session {
         if c.train.value_weight > 0.0 {
             fingerprint = fingerprint
                 .with_table("value", &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]));
-            for (i, done) in past.searches.iter().enumerate() {
-                fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
-            }
         }
+        fingerprint = lessons::inputs(self, fingerprint, past);
         let from_previous = previous.filter(|_| c.train.start == train::Start::Previous);
         fingerprint = match from_previous {
             Some(student) => fingerprint.with("start", student.hash()),
@@ -710,7 +711,9 @@ impl Session {
             .into());
         }
         self.refuse_leaks(&rows, problems)?;
-        let start = from_previous.map_or_else(|| self.base(|| Self::texts(problems, kept)), |student| self.student_of(student))?;
+        let start = from_previous.map_or_else(|| self.base(|| self.texts(problems, kept)), |student| self.student_of(student))?;
+        let rows = lessons::targets(self, round, problems, past, rows, &start)?;
+        let shares = lessons::shares(self, round, past, &rows)?;
         let path = opened.path.clone();
         let trees = if c.train.value_weight > 0.0 {
             let events = self.console.stage(&format!("{} trees", name(Stage::Train, round)), "shards", 0, 0);
@@ -731,6 +734,7 @@ impl Session {
         let lessons = Lessons {
             start: &start,
             kept: &rows,
+            shares: &shares,
             values: values.as_deref(),
             reference: reference.as_ref().map(|(model, named)| (&**model, named.as_str())),
             trees: &trees,
@@ -822,7 +826,7 @@ impl Session {
                 let rows = match model {
                     "base" => {
                         let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
-                        let mut policy = ModelPolicy::new(self.base(|| Self::texts(problems, kept))?, prompt, c.model.limits());
+                        let mut policy = ModelPolicy::new(self.base(|| self.texts(problems, kept))?, prompt, c.model.limits());
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     "student" => {

@@ -31,6 +31,7 @@ mod look;
 mod losses;
 mod model;
 mod rounds;
+mod targets;
 mod value;
 mod wgpu;
 mod words;

@@ -36,22 +36,63 @@ pub fn gold(text: &str) -> String {
     last.rsplit_once("####").map_or(text, |(_, answer)| answer).trim().to_owned()
 }
 
-/// Takes a completion apart: its steps (the lines before the answer that are not blank, trimmed) and its final
-/// answer, empty if no marker is there.
-///
-/// What stands before the marker on its own line counts as a step if it holds a digit, so that an equation
-/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`).
-pub fn split_completion(text: &str) -> (Vec<String>, String) {
-    let Some(found) = find(text) else { return (lines(text), String::new()) };
-    let mut steps = lines(&text[..found.line_start]);
-    if found.beside.contains(|c: char| c.is_ascii_digit()) {
-        steps.extend(lines(&found.beside));
-    }
-    (steps, found.answer.into_owned())
+/// The line that takes back the step before it, of those that still stand: a search written as one text (stream of search,
+/// arXiv 2404.03683).
+pub const UNDO: &str = "undo";
+
+/// A completion taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// The lines before the answer that are not blank, trimmed: what was taken back and each [`UNDO`] included.
+    pub lines: Vec<String>,
+    /// Indices of the lines that are steps, in order; none if the text is overdrawn.
+    pub steps: Vec<usize>,
+    /// The final answer; empty if no marker is there, or if the text is overdrawn.
+    pub answer: String,
+    /// Whether some line takes back a step where none stands. Such a text says nothing.
+    pub overdrawn: bool,
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+/// Takes a completion apart. This is the one reader of what a policy, a student or a file writes.
+///
+/// What stands before the marker on its own line counts as a line if it holds a digit, so that an equation
+/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`).
+pub fn read_completion(text: &str) -> Completion {
+    let (mut all, mut answer) = (Vec::new(), String::new());
+    match find(text) {
+        Some(found) => {
+            all.extend(lines(&text[..found.line_start]));
+            if found.beside.contains(|c: char| c.is_ascii_digit()) {
+                all.extend(lines(&found.beside));
+            }
+            answer = found.answer.into_owned();
+        }
+        None => all.extend(lines(text)),
+    }
+    let (mut steps, mut overdrawn) = (Vec::with_capacity(all.len()), false);
+    for (at, line) in all.iter().enumerate() {
+        if line == UNDO {
+            overdrawn |= steps.pop().is_none();
+        } else {
+            steps.push(at);
+        }
+    }
+    if overdrawn {
+        steps.clear();
+        answer.clear();
+    }
+    Completion { lines: all, steps, answer, overdrawn }
+}
+
+/// The steps of a completion that stand at its end, and its final answer, see [`read_completion`].
+pub fn split_completion(text: &str) -> (Vec<String>, String) {
+    let Completion { mut lines, steps, answer, .. } = read_completion(text);
+    let steps = if steps.len() == lines.len() { lines } else { steps.into_iter().map(|at| std::mem::take(&mut lines[at])).collect() };
+    (steps, answer)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
 }
 
 fn line_start(text: &str, at: usize) -> usize {

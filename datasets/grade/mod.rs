@@ -86,7 +86,7 @@ use judge::{Judge, Outcome};
 use tree::Answer;
 
 pub(crate) use amount::Amount;
-pub use extract::{gold, split_completion};
+pub use extract::{Completion, UNDO, gold, read_completion, split_completion};
 pub use steps::{StepsGrade, grade_with_steps};
 
 /// Most digits of all numbers of one answer.

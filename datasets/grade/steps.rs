@@ -1,6 +1,6 @@
 //! Step checks on top of a grade, as the domain `math` makes them.
 
-use super::{Options, grade, split_completion};
+use super::{Options, grade, read_completion, split_completion};
 use crate::domain::Domain;
 use crate::domains::math::Math;
 use crate::types::{Problem, Split, StepCheck, Verdict};
@@ -16,7 +16,8 @@ pub struct StepsGrade {
 }
 
 /// [`grade`], and where the answer is correct the verdict and the reason of the domain `math`, which checks the steps:
-/// each line of the prediction before its answer is one. Without the question only their equations are checked.
+/// each line of the prediction before its answer is one, unless a line `undo` took it back. A prediction that takes back more than
+/// it has is wrong (`no_answer`). Without the question only the steps' equations are checked.
 ///
 /// ```
 /// use datasets::grade::{Options, grade_with_steps};
@@ -28,6 +29,10 @@ pub fn grade_with_steps(question: Option<&str>, gold: &str, prediction: &str, op
     let found = grade(gold, prediction, options);
     let (mut verdict, mut reason) = (found.verdict, found.reason.to_owned());
     if verdict == Verdict::Correct {
+        if read_completion(prediction).overdrawn {
+            let (verdict, reason) = (Verdict::Wrong, "no_answer".to_owned());
+            return StepsGrade { verdict, reason, gold_read: found.gold_read, prediction_read: String::new() };
+        }
         let (steps, marked) = split_completion(prediction);
         let given = if marked.is_empty() { prediction.trim().to_owned() } else { marked };
         // The verifier compares answers exactly. One that is right within a precision stands for the gold.
@@ -80,6 +85,13 @@ mod tests {
         assert_eq!(judged("10", "3*4=14\n#### 10"), ("correct", "correct_answer_wrong_steps".into()));
         assert_eq!(judged("10", "3*4=14\n#### 11"), ("wrong", "wrong_answer".into()), "the answer is judged first");
         assert_eq!(judged("because", "3*4=14\n#### 11"), ("undecidable", "gold_unreadable".into()));
+    }
+
+    #[test]
+    fn steps_that_were_taken_back_are_not_checked() {
+        assert_eq!(judged("10", "3*4=14\nundo\n3*4=12\n12-2=10\n#### 10"), ("correct", "correct".into()));
+        assert_eq!(judged("10", "3*4=14\n#### 10").1, "correct_answer_wrong_steps");
+        assert_eq!(judged("10", "3*4=12\nundo\nundo\n12-2=10\n#### 10"), ("wrong", "no_answer".into()));
     }
 
     #[test]

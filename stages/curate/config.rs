@@ -28,16 +28,6 @@ pub enum Choose {
     Diverse,
 }
 
-/// What the rows of a problem weigh in the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weight {
-    /// 1 for each problem.
-    Uniform,
-    /// `4 p (1 - p)` for pass rate p, and no less than [`super::LEARNABILITY_FLOOR`]: most for what is solved half of the time.
-    Learnability,
-}
-
 /// When a train problem counts as held out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,7 +89,6 @@ pub struct CurateConfig {
     /// Most solutions kept per problem and round.
     pub per_problem: usize,
     pub choose: Choose,
-    pub weight: Weight,
     /// Whether to write `step_labels`.
     pub step_labels: bool,
     /// Most pairs of a problem in `preferences`; 0 for none.
@@ -129,7 +118,6 @@ impl Default for CurateConfig {
             drop_ambiguous: false,
             per_problem: 4,
             choose: Choose::Diverse,
-            weight: Weight::Uniform,
             step_labels: true,
             preferences: 2,
         }

@@ -56,7 +56,7 @@ mod tests;
 pub mod text;
 
 use crate::siblings::Tried;
-pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire, Weight};
+pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire};
 use contamination::Leak;
 use outliers::Usual;
 pub use rules::RULES;
@@ -64,8 +64,6 @@ pub use survey::{Ground, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 3;
-/// Least weight of a problem under [`Weight::Learnability`], so that what is always or never solved is not forgotten.
-pub const LEARNABILITY_FLOOR: f32 = 0.1;
 
 /// The assistant turn of a training row: a line per step, then the answer line.
 pub fn completion<S: AsRef<str>>(steps: &[S], final_answer: &str) -> String {
@@ -165,6 +163,14 @@ impl Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} {} correct", self.correct, self.of, if self.sampled { "samples" } else { "solutions" })
     }
+}
+
+/// How many of each problem's samples are correct; of all its solutions where nobody was sampled.
+///
+/// # Errors
+/// If a solution has no verdict.
+pub fn rates(solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<HashMap<String, Rate>> {
+    Ok(judged(solutions, verdicts)?.into_iter().map(|(id, rows)| (id.to_owned(), Rate::of(&rows))).collect())
 }
 
 /// What a rule looks at.
@@ -336,14 +342,9 @@ impl<'a> Settled<'a> {
         Self { problem, rows, scope, fates, paths, order }
     }
 
-    /// The weight of each kept row of the problem.
+    /// The weight of each kept row of the problem: together they weigh 1.
     fn weight(&self) -> f32 {
-        let kept = self.fates.iter().filter(|fate| **fate == Fate::Kept).count().max(1) as f32;
-        let share = self.scope.rate.share() as f32;
-        match self.scope.ground.config.weight {
-            Weight::Learnability if self.scope.rate.sampled => (4.0 * share * (1.0 - share)).max(LEARNABILITY_FLOOR) / kept,
-            _ => 1.0 / kept,
-        }
+        1.0 / self.fates.iter().filter(|fate| **fate == Fate::Kept).count().max(1) as f32
     }
 
     fn rows(&self) -> Curated {

@@ -7,7 +7,7 @@ use datasets::types::{Fault, FaultKind, Judgement, Problem, Solution, Split, Ste
 use proptest::prelude::*;
 
 use super::story::story;
-use super::{Choose, Contamination, CurateConfig, Curated, Duplicates, Ground, Survey, Weight, curate};
+use super::{Choose, Contamination, CurateConfig, Curated, Duplicates, Ground, Survey, curate, rates};
 use crate::events::Silent;
 use crate::verify::verify;
 
@@ -230,7 +230,7 @@ fn a_held_out_question_is_dropped_with_its_evidence_and_gives_no_labels() {
 }
 
 #[test]
-fn bands_and_weights_go_by_samples() {
+fn bands_and_rates_go_by_samples() {
     let problems = [problem("clips", CLIPS, "72")];
     let mut solutions = vec![clips("right", &["48/2=24", "48+24=72"], "72")];
     solutions.extend((0..3).map(|n| clips(&format!("wrong{n}"), &["48*2=96"], "96")));
@@ -242,17 +242,17 @@ fn bands_and_weights_go_by_samples() {
     assert_eq!(why(&hard.dropped, "rule").0, "too_hard");
     let easy = of(CurateConfig { max_pass_rate: 0.2, ..bare() }, &solutions);
     assert_eq!(why(&easy.dropped, "right"), ("too_easy", "1 of 4 samples correct, limit 0.2"));
-    let all = of(CurateConfig { weight: Weight::Learnability, ..bare() }, &solutions);
+    let all = of(bare(), &solutions);
     assert_eq!(ids(&all), ["right", "rule"]);
     for row in &all.kept {
-        assert!((row.pass_rate - 0.25).abs() < 1e-6 && (row.weight - 0.75 / 2.0).abs() < 1e-6, "{row:?}");
+        assert!((row.pass_rate - 0.25).abs() < 1e-6 && (row.weight - 0.5).abs() < 1e-6, "{row:?}");
     }
+    let rate = rates(&solutions, &verdicts).unwrap()["clips"];
+    assert!(rate.sampled && (rate.correct, rate.of) == (1, 4), "{rate:?}");
     // What only the enumeration solved has no rate.
-    let alone = of(CurateConfig { min_pass_rate: 0.3, max_pass_rate: 0.5, weight: Weight::Learnability, ..bare() }, &solutions[4..]);
+    let alone = of(CurateConfig { min_pass_rate: 0.3, max_pass_rate: 0.5, ..bare() }, &solutions[4..]);
     assert_eq!(ids(&alone), ["rule"]);
-    assert!((alone.kept[0].weight - 1.0).abs() < 1e-6);
-    let solved = of(CurateConfig { weight: Weight::Learnability, ..bare() }, &solutions[..1]);
-    assert!((solved.kept[0].weight - super::LEARNABILITY_FLOOR).abs() < 1e-6, "what is always solved is not forgotten");
+    assert!(!rates(&solutions[4..], &verdicts).unwrap()["clips"].sampled);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use datasets::answer::split_completion;
+use datasets::answer::read_completion;
 use datasets::types::{Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
@@ -125,7 +125,7 @@ impl ModelPolicy {
     }
 
     fn proposal(&self, sample: &Generated) -> Proposal {
-        let (texts, final_answer) = split_completion(&sample.text);
+        let mut read = read_completion(&sample.text);
         // Tokens and log-probabilities by line: a token belongs to the line it ends.
         let mut lines = vec![(String::new(), 0.0f32, 0u32)];
         for token in &sample.tokens {
@@ -139,14 +139,41 @@ impl ModelPolicy {
                 lines.push((String::new(), 0.0, 0));
             }
         }
-        let mut lines = lines.into_iter().filter(|(text, ..)| !text.trim().is_empty());
-        let steps = texts
-            .into_iter()
-            .map(|text| {
-                let (logprob, tokens) = lines.next().map_or((f32::NAN, 0), |(_, logprob, tokens)| (logprob, tokens));
-                Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens }
-            })
-            .collect();
-        Proposal { steps, final_answer, tokens: sample.tokens.len() as u32 }
+        lines.retain(|(text, ..)| !text.trim().is_empty());
+        // What was taken back counts in the proposal's tokens alone.
+        let steps = read.steps.iter().map(|&at| {
+            let (logprob, tokens) = lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
+            Step { text: std::mem::take(&mut read.lines[at]), logprob, value: f32::NAN, q: f32::NAN, tokens }
+        });
+        Proposal { steps: steps.collect(), final_answer: read.answer, tokens: sample.tokens.len() as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Tokenizer;
+    use crate::model::generate::Token;
+    use crate::model::tests::tiny;
+
+    #[test]
+    fn steps_keep_the_tokens_of_their_own_lines() {
+        let tokenizer = Tokenizer::train(&["undo".to_owned()], 300).unwrap();
+        let model = Model { llama: tiny(&tokenizer), tokenizer, value: None, future: None, fingerprint: String::new() };
+        let policy = ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 });
+        let proposal = |text: &str| {
+            let ids = policy.model.tokenizer.encode(text);
+            let tokens = (1..).zip(ids).map(|(i, id)| Token { id, logprob: -(i as f32) }).collect();
+            policy.proposal(&Generated { tokens, text: text.to_owned(), finished: true })
+        };
+        let (plain, undone) = (proposal("7*6=42\n42+1=43\n#### 43"), proposal("7-6=1\nundo\n7*6=42\n\n9-9=0\nundo\n42+1=43\n#### 43"));
+        let of = |p: &Proposal| p.steps.iter().map(|s| (s.text.clone(), s.tokens)).collect::<Vec<_>>();
+        assert_eq!(of(&plain), [("7*6=42".to_owned(), 7), ("42+1=43".to_owned(), 8)]);
+        assert_eq!((of(&undone), &undone.final_answer), (of(&plain), &plain.final_answer));
+        // Its tokens are those of its line, of which the first is the ninth or later.
+        assert!(plain.steps[0].logprob > -29.0 && undone.steps[0].logprob < -9.0 * 7.0, "{undone:?}");
+        assert!(undone.tokens > plain.tokens + 10);
+        let astray = proposal("7-6=1\nundo\nundo\n7*6=42\n#### 43");
+        assert!(astray.steps.is_empty() && astray.final_answer.is_empty() && astray.tokens > 15);
     }
 }

@@ -35,7 +35,7 @@ pub mod mcts;
 pub mod repair;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod tree;
 pub mod value;
 

@@ -19,6 +19,8 @@ pub struct Example {
     pub reference: Vec<f32>,
     /// What the value head is to say of it.
     pub values: Vec<Target>,
+    /// When it comes in an epoch: lower first.
+    pub turn: u32,
 }
 
 /// What the value head is to say after one of a row's tokens.
@@ -40,7 +42,7 @@ impl Example {
         let asked = prompt.len().saturating_sub(1);
         let mut weights = vec![prompt_weight * weight; asked];
         weights.resize(prompt.len() + completion.len() - 1, weight);
-        Self { tokens: [prompt, completion].concat(), weights, asked, reference: Vec::new(), values: Vec::new() }
+        Self { tokens: [prompt, completion].concat(), weights, asked, reference: Vec::new(), values: Vec::new(), turn: 0 }
     }
 
     /// The same row with targets of the value head; see [`Target::place`] for where these may stand.
@@ -53,11 +55,15 @@ impl Example {
 /// How many batches' worth of rows are sorted by length together: larger means less padding, smaller more mixing.
 const POOL: usize = 32;
 
-/// The batches of one epoch, as indices into the examples.
+/// The batches of one epoch, as indices into the examples. Rows whose turns differ come by turn, those of one turn shuffled.
 pub fn epoch(examples: &[Example], batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
     let mut rng = key::rng(&["epoch".into(), seed.into(), epoch.into()]);
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.shuffle(&mut rng);
+    if examples.iter().any(|example| example.turn != examples[0].turn) {
+        order.sort_by_key(|&i| examples[i].turn);
+        return order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    }
     let mut batches = Vec::new();
     for pool in order.chunks_mut(batch_size * POOL) {
         pool.sort_by_key(|&i| (examples[i].tokens.len(), i));

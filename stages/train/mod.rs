@@ -2,6 +2,7 @@
 //!
 //! - [`batch`]: rows as tokens, and their order
 //! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
+//! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their search
 //! - [`lora`]: what is trained: all weights, some, or adapters
 //! - [`losses`]: what a token counts in the loss
 //! - [`future`]: heads that predict the tokens after the next
@@ -38,6 +39,10 @@ pub mod lora;
 pub mod losses;
 #[cfg(test)]
 mod losses_tests;
+pub mod select;
+pub mod stream;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod value;
@@ -49,6 +54,7 @@ use checkpoint::Cursor;
 use learner::{Adam, Learner, State, learning_rate};
 use lora::Tuned;
 use losses::{Objective, TokenLoss};
+use select::{Select, Share, Targets};
 use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
@@ -71,6 +77,12 @@ pub struct TrainConfig {
     pub start: Start,
     /// The last round that learns from rows of the rules, while there are others; 0 for all rounds.
     pub rules_until: u32,
+    pub targets: Targets,
+    /// Most steps of dead ends that a row of [`Targets::Search`] tells.
+    pub dead_ends: usize,
+    pub select: Select,
+    /// How often rows of hard problems come in an epoch ([`Select::Replay`]).
+    pub replay_times: usize,
     /// Passes over the kept rows.
     pub epochs: f64,
     /// Most optimizer steps; 0 for no limit.
@@ -228,12 +240,12 @@ pub struct Rows {
     pub exact: Vec<bool>,
 }
 
-/// Tokenises kept rows with the student's own chat template. With `values` (`train.loss = "value"`; a list for each row) training rows
-/// have the weights of [`losses::by_value`].
+/// Tokenises kept rows with the student's own chat template. `shares` say what each counts ([`select::shares`]); rows that validate
+/// come once. With `values` (`train.loss = "value"`; a list for each row) training rows have the weights of [`losses::by_value`].
 ///
 /// # Errors
 /// If the template does not render, or nothing is left to train on.
-pub fn rows(kept: &[Kept], values: Option<&[Vec<f32>]>, model: &Model, config: &TrainConfig) -> Result<Rows> {
+pub fn rows(kept: &[Kept], shares: &[Share], values: Option<&[Vec<f32>]>, model: &Model, config: &TrainConfig) -> Result<Rows> {
     let shape = &model.llama.config;
     let limit = config.max_tokens.min(shape.max_position_embeddings);
     let end = shape.eos_token_ids.first().copied();
@@ -242,7 +254,7 @@ pub fn rows(kept: &[Kept], values: Option<&[Vec<f32>]>, model: &Model, config: &
         TokenLoss::Ce | TokenLoss::Value => Vec::new(),
     };
     let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0, exact };
-    for (i, row) in kept.iter().enumerate() {
+    for (i, (row, share)) in kept.iter().zip(shares).enumerate() {
         let prompt = model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
         let mut completion = model.tokenizer.encode(&row.completion);
         completion.extend(end);
@@ -250,7 +262,8 @@ pub fn rows(kept: &[Kept], values: Option<&[Vec<f32>]>, model: &Model, config: &
             out.too_long += 1;
             continue;
         }
-        let mut example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight);
+        let mut example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight * share.weight);
+        example.turn = share.turn;
         // By problem, so that no problem is on both sides.
         let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
         if draw < config.validation_share {
@@ -261,7 +274,7 @@ pub fn rows(kept: &[Kept], values: Option<&[Vec<f32>]>, model: &Model, config: &
             let gains = losses::by_value(&values[i], &losses::lines(&model.tokenizer, &completion), config.value_gain);
             example.weights[example.asked..].iter_mut().zip(gains).for_each(|(weight, gain)| *weight *= gain);
         }
-        out.train.push(example);
+        out.train.extend(std::iter::repeat_n(example, share.times));
     }
     ensure!(
         !out.train.is_empty(),

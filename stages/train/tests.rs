@@ -8,6 +8,7 @@ use super::device::{self, Beside, OnDevice, Pass};
 use super::learner::{Adam, Learner, Step, learning_rate};
 use super::lora::{TARGETS, Tuned, peft_files};
 use super::losses::TokenLoss;
+use super::select::{Select, Targets};
 use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
@@ -37,6 +38,10 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
     TrainConfig {
         start: Start::Base,
         rules_until: 0,
+        targets: Targets::All,
+        dead_ends: 8,
+        select: Select::Uniform,
+        replay_times: 2,
         epochs,
         max_steps: 0,
         batch_size: 8,

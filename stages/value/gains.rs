@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use datasets::answer::UNDO;
 use datasets::types::{Kept, Problem};
 
 use super::Trained;
 use crate::events::Events;
 
-/// For each row the values of the states before its first line, after each step, and with its answer, by its lines.
+/// For each row the values of the states before its first line, after each line, and with its answer. After an `undo` that is the value
+/// of the state that it goes back to.
 ///
 /// # Errors
 /// Those of the model; a row of a problem that is not among those given.
@@ -25,7 +27,8 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
         let id = kept[rows[0]].problem_id.as_str();
         let Some(problem) = by_id.get(id) else { bail!("a kept row answers problem {id}, which is none of the run's") };
         let paths: Vec<(Vec<String>, Option<String>)> = rows.iter().map(|i| path(&kept[*i].completion)).collect();
-        let states: Vec<(&[String], Option<&str>)> = paths.iter().flat_map(|(steps, answer)| states(steps, answer.as_deref())).collect();
+        let states: Vec<(Vec<String>, Option<&str>)> = paths.iter().flat_map(|(lines, answer)| states(lines, answer.as_deref())).collect();
+        let states: Vec<(&[String], Option<&str>)> = states.iter().map(|(steps, answer)| (steps.as_slice(), *answer)).collect();
         let mut values = model.of(problem, &states, events)?.into_iter();
         for (i, (steps, answer)) in rows.iter().zip(&paths) {
             out[*i] = values.by_ref().take(steps.len() + 1 + usize::from(answer.is_some())).collect();
@@ -35,7 +38,7 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
     Ok(out)
 }
 
-/// The lines of a completion as steps, and the answer that its last line says.
+/// The lines of a completion, and the answer that its last line says.
 fn path(completion: &str) -> (Vec<String>, Option<String>) {
     let mut steps: Vec<String> = completion.lines().map(str::to_owned).collect();
     let answer = steps.last().and_then(|last| last.strip_prefix("####")).map(|answer| answer.trim().to_owned());
@@ -45,10 +48,20 @@ fn path(completion: &str) -> (Vec<String>, Option<String>) {
     (steps, answer)
 }
 
-/// The states that a path goes through.
-fn states<'a>(steps: &'a [String], answer: Option<&'a str>) -> Vec<(&'a [String], Option<&'a str>)> {
-    let with_answer = answer.map(|answer| (steps, Some(answer)));
-    (0..=steps.len()).map(|k| (&steps[..k], None)).chain(with_answer).collect()
+/// The states that some lines go through: the steps that stand before the first, after each, and with the answer.
+fn states<'a>(lines: &[String], answer: Option<&'a str>) -> Vec<(Vec<String>, Option<&'a str>)> {
+    let mut steps: Vec<String> = Vec::new();
+    let mut out = vec![(steps.clone(), None)];
+    for line in lines {
+        if line == UNDO {
+            steps.pop();
+        } else {
+            steps.push(line.clone());
+        }
+        out.push((steps.clone(), None));
+    }
+    out.extend(answer.map(|answer| (steps, Some(answer))));
+    out
 }
 
 #[cfg(test)]
@@ -62,5 +75,8 @@ mod tests {
         let all = states(&steps, answer.as_deref());
         assert_eq!(all.iter().map(|(s, a)| (s.len(), a.is_some())).collect::<Vec<_>>(), [(0, false), (1, false), (2, false), (2, true)]);
         assert_eq!(states(&path("1+2=3").0, None).len(), 2);
+        let (lines, answer) = path("1+1=2\n2+2=4\nundo\nundo\n1+2=3\n#### 3");
+        let back: Vec<usize> = states(&lines, answer.as_deref()).iter().map(|(steps, _)| steps.len()).collect();
+        assert_eq!(back, [0, 1, 2, 1, 0, 1, 1]);
     }
 }

@@ -132,7 +132,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Whether a row is the end of a sampled path: an answer line, or nothing.
-fn is_end(node: &Node) -> bool {
+pub fn is_end(node: &Node) -> bool {
     node.parent_id.is_some() && (node.step.is_empty() || node.step.starts_with("####"))
 }
 
@@ -311,7 +311,8 @@ impl Walk<'_> {
     }
 }
 
-fn is_solution(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> bool {
+/// Whether the domain follows some steps to the correct answer.
+pub fn is_solution(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> bool {
     let mut state = domain.start(problem);
     for step in steps {
         match domain.follow(&state, step) {

@@ -10,7 +10,7 @@
 //!    (models write ` = `; complete texts do not end in spaces);
 //! 3. else it is complete.
 
-use datasets::answer::split_completion;
+use datasets::answer::read_completion;
 use datasets::expr::calculator;
 use datasets::types::Step;
 
@@ -189,13 +189,14 @@ impl Draft {
     ///
     /// A step owns its line up to the start of the next one. What follows the last step belongs to
     /// the final answer, or to the last step if there is none; then the steps' tokens add up to the
-    /// proposal's. A step's log-probability is NaN if that of any of its tokens is unknown; the
+    /// proposal's, but for what lines took back ([`datasets::answer::UNDO`]): that counts in the proposal alone. A step's log-probability is NaN if that of any of its tokens is unknown; the
     /// calculator's tokens count as certain.
     pub(super) fn finish(self) -> Proposal {
-        let (texts, final_answer) = split_completion(&self.text);
-        let bounds = self.bounds(&texts, !final_answer.is_empty());
-        let mut steps = Vec::with_capacity(texts.len());
-        for (place, text) in texts.into_iter().enumerate() {
+        let mut read = read_completion(&self.text);
+        let bounds = self.bounds(&read.lines, !read.answer.is_empty());
+        let mut steps = Vec::with_capacity(read.steps.len());
+        for place in read.steps {
+            let text = std::mem::take(&mut read.lines[place]);
             let (tokens, logprob) = match &bounds {
                 Ok(bounds) => {
                     let (from, to) = (bounds[place], bounds[place + 1]);
@@ -205,7 +206,7 @@ impl Draft {
             };
             steps.push(Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens });
         }
-        Proposal { steps, final_answer, tokens: self.tokens }
+        Proposal { steps, final_answer: read.answer, tokens: self.tokens }
     }
 
     /// Byte offsets at which the steps begin, and where the last one ends. `Err` where a step is not

@@ -105,6 +105,20 @@ fn logprobs_are_laid_along_the_steps() {
 }
 
 #[test]
+fn what_was_taken_back_counts_in_the_proposal_alone() {
+    let server = Server::start(|_, _| {
+        let logprobs = logprobs(&["48", "*2", "=96", "\n", "undo", "\n", "48/2", "=24", "\n", "####", " 24", "<eos>"]);
+        special("48*2=96\nundo\n48/2=24\n#### 24", 12, &json!({"logprobs": logprobs}))
+    });
+    let proposal = propose(&server, |_, _| (), Horizon::Path, &[], &[1]).remove(0);
+    assert_eq!((texts(&proposal), proposal.final_answer.as_str(), proposal.tokens), (vec!["48/2=24"], "24", 12));
+    assert_eq!((proposal.steps[0].tokens, proposal.steps[0].logprob), (3, -24.0));
+    let server = Server::start(|_, _| completion(&["48*2=96\nundo\nundo\n48/2=24\n#### 24"], 12));
+    let proposal = propose(&server, |_, _| (), Horizon::Path, &[], &[1]).remove(0);
+    assert_eq!(proposal, Proposal { tokens: 12, ..Proposal::default() });
+}
+
+#[test]
 fn logprobs_give_the_shares_of_several_samples() {
     let server = Server::start(|_, _| {
         let (mut one, mut two) = (choice(0, "a b c\n#### 1"), choice(1, "#### 2"));
