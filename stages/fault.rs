@@ -1,0 +1,51 @@
+//! Deliberate faults, so that the tests which should catch them can be shown to (`just torture`, `tests/rounds.rs`).
+//!
+//! `QSTILL_FAULT` holds names, separated by commas, some with a number: `no-fsync,shuffle-labels:2`. Nothing else sets them.
+
+use std::sync::OnceLock;
+
+/// Every fault there is, so that a misspelt one does not pass as caught.
+pub const ALL: [&str; 17] = [
+    // Not a fault: shards are worked on in an order drawn from this number, which must change nothing.
+    "shard-order",
+    "shuffle-labels",
+    "record-in-place",
+    "record-before-data",
+    "no-fsync",
+    "no-dir-fsync",
+    "fsync-ignored",
+    "hash-unchecked",
+    "seal-unchecked",
+    "sums-unchecked",
+    "stale-counts",
+    "lock-ignored",
+    "leftovers-kept",
+    "cursor-ahead",
+    "answers-unstored",
+    "rows-by-threads",
+    "key-told",
+];
+
+/// Whether a fault is wanted.
+pub fn is(name: &str) -> bool {
+    wanted(name).is_some()
+}
+
+/// The number that a fault comes with.
+pub fn number(name: &str) -> Option<u64> {
+    wanted(name).flatten()
+}
+
+fn wanted(name: &str) -> Option<Option<u64>> {
+    static WANTED: OnceLock<Vec<(String, Option<u64>)>> = OnceLock::new();
+    debug_assert!(ALL.contains(&name), "{name}");
+    let all = WANTED.get_or_init(|| {
+        let text = std::env::var("QSTILL_FAULT").unwrap_or_default();
+        let one = |part: &str| match part.split_once(':') {
+            Some((name, number)) => (name.to_owned(), number.parse().ok()),
+            None => (part.to_owned(), None),
+        };
+        text.split(',').filter(|part| !part.is_empty()).map(one).collect()
+    });
+    all.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+}
