@@ -209,17 +209,17 @@ impl StageDir {
     /// moved with it.
     fn clear(&self) -> io::Result<()> {
         self.clear_tmp()?;
-        let (mut named, mut unreadable) = (BTreeSet::new(), Vec::new());
-        for name in names(&self.path.join("commits"))? {
-            let record = self.path.join("commits").join(&name);
-            match read_small(&record).map(|bytes| Commit::parse(&name, &bytes)) {
-                Ok(Ok(commit)) => named.extend(commit.files.into_iter().map(|f| f.name)),
-                Err(err) if err.kind() != io::ErrorKind::InvalidData => return Err(err),
-                _ => unreadable.extend(record::shard_of_record(&name).map(record::part_prefix)),
-            }
-        }
+        let commits = self.path.join("commits");
+        let read = |name: String| match read_small(&commits.join(&name)).map(|bytes| Commit::parse(&name, &bytes)) {
+            Ok(Ok(commit)) => Ok((commit.files.into_iter().map(|f| f.name).collect::<Vec<_>>(), None)),
+            Err(err) if err.kind() != io::ErrorKind::InvalidData => Err(err),
+            _ => Ok((Vec::new(), record::shard_of_record(&name).map(record::part_prefix))),
+        };
+        let records: Vec<_> = names(&commits)?.into_par_iter().map(read).collect::<io::Result<_>>()?;
+        let named: BTreeSet<&String> = records.iter().flat_map(|(files, _)| files).collect();
+        let unreadable: Vec<&String> = records.iter().filter_map(|(_, prefix)| prefix.as_ref()).collect();
         for name in names(&self.path.join("shards"))? {
-            if !named.contains(&name) && !unreadable.iter().any(|prefix| name.starts_with(prefix)) {
+            if !named.contains(&name) && !unreadable.iter().any(|prefix| name.starts_with(*prefix)) {
                 fs::remove_file(self.path.join("shards").join(name))?;
             }
         }
