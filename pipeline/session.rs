@@ -237,6 +237,13 @@ impl Session {
         let done = good.len() as u32;
         let line = StageLine { round, stage, state: word.into(), done, total: known, rows, detail, changes, missing };
         self.lines.borrow_mut().push(line);
+        if state.is_done() && dir.is_some() {
+            // A kill between the commit and their removal leaves the checkpoints.
+            let checkpoints = path.join("checkpoints");
+            if checkpoints.exists() {
+                std::fs::remove_dir_all(&checkpoints).with_context(|| format!("failed to remove {}", checkpoints.display()))?;
+            }
+        }
         if dir.is_some() {
             fingerprint.save(&path)?;
         }

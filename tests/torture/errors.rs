@@ -24,7 +24,7 @@ pub fn injected(world: &World, full: bool) -> Part {
             continue;
         }
         let errors: &[&str] = if full { &["ENOSPC", "EIO", "EDQUOT"] } else { &["ENOSPC", "EIO", "EDQUOT"][at % 3..=at % 3] };
-        if full || at % 11 == 0 || (call.name == "fsync" && at % 5 == 0) {
+        if full || at % 19 == 0 || (call.name == "fsync" && at % 9 == 0) {
             work.extend(errors.iter().map(|error| (call.clone(), *error)));
         }
     }

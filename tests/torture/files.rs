@@ -98,7 +98,10 @@ fn checkpoints(world: &World, full: bool, part: &mut Part) {
         fs::write(&path, &good).expect("a write");
     }
     // And with a damaged newest checkpoint training goes on from the one before.
-    let newest = under(&run.join("round-1/train/checkpoints")).into_iter().filter(|path| path.ends_with("state.safetensors")).max();
+    let newest = under(&run.join("round-1/train/checkpoints"))
+        .into_iter()
+        .filter(|path| path.ends_with("state.safetensors") && !path.to_string_lossy().contains("/tmp-"))
+        .max();
     if let Some(path) = newest {
         let good = fs::read(&path).expect("it is readable");
         mistreat(&path, &good, good.len() / 2, false);

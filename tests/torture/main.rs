@@ -45,7 +45,7 @@ const PARTS: [Job; 13] = [
     ("three", kills::three_at_once),
     ("training", kills::in_training),
     ("errors", errors::injected),
-    ("small disk", errors::small_disks),
+    ("disk", errors::small_disks),
     ("order", trace::order),
     ("flips", files::damaged),
     ("threads", same::threads_and_orders),
@@ -101,6 +101,7 @@ fn main() -> ExitCode {
         eprintln!("torture: there is no part `{unknown}`");
         return ExitCode::from(64);
     }
+    // Each process of the deliberate faults inherits one, and is asked for one part.
     let world = match World::new() {
         Ok(world) => world,
         Err(why) => {
