@@ -77,11 +77,10 @@ pub fn verify(run: &RunDir) -> Result<Vec<Line>> {
         checkpoints(&format!("{place}/checkpoints"), &dir.join("checkpoints"), &mut lines)?;
     }
     let folder = run.responses();
-    let (files, bytes, wrong) =
-        stages::policy::endpoint::check_answers(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
-    if files > 0 {
-        let damaged = wrong.into_iter().map(|(name, why)| format!("{name} {why}")).collect();
-        lines.push(Line { place: "responses".into(), items: files, files, bytes, damaged });
+    let answers = stages::policy::endpoint::check_answers(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    if answers.files > 0 {
+        let damaged = answers.wrong.into_iter().map(|(name, why)| format!("{name} {why}")).collect();
+        lines.push(Line { place: "responses".into(), items: answers.files, files: answers.files, bytes: answers.bytes, damaged });
     }
     Ok(lines)
 }

@@ -33,19 +33,20 @@ pub fn is(name: &str) -> bool {
 
 /// The number that a fault comes with.
 pub fn number(name: &str) -> Option<u64> {
-    wanted(name).flatten()
+    wanted(name).and_then(|text| text.parse().ok())
 }
 
-fn wanted(name: &str) -> Option<Option<u64>> {
-    static WANTED: OnceLock<Vec<(String, Option<u64>)>> = OnceLock::new();
+/// What stands behind the colon of a fault that is wanted.
+fn wanted(name: &str) -> Option<&'static str> {
+    static WANTED: OnceLock<Vec<(String, String)>> = OnceLock::new();
     debug_assert!(ALL.contains(&name), "{name}");
     let all = WANTED.get_or_init(|| {
         let text = std::env::var("QSTILL_FAULT").unwrap_or_default();
-        let one = |part: &str| match part.split_once(':') {
-            Some((name, number)) => (name.to_owned(), number.parse().ok()),
-            None => (part.to_owned(), None),
+        let one = |part: &str| {
+            let (name, number) = part.split_once(':').unwrap_or((part, ""));
+            (name.to_owned(), number.to_owned())
         };
         text.split(',').filter(|part| !part.is_empty()).map(one).collect()
     });
-    all.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    all.iter().find(|(known, _)| known == name).map(|(_, number)| number.as_str())
 }

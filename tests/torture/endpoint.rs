@@ -146,7 +146,8 @@ pub fn paid_once(world: &World, full: bool) -> Part {
         if twice > 2 * kills {
             part.violations.push(format!("{twice} answers were paid for again after {kills} kills"));
         }
-        let left: BTreeSet<String> = files(&home.join("run/responses")).into_keys().filter(|name| !name.ends_with(".json")).collect();
+        let left: BTreeSet<String> =
+            files(&home.join("run/responses")).into_keys().filter(|name| Path::new(name).extension() != Some("json".as_ref())).collect();
         if !left.is_empty() {
             part.violations.push(format!("left behind: {left:?}"));
         }

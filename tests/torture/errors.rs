@@ -60,9 +60,9 @@ pub fn small_disks(world: &World, full: bool) -> Part {
         if !mounted(&format!("size={kilobytes}k")) {
             let why = "a file system cannot be mounted here: it needs root".to_owned();
             if full {
-                part.violations.push(why)
+                part.violations.push(why);
             } else {
-                part.notes.push(format!("left out: {why}"))
+                part.notes.push(format!("left out: {why}"));
             }
             break;
         }

@@ -72,10 +72,6 @@ pub fn order(world: &World, _full: bool) -> Part {
             ("write" | "pwrite64", [path, ..]) if !path.ends_with("/run.log") && !path.ends_with("/lock") => {
                 bytes.insert(path.clone());
             }
-            ("fsync" | "fdatasync", [path, ..]) => {
-                bytes.remove(path);
-                names.remove(path);
-            }
             ("rename" | "renameat" | "renameat2" | "link" | "linkat", [from, to]) => {
                 let inside = format!("{from}/");
                 if let Some(path) = bytes.iter().find(|path| *path == from || path.starts_with(&inside)) {
@@ -99,7 +95,8 @@ pub fn order(world: &World, _full: bool) -> Part {
             ("open" | "openat", [path]) if call.line.contains("O_CREAT") && call.line.contains("O_EXCL") => {
                 names.insert(above(path));
             }
-            ("unlink" | "unlinkat" | "rmdir", [path]) => {
+            // Durable, or gone.
+            ("fsync" | "fdatasync" | "unlink" | "unlinkat" | "rmdir", [path, ..]) => {
                 bytes.remove(path);
                 names.remove(path);
             }

@@ -142,31 +142,39 @@ impl Record {
     }
 }
 
-/// What a folder of stored answers holds: how many files, how many bytes, and what is wrong with those that cannot be trusted, by name.
+/// What a folder of stored answers holds.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub files: u64,
+    pub bytes: u64,
+    /// Those that cannot be trusted, by name, and what is wrong with each.
+    pub wrong: Vec<(String, String)>,
+}
+
+/// Reads every stored answer of a folder.
 ///
 /// # Errors
 /// A folder that cannot be listed. One that is not there holds nothing.
-pub fn check(folder: &Path) -> io::Result<(u64, u64, Vec<(String, String)>)> {
-    let (mut files, mut bytes, mut wrong) = (0, 0, Vec::new());
+pub fn check(folder: &Path) -> io::Result<Answers> {
+    let mut found = Answers::default();
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0, wrong)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         other => other?,
     };
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.ends_with(".json") {
+        if Path::new(&name).extension() != Some("json".as_ref()) {
             continue;
         }
-        files += 1;
-        bytes += entry.metadata()?.len();
-        match Record::read(&entry.path())? {
-            Err(why) => wrong.push((name, why)),
-            Ok(_) => {}
+        found.files += 1;
+        found.bytes += entry.metadata()?.len();
+        if let Err(why) = Record::read(&entry.path())? {
+            found.wrong.push((name, why));
         }
     }
-    wrong.sort();
-    Ok((files, bytes, wrong))
+    found.wrong.sort();
+    Ok(found)
 }
 
 /// Removes what dead processes left of answers that they were about to store. For the holder of the run only.
