@@ -69,10 +69,7 @@ fn mistreat(path: &Path, good: &[u8], at: usize, cut: bool) {
 fn checkpoints(world: &World, full: bool, part: &mut Part) {
     let sets = ["run.rounds=1", "value.model=none"];
     let traced = world.fresh();
-    let last = calls(world, &traced, &sets)
-        .into_iter()
-        .filter(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"))
-        .next_back();
+    let last = calls(world, &traced, &sets).into_iter().rfind(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"));
     let run = world.fresh();
     let inject = format!("inject=rename:signal=KILL:when={}", last.expect("checkpoints are made").nth);
     let _ = finish(&mut strace(&["-o", "/dev/null", "-e", "trace=rename", "-e", &inject], &run, &sets));
