@@ -20,10 +20,12 @@ fn asks(world: &World, server: &Server, more: &[&str]) -> (PathBuf, Vec<String>)
     let home = world.fresh();
     fs::create_dir_all(&home).expect("a folder");
     let line = |(question, answer): &(String, String)| serde_json::json!({"question": question, "answer": answer}).to_string() + "\n";
-    for (name, rows) in [("train.jsonl", sums(0, 6)), ("test.jsonl", sums(50, 2))] {
+    for (name, rows) in [("train.jsonl", sums(0, 12)), ("test.jsonl", sums(50, 2))] {
         fs::write(home.join(name), rows.iter().map(line).collect::<String>()).expect("a file");
     }
-    let own = ["run.rounds=1", "problems.validation=0", "value.model=none", "search.samples=2", "endpoint.concurrency=2"];
+    // One shard, so that its answers are worth more than what may be under way at a kill.
+    let own =
+        ["run.shard_size=12", "run.rounds=1", "problems.validation=0", "value.model=none", "search.samples=2", "endpoint.concurrency=2"];
     let sets = ENDPOINT.iter().chain(&own).chain(more).map(|set| (*set).to_owned()).chain([server.setting()]).collect();
     (home, sets)
 }
