@@ -148,9 +148,20 @@ lint: style deny
 bench *ARGS: build
     @{{ qstill }} bench "$@"
 
-# What must pass before a change lands: lint and test
+# Kill, starve, cut and flip a tiny run at every place: slice (minutes) or full (hours), and which parts. Needs strace
 [group('development')]
-ci: style deny-if-installed test
+torture HOW='slice' *PARTS:
+    #!/bin/sh
+    set -eu
+    how=${1:-slice}
+    [ "$#" -eq 0 ] || shift
+    parts=$(echo "$*" | tr ' ' ',')
+    [ -z "$parts" ] || export QSTILL_TORTURE_ONLY="$parts"
+    QSTILL_TORTURE="$how" exec cargo test --release --locked --test torture
+
+# What must pass before a change lands: lint, a slice of the torture, test
+[group('development')]
+ci: style deny-if-installed torture test
 
 [private]
 style:

@@ -17,7 +17,7 @@ use crate::progress::Console;
 use crate::session::Session;
 use crate::text::to_stdout;
 use crate::work::Goal;
-use crate::{answer, audit, bakeoff, bench, doctor, evaluation, explain, grade, inspect, status};
+use crate::{answer, audit, bakeoff, bench, doctor, evaluation, explain, grade, inspect, status, verify_run};
 
 /// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
 /// right ones, a cheaper student is trained on them and deployed without the search.
@@ -127,7 +127,26 @@ An interrupted bakeoff goes on where it was: give the same command again.")]
         over: Over,
     },
     /// What is done and what is outstanding.
+    #[command(after_help = "Examples:
+  qstill status runs/mine
+  qstill status runs/mine --why train --set train.epochs=3     what a setting would make outstanding, and why")]
     Status {
+        /// The run's directory, or its name under runs/.
+        run: String,
+        /// Why this stage is outstanding: each field that changed, from what to what.
+        #[arg(long, value_name = "STAGE")]
+        why: Option<String>,
+        /// For scripts.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        over: Over,
+    },
+    /// Check every committed file of a run against the hash in its record. Changes nothing.
+    #[command(
+        after_help = "Exit code 0 if all is as it was written, 65 if something is damaged: `qstill resume` sets it aside and makes it again."
+    )]
+    VerifyRun {
         /// The run's directory, or its name under runs/.
         run: String,
         /// For scripts.
@@ -389,11 +408,20 @@ pub fn main() -> Result<Exit> {
             let round = round_of(&session, Stage::Curate, round)?;
             walk(&session, Goal::One(Stage::Curate, round))
         }
-        Command::Status { run, json } => {
+        Command::Status { run, why, json, over } => {
             let run = existing(&run)?;
-            let (config, table) = Config::resolve(&[config::file(&run.config())?], &[])?;
+            let stage = why.as_deref().map(parse_stage).transpose()?;
+            let (config, table) = Config::resolve(&[config::file(&run.config())?], &over.all())?;
             let session = Session::look(run.clone(), config, table, console.clone());
-            status::status(&run, &session.lines()?, json)?;
+            let lines = session.lines()?;
+            match stage {
+                Some(stage) => status::why(&lines, stage, json)?,
+                None => status::status(&run, &lines, json)?,
+            }
+            Ok(Exit::Done)
+        }
+        Command::VerifyRun { run, json } => {
+            verify_run::print(&existing(&run)?, json)?;
             Ok(Exit::Done)
         }
         Command::Inspect { path, head, columns, json } => {

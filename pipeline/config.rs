@@ -4,6 +4,7 @@
 //! with a preset's values put in, and the schema that unknown keys and wrong types are checked against is
 //! read from it too.
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -208,13 +209,17 @@ pub fn preset(name: &str) -> Result<&'static str, Failure> {
     })
 }
 
+/// Bytes of a configuration that are read.
+const LARGEST: u64 = 16 << 20;
+
 /// Reads a configuration file.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn file(path: &Path) -> Result<(String, String)> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::input(format!("{}: {e}", path.display()), "give a configuration file; `qstill init` writes one"))?;
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+    read.map_err(|e| Failure::input(format!("{}: {e}", path.display()), "give a configuration file; `qstill init` writes one"))?;
     Ok((path.display().to_string(), text))
 }
 

@@ -13,7 +13,7 @@ use stages::policy::model::ModelPolicy;
 use stages::search::Draws;
 
 use crate::exit::Failure;
-use crate::layout::{Stage, write_atomic};
+use crate::layout::{Stage, read_small, write_atomic};
 use crate::plan::Fingerprint;
 use crate::session::{Counts, Done, Session, name, write};
 use crate::work::{Goal, Past, Walk};
@@ -82,7 +82,7 @@ impl Session {
         }
         let path = self.run.round(round).join("gate.json");
         let text = serde_json::to_string_pretty(&decision)? + "\n";
-        if std::fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+        if read_small(&path).ok().as_deref() != Some(text.as_bytes()) {
             write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
             self.console.say(&told(round, &decision));
         }
@@ -98,6 +98,22 @@ impl Session {
             .into());
         }
         Ok(decision.accepted)
+    }
+
+    /// What the gate decided on a round's student, as it is written in the round: for commands that decide nothing.
+    ///
+    /// # Errors
+    /// Busy if that is not there or cannot be understood: a run writes it anew.
+    pub(crate) fn decided(&self, round: u32) -> Result<bool> {
+        let path = self.run.round(round).join("gate.json");
+        let text = read_small(&path).unwrap_or_default();
+        let told = serde_json::from_slice::<serde_json::Value>(&text).ok().and_then(|gate| gate["accepted"].as_bool());
+        Ok(told.ok_or_else(|| {
+            Failure::busy(
+                format!("{} does not say whether the gate accepts the student of round {round}", path.display()),
+                format!("`qstill resume {}` decides it", self.run.root().display()),
+            )
+        })?)
     }
 }
 

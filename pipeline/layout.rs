@@ -15,10 +15,12 @@
 //! What cannot be trusted is moved into a `damaged/` folder beside it, never deleted and never read as data.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use stages::fault;
 
 use crate::exit::Failure;
 
@@ -181,10 +183,54 @@ pub fn unique() -> String {
     format!("{}-{nanos:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Makes the bytes of a file durable.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    if fault::is("no-fsync") {
+        return Ok(());
+    }
+    let synced = file.sync_all();
+    if fault::is("fsync-ignored") { Ok(()) } else { synced }
+}
+
 /// Makes the names in a directory durable: without it a rename or a new file may be gone after a power cut.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    if fault::is("no-dir-fsync") {
+        return Ok(());
+    }
     // Other systems cannot open a directory as a file, and journal names themselves.
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// Creates a directory and those above it, each durable in the one that holds it: without that a power cut may take a
+/// whole directory of fsynced files away.
+pub fn create_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    create_dirs(&above)?;
+    match fs::create_dir(path) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other.and_then(|()| sync_dir(&above)),
+    }
+}
+
+/// Largest record, list of hashes or settings that is read into memory: a run from a stranger is hostile input.
+const SMALL: u64 = 16 << 20;
+
+/// Reads a small file of a run.
+///
+/// # Errors
+/// Besides failed reads, `InvalidData` for what is not a plain file (a pipe would block, a link may lead out of the run) or too large.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_file() {
+        return Err(wrong("is not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SMALL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > SMALL { Err(wrong("is too large")) } else { Ok(bytes) }
 }
 
 const TMP_MARK: &str = ".tmp-";
@@ -221,7 +267,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync_file(&file)
 }
 
 /// Removes what a killed [`write_atomic`] or [`write_dir`] left in a directory. For the holder of the run lock only.
@@ -242,7 +288,7 @@ pub fn set_aside(from: &Path, into: &Path) -> io::Result<Option<PathBuf>> {
     if from.symlink_metadata().is_err_and(|err| err.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
     }
-    fs::create_dir_all(into)?;
+    create_dirs(into)?;
     let name = from.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let mut to = into.join(&name);
     let mut copy = 1;
@@ -259,8 +305,7 @@ pub fn set_aside(from: &Path, into: &Path) -> io::Result<Option<PathBuf>> {
 /// Writes files into a new directory beside `target`, for [`publish_dir`]. What a full disk leaves of it is removed.
 pub fn write_dir(target: &Path, files: &[(String, Vec<u8>)]) -> io::Result<PathBuf> {
     let staged = parent(target).join(format!("{STAGED}{}", unique()));
-    let written =
-        fs::create_dir_all(&staged).and_then(|()| files.iter().try_for_each(|(name, bytes)| write_new(&staged.join(name), bytes)));
+    let written = create_dirs(&staged).and_then(|()| files.iter().try_for_each(|(name, bytes)| write_new(&staged.join(name), bytes)));
     if let Err(error) = written {
         let _ = fs::remove_dir_all(&staged);
         return Err(error);
@@ -275,9 +320,7 @@ pub fn write_dir(target: &Path, files: &[(String, Vec<u8>)]) -> io::Result<PathB
 /// Any failed step; also if `target` is there already and not empty (set it aside first).
 pub fn publish_dir(staged: &Path, target: &Path) -> io::Result<()> {
     sync_tree(staged)?;
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    create_dirs(&parent(target))?;
     fs::rename(staged, target)?;
     sync_dir(&parent(target))
 }
@@ -285,7 +328,7 @@ pub fn publish_dir(staged: &Path, target: &Path) -> io::Result<()> {
 fn sync_tree(dir: &Path) -> io::Result<()> {
     for name in names(dir)? {
         let path = dir.join(name);
-        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
+        if path.is_dir() { sync_tree(&path)? } else { sync_file(&File::open(&path)?)? }
     }
     sync_dir(dir)
 }

@@ -4,12 +4,13 @@
 //! one that was killed; the text in the file only says who that is. The file itself stays: deleting it would let two
 //! processes hold locks on two files of the same name.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stages::fault;
 
 use crate::exit::Failure;
 use crate::layout::{self, now_utc};
@@ -50,11 +51,12 @@ impl Lock {
             };
             Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
         };
-        fs::create_dir_all(run).map_err(refused)?;
+        layout::create_dirs(run).map_err(refused)?;
         let mut file = open(&path(run)).map_err(refused)?;
         // Whoever asks for the holder takes a shared lock for a moment, which is no reason to give up.
         for pause in [20, 40, 80, 0] {
             match file.try_lock() {
+                Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => return Ok(Self { file }),
                 Ok(()) => {
                     let holder = Holder { pid: std::process::id(), command: command.to_owned(), started: now_utc() };
                     write_holder(&mut file, &holder).map_err(refused)?;
@@ -68,7 +70,7 @@ impl Lock {
                 }
             }
         }
-        let holder = read_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+        let holder = living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
         let what = format!("the run {} is held by {holder}", run.display());
         Err(Failure::busy(what, "wait until it is done, or stop it"))
     }
@@ -112,12 +114,27 @@ fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
 
 fn read_holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
-    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    File::open(path).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+/// The holder, once it has written who it is: until then the text is empty, or of one that was killed.
+fn living_holder(path: &Path) -> Option<Holder> {
+    for _ in 0..50 {
+        let lives = |holder: &Holder| !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{}", holder.pid)).exists();
+        if let Some(holder) = read_holder(path).filter(lives) {
+            return Some(holder);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // On a file system that several machines share, the holder may be a process of another one.
+    read_holder(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::exit::Exit;
 

@@ -27,6 +27,7 @@ mod status;
 mod text;
 mod training;
 mod value;
+mod verify_run;
 mod work;
 
 use std::process::ExitCode;

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use datasets::key::{self, Part, hex};
+use serde::Serialize;
 
-use crate::layout::write_atomic;
+use crate::layout::{create_dirs, read_small, write_atomic};
 
 const FILE: &str = "fingerprint.json";
 
@@ -24,7 +24,7 @@ pub struct Fingerprint {
 }
 
 /// One field of a fingerprint that is not what it was. `None`: it was not there, or is no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub field: String,
     pub from: Option<String>,
@@ -109,7 +109,7 @@ impl Fingerprint {
             return Ok(());
         }
         let write = |dir: &Path, fingerprint: &Self| -> Result<()> {
-            fs::create_dir_all(dir)?;
+            create_dirs(dir)?;
             let mut bytes = serde_json::to_vec_pretty(&fingerprint.fields)?;
             bytes.push(b'\n');
             Ok(write_atomic(&dir.join(FILE), &bytes)?)
@@ -128,9 +128,9 @@ impl Fingerprint {
     /// A failed read.
     pub fn load(stage: &Path) -> Result<Option<Self>> {
         let path = stage.join(FILE);
-        match fs::read(&path) {
+        match read_small(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(|fields| Self { fields })),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
             Err(err) => Err(err).with_context(|| format!("failed to read {}", path.display())),
         }
     }
@@ -180,6 +180,8 @@ pub fn state(now: &Fingerprint, stored: Option<&Fingerprint>, total: u32, good: 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn settings(text: &str) -> Fingerprint {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datasets::key;
 use datasets::table::{self, Row, Writer};
+use stages::fault;
 use stages::model::{Choice, Model, device, hf};
 use toml::Table;
 
@@ -74,6 +76,8 @@ impl Session {
             }
             write_atomic(&run.config(), text.as_bytes()).with_context(|| format!("failed to write {}", run.config().display()))?;
         }
+        stages::policy::endpoint::clear_answers(&run.responses())
+            .with_context(|| format!("failed to clear {}", run.responses().display()))?;
         for round in run.rounds()? {
             remove_leftovers(&run.round(round)).with_context(|| format!("failed to clear {}", run.round(round).display()))?;
         }
@@ -103,7 +107,18 @@ impl Session {
         );
         for (round, stage) in expected {
             if !lines.iter().any(|l| l.round == round && l.stage == stage) {
-                lines.push(StageLine { round, stage, state: "waiting".into(), done: 0, total: None, rows: 0, detail: Vec::new() });
+                let (changes, missing) = (Vec::new(), Vec::new());
+                lines.push(StageLine {
+                    round,
+                    stage,
+                    state: "waiting".into(),
+                    done: 0,
+                    total: None,
+                    rows: 0,
+                    detail: Vec::new(),
+                    changes,
+                    missing,
+                });
             }
         }
         Ok(lines)
@@ -193,7 +208,9 @@ impl Session {
                 (None, found.good, !found.stale.is_empty())
             }
         };
-        let known = total.or_else(|| commits.iter().find_map(|c| c.counts.get("shards").map(|n| *n as u32)));
+        // Only the last shard says how many there are, so a number that it is not the last of is none.
+        let says = |c: &Commit| c.counts.get("shards").filter(|n| **n == i64::from(c.shard) + 1).map(|_| c.shard + 1);
+        let known = total.or_else(|| commits.iter().find_map(says));
         let good: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
         // Without a total at least one more shard is to come: the one that will say how many there are.
         let expected = known.unwrap_or_else(|| good.last().map_or(1, |last| last + 2));
@@ -212,7 +229,21 @@ impl Session {
             self.console.say(&format!("{} is outstanding again: {}", name(stage, round), what.join("; ")));
         }
         let rows = commits.iter().flat_map(|c| &c.files).map(|f| f.rows).sum();
-        self.lines.borrow_mut().push(StageLine { round, stage, state: word.into(), done: good.len() as u32, total: known, rows, detail });
+        let (changes, missing) = match &state {
+            State::Stale { changes } => (changes.clone(), Vec::new()),
+            State::Partial { missing } => (Vec::new(), missing.clone()),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let done = good.len() as u32;
+        let line = StageLine { round, stage, state: word.into(), done, total: known, rows, detail, changes, missing };
+        self.lines.borrow_mut().push(line);
+        if state.is_done() && dir.is_some() {
+            // A kill between the commit and their removal leaves the checkpoints.
+            let checkpoints = path.join("checkpoints");
+            if checkpoints.exists() {
+                std::fs::remove_dir_all(&checkpoints).with_context(|| format!("failed to remove {}", checkpoints.display()))?;
+            }
+        }
         if dir.is_some() {
             fingerprint.save(&path)?;
         }
@@ -234,7 +265,10 @@ impl Session {
         let dir = opened.dir()?;
         let Opened { stage, round, fingerprint, commits, .. } = opened;
         let done: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
-        let missing = plan::outstanding(total, &done);
+        let mut missing = plan::outstanding(total, &done);
+        if let Some(seed) = fault::number("shard-order") {
+            missing.sort_by_key(|shard| key::digest(&[seed.into(), u64::from(*shard).into()]));
+        }
         let label = name(stage, round);
         if missing.is_empty() {
             self.console.say(&format!("{label}: {total} of {total} shards are committed, nothing to do"));
@@ -267,7 +301,11 @@ pub fn name(stage: Stage, round: u32) -> String {
 ///
 /// # Errors
 /// Failed writes.
-pub fn write<R: Row>(attempt: &mut Attempt, rows: Vec<R>) -> Result<i64> {
+pub fn write<R: Row>(attempt: &mut Attempt, mut rows: Vec<R>) -> Result<i64> {
+    if fault::is("rows-by-threads") && !rows.is_empty() {
+        let by = rayon::current_num_threads() % rows.len();
+        rows.rotate_left(by);
+    }
     let mut file = attempt.file(R::TABLE)?;
     let mut writer = Writer::new(&mut file)?;
     writer.extend(rows)?;

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::layout::{RunDir, Stage};
 use crate::lock::{Holder, Lock};
+use crate::plan::Change;
+use crate::session::name as session_name;
 use crate::text::{self, table};
 
 /// Where one stage of a run stands.
@@ -26,6 +28,10 @@ pub struct StageLine {
     pub rows: u64,
     /// Further remarks, one line each.
     pub detail: Vec<String>,
+    /// Fields of the fingerprint that make it outstanding, with their whole values.
+    pub changes: Vec<Change>,
+    /// Shards that are to be made, while the rest counts.
+    pub missing: Vec<u32>,
 }
 
 // Serde hands every field by reference.
@@ -38,6 +44,49 @@ impl StageLine {
     fn is_done(&self) -> bool {
         self.state == "done"
     }
+}
+
+/// Prints why a stage is outstanding, in every round that has it.
+///
+/// # Errors
+/// A stdout that cannot be written.
+pub fn why(stages: &[StageLine], stage: Stage, json: bool) -> Result<()> {
+    let lines: Vec<&StageLine> = stages.iter().filter(|line| line.stage == stage).collect();
+    let text = if json {
+        serde_json::to_string_pretty(&json!({ "stages": lines }))? + "\n"
+    } else if lines.is_empty() {
+        format!("{}: the configuration has no such stage\n", stage.name())
+    } else {
+        lines.iter().map(|line| reason(line, stages)).collect()
+    };
+    text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// A stage's reason, a line for each field.
+fn reason(line: &StageLine, stages: &[StageLine]) -> String {
+    let of = |line: &StageLine| session_name(line.stage, line.round);
+    let why = match line.state.as_str() {
+        "done" => "done: nothing is outstanding".to_owned(),
+        "stale" => "outstanding: what is there was made with other settings or from other input".to_owned(),
+        "partial" => format!("outstanding: {} of {} shards are missing", line.missing.len(), line.done as usize + line.missing.len()),
+        "waiting" => {
+            let before = stages.iter().find(|line| !line.is_done() && line.state != "waiting");
+            before.map_or_else(|| "waiting".to_owned(), |before| format!("waits for {}, which is {}", of(before), before.state))
+        }
+        _ => "outstanding: nothing of it is there".to_owned(),
+    };
+    let mut text = format!("{}: {why}\n", of(line));
+    let show = |value: &Option<String>| value.as_deref().map_or_else(|| "(not there)".to_owned(), |text| text::brief(text, 4000));
+    for change in &line.changes {
+        text.push_str(&format!("  {}\n    from {}\n    to   {}\n", change.field, show(&change.from), show(&change.to)));
+    }
+    if !line.missing.is_empty() {
+        let shown: Vec<String> = line.missing.iter().take(20).map(ToString::to_string).collect();
+        let more = if line.missing.len() > 20 { ", …" } else { "" };
+        text.push_str(&format!("  shards {}{more}\n", shown.join(", ")));
+    }
+    text.extend(line.detail.iter().filter(|note| note.starts_with("damaged")).map(|note| format!("  {note}\n")));
+    text
 }
 
 /// Prints the state of a run to stdout.
@@ -108,7 +157,8 @@ mod tests {
 
     fn line(round: u32, stage: Stage, state: &str, done: u32, total: Option<u32>, detail: &[&str]) -> StageLine {
         let detail = detail.iter().map(|note| (*note).to_owned()).collect();
-        StageLine { round, stage, state: state.to_owned(), done, total, rows: u64::from(done) * 10, detail }
+        let (state, rows) = (state.to_owned(), u64::from(done) * 10);
+        StageLine { round, stage, state, done, total, rows, detail, changes: Vec::new(), missing: Vec::new() }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use stages::value::{self, Estimator, Measured, Part, Trained, Trees};
 use stages::{BadInput, Events};
 
 use crate::commit::Commit;
+use crate::layout::create_dirs;
 use crate::session::{Counts, Done, Opened, Session, name, write, write_some};
 use crate::text::percent;
 use crate::training::{newest, publish, save};
@@ -257,7 +258,7 @@ fn decoder(
     let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: fresh };
     let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
     let steps = train::total_steps(&rows, &config, Some(&head));
-    fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    create_dirs(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let resume = newest(session, folder, fingerprint)?;
     let resume = resume.map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir))).transpose()?;
     events.expect(steps as u64);

@@ -322,9 +322,7 @@ impl Session {
     pub fn policy_before(&self, round: u32) -> Result<Option<Done>> {
         for earlier in (1..round).rev() {
             let done = crate::audit::committed(&self.run, earlier, Stage::Train)?;
-            let decided = std::fs::read_to_string(self.run.round(earlier).join("gate.json")).unwrap_or_default();
-            let rejected = serde_json::from_str::<serde_json::Value>(&decided).is_ok_and(|gate| gate["accepted"] == false);
-            if done.commits.is_empty() || (self.config.has_gate() && rejected) {
+            if done.commits.is_empty() || (self.config.has_gate() && !self.decided(earlier)?) {
                 continue;
             }
             return Ok(Some(done));
@@ -894,7 +892,7 @@ pub fn pool(curates: &[Done], shard: Option<u32>) -> Result<Vec<Kept>> {
 
 /// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's completions.
 fn poisoned(round: u32) -> bool {
-    std::env::var("QSTILL_FAULT").is_ok_and(|fault| fault == format!("shuffle-labels:{round}"))
+    stages::fault::number("shuffle-labels") == Some(u64::from(round))
 }
 
 fn counts(pairs: &[(&str, usize)]) -> Counts {

@@ -23,6 +23,7 @@ pub mod bakeoff;
 pub mod curate;
 pub mod evaluate;
 pub mod events;
+pub mod fault;
 pub mod gate;
 pub mod grade;
 pub mod model;

@@ -1,6 +1,7 @@
 //! Reading a table batch by batch, after its name, version and columns were checked.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::vec;
 
@@ -49,7 +50,7 @@ pub fn read<R: Row>(path: &Path) -> Result<Rows<R>, TableError> {
         })
         .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+    let reader = guarded(|| builder.with_projection(mask).with_batch_size(BATCH_ROWS).build());
     Ok(Rows {
         path: path.to_owned(),
         reader: Some(reader.map_err(|error| TableError::opening(path, error))?),
@@ -93,7 +94,8 @@ impl<R: Row> Rows<R> {
     /// The next batch; false at the end of the file.
     fn refill(&mut self) -> Result<bool, TableError> {
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
-        let Some(next) = reader.next() else {
+        let next = guarded(|| Ok(reader.next())).map_err(|error| TableError::data(self.place(self.decoded), error))?;
+        let Some(next) = next else {
             if self.decoded == self.total {
                 return Ok(false);
             }
@@ -133,9 +135,17 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, TableEr
     let file = File::open(path).map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
     let length = file.metadata().map(|file| file.len());
     let length = length.map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| TableError::opening(path, error))?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(|error| TableError::opening(path, error))?;
     check_extents(builder.metadata(), length).map_err(|error| TableError::opening(path, error))?;
     Ok(builder)
+}
+
+/// Runs a call of the Parquet library, which panics on some files that were tampered with; that is an error of the file.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(ParquetError::General(format!("it cannot be decoded ({})", text.unwrap_or_default())))
+    })
 }
 
 /// Whether the footer's column chunks lie within the file. The Parquet library takes this for granted and

@@ -2,6 +2,7 @@
 //! trained on a run's own texts, digits apart.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -64,7 +65,10 @@ impl Tokenizer {
     }
 
     fn from_parts(json: String, template: String, settings: Value) -> Result<Self, String> {
-        let mut inner: tokenizers::Tokenizer = json.parse().map_err(|e| format!("not a tokenizer: {e}"))?;
+        // The library panics on some files that are no tokenizer.
+        let parsed = catch_unwind(|| json.parse::<tokenizers::Tokenizer>());
+        let parsed = parsed.map_err(|_| "not a tokenizer: it cannot be parsed".to_owned())?;
+        let mut inner = parsed.map_err(|e| format!("not a tokenizer: {e}"))?;
         // Padding and truncation are this program's business: batches are laid out by hand.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| e.to_string())?;

@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 use super::BATCH_ROWS;
 use super::cells::{Column, Row};
 use super::error::{Fault, Place, SourceError};
-use crate::table::check_extents;
+use crate::table::{check_extents, guarded};
 
 /// The rows of a Parquet file.
 pub struct Rows {
@@ -51,8 +51,8 @@ impl Rows {
             Ok(opened) => opened,
             Err(source) => return Err(SourceError::Io { path, source }),
         };
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| check_extents(builder.metadata(), length).map(|()| builder));
+        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
+            .and_then(|builder| check_extents(builder.metadata(), length).map(|()| builder));
         let builder = match builder {
             Ok(builder) => builder,
             Err(source) => return Err(SourceError::NotParquet { path, source }),
@@ -70,7 +70,7 @@ impl Rows {
             way[0] = roots.partition_point(|root| *root < way[0]);
         }
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let reader = match builder.with_projection(mask).with_batch_size(BATCH_ROWS).build() {
+        let reader = match guarded(|| builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()) {
             Ok(reader) => reader,
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
@@ -88,7 +88,9 @@ impl Rows {
         self.before += self.length as u64;
         (self.length, self.next) = (0, 0);
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
-        let Some(batch) = reader.next() else { return Ok(false) };
+        let next = guarded(|| Ok(reader.next()));
+        let next = next.map_err(|source| SourceError::Damaged { path: self.path.to_path_buf(), row: self.before, source })?;
+        let Some(batch) = next else { return Ok(false) };
         let read = batch.and_then(|batch| {
             let columns = self.ways.iter().map(|way| follow(&batch, way)).collect::<Result<Vec<_>, _>>()?;
             Ok((batch.num_rows(), columns))

@@ -46,6 +46,7 @@ mod wire;
 mod tests;
 
 pub use error::EndpointError;
+pub use store::{Answers, check as check_answers, clear as clear_answers};
 
 /// Version of how text, stop strings and the calculator are put together. Part of the fingerprint.
 const SEMANTICS: u64 = 1;

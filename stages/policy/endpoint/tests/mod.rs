@@ -231,7 +231,10 @@ fn damaged_answers_are_asked_again() {
         assert_eq!(format!("{:?}", ask()), format!("{first:?}"));
         assert_eq!(server.count(), count + 2);
         assert_eq!(fs::read(path).unwrap(), whole);
-        assert_eq!(stored().len(), 1);
+        // What was damaged is beside it, under a name that nobody reads.
+        assert_eq!(stored().len(), 2);
+        let aside = path.with_file_name(format!("damaged-{}", path.file_stem().unwrap().to_string_lossy()));
+        assert_eq!(fs::read(aside).unwrap(), damaged.as_bytes());
     }
 }
 

@@ -24,9 +24,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use stages::fault;
 
-use crate::layout::{names, set_aside, sync_dir, unique, write_new};
+use crate::layout::{create_dirs, names, read_small, remove_leftovers, set_aside, sync_dir, sync_file, unique, write_new};
 use crate::lock::Lock;
 use crate::text::plural;
 
@@ -34,9 +36,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use record::hash_file;
-pub use record::{Check, Commit, DirRecord, FileRecord, content_hash};
+pub use record::{Check, Commit, DirRecord, FileRecord, content_hash, hash_file, size_of_dir};
 
 /// A stage directory in the hands of the one process that may write to it. Clones name the same directory.
 #[derive(Clone, Debug)]
@@ -70,22 +70,50 @@ pub struct Damaged {
 /// # Errors
 /// Failed reads. A missing directory is an empty one.
 pub fn scan(stage: &Path, fingerprint: &str, check: Check) -> Result<Scan> {
+    scan_for(stage, Some(fingerprint).filter(|_| !fault::is("stale-counts")), check)
+}
+
+/// Compares every committed file of a stage directory with its record, whatever the settings it was made with.
+///
+/// # Errors
+/// Failed reads. A missing directory is an empty one.
+pub fn examine(stage: &Path) -> Result<Scan> {
+    scan_for(stage, None, Check::Hash)
+}
+
+fn scan_for(stage: &Path, fingerprint: Option<&str>, check: Check) -> Result<Scan> {
     let dir = stage.join("commits");
+    let names = names(&dir).with_context(|| format!("failed to list {}", dir.display()))?;
+    let look = |name: &String| -> Result<(PathBuf, std::result::Result<Commit, String>, Option<String>)> {
+        let record = dir.join(name);
+        let commit = read_record(&record, name)?;
+        let why = match &commit {
+            Ok(commit) if fingerprint.is_none_or(|f| f == commit.fingerprint) => commit.fault(stage, check)?,
+            _ => None,
+        };
+        Ok((record, commit, why))
+    };
+    let looked: Vec<_> = names.par_iter().map(look).collect::<Result<_>>()?;
     let mut scan = Scan::default();
-    for name in names(&dir).with_context(|| format!("failed to list {}", dir.display()))? {
-        let record = dir.join(&name);
-        let bytes = fs::read(&record).with_context(|| format!("failed to read {}", record.display()))?;
-        match Commit::parse(&name, &bytes) {
-            Err(why) => scan.damaged.push(Damaged { record, commit: None, why }),
-            Ok(commit) if commit.fingerprint != fingerprint => scan.stale.push(commit),
-            Ok(commit) => match commit.fault(stage, check)? {
-                Some(why) => scan.damaged.push(Damaged { record, commit: Some(commit), why }),
-                None => scan.good.push(commit),
-            },
+    for (record, commit, why) in looked {
+        match (commit, why) {
+            (Err(why), _) => scan.damaged.push(Damaged { record, commit: None, why }),
+            (Ok(commit), Some(why)) => scan.damaged.push(Damaged { record, commit: Some(commit), why }),
+            (Ok(commit), None) if fingerprint.is_some_and(|f| f != commit.fingerprint) => scan.stale.push(commit),
+            (Ok(commit), None) => scan.good.push(commit),
         }
     }
     scan.good.sort_by_key(|c| c.shard);
     Ok(scan)
+}
+
+/// Reads a commit record; the inner error says what is wrong with it.
+fn read_record(path: &Path, name: &str) -> Result<std::result::Result<Commit, String>> {
+    match read_small(path) {
+        Ok(bytes) => Ok(Commit::parse(name, &bytes)),
+        Err(err) if err.kind() == io::ErrorKind::InvalidData => Ok(Err(format!("the commit record {err}"))),
+        Err(err) => Err(err).with_context(|| format!("failed to read {}", path.display())),
+    }
 }
 
 /// Paths of one table of some commits, in order of the commits.
@@ -103,10 +131,13 @@ impl StageDir {
     pub fn open(path: &Path, _held: &Lock) -> Result<Self> {
         for part in ["shards", "commits", "tmp"] {
             let dir = path.join(part);
-            fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
+            create_dirs(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
         }
         let dir = Self { path: path.to_path_buf() };
-        dir.clear().with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
+        if fault::is("leftovers-kept") {
+            return Ok(dir);
+        }
+        remove_leftovers(path).and_then(|()| dir.clear()).with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
         Ok(dir)
     }
 
@@ -177,21 +208,30 @@ impl StageDir {
     /// Removes temporary files, and shards which no record names. The shards of an unreadable record stay, to be
     /// moved with it.
     fn clear(&self) -> io::Result<()> {
-        for name in names(&self.path.join("tmp"))? {
-            let path = self.path.join("tmp").join(name);
-            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
-        }
-        let (mut named, mut unreadable) = (BTreeSet::new(), Vec::new());
-        for name in names(&self.path.join("commits"))? {
-            match Commit::parse(&name, &fs::read(self.path.join("commits").join(&name))?) {
-                Ok(commit) => named.extend(commit.files.into_iter().map(|f| f.name)),
-                Err(_) => unreadable.extend(record::shard_of_record(&name).map(record::part_prefix)),
-            }
-        }
+        self.clear_tmp()?;
+        let commits = self.path.join("commits");
+        let read = |name: String| match read_small(&commits.join(&name)).map(|bytes| Commit::parse(&name, &bytes)) {
+            Ok(Ok(commit)) => Ok((commit.files.into_iter().map(|f| f.name).collect::<Vec<_>>(), None)),
+            Err(err) if err.kind() != io::ErrorKind::InvalidData => Err(err),
+            _ => Ok((Vec::new(), record::shard_of_record(&name).map(record::part_prefix))),
+        };
+        let records: Vec<_> = names(&commits)?.into_par_iter().map(read).collect::<io::Result<_>>()?;
+        let named: BTreeSet<&String> = records.iter().flat_map(|(files, _)| files).collect();
+        let unreadable: Vec<&String> = records.iter().filter_map(|(_, prefix)| prefix.as_ref()).collect();
         for name in names(&self.path.join("shards"))? {
-            if !named.contains(&name) && !unreadable.iter().any(|prefix| name.starts_with(prefix)) {
+            if !named.contains(&name) && !unreadable.iter().any(|prefix| name.starts_with(*prefix)) {
                 fs::remove_file(self.path.join("shards").join(name))?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl StageDir {
+    fn clear_tmp(&self) -> io::Result<()> {
+        for name in names(&self.path.join("tmp"))? {
+            let path = self.path.join("tmp").join(name);
+            if fs::symlink_metadata(&path)?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
         Ok(())
     }
@@ -221,7 +261,7 @@ impl Attempt {
     /// # Errors
     /// The file cannot be created, or the table already has one.
     pub fn file(&mut self, table: &str) -> Result<PendingFile> {
-        if table.is_empty() || !table.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+        if !record::table_name(table) {
             bail!("`{table}` is not a table name");
         }
         if self.files.iter().any(|(_, f)| f.table == table) {
@@ -262,6 +302,10 @@ impl Attempt {
     pub fn commit(mut self, fingerprint: &str, counts: BTreeMap<String, i64>) -> Result<Commit> {
         let (shards, commits) = (self.dir.path.join("shards"), self.dir.path.join("commits"));
         let mut files = Vec::new();
+        if fault::is("record-before-data") {
+            let records = self.files.iter().map(|(_, file)| file.clone()).collect();
+            self.record(&Commit::new(fingerprint, self.shard, records, self.dirs.clone(), counts.clone()))?;
+        }
         for (tmp, file) in std::mem::take(&mut self.files) {
             // The name holds the hash: what may lie there has the same bytes.
             let path = shards.join(&file.name);
@@ -277,10 +321,7 @@ impl Attempt {
         let dirs = std::mem::take(&mut self.dirs);
         let commit = Commit::new(fingerprint, self.shard, files, dirs, counts);
         let path = self.dir.record_path(self.shard);
-        let tmp = self.dir.path.join("tmp").join(format!("record-{}", unique()));
-        let linked = write_new(&tmp, &commit.to_bytes()?).and_then(|()| link(&tmp, &path));
-        let _ = fs::remove_file(&tmp);
-        match linked {
+        match self.record(&commit) {
             Ok(()) => {
                 sync_dir(&commits).with_context(|| format!("failed to fsync {}", commits.display()))?;
                 Ok(commit)
@@ -290,11 +331,25 @@ impl Attempt {
         }
     }
 
+    /// Puts the record of a commit in its place, unless one is there.
+    fn record(&self, commit: &Commit) -> io::Result<()> {
+        let path = self.dir.record_path(self.shard);
+        let bytes = commit.to_bytes().map_err(io::Error::other)?;
+        if fault::is("record-in-place") {
+            let (begin, end) = bytes.split_at(bytes.len() / 2);
+            let mut file = File::create(&path)?;
+            return file.write_all(begin).and_then(|()| file.write_all(end)).and_then(|()| file.sync_all());
+        }
+        let tmp = self.dir.path.join("tmp").join(format!("record-{}", unique()));
+        let linked = write_new(&tmp, &bytes).and_then(|()| link(&tmp, &path));
+        let _ = fs::remove_file(&tmp);
+        linked
+    }
+
     /// Another attempt won: its commit stands, and files that only this one made are removed.
     fn yield_to(&self, path: &Path, ours: &Commit) -> Result<Commit> {
-        let bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
         let name = record::record_name(self.shard);
-        let theirs = match Commit::parse(&name, &bytes) {
+        let theirs = match read_record(path, &name)? {
             Ok(theirs) => theirs,
             Err(why) => bail!("shard {} is committed, but {why}", self.shard),
         };
@@ -353,7 +408,7 @@ impl PendingFile {
     fn finish(mut self, shard: u32, rows: u64) -> io::Result<(PathBuf, FileRecord)> {
         let out = self.out.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
         out.flush()?;
-        out.get_ref().file.sync_all()?;
+        sync_file(&out.get_ref().file)?;
         let (sha, length) = (out.get_ref().sha.clone(), out.get_ref().length);
         self.out = None;
         Ok((self.path.clone(), FileRecord::new(shard, &self.table, length, &sha.finalize(), rows)))
