@@ -8,17 +8,19 @@ use clap::{Args, ValueEnum};
 use datasets::key;
 use datasets::table::{Match, Selection};
 use datasets::types::{Problem, Split};
+use datasets::{Domain, domains};
 use serde_json::{Value, json};
 use stages::bakeoff::{self, Contest, Entrant, Guide};
 use stages::evaluate::statistics::{mcnemar, wilson};
 use stages::policy::Policy;
-use stages::policy::rules::Rules;
+use stages::policy::rules::{self, Rules};
 use stages::search::budget::Unit;
 use stages::search::value::Values;
 use stages::search::{Aggregate, Algorithm, Draws, Goal, Sampler, TreeConfig};
 use stages::value::metrics::{Scored, best_of_k, bootstrap, vote_of_k};
 use stages::value::targets::Level;
 use stages::value::{Estimator, Trained};
+use toml::Table;
 
 use crate::audit::committed;
 use crate::exit::Failure;
@@ -27,6 +29,7 @@ use crate::plan::Fingerprint;
 use crate::session::{Counts, Done, Session, write};
 use crate::text::{self, interval, percent, to_stdout};
 use crate::value;
+use crate::work::versions;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Who {
@@ -144,14 +147,24 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
         .with("problems", problems.hash())
         .with("split", split.name())
         .with("count", asked.len())
+        .with_table("value", &keys(session.section("value"), &["model", "levels", "prune"]))
         .with("values", learned.as_ref().map_or("none".into(), Done::hash))
-        .with("policy", if who.is_some() { session.sampler_identity(student.as_ref())? } else { "rules".into() });
+        .with("policy", if who.is_some() { session.sampler_identity(student.as_ref())? } else { "rules".into() })
+        .with("rules", rules::fingerprint(c.problems.domain()))
+        .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version));
+    let fingerprint = session.with_dtype(fingerprint);
     let rules = who.is_none() || c.search.policy == Sampler::Rules;
     if who.is_none() && options.policy == Who::Policy {
         session.console.say(&format!("round {round} samples nobody: the domain's rules propose"));
     }
     let who: Box<dyn Policy> = who.unwrap_or_else(|| Box::new(Rules));
     if options.select.is_empty() { stage.contests(fingerprint, who, rules) } else { stage.selection(fingerprint, who, rules) }
+}
+
+/// Some keys of a section.
+fn keys(mut section: Table, wanted: &[&str]) -> Table {
+    section.retain(|key, _| wanted.contains(&key));
+    section
 }
 
 /// What a comparison stands on.
@@ -223,7 +236,8 @@ impl Ground<'_> {
             .with("entrants", names.join(","))
             .with("budgets", format!("{budgets:?}"))
             .with("unit", &name)
-            .with("goal", &options.goal);
+            .with("goal", &options.goal)
+            .with("tables", versions(&["bakeoff"]));
         let plan: Vec<(Entrant, u64)> = budgets.iter().flat_map(|budget| entrants.iter().map(move |entrant| (*entrant, *budget))).collect();
         let opened = session.stage(Stage::Bakeoff, self.round, &fingerprint, Some(plan.len() as u32))?;
         let path = opened.path.clone();
@@ -294,7 +308,7 @@ impl Ground<'_> {
         let most = options.select.iter().copied().max().unwrap_or(0);
         let shard_size = c.run.shard_size.max(1);
         let shards: Vec<&[Problem]> = self.asked.chunks(shard_size).collect();
-        let fingerprint = fingerprint.with("samples", most).with("run.shard_size", shard_size);
+        let fingerprint = fingerprint.with("samples", most).with("run.shard_size", shard_size).with("tables", versions(&["selection"]));
         let opened = session.stage(Stage::Selection, self.round, &fingerprint, Some(shards.len() as u32))?;
         let path = opened.path.clone();
         let (mut steps, mut outcome) = (self.trained(Level::Steps)?, self.trained(Level::Outcome)?);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use stages::fault;
 use stages::grade::GradeConfig;
 use stages::policy::Sampling;
 
@@ -15,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::layout::{RunDir, Stage};
 use crate::progress::Console;
 use crate::session::Session;
+use crate::status::Standing;
 use crate::text::to_stdout;
 use crate::work::Goal;
 use crate::{answer, audit, bakeoff, bench, doctor, evaluation, explain, grade, inspect, status, verify_run};
@@ -359,6 +361,7 @@ pub fn main() -> Result<Exit> {
             return Ok(if shown { Exit::Done } else { Exit::Usage });
         }
     };
+    refuse_faults(&cli.command)?;
     let console = Console::new(cli.quiet, Duration::from_secs(10));
     match cli.command {
         Command::Run { source, run, until, over } => {
@@ -471,6 +474,34 @@ pub fn main() -> Result<Exit> {
     }
 }
 
+impl Command {
+    /// The run that a command works on.
+    fn run(&self) -> Option<String> {
+        match self {
+            Command::Run { run, source, .. } => run.clone().or_else(|| source.name()),
+            Command::Resume { run, .. }
+            | Command::Stage { run, .. }
+            | Command::Bakeoff { run, .. }
+            | Command::Curate { run, .. }
+            | Command::Status { run, .. }
+            | Command::VerifyRun { run, .. }
+            | Command::Audit { run, .. } => Some(run.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Deliberate faults are for runs that are marked for them: one that stayed in the environment must not damage a run of worth.
+fn refuse_faults(command: &Command) -> Result<(), Failure> {
+    let hint = "unset QSTILL_FAULT; it is for tests";
+    let wanted = fault::wanted().map_err(|name| Failure::usage(format!("QSTILL_FAULT names `{name}`, which is no fault"), hint))?;
+    let marked = || command.run().and_then(|run| RunDir::named(&run).ok()).is_some_and(|run| run.root().join(fault::MARKER).is_file());
+    if wanted.is_empty() || marked() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("QSTILL_FAULT is set, but the run is not marked by a file `{}`", fault::MARKER), hint))
+}
+
 fn parse_stage(name: &str) -> Result<Stage, Failure> {
     let known = Stage::ALL.map(Stage::name).join(", ");
     Stage::parse(name).ok_or_else(|| Failure::usage(format!("there is no stage `{name}`"), format!("stages: {known}")))
@@ -486,7 +517,7 @@ fn round_of(session: &Session, stage: Stage, round: Option<u32>) -> Result<u32> 
         }
         None => {
             let lines = session.lines()?;
-            let outstanding = lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != "done").map(|l| l.round);
+            let outstanding = lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != Standing::Done).map(|l| l.round);
             Ok(outstanding.min().unwrap_or(session.config.run.rounds))
         }
     }

@@ -16,12 +16,11 @@ use stages::model::DeviceSetting;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::{ProblemsConfig, PromptConfig};
 use stages::search::{Sampler, SearchConfig, TreeConfig};
-use stages::train::losses::TokenLoss;
-use stages::train::select::Select;
 use stages::train::{ModelConfig, TrainConfig};
-use stages::value::targets::Level;
-use stages::value::{Estimator, ValueConfig};
+use stages::value::ValueConfig;
 use toml::Table;
+
+pub mod check;
 
 use crate::exit::Failure;
 use crate::settings::{self, Origin, Schema};
@@ -98,103 +97,8 @@ impl Config {
             settings::apply_set(&mut table, &settings::parse_set(set)?, &schema)?;
         }
         let config: Config = settings::read(table.clone(), "the configuration")?;
-        config.check()?;
+        check::check(&config)?;
         Ok((config, table))
-    }
-
-    fn check(&self) -> Result<(), Failure> {
-        let shares = [
-            ("problems.distractors", self.problems.distractors),
-            ("problems.test_share", self.problems.test_share),
-            ("problems.validation_share", self.problems.validation_share),
-            ("value.holdout", self.value.holdout),
-            ("value.lost", self.value.lost),
-            ("gate.alpha", self.gate.alpha),
-            ("gate.max_drop", self.gate.max_drop),
-            ("gate.max_endless", self.gate.max_endless),
-            ("train.validation_share", self.train.validation_share),
-            ("train.warmup", self.train.warmup),
-            ("train.floor", self.train.floor),
-            ("train.face_floor", self.train.face_floor),
-            ("train.golden_share", self.train.golden_share),
-        ];
-        for (key, share) in shares {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(Failure::usage(format!("{key} is {share}"), "give a share from 0 to 1"));
-            }
-        }
-        let positive = [
-            ("run.shard_size", self.run.shard_size),
-            ("run.rounds", self.run.rounds as usize),
-            ("value.epochs", self.value.epochs),
-            ("value.batch_size", self.value.batch_size),
-            ("value.levels (its length)", self.value.levels.len()),
-            ("train.batch_size", self.train.batch_size),
-            ("train.replay_times", self.train.replay_times),
-            ("train.micro_batch", self.train.micro_batch),
-            ("search.max_tokens", self.search.max_tokens),
-            ("evaluate.max_tokens", self.evaluate.max_tokens),
-            ("model.batch_rows", self.model.batch_rows),
-            ("model.cache_mib", self.model.cache_mib),
-        ];
-        self.curate.check().map_err(|error| Failure::usage(error.to_string(), ""))?;
-        for (key, number) in positive {
-            if number == 0 {
-                return Err(Failure::usage(format!("{key} is 0"), "give a number of 1 or more"));
-            }
-        }
-        for (key, number) in [("search.temperature", self.search.temperature), ("evaluate.temperature", self.evaluate.temperature)] {
-            if number < 0.0 {
-                return Err(Failure::usage(format!("{key} is {number}"), "give 0 (greedy) or more"));
-            }
-        }
-        self.check_losses()?;
-        if !(self.search.top_p > 0.0 && self.search.top_p <= 1.0) {
-            return Err(Failure::usage(format!("search.top_p is {}", self.search.top_p), "give a share above 0, up to 1"));
-        }
-        Ok(())
-    }
-}
-
-impl Config {
-    /// What the student's losses need of other sections.
-    fn check_losses(&self) -> Result<(), Failure> {
-        let train = &self.train;
-        if train.loss == TokenLoss::Golden && train.reference.is_empty() && self.model.from_scratch() {
-            return Err(Failure::usage(
-                "train.loss is \"golden\", but a student from scratch has no trained reference in round 1",
-                "set train.reference to the directory of a trained model with the same tokenizer, or model.path to a base",
-            ));
-        }
-        if train.loss == TokenLoss::Value {
-            if !self.has_value(1) {
-                let (what, hint) = match self.value.model {
-                    Estimator::None => ("value.model is \"none\"", "set value.model to \"features\" or \"decoder\""),
-                    _ => {
-                        ("value.model = \"trunk\" has no trunk in round 1", "set value.model to \"features\" or \"decoder\", or model.path")
-                    }
-                };
-                return Err(Failure::usage(format!("train.loss is \"value\", but {what}"), hint));
-            }
-            if !self.value.levels.contains(&Level::Steps) {
-                return Err(Failure::usage(
-                    "train.loss is \"value\", but value.levels lacks \"steps\"",
-                    "steps are weighed by the values of the states between them: add \"steps\"",
-                ));
-            }
-        }
-        if train.select == Select::Golden && train.value_weight > 0.0 {
-            return Err(Failure::usage(
-                "train.select is \"golden\", but with train.value_weight paths of the trees are learned beside the kept rows, in no such order",
-                "set train.value_weight to 0, or train.select to \"replay\"",
-            ));
-        }
-        for (key, number) in [("train.value_gain", train.value_gain), ("train.future_weight", train.future_weight)] {
-            if !(number > 0.0 && number.is_finite()) {
-                return Err(Failure::usage(format!("{key} is {number}"), "give a number above 0"));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -251,8 +155,10 @@ mod tests {
     #[test]
     fn every_preset_resolves_and_its_commented_form_says_the_same() {
         for (name, text) in PRESETS {
-            let (config, _) = Config::resolve(&[((*name).to_owned(), (*text).to_owned())], &[]).unwrap();
-            let (again, _) = Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &[]).unwrap();
+            // Some want files of the user's.
+            let sets = if text.contains("files") { vec!["problems.train_files=[\"train.jsonl\"]".to_owned()] } else { Vec::new() };
+            let (config, _) = Config::resolve(&[((*name).to_owned(), (*text).to_owned())], &sets).unwrap();
+            let (again, _) = Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &sets).unwrap();
             assert_eq!(config, again, "{name}");
         }
     }

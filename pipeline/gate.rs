@@ -33,8 +33,10 @@ impl Session {
             .with("problems", problems.hash())
             .with("student", student.hash())
             .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version));
-        let fingerprint = self.with_dtype(fingerprint);
         let base = round == 1 && !c.model.from_scratch();
+        // The base is asked as the policy that it stands for, with instruction and examples; students are asked the question alone.
+        let fingerprint = if base { fingerprint.with_table("prompt", &self.section("prompt")) } else { fingerprint };
+        let fingerprint = self.with_dtype(fingerprint);
         let asked = Self::asked(problems, Split::Validation, c.gate.problems)?;
         let shards = if asked.is_empty() { 0 } else { 1 + u32::from(base) };
         let opened = self.stage(Stage::Gate, round, &fingerprint, Some(shards))?;
@@ -45,8 +47,11 @@ impl Session {
         let draws = Draws { seed: c.run.seed, round, purpose: "gate" };
         let config = c.gate.as_evaluate(&c.evaluate);
         let commits = self.shards(opened, shards, "problems", asked.len() as u64 * u64::from(shards), |shard, attempt, progress| {
-            let (named, model) = if shard == 0 { ("student", self.student(round)?) } else { ("base", self.base(|| Ok(Vec::new()))?) };
-            let mut policy = ModelPolicy::new(model, Prompt::default(), c.model.limits());
+            let (named, model, prompt) = match shard {
+                0 => ("student", self.student(round)?, Prompt::default()),
+                _ => ("base", self.base(|| Ok(Vec::new()))?, self.prompt(problems)?),
+            };
+            let mut policy = ModelPolicy::new(model, prompt, c.model.limits());
             let rows = evaluate::model(named, &asked, &config, &mut policy, draws, progress)?;
             let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
             write(attempt, rows)?;

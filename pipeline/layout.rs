@@ -42,8 +42,12 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Those of a run; the others belong to commands of their own.
     pub const ALL: [Stage; 8] =
         [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Gate, Stage::Evaluate];
+
+    /// Stages of commands of their own, that no other stage reads.
+    pub const BESIDE: [Stage; 2] = [Stage::Bakeoff, Stage::Selection];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use crate::layout::{RunDir, Stage, remove_leftovers, write_atomic};
 use crate::lock::Lock;
 use crate::plan::{self, Fingerprint, State};
 use crate::progress::{Console, Progress};
-use crate::status::StageLine;
+use crate::status::{StageLine, Standing};
 use crate::work::Goal;
 
 /// A run that this process holds.
@@ -111,7 +111,7 @@ impl Session {
                 lines.push(StageLine {
                     round,
                     stage,
-                    state: "waiting".into(),
+                    state: Standing::Waiting,
                     done: 0,
                     total: None,
                     rows: 0,
@@ -215,14 +215,14 @@ impl Session {
         // Without a total at least one more shard is to come: the one that will say how many there are.
         let expected = known.unwrap_or_else(|| good.last().map_or(1, |last| last + 2));
         let state = plan::state(fingerprint, stored.as_ref(), expected, &good, foreign);
-        let word = match &state {
-            State::Absent => "outstanding",
-            State::Partial { .. } => "partial",
+        let standing = match &state {
+            State::Absent => Standing::Outstanding,
+            State::Partial { .. } => Standing::Partial,
             State::Stale { changes } => {
                 detail.extend(changes.iter().map(ToString::to_string));
-                "stale"
+                Standing::Stale
             }
-            State::Done => "done",
+            State::Done => Standing::Done,
         };
         if let (State::Stale { changes }, Some(_)) = (&state, &dir) {
             let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -235,7 +235,7 @@ impl Session {
             _ => (Vec::new(), Vec::new()),
         };
         let done = good.len() as u32;
-        let line = StageLine { round, stage, state: word.into(), done, total: known, rows, detail, changes, missing };
+        let line = StageLine { round, stage, state: standing, done, total: known, rows, detail, changes, missing };
         self.lines.borrow_mut().push(line);
         if state.is_done() && dir.is_some() {
             // A kill between the commit and their removal leaves the checkpoints.
@@ -347,6 +347,11 @@ pub struct Done {
 impl Done {
     pub fn new(path: PathBuf, commits: Vec<Commit>) -> Self {
         Self { path, commits }
+    }
+
+    /// Name of the directory that the stage is in: `round-2`.
+    pub fn round_name(&self) -> String {
+        self.path.parent().and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// Hash over all committed content.

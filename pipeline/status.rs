@@ -12,14 +12,40 @@ use crate::plan::Change;
 use crate::session::name as session_name;
 use crate::text::{self, table};
 
+/// How far a stage is, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    Done,
+    /// Some shards are missing.
+    Partial,
+    /// Everything there was made with other settings or from other input.
+    Stale,
+    /// Nothing is there.
+    Outstanding,
+    /// An earlier stage is not done.
+    Waiting,
+}
+
+impl Standing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Stale => "stale",
+            Self::Outstanding => "outstanding",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
 /// Where one stage of a run stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageLine {
     pub round: u32,
     #[serde(serialize_with = "stage_name")]
     pub stage: Stage,
-    /// `done`, `partial n of m`, `waiting`, `stale: REASON` or `absent`.
-    pub state: String,
+    pub state: Standing,
     /// Shards that are committed.
     pub done: u32,
     /// Shards there will be; `None` while an earlier stage decides that.
@@ -42,7 +68,7 @@ fn stage_name<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::E
 
 impl StageLine {
     fn is_done(&self) -> bool {
-        self.state == "done"
+        self.state == Standing::Done
     }
 }
 
@@ -65,15 +91,17 @@ pub fn why(stages: &[StageLine], stage: Stage, json: bool) -> Result<()> {
 /// A stage's reason, a line for each field.
 fn reason(line: &StageLine, stages: &[StageLine]) -> String {
     let of = |line: &StageLine| session_name(line.stage, line.round);
-    let why = match line.state.as_str() {
-        "done" => "done: nothing is outstanding".to_owned(),
-        "stale" => "outstanding: what is there was made with other settings or from other input".to_owned(),
-        "partial" => format!("outstanding: {} of {} shards are missing", line.missing.len(), line.done as usize + line.missing.len()),
-        "waiting" => {
-            let before = stages.iter().find(|line| !line.is_done() && line.state != "waiting");
-            before.map_or_else(|| "waiting".to_owned(), |before| format!("waits for {}, which is {}", of(before), before.state))
+    let why = match line.state {
+        Standing::Done => "done: nothing is outstanding".to_owned(),
+        Standing::Stale => "outstanding: what is there was made with other settings or from other input".to_owned(),
+        Standing::Partial => {
+            format!("outstanding: {} of {} shards are missing", line.missing.len(), line.done as usize + line.missing.len())
         }
-        _ => "outstanding: nothing of it is there".to_owned(),
+        Standing::Waiting => {
+            let before = stages.iter().find(|line| !line.is_done() && line.state != Standing::Waiting);
+            before.map_or_else(|| "waiting".to_owned(), |before| format!("waits for {}, which is {}", of(before), before.state.name()))
+        }
+        Standing::Outstanding => "outstanding: nothing of it is there".to_owned(),
     };
     let mut text = format!("{}: {why}\n", of(line));
     let show = |value: &Option<String>| value.as_deref().map_or_else(|| "(not there)".to_owned(), |text| text::brief(text, 4000));
@@ -120,7 +148,7 @@ fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Strin
         let total = line.total.map_or_else(|| "?".to_owned(), |total| total.to_string());
         let note = line.detail.first().cloned().unwrap_or_default();
         let shards = format!("{}/{total}", line.done);
-        vec![round, line.stage.name().to_owned(), text::brief(&line.state, 100), shards, line.rows.to_string(), note]
+        vec![round, line.stage.name().to_owned(), line.state.name().to_owned(), shards, line.rows.to_string(), note]
     };
     let mut rows = Vec::new();
     for line in stages {
@@ -155,9 +183,9 @@ fn hint(run: &RunDir, stages: &[StageLine], running: bool) -> String {
 mod tests {
     use super::*;
 
-    fn line(round: u32, stage: Stage, state: &str, done: u32, total: Option<u32>, detail: &[&str]) -> StageLine {
+    fn line(round: u32, stage: Stage, state: Standing, done: u32, total: Option<u32>, detail: &[&str]) -> StageLine {
         let detail = detail.iter().map(|note| (*note).to_owned()).collect();
-        let (state, rows) = (state.to_owned(), u64::from(done) * 10);
+        let rows = u64::from(done) * 10;
         StageLine { round, stage, state, done, total, rows, detail, changes: Vec::new(), missing: Vec::new() }
     }
 
@@ -165,18 +193,18 @@ mod tests {
     fn a_run_half_done() {
         let run = RunDir::at("/none/first");
         let stages = [
-            line(1, Stage::Problems, "done", 2, Some(2), &[]),
-            line(1, Stage::Search, "partial 3 of 10", 3, Some(10), &["12 solved", "4 tokens"]),
-            line(1, Stage::Verify, "waiting", 0, None, &[]),
+            line(1, Stage::Problems, Standing::Done, 2, Some(2), &[]),
+            line(1, Stage::Search, Standing::Partial, 3, Some(10), &["12 solved", "4 tokens"]),
+            line(1, Stage::Verify, Standing::Waiting, 0, None, &[]),
         ];
         let expected = "\
 run first (/none/first)
 
-round  stage     state            shards  rows  notes
-    -  problems  done                2/2    20
-    1  search    partial 3 of 10    3/10    30  12 solved
-                                                4 tokens
-    1  verify    waiting             0/?     0
+round  stage     state    shards  rows  notes
+    -  problems  done        2/2    20
+    1  search    partial    3/10    30  12 solved
+                                        4 tokens
+    1  verify    waiting     0/?     0
 
 next: search of round 1; go on with `qstill resume /none/first`
 ";
@@ -189,7 +217,7 @@ next: search of round 1; go on with `qstill resume /none/first`
 
     #[test]
     fn for_programs() -> Result<()> {
-        let stages = [line(1, Stage::Problems, "done", 2, Some(2), &[])];
+        let stages = [line(1, Stage::Problems, Standing::Done, 2, Some(2), &[])];
         let value: serde_json::Value = serde_json::from_str(&to_json(&RunDir::at("a/b"), &stages, None)?)?;
         assert_eq!(value["done"], true);
         assert_eq!(value["stages"][0]["stage"], "problems");

@@ -17,13 +17,13 @@ use stages::policy::model::ModelPolicy;
 use stages::train::checkpoint::Cursor;
 use stages::train::select::Share;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Moment, Start, checkpoint, lora, losses};
+use stages::train::{self, Moment, checkpoint, lora, losses};
 use stages::value::{self, Part, Trees};
 
 use crate::commit::{Commit, hash_file};
 use crate::exit::Failure;
 use crate::layout::{create_dirs, names, publish_dir, read_small, remove_leftovers, set_aside, write_dir};
-use crate::session::{Counts, Opened, Session, name, write};
+use crate::session::{Counts, Done, Opened, Session, name, write};
 
 /// Checkpoints kept at a time: the newest, and one before it should the newest be damaged.
 const KEPT: usize = 2;
@@ -33,6 +33,8 @@ const CHECKPOINT: [&str; 3] = ["state.safetensors", "cursor.json", "losses.parqu
 /// What a round's student learns from.
 pub struct Lessons<'a> {
     pub start: &'a Model,
+    /// Whose student that is; None for the base.
+    pub from: Option<&'a Done>,
     pub kept: &'a [Kept],
     /// What each of them counts.
     pub shares: &'a [Share],
@@ -50,7 +52,7 @@ pub struct Lessons<'a> {
 /// Those of training; failed writes; a reference with another tokenizer.
 pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_>) -> Result<Vec<Commit>> {
     let config = &session.config.train;
-    let Lessons { start, kept, shares, values, reference, trees } = *lessons;
+    let Lessons { start, from, kept, shares, values, reference, trees } = *lessons;
     let mut rows = train::rows(kept, shares, values, start, config)?;
     if let Some((reference, named)) = reference {
         if reference.tokenizer.json() != start.tokenizer.json() || reference.llama.config.vocab_size != start.llama.config.vocab_size {
@@ -120,8 +122,7 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     publish(session, &target, &files)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
-        let previous = config.start == Start::Previous && round > 1;
-        let base = if previous { format!("../../round-{}/student", round - 1) } else { session.config.model.path.clone() };
+        let base = from.map_or_else(|| session.config.model.path.clone(), |student| format!("../../{}/student", student.round_name()));
         publish(session, &session.run.adapter(round), &lora::peft_files(&adapters, config, &base)?)?;
     }
     let mut attempt = opened.dir()?.begin(0);

@@ -11,7 +11,7 @@ use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
 use stages::curate::{Contamination, Ground, Retire, Survey};
-use stages::model::{Model, Precision};
+use stages::model::{LlamaConfig, Model, Precision};
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
@@ -24,6 +24,7 @@ use stages::value::targets::Level;
 use stages::value::{Estimator, Trained, gains};
 use stages::{curate, evaluate, problems, search, train, verify};
 
+use crate::config::check::tuned;
 use crate::evaluation;
 use crate::exit::Failure;
 use crate::layout::Stage;
@@ -86,8 +87,12 @@ impl Session {
         if goal != Goal::Look {
             // What cannot work is said now, and not after hours of search.
             self.device()?;
+            let read = |path: &str| LlamaConfig::read(std::path::Path::new(path));
             if !self.config.model.from_scratch() {
-                stages::model::LlamaConfig::read(std::path::Path::new(&self.config.model.path))?;
+                tuned(&self.config.train, &read(&self.config.model.path)?)?;
+            }
+            if self.config.train.loss == TokenLoss::Golden && !self.config.train.reference.is_empty() {
+                read(&self.config.train.reference)?;
             }
         }
         let Walk::Done(problems) = self.problems(goal)? else { return Ok(()) };
@@ -250,7 +255,7 @@ impl Session {
     }
 
     /// The prompt of the teacher: instruction and worked examples.
-    fn prompt(&self, problems: &Done) -> Result<Prompt> {
+    pub(crate) fn prompt(&self, problems: &Done) -> Result<Prompt> {
         let examples: Vec<Example> = problems.read()?;
         Ok(Prompt {
             instruction: self.config.prompt.instruction.clone(),
@@ -374,13 +379,6 @@ impl Session {
         }
         let path = opened.path.clone();
         let mut sampler = self.sampler(problems, previous)?;
-        if sampler.is_none() && c.search.rule_solutions == 0 {
-            return Err(Failure::usage(
-                "search has nobody to search with: search.rule_solutions is 0 and there is no policy to sample in this round",
-                "set search.rule_solutions, or give a model or endpoint",
-            )
-            .into());
-        }
         let mut guide = self.guide(round, problems, past)?;
         let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
         let own = sampler.is_some() && guide.is_none() && self.has_own_head(past);
@@ -731,6 +729,7 @@ impl Session {
         let reference = if c.train.loss == TokenLoss::Golden { Some(self.reference(previous)?) } else { None };
         let lessons = Lessons {
             start: &start,
+            from: from_previous,
             kept: &rows,
             shares: &shares,
             values: values.as_deref(),
@@ -764,9 +763,7 @@ impl Session {
             return Ok((Arc::new(model), path.clone()));
         }
         if let Some(student) = previous {
-            let round =
-                student.path.parent().and_then(|p| p.file_name()).map_or_else(String::new, |n| n.to_string_lossy().replace('-', " "));
-            return Ok((self.student_of(student)?, format!("student of {round}")));
+            return Ok((self.student_of(student)?, format!("student of {}", student.round_name().replace('-', " "))));
         }
         // A base from scratch was refused with the configuration.
         Ok((self.base(|| Ok(Vec::new()))?, "base".into()))
@@ -913,6 +910,6 @@ fn reasons(done: &Done, prefix: &str) -> String {
 }
 
 /// Names and versions of tables, for fingerprints.
-fn versions(names: &[&str]) -> String {
+pub(crate) fn versions(names: &[&str]) -> String {
     names.iter().map(|name| format!("{name} {}", table::info(name).map_or(0, |t| t.version))).collect::<Vec<_>>().join(", ")
 }

@@ -15,7 +15,7 @@ use crate::curate::text;
 use crate::evaluate::{EvaluateConfig, statistics};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Problems of a difficulty below which it says nothing of it.
 const FEW: usize = 20;
 

@@ -44,7 +44,7 @@ fn endpoints_that_are_down_or_broken() {
         ask(&world, name, &server.url, &limit).fails(code, said);
         assert_eq!(server.count(), tries, "requests to {name}");
     }
-    ask(&world, "scheme", "ftp://127.0.0.1/v1", &[]).fails(65, &["url", "http://"]);
+    ask(&world, "scheme", "ftp://127.0.0.1/v1", &[]).fails(64, &["url", "http://"]);
 }
 
 #[test]

@@ -23,6 +23,24 @@ fn wrong_settings_are_named() {
         ("train.loss=golden", &["from scratch", "train.reference", "model.path"]),
         ("train.loss=value", &["value.model is \"none\"", "set value.model"]),
         ("search.samples", &["KEY=VALUE"]),
+        ("train.epochs=-1", &["train.epochs is -1", "permitted: a number above 0"]),
+        ("model.heads=3", &["model.heads is 3", "permitted for model.hidden_size = 32: 1, 2, 4, 8, 16"]),
+        ("model.kv_heads=3", &["model.kv_heads is 3", "permitted for model.heads = 2: 1, 2"]),
+        ("model.hidden_size=31", &["model.hidden_size is 31", "even"]),
+        ("model.vocab_size=100", &["model.vocab_size is 100", "259 or more"]),
+        ("train.freeze=[\"nose\"]", &["train.freeze names `nose`", "embed, head, norms, attention, mlp"]),
+        ("train.freeze=[\"embed\",\"norms\",\"attention\",\"mlp\"]", &["train.freeze", "nothing to train"]),
+        ("train.lora_targets=[\"nose\"]", &["train.lora_targets names `nose`", "q_proj"]),
+        ("train.beta_1=7", &["train.beta_1 is 7", "from 0, below 1"]),
+        ("train.clip=-3", &["train.clip is -3", "0 or more"]),
+        ("tree.weights=[]", &["tree.weights", "1 or more"]),
+        ("tree.c_base=0", &["tree.c_base is 0"]),
+        ("curate.min_pass_rate=2", &["curate.min_pass_rate is 2"]),
+        ("gate.max_length=0.5", &["gate.max_length is 0.5", "1 or more"]),
+        ("problems.max_operations=9", &["problems.max_operations is 9", "to 8"]),
+        ("problems.source=files", &["problems.files", "problems.train_files"]),
+        ("endpoint.url=ftp://x", &["endpoint", "url", "http://"]),
+        ("endpoint.concurrency=0", &["endpoint", "concurrency"]),
         ("problems.files=7", &["`problems.files` must be a list"]),
     ];
     for (set, said) in cases {
@@ -65,5 +83,27 @@ fn wrong_commands() {
         assert!(outcome.stdout.is_empty() && !outcome.stderr.contains("panic"), "{outcome:?}");
     }
     let nobody = ["search.policy=none", "search.rule_solutions=0"];
-    world.qstill(&run("a", &nobody)).fails(64, &["nobody to search with"]);
+    world.qstill(&run("a", &nobody)).fails(64, &["no sampling policy", "search.rule_solutions"]);
+    let scratch = ["search.policy=model", "search.rule_solutions=0"];
+    world.qstill(&run("a", &scratch)).fails(64, &["no sampling policy", "model.path"]);
+    let units = ["search.algorithm=beam", "tree.unit=expansions"];
+    world.qstill(&run("a", &units)).fails(64, &["tree.unit", "tokens"]);
+    let frozen = ["train.lora_rank=2", "train.freeze=[\"embed\"]"];
+    world.qstill(&run("a", &frozen)).fails(64, &["train.freeze", "train.lora_rank"]);
+    let deep = ["train.lora_rank=2", "train.freeze_layers=1"];
+    world.qstill(&run("a", &deep)).fails(64, &["train.freeze_layers", "1 layers"]);
+    assert!(!world.path("runs").exists(), "nothing is left behind");
+}
+
+#[test]
+fn deliberate_faults_are_for_marked_runs() {
+    let world = World::new();
+    let said = |fault: &str, arguments: &[&str]| -> crate::kit::Outcome {
+        world.command(arguments).env("QSTILL_FAULT", fault).output().unwrap().into()
+    };
+    said("no-fsyncs", &["run", "--preset", "demo"]).fails(64, &["QSTILL_FAULT", "`no-fsyncs`"]);
+    for arguments in [&["run", "--preset", "demo"][..], &["resume", "a"], &["doctor"]] {
+        said("no-fsync", arguments).fails(64, &["QSTILL_FAULT is set", "not marked", "unset"]);
+    }
+    assert!(!world.path("runs").exists(), "nothing is left behind");
 }

@@ -85,6 +85,13 @@ impl World {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// Runs the program to its end with a deliberate fault, on a run under `runs/` that is marked for it.
+    pub fn faulty(&self, name: &str, fault: &str, arguments: &[String]) -> Outcome {
+        let run = self.left(name).0;
+        fs::create_dir_all(&run).and_then(|()| fs::write(run.join(stages::fault::MARKER), "")).unwrap();
+        self.command(arguments).env("QSTILL_FAULT", fault).output().unwrap().into()
+    }
+
     /// `qstill run` of a tiny run under `runs/`.
     pub fn run(&self, name: &str, sets: &[&str]) -> Outcome {
         self.qstill(&run(name, sets))

@@ -1,9 +1,10 @@
 //! A model directory as the base: the model teaches itself with worked examples in its prompt, and what comes out
 //! loads again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use datasets::table::Evaluation;
 use datasets::types::Solution;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -72,4 +73,35 @@ fn a_model_directory_as_teacher_and_base() {
         [FILES, &["model.path=copy", "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"]].concat();
     let outcome = world.qstill(&run("second", &moved)).done();
     assert!(!outcome.stderr.contains("outstanding again"), "{}", outcome.stderr);
+}
+
+/// The policy of round 1 is the base with instruction and examples: that is whom the first student has to match.
+#[test]
+fn the_gate_asks_the_base_as_the_search_does() {
+    let world = World::new();
+    world.write_rows("train.jsonl", &worked(0, 40));
+    world.write_rows("test.jsonl", &worked(90, 3));
+    world.run("first", &[FILES, &["search.policy=none", "train.epochs=60", "train.learning_rate=0.005"]].concat()).done();
+    let path = format!("model.path={}", world.left("first").join("round-1/student").display());
+    let sets = [
+        &path,
+        "run.rounds=2",
+        "problems.validation=12",
+        "problems.validation_share=0.4",
+        "evaluate.split=validation",
+        "evaluate.teacher=false",
+        "gate.samples=1",
+    ];
+    let answers = |run: &str, stage: &str| -> BTreeMap<String, String> {
+        let rows: Vec<Evaluation> = world.left(run).rows(stage);
+        let greedy = rows.into_iter().filter(|row| row.model == "base" && row.sample == 0);
+        greedy.map(|row| (row.problem_id, row.completion)).collect()
+    };
+    world.run("bare", &[FILES, &sets].concat()).done();
+    let prompt = ["problems.examples=2", "prompt.instruction=Write equations."];
+    world.run("second", &[FILES, &sets, &prompt].concat()).done();
+    let (gate, evaluate) = (answers("second", "round-1/gate"), answers("second", "round-1/evaluate"));
+    let bare = answers("bare", "round-1/gate");
+    assert!(gate.len() == 12 && gate.iter().any(|(id, answer)| bare.get(id) != Some(answer)), "the prompt tells: {gate:?}");
+    assert_eq!(gate, evaluate);
 }

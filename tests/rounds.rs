@@ -75,9 +75,8 @@ fn searchers(world: &World, round: u32) -> HashSet<String> {
 fn a_poisoned_round_is_rejected_and_the_next_goes_on_with_the_policy_before() {
     let world = world();
     let sets = [PENS, &["search.slices=0", "train.max_steps=350", "search.max_samples=0"]].concat();
-    let mut command = world.command(&run("a", &sets));
-    let said: crate::kit::Outcome = command.env("QSTILL_FAULT", "shuffle-labels:2").output().unwrap().into();
-    let said = said.done().stderr;
+    let faulty = |arguments: &[String]| world.faulty("a", "shuffle-labels:2", arguments);
+    let said = faulty(&run("a", &sets)).done().stderr;
     assert!(said.contains("round 1 gate: accepted") && said.contains("round 2 gate: rejected: it is worse beyond chance"), "{said}");
     let (first, second) = (gate(&world, 1), gate(&world, 2));
     assert_eq!((first["accepted"].as_bool(), second["accepted"].as_bool()), (Some(true), Some(false)));
@@ -89,9 +88,7 @@ fn a_poisoned_round_is_rejected_and_the_next_goes_on_with_the_policy_before() {
     assert!(said.contains("gate"), "{said}");
 
     // Told to halt, the run stops at the gate with what it has, and can go on.
-    let halted =
-        world.command(&["resume", "runs/a", "--set", "gate.on_fail=halt"]).env("QSTILL_FAULT", "shuffle-labels:2").output().unwrap();
-    let halted: crate::kit::Outcome = halted.into();
+    let halted = faulty(&["resume", "runs/a", "--set", "gate.on_fail=halt"].map(str::to_owned));
     assert_eq!(halted.code, Some(75), "{}", halted.stderr);
     assert!(halted.stderr.contains("gate.on_fail=rollback"), "{}", halted.stderr);
 }
@@ -120,4 +117,29 @@ fn samples_stop_when_enough_is_found_and_each_round_sees_its_own_problems() {
         assert!(retired.iter().all(|row| kept.contains(&row.solution_id) && row.round == round));
         kept.extend(left.rows::<Kept>(&format!("round-{round}/curate")).into_iter().map(|row| row.solution_id));
     }
+}
+
+/// Whoever is rejected is no base of adapters either.
+#[test]
+fn adapters_name_the_student_that_they_stand_on() {
+    let world = world();
+    let sets = [
+        "gate.require=better",
+        "train.start=previous",
+        "train.lora_rank=2",
+        "train.max_steps=1",
+        "train.learning_rate=0.000001",
+        "search.max_samples=0",
+        "search.slices=0",
+        "search.samples=1",
+        "gate.samples=1",
+    ];
+    let said = world.run("a", &[PENS, &sets].concat()).done().stderr;
+    assert!(said.contains("round 1 gate: accepted") && said.contains("round 2 gate: rejected"), "{said}");
+    let base = |round: u32| {
+        let file = world.left("a").join(&format!("round-{round}/adapter/adapter_config.json"));
+        let config: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        config["base_model_name_or_path"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([base(1), base(2), base(3)], ["", "../../round-1/student", "../../round-1/student"]);
 }

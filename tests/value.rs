@@ -78,6 +78,21 @@ fn values_of_rules_guide_the_next_search_and_win_the_bakeoff() {
     let said = bakeoff(&[]).done();
     assert!(said.stderr.contains("12 of 12 shards are committed"), "{}", said.stderr);
     assert!(said.stdout.contains("beats best-of-n") || said.stdout.contains("does not differ"), "{}", said.stdout);
+
+    // What searches depend on makes their rows anew, and looking at the run shows them.
+    let spent = |sets: &[&str]| {
+        let said = bakeoff(&[&["--search", "beam,dvts", "--budgets", "12"][..], sets].concat()).done().stderr;
+        let rows: Vec<Match> = world.left("a").rows("round-1/bakeoff");
+        (rows.iter().map(|m| m.expansions).sum::<u64>(), said)
+    };
+    let (whole, _) = spent(&[]);
+    let (pruned, said) = spent(&["--set", "value.prune=true"]);
+    assert!(said.contains("round 1 bakeoff is outstanding again: value.prune false -> true"), "{said}");
+    assert!(pruned < whole, "{pruned} and {whole}");
+    let (_, said) = spent(&["--set", "value.prune=true", "--set", "model.dtype=f32"]);
+    assert!(said.contains("round 1 bakeoff is outstanding again: model.dtype"), "{said}");
+    assert!(world.qstill(&["inspect", "runs/a"]).done().stdout.contains("bakeoff"), "the run's tables are all shown");
+
     bakeoff(&["--search", "luck"]).fails(64, &["there is no search `luck`", "best-of-n, beam, dvts, mcts or astar"]);
     bakeoff(&["--unit", "tokens"]).fails(65, &["rules generate no tokens"]);
     bakeoff(&["--select", "4"]).fails(64, &["rules draw no samples"]);
@@ -147,6 +162,9 @@ fn heads_on_the_policy_judge_samples_and_searches_of_models() {
     let drawn: Vec<Selection> = left.rows("round-2/selection");
     assert_eq!(drawn.len(), 12 * 4);
     assert!(drawn.iter().all(|s| s.outcome.is_some() && s.values.len() >= s.steps as usize));
+    let shown = world.qstill(&["inspect", "runs/a", "--json"]).done().json();
+    let stages: Vec<&str> = shown["stages"].as_array().unwrap().iter().filter_map(|stage| stage["stage"].as_str()).collect();
+    assert!(stages.contains(&"bakeoff") && stages.contains(&"selection"), "{stages:?}");
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub struct Node {
     pub q: Option<f32>,
     /// How often the search went through the node.
     pub visits: u32,
-    /// `expanded`, `solution`, `wrong` (a whole path with another answer) or `duplicate` (of a path that was found before).
+    /// `open` (not looked into), `expanded`, `solution`, `wrong` (a whole path that is not correct), `dead` (nothing can follow), `duplicate`
+    /// (of a state or solution that was there), `pruned` (its value is below the threshold) or `false` (its step is).
     pub status: String,
     /// Tokens generated for the step.
     pub tokens: u32,
@@ -48,7 +49,7 @@ table! {
         value: "estimated probability that the state leads to a correct answer, when first seen",
         q: "the same after the search, backed up from below; null if not estimated",
         visits: "how often the search went through the node",
-        status: "expanded, solution, wrong or duplicate",
+        status: "open, expanded, solution, wrong, dead, duplicate, pruned or false",
         tokens: "tokens generated for the step",
         expansion_order: "when it was expanded, from 0; null if never",
     }

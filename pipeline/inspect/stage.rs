@@ -185,7 +185,8 @@ pub fn summaries(run: &RunDir, only: Option<u32>) -> Result<Vec<Summary>> {
     let rounds = only.map_or_else(|| run.rounds(), |round| Ok(vec![round]))?;
     let mut dirs: Vec<PathBuf> = only.is_none().then(|| run.stage(1, Stage::Problems)).into_iter().collect();
     for round in rounds {
-        dirs.extend(Stage::ALL.into_iter().filter(|stage| *stage != Stage::Problems).map(|stage| run.stage(round, stage)));
+        let stages = Stage::ALL.into_iter().chain(Stage::BESIDE).filter(|stage| *stage != Stage::Problems);
+        dirs.extend(stages.map(|stage| run.stage(round, stage)));
     }
     dirs.iter().filter(|dir| is_stage(dir)).map(|dir| Summary::of(dir)).collect()
 }

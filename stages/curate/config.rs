@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use datasets::types::FaultKind;
 use serde::{Deserialize, Serialize};
 
-use crate::BadInput;
-
 /// What makes two correct solutions of a problem the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,35 +119,6 @@ impl Default for CurateConfig {
             step_labels: true,
             preferences: 2,
         }
-    }
-}
-
-impl CurateConfig {
-    /// Says which limit is out of its range, and what it may be.
-    ///
-    /// # Errors
-    /// The first such limit.
-    pub fn check(&self) -> Result<(), BadInput> {
-        let shares = [
-            ("max_repetition", self.max_repetition),
-            ("min_pass_rate", self.min_pass_rate),
-            ("max_pass_rate", self.max_pass_rate),
-            ("min_agreement_share", self.min_agreement_share),
-        ];
-        for (key, share) in shares {
-            ensure!((0.0..=1.0).contains(&share), "curate.{key} is {share}: give a share from 0 to 1");
-        }
-        let (least, most) = (self.min_pass_rate, self.max_pass_rate);
-        ensure!((least..=1.0).contains(&most), "curate.max_pass_rate is {most}, below curate.min_pass_rate, {least}");
-        let limits =
-            [("max_compression", self.max_compression), ("min_entropy", self.min_entropy), ("length_outliers", self.length_outliers)];
-        for (key, limit) in limits {
-            ensure!((0.0..f64::INFINITY).contains(&limit), "curate.{key} is {limit}: give a limit above 0, or 0 for none");
-        }
-        for (key, number) in [("per_problem", self.per_problem), ("contamination_n", self.contamination_n)] {
-            ensure!(number > 0, "curate.{key} is 0: give a number of 1 or more");
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,13 @@ use serde_json::{Value, json};
 
 use super::ModelError;
 
+/// The most heads, layers, or numbers of a head.
+const NARROW: u64 = 1 << 12;
+/// The most numbers of a state.
+const WIDE: u64 = 1 << 20;
+/// The most tokens of a vocabulary or a context.
+const LONG: u64 = 1 << 24;
+
 /// Sizes and constants of a decoder (names as in `transformers`' `LlamaConfig`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LlamaConfig {
@@ -74,10 +81,11 @@ impl LlamaConfig {
                 return Err(bad(format!("rope scaling `{kind}` is not supported; qstill reads `default`")));
             }
         }
-        let size = |key: &str| -> Result<usize, ModelError> {
+        // Far above any model there is, and small enough that no product of theirs overflows.
+        let size = |key: &str, most: u64| -> Result<usize, ModelError> {
             match value[key].as_u64() {
-                Some(n) if n > 0 => Ok(n as usize),
-                _ => Err(bad(format!("`{key}` must be a positive integer, found {}", value[key]))),
+                Some(n) if (1..=most).contains(&n) => Ok(n as usize),
+                _ => Err(bad(format!("`{key}` must be an integer from 1 to {most}, found {}", value[key]))),
             }
         };
         let number = |key: &str, fallback: f64| match &value[key] {
@@ -86,10 +94,11 @@ impl LlamaConfig {
                 v.as_f64().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}")))
             }
         };
-        let hidden_size = size("hidden_size")?;
-        let num_attention_heads = size("num_attention_heads")?;
-        let num_key_value_heads = if value["num_key_value_heads"].is_null() { num_attention_heads } else { size("num_key_value_heads")? };
-        let head_dim = if value["head_dim"].is_null() { hidden_size / num_attention_heads } else { size("head_dim")? };
+        let hidden_size = size("hidden_size", WIDE)?;
+        let num_attention_heads = size("num_attention_heads", NARROW)?;
+        let num_key_value_heads =
+            if value["num_key_value_heads"].is_null() { num_attention_heads } else { size("num_key_value_heads", NARROW)? };
+        let head_dim = if value["head_dim"].is_null() { hidden_size / num_attention_heads } else { size("head_dim", NARROW)? };
         if num_attention_heads % num_key_value_heads != 0 {
             return Err(bad(format!(
                 "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` ({num_key_value_heads})"
@@ -114,14 +123,14 @@ impl LlamaConfig {
             }
         }
         Ok(Self {
-            vocab_size: size("vocab_size")?,
+            vocab_size: size("vocab_size", LONG)?,
             hidden_size,
-            intermediate_size: size("intermediate_size")?,
-            num_hidden_layers: size("num_hidden_layers")?,
+            intermediate_size: size("intermediate_size", WIDE)?,
+            num_hidden_layers: size("num_hidden_layers", NARROW)?,
             num_attention_heads,
             num_key_value_heads,
             head_dim,
-            max_position_embeddings: size("max_position_embeddings")?,
+            max_position_embeddings: size("max_position_embeddings", LONG)?,
             rms_norm_eps: number("rms_norm_eps", 1e-6)?,
             rope_theta,
             tie_word_embeddings: value["tie_word_embeddings"].as_bool().unwrap_or(false),

@@ -384,10 +384,11 @@ fn logits_are_exact_within_what_f32_rounds() {
     assert!(engine < 1e-5 && reference < 1e-5, "{engine} {reference}");
 }
 
-/// On a real model, where one is given: `QSTILL_TEST_MODEL=path/to/smollm2 just test real_model --no-capture`.
+/// On a real model, where one is given: `QSTILL_TEST_MODEL=path/to/smollm2 just test real_model --run-ignored only --no-capture`.
 #[test]
+#[ignore = "needs QSTILL_TEST_MODEL"]
 fn logits_of_a_real_model_are_exact_within_1e_4() {
-    let Some(dir) = std::env::var_os("QSTILL_TEST_MODEL") else { return };
+    let dir = std::env::var_os("QSTILL_TEST_MODEL").expect("QSTILL_TEST_MODEL names a model directory");
     let model = hf::load(dir.as_ref(), &Device::flex()).unwrap();
     let text = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. ".repeat(4);
     let (engine, reference) = off(&model.llama, &model.tokenizer.encode(&text));

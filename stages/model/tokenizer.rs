@@ -21,6 +21,7 @@ use crate::policy::{Message, Role};
 const USER: &str = "<|user|>";
 const ASSISTANT: &str = "<|assistant|>";
 const END: &str = "<|end|>";
+const SPECIALS: [&str; 3] = [USER, ASSISTANT, END];
 
 /// Chat template of a trained tokenizer.
 const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
@@ -79,15 +80,17 @@ impl Tokenizer {
         Ok(Self { inner, template, bos: special("bos_token"), eos: special("eos_token"), json, settings })
     }
 
+    /// Least size of a vocabulary that is trained: the bytes and the special tokens.
+    pub const LEAST: usize = 256 + SPECIALS.len();
+
     /// Trains a byte-level BPE on texts, every digit a token of its own.
     ///
     /// # Errors
-    /// If `vocab_size` is below what bytes and special tokens need.
+    /// If `vocab_size` is below [`Tokenizer::LEAST`].
     pub fn train(texts: &[String], vocab_size: usize) -> Result<Self, ModelError> {
         let failed = |what: String| ModelError::Tokenizer { path: "tokenizer.json".into(), what };
-        let specials = [USER, ASSISTANT, END];
-        let least = 256 + specials.len();
-        if vocab_size < least {
+        if vocab_size < Self::LEAST {
+            let least = Self::LEAST;
             return Err(failed(format!("a vocabulary of {vocab_size} is too small: the bytes and special tokens alone take {least}")));
         }
         let mut trainer = BpeTrainer::builder()
@@ -95,7 +98,7 @@ impl Tokenizer {
             .min_frequency(2)
             .show_progress(false)
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-            .special_tokens(specials.iter().map(|s| AddedToken::from(*s, true)).collect())
+            .special_tokens(SPECIALS.iter().map(|s| AddedToken::from(*s, true)).collect())
             .build();
         let split = Sequence::new(vec![
             PreTokenizerWrapper::Digits(Digits::new(true)),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::learner::{Slot, State};
+use super::learner::{LossScale, Slot, State};
 use crate::model::hf;
 
 /// Everything besides tensors that training needs to go on. The order of rows and every random draw follow
@@ -22,6 +22,9 @@ pub struct Cursor {
     pub tokens: u64,
     /// Optimizer's step count, for bias correction.
     pub time: usize,
+    /// Of gradients in f16 ([`State::scale`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<LossScale>,
 }
 
 /// Tensor with [`State::counts`], where there are any.
@@ -92,5 +95,5 @@ pub fn state(dir: &Path, cursor: &Cursor) -> Result<State> {
     } else {
         Vec::new()
     };
-    Ok(State { slots, time: cursor.time, counts })
+    Ok(State { slots, time: cursor.time, counts, scale: cursor.scale })
 }

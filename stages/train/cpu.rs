@@ -445,7 +445,7 @@ impl Cpu {
                 slot.values.clone_from(values);
             }
         }
-        State { slots, time: self.time, counts: Vec::new() }
+        State { slots, time: self.time, counts: Vec::new(), scale: None }
     }
 
     /// Shapes are the caller's to check.

@@ -10,7 +10,7 @@ use burn::tensor::{Device, FloatDType, GradientCheckpointingStrategy, Int, Tenso
 
 use super::batch::{Example, Padded, pad};
 use super::future::{Future, FutureConfig};
-use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
+use super::learner::{Adam, LossScale, Slot, State, Step, decays, weight_sum};
 use super::lora::Tuned;
 use super::losses::Objective;
 use super::value::{self, HeadConfig, ValueLoss};
@@ -355,7 +355,7 @@ pub struct OnDevice {
     /// Most rows that the device has room for, as far as is known.
     rows: usize,
     /// Of gradients in f16, and the steps since it changed.
-    scale: (f32, usize),
+    scale: LossScale,
     pub(super) reader: Reader<1>,
     notes: Vec<String>,
 }
@@ -393,7 +393,7 @@ impl OnDevice {
             time: 0,
             recompute,
             rows: usize::MAX,
-            scale: (if llama.dtype == FloatDType::F16 { SCALE } else { 1.0 }, 0),
+            scale: LossScale { scale: if llama.dtype == FloatDType::F16 { SCALE } else { 1.0 }, steps: 0 },
             reader: Box::new(read),
             notes: Vec::new(),
         }
@@ -470,8 +470,8 @@ impl OnDevice {
                     if norm.is_finite() {
                         break (found, best, gradients);
                     }
-                    ensure!(self.scale.0 > 1.0, "the norm of the gradient is {norm}");
-                    self.scale = (self.scale.0 / 2.0, 0);
+                    ensure!(self.scale.scale > 1.0, "the norm of the gradient is {norm}");
+                    self.scale = LossScale { scale: self.scale.scale / 2.0, steps: 0 };
                 }
                 Err(fault @ Fault::Memory(_)) if whole => {
                     let error = anyhow::Error::from(ModelError::from(fault));
@@ -486,9 +486,9 @@ impl OnDevice {
                 Err(fault) => return Err(ModelError::from(fault).into()),
             }
         };
-        self.scale.1 += 1;
-        if self.scale.0 > 1.0 && self.scale.0 < SCALE && self.scale.1 >= CALM {
-            self.scale = (self.scale.0 * 2.0, 0);
+        self.scale.steps += 1;
+        if self.scale.scale > 1.0 && self.scale.scale < SCALE && self.scale.steps >= CALM {
+            self.scale = LossScale { scale: self.scale.scale * 2.0, steps: 0 };
         }
         let scale = self.adam.scale(found.norm);
         let (count, head) = (self.places.len(), self.head.is_some());
@@ -515,7 +515,7 @@ impl OnDevice {
     /// Losses and gradient norm, the likeliest tokens if the objective asks, and gradients of the trained matrices, without a change of
     /// anything.
     fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), Fault> {
-        let pass = Pass { micro, recompute: self.recompute, scale: self.scale.0 };
+        let pass = Pass { micro, recompute: self.recompute, scale: self.scale.scale };
         guard(|| {
             let (value, future) = (self.own_head(), self.own_future());
             let best = matches!(self.objective, Objective::Face(_));
@@ -661,7 +661,7 @@ impl OnDevice {
                 Slot { shape, values: hf::values(weight), first, second }
             })
             .collect();
-        State { slots, time: self.time, counts: Vec::new() }
+        State { slots, time: self.time, counts: Vec::new(), scale: (self.llama.dtype == FloatDType::F16).then_some(self.scale) }
     }
 
     /// Shapes are the caller's to check.
@@ -674,6 +674,7 @@ impl OnDevice {
             values.push(tensor(slot.values, slot.shape, &device));
         }
         self.time = state.time;
+        self.scale = state.scale.unwrap_or(self.scale);
         self.put(values);
     }
 

@@ -2,6 +2,7 @@
 //! [`super::device`] on burn's tensors; both compute the same, and tests hold them to it.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::TrainConfig;
 use super::batch::Example;
@@ -51,6 +52,13 @@ pub struct Slot {
     pub second: Vec<f32>,
 }
 
+/// What gradients in f16 are multiplied by, and the steps since that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossScale {
+    pub scale: f32,
+    pub steps: usize,
+}
+
 /// Everything that a step changes: trained matrices in the order of [`Tuned`], then those of future heads in their order, then the value
 /// head's weight `[1, D]` and bias `[1, 1]` if there is one, and the count of steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +67,8 @@ pub struct State {
     pub time: usize,
     /// How often each token was predicted, for a loss that goes by it ([`Objective::counts`]); else empty.
     pub counts: Vec<u64>,
+    /// On a GPU that computes in f16.
+    pub scale: Option<LossScale>,
 }
 
 /// What a step found before it changed the weights.

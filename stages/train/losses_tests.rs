@@ -294,7 +294,7 @@ fn counts_of_any_size_survive_a_checkpoint() {
     let mut learner = Learner::new(&fresh(), Tuned::all(&fresh().config), adam(), false, None, &cpu());
     let counts = vec![0, 1, (1 << 24) - 1, 1 << 24, (1 << 24) + 1, 123_456_789_012, (1 << 47) + 12_345_678];
     let state = super::learner::State { counts: counts.clone(), ..learner.state() };
-    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1 };
+    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1, scale: None };
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();

@@ -169,6 +169,26 @@ impl ModelConfig {
         self.path.is_empty()
     }
 
+    /// From scratch: the decoder's shape, with a tokenizer of this size and end token.
+    pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> LlamaConfig {
+        LlamaConfig {
+            vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.layers,
+            num_attention_heads: self.heads,
+            num_key_value_heads: self.kv_heads,
+            head_dim: self.hidden_size / self.heads,
+            max_position_embeddings: self.context,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            eos_token_ids: end.into_iter().collect(),
+            bos_token_id: None,
+            pad_token_id: end,
+        }
+    }
+
     /// How much generation works on at a time.
     pub fn limits(&self) -> Limits {
         Limits { rows: self.batch_rows, cache: self.cache_mib << 20 }
@@ -178,7 +198,7 @@ impl ModelConfig {
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///
 /// # Errors
-/// Those of [`crate::model::hf::load`], sizes that do not fit together, and a type that the device does not compute in.
+/// Those of [`crate::model::hf::load`], a vocabulary that is too small, and a type that the device does not compute in.
 pub fn base(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
     let dtype = device.dtype(config.dtype)?;
     let mut model = load(config, texts, seed, device)?;
@@ -190,41 +210,8 @@ fn load(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed:
     if !config.from_scratch() {
         return Ok(crate::model::hf::load(Path::new(&config.path), &device.device)?);
     }
-    let c = config;
-    ensure!(
-        c.heads > 0 && c.hidden_size.is_multiple_of(2 * c.heads),
-        "model.hidden_size ({}) must be an even multiple of model.heads ({})",
-        c.hidden_size,
-        c.heads
-    );
-    ensure!(
-        c.kv_heads > 0 && c.heads.is_multiple_of(c.kv_heads),
-        "model.heads ({}) must be a multiple of model.kv_heads ({})",
-        c.heads,
-        c.kv_heads
-    );
-    ensure!(
-        c.layers > 0 && c.intermediate_size > 0 && c.context > 1,
-        "model.layers, model.intermediate_size and model.context must be positive"
-    );
-    let tokenizer = Tokenizer::train(&texts()?, c.vocab_size)?;
-    let end = tokenizer.eos();
-    let shape = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden_size: c.hidden_size,
-        intermediate_size: c.intermediate_size,
-        num_hidden_layers: c.layers,
-        num_attention_heads: c.heads,
-        num_key_value_heads: c.kv_heads,
-        head_dim: c.hidden_size / c.heads,
-        max_position_embeddings: c.context,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        tie_word_embeddings: true,
-        eos_token_ids: end.into_iter().collect(),
-        bos_token_id: None,
-        pad_token_id: end,
-    };
+    let tokenizer = Tokenizer::train(&texts()?, config.vocab_size)?;
+    let shape = config.shape(tokenizer.vocab_size(), tokenizer.eos());
     let llama = Llama::random(&shape, seed, &device.device);
     let fingerprint = key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
     Ok(Model { llama, tokenizer, value: None, future: None, fingerprint })
@@ -336,8 +323,6 @@ pub fn train(
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<(Learner, Vec<Loss>)> {
-    ensure!(config.batch_size > 0 && config.micro_batch > 0, "train.batch_size and train.micro_batch must be positive");
-    ensure!(config.epochs > 0.0 && config.learning_rate > 0.0, "train.epochs and train.learning_rate must be positive");
     let examples = &rows.train;
     let grouped = grouped(head.as_ref());
     let per_epoch = steps_per_epoch(examples, config, grouped);
@@ -405,8 +390,8 @@ pub fn train(
         }
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
-            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: learner.time() };
             let state = guard(|| Ok(learner.state())).map_err(ModelError::from)?;
+            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: state.time, scale: state.scale };
             keep(Moment { state, cursor, losses: &losses })?;
         }
         events.check()?;

@@ -288,6 +288,18 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     device.reader = Box::new(|_| Ok(vec![1.0, f32::NAN]));
     assert!(device.step(&batch, 8, 1e-3).unwrap_err().to_string().contains("gradient"));
     assert_eq!(device.time(), 1, "only one step was taken");
+
+    // A run that goes on from a checkpoint does not look for the scale again.
+    let state = device.state();
+    assert!(state.scale.is_some_and(|found| found.scale < 32768.0), "{:?}", state.scale);
+    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: state.time, scale: state.scale };
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let mut again = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    again.restore(checkpoint::state(dir.path(), &checkpoint::cursor(dir.path()).unwrap()).unwrap());
+    assert!(again.state() == state);
 }
 
 #[test]
@@ -374,7 +386,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
 #[test]
 fn a_damaged_checkpoint_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1 };
+    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1, scale: None };
     std::fs::write(dir.path().join("state.safetensors"), b"short").unwrap();
     let error = checkpoint::state(dir.path(), &cursor).unwrap_err();
     assert!(error.to_string().contains("state.safetensors"), "{error}");

@@ -134,14 +134,25 @@ fn leftover(run: &Path) -> Option<String> {
 
 /// `qstill run` of the tiny run.
 pub fn qstill(run: &Path, sets: &[&str]) -> Command {
+    if deliberate() {
+        allow_faults(run);
+    }
     let mut command = Command::new(env!("CARGO_BIN_EXE_qstill"));
     command.args(arguments(run, sets));
     quiet(&mut command);
     command
 }
 
+/// Marks a run as one that may be damaged on purpose.
+pub fn allow_faults(run: &Path) {
+    fs::create_dir_all(run).and_then(|()| fs::write(run.join(stages::fault::MARKER), "")).expect("a file in the temporary folder");
+}
+
 /// The same under strace with these options.
 pub fn strace(options: &[&str], run: &Path, sets: &[&str]) -> Command {
+    if deliberate() {
+        allow_faults(run);
+    }
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]).args(options).arg(env!("CARGO_BIN_EXE_qstill")).args(arguments(run, sets));
     quiet(&mut command);

@@ -115,6 +115,15 @@ impl Default for EndpointConfig {
 }
 
 impl EndpointConfig {
+    /// Checks the settings without asking the server.
+    ///
+    /// # Errors
+    /// The first that cannot work.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        self.address()?;
+        self.timeout().map(|_| ())
+    }
+
     /// The address that requests go to; checks the other settings as well.
     fn address(&self) -> Result<Url, EndpointError> {
         let wrong = |text: String| Err(EndpointError::Config(text));
