@@ -42,10 +42,10 @@ class Svg:
     def line(self, x1, y1, x2, y2, stroke=GRID, width=1):
         self.add("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", stroke=stroke, stroke_width=width)
 
-    def arrow(self, points, dash="", stroke=GREY):
+    def arrow(self, points, stroke=GREY):
         """A polyline with a head at its end."""
         path = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        self.add("path", d=path, fill="none", stroke=stroke, stroke_width=1.6, stroke_dasharray=dash)
+        self.add("path", d=path, fill="none", stroke=stroke, stroke_width=1.6)
         (x1, y1), (x, y) = points[-2:]
         angle = math.atan2(y - y1, x - x1)
         corners = [(x - 9 * math.cos(angle + turn), y - 9 * math.sin(angle + turn)) for turn in (-0.4, 0.4)]
@@ -59,7 +59,7 @@ class Svg:
 
 def loop():
     """Problems -> search -> verify -> curate -> train -> gate -> evaluate, and back to search."""
-    svg = Svg(330, "The loop of qstill: an accepted student becomes the next round's policy")
+    svg = Svg(232, "The loop of qstill: an accepted student becomes the next round's policy")
     width, tall, blue, orange = 132, 62, COLOURS[0], COLOURS[1]
 
     def box(left, top, name, *lines, stroke=blue, fill="#eef5fb"):
@@ -69,7 +69,7 @@ def loop():
             svg.text(left + width / 2, top + 38 + 15 * i, line, 12, "middle", GREY)
 
     columns = [20, 196, 372, 548]
-    first, second = 40, 190
+    first, second = 16, 154
     middle = lambda top: top + tall / 2
     box(columns[0], first, "problems", "questions with", "known answers", stroke=GREY, fill="#f5f5f5")
     box(columns[1], first, "search", "a policy proposes,", "many paths each")
@@ -77,27 +77,23 @@ def loop():
     box(columns[3], first, "curate", "keep, or drop", "with a reason")
     box(columns[3], second, "train", "the student learns", "from what is kept")
     box(columns[2], second, "gate", "accept the student,", "or roll back")
-    box(columns[0], second, "evaluate", "student against base", "on test problems", stroke=GREY, fill="#f5f5f5")
+    box(columns[0], second, "evaluate", "student and base", "on test problems", stroke=GREY, fill="#f5f5f5")
     for left, right in zip(columns, columns[1:]):
         svg.arrow([(left + width, middle(first)), (right - 3, middle(first))])
-    down = columns[3] + width / 2
-    svg.arrow([(down, first + tall), (down, second - 3)])
+    svg.arrow([(columns[3] + width / 2, first + tall), (columns[3] + width / 2, second - 3)])
     svg.arrow([(columns[3], middle(second)), (columns[2] + width + 3, middle(second))])
     svg.arrow([(columns[2], middle(second)), (columns[0] + width + 3, middle(second))])
-    policy = columns[1] + width / 2
-    gate = columns[2] + width / 2
-    svg.arrow([(gate, second), (gate, 146), (policy, 146), (policy, first + tall + 3)], stroke=orange)
-    svg.text((policy + gate) / 2, 138, "accepted: policy of the next round", 12, "middle", orange, weight=600)
-    svg.text(down + 10, 150, "training rows", 12, "middle", GREY, weight="") if False else None
-    box(columns[1], 262, "deploy", "one model,", "no search", stroke=GREY, fill="#f5f5f5")
-    svg.arrow([(gate, second + tall), (gate, middle(262)), (columns[1] + width + 3, middle(262))])
+    policy, gate, half = columns[1] + width / 2, columns[2] + width / 2, (first + tall + second) / 2
+    svg.arrow([(gate, second), (gate, half), (policy, half), (policy, first + tall + 3)], stroke=orange)
+    svg.text((policy + gate) / 2, half - 8, "accepted student:", 12, "middle", orange, weight=600)
+    svg.text((policy + gate) / 2, half + 18, "policy of the next round", 12, "middle", orange, weight=600)
     return svg
 
 
 class Axes:
     """A plot area with a share from 0% to 100% upwards."""
 
-    def __init__(self, svg, left=64, top=46, right=150, bottom=58):
+    def __init__(self, svg, left=64, top=46, right=170, bottom=58):
         self.svg, self.left, self.top = svg, left, top
         self.right, self.bottom = WIDTH - right, svg.height - bottom
 
@@ -120,28 +116,21 @@ class Axes:
         self.svg.text(16, middle, "problems solved (%)", 13, "middle", transform=f"rotate(-90 16 {middle:.1f})")
 
     def series(self, curves):
-        """`curves` are pairs of a name and points (x, share). Names stand at the right, apart from each other."""
-        places = []
-        for i, (name, points) in enumerate(curves):
-            colour = COLOURS[i % len(COLOURS)]
+        """`curves` are pairs of a name and points (x, share). The legend at the right lists the highest curve first."""
+        mean = lambda curve: sum(share for _, share in curve[1]) / len(curve[1])
+        for i, (name, points) in enumerate(sorted(curves, key=mean, reverse=True)):
             at = [(x, self.y(share)) for x, share in points]
-            path = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-            self.svg.add("path", d=path, fill="none", stroke=colour, stroke_width=2.2, stroke_dasharray=DASHES[i % len(DASHES)])
-            for x, y in at:
-                self.svg.add("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3.4, fill=colour)
-            places.append([at[-1][1], at[-1], name, i])
-        places.sort(key=lambda place: place[0])
-        for above, below in zip(places, places[1:]):
-            below[0] = max(below[0], above[0] + 17)
-        # Whatever ran out at the bottom moves up again.
-        limit = self.bottom
-        for place in reversed(places):
-            place[0] = min(place[0], limit)
-            limit = place[0] - 17
-        for y, (end_x, end_y), name, i in places:
-            colour = COLOURS[i % len(COLOURS)]
-            self.svg.line(end_x + 5, end_y, self.right + 12, y, colour, 0.8)
-            self.svg.text(self.right + 16, y + 4, name, 13, fill=colour, weight=600)
+            self.curve(at, i)
+            left, y = self.right + 16, self.top + 10 + 24 * i
+            self.curve([(left, y), (left + 32, y)], i)
+            self.svg.text(left + 42, y + 4.5, name)
+
+    def curve(self, points, style):
+        path = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        colour, dash = COLOURS[style % len(COLOURS)], DASHES[style % len(DASHES)]
+        self.svg.add("path", d=path, fill="none", stroke=colour, stroke_width=2.2, stroke_dasharray=dash)
+        for x, y in points:
+            self.svg.add("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3.4, fill=colour)
 
 
 def operations(report):
@@ -163,8 +152,8 @@ def operations(report):
     axes.frame(f"Solved, of {total:,} {split} problems", "operations in the problem (n: number of problems)", ticks)
     axes.series([(name, [(place[number], solved / of) for number, solved, of in row["by_difficulty"]]) for name, row in chosen])
     if searches:
-        svg.text(axes.right + 16, axes.bottom + 28, "*with the gold answer", 11, fill=GREY)
-        svg.text(axes.right + 16, axes.bottom + 42, "as its goal", 11, fill=GREY)
+        svg.text(axes.right + 16, axes.bottom + 30, "* policy and search, with", 11, fill=GREY)
+        svg.text(axes.right + 16, axes.bottom + 44, "the gold answer as goal", 11, fill=GREY)
     return svg
 
 
