@@ -1,16 +1,18 @@
-//! What can be said of right answers where nobody knows how a problem was made (see [`crate::audit`] for where one does).
+//! What can be said of right answers where nobody knows how a problem was made (see [`crate::audit`] for
+//! where one does).
 //!
 //! Three signs, none of them a proof; whoever counts them reports an estimate:
 //!
-//! - [`classes`]: paths to the same answer that compute the same function of the given numbers agree, whatever their steps.
-//!   Independent paths that are right agree; those that fitted the numbers each fit them in their own way.
-//! - [`transfers`]: problems that differ in numbers and names alone ([`masked`]) have the same calculation, so the calculation
-//!   of a right path gives the other problem's answer too.
+//! - [`classes`]: paths to the same answer that compute the same function of the given numbers agree,
+//!   whatever their steps. Independent paths that are right agree; those that fitted the numbers each fit
+//!   them in their own way.
+//! - [`transfers`]: problems that differ in numbers and names alone ([`masked`]) have the same calculation,
+//!   so the calculation of a right path gives the other problem's answer too.
 //! - [`unused`]: given numbers that a path does without.
 //!
-//! Two functions are the same if they agree where random elements of a field with 2⁶¹ - 1 elements stand in for the given
-//! numbers. Functions that differ agree there with a probability below their degree / 2⁶¹ for each draw
-//! (Schwartz and Zippel), and nothing grows, rounds or allocates.
+//! Two functions are the same if they agree where random elements of a field with 2⁶¹ - 1 elements stand in
+//! for the given numbers. Functions that differ agree there with a probability below their degree / 2⁶¹ for
+//! each draw (Schwartz and Zippel), and nothing grows, rounds or allocates.
 
 use std::collections::HashMap;
 
@@ -39,11 +41,11 @@ const PRIME: u64 = (1 << 61) - 1;
 /// A path's results in all draws.
 type Signature = [u64; DRAWS];
 
-/// Groups paths to the right answer by the function of the given numbers that they compute: for each path the number
-/// of its class, counted from 0 in the order of first members.
+/// Groups paths to the right answer by the function of the given numbers that they compute: for each path the
+/// number of its class, counted from 0 in the order of first members.
 ///
-/// A path that cannot be read, or has no step with the problem's answer, is a class of its own. A number that is given and
-/// equals an earlier result is read in both ways, and one way in common makes two paths agree.
+/// A path that cannot be read, or has no step with the problem's answer, is a class of its own. A number that
+/// is given and equals an earlier result is read in both ways, and one way in common makes two paths agree.
 pub fn classes<S: AsRef<str>>(problem: &Problem, paths: &[&[S]]) -> Vec<usize> {
     let given = given(&problem.question);
     let draws: Vec<Field> = (0..DRAWS).map(|draw| Field::draw(problem, &given, draw)).collect();
@@ -56,7 +58,8 @@ pub fn classes<S: AsRef<str>>(problem: &Problem, paths: &[&[S]]) -> Vec<usize> {
             signatures.extend(answer.as_ref().and_then(|answer| signature(graph, answer, &draws)));
             false
         });
-        let class = signatures.iter().filter_map(|signature| known.get(signature)).min().copied().unwrap_or(count);
+        let class =
+            signatures.iter().filter_map(|signature| known.get(signature)).min().copied().unwrap_or(count);
         count = count.max(class + 1);
         for signature in signatures {
             known.entry(signature).or_insert(class);
@@ -89,14 +92,21 @@ impl Field {
         let mut stand_ins: Vec<(BigRational, u64)> = Vec::with_capacity(2 * given.len());
         for value in given {
             let text = value.to_string();
-            let parts = ["agreement".into(), problem.problem_id.as_str().into(), text.as_str().into(), (draw as u64).into()];
+            let parts = [
+                "agreement".into(),
+                problem.problem_id.as_str().into(),
+                text.as_str().into(),
+                (draw as u64).into(),
+            ];
             let digest = key::digest(&parts);
             let drawn = digest[..8].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte)) % PRIME;
             stand_ins.push((value.clone(), drawn));
         }
         // `0.2` for a given `20%`.
-        let shares: Vec<(BigRational, u64)> =
-            stand_ins.iter().filter_map(|(value, drawn)| Some((value / &hundred, multiply(*drawn, inverse(100)?)))).collect();
+        let shares: Vec<(BigRational, u64)> = stand_ins
+            .iter()
+            .filter_map(|(value, drawn)| Some((value / &hundred, multiply(*drawn, inverse(100)?))))
+            .collect();
         stand_ins.extend(shares);
         Field(stand_ins)
     }
@@ -118,7 +128,11 @@ impl Arithmetic for Field {
             None => part.mod_floor(&PRIME.into()).to_u64(),
         };
         let top = element(value.numer())?;
-        if value.denom().is_one() { Some(top) } else { Some(multiply(top, inverse(element(value.denom())?)?)) }
+        if value.denom().is_one() {
+            Some(top)
+        } else {
+            Some(multiply(top, inverse(element(value.denom())?)?))
+        }
     }
 
     fn apply(&self, operator: Operator, left: u64, right: u64) -> Option<u64> {
@@ -159,13 +173,16 @@ const STARTERS: &[&str] = &[
     "who", "with", "you", "your",
 ];
 
-/// Whether a word of a question is a name: it has a capital, and is no common word at the start of a sentence.
+/// Whether a word of a question is a name: it has a capital, and is no common word at the start of a
+/// sentence.
 pub fn is_name(word: &str, starts_sentence: bool) -> bool {
-    word.starts_with(char::is_uppercase) && !(starts_sentence && STARTERS.contains(&word.to_lowercase().as_str()))
+    word.starts_with(char::is_uppercase)
+        && !(starts_sentence && STARTERS.contains(&word.to_lowercase().as_str()))
 }
 
-/// A question with `#` for each number, in digits or words, and `@1`, `@2` for its names, and the numbers in their order. Words are in lower
-/// case and one blank apart, so that layout makes no difference, nor does the sex of who is called he or she.
+/// A question with `#` for each number, in digits or words, and `@1`, `@2` for its names, and the numbers in
+/// their order. Words are in lower case and one blank apart, so that layout makes no difference, nor does the
+/// sex of who is called he or she.
 pub fn masked(question: &str) -> (String, Vec<BigRational>) {
     let tokens = lex(question);
     let (mut text, mut numbers) = (String::with_capacity(question.len()), Vec::new());
@@ -220,11 +237,11 @@ impl Case {
     }
 }
 
-/// Does the calculation of a path to one problem's answer give the answer of another with the same masked question, with that one's numbers
-/// in their places?
+/// Does the calculation of a path to one problem's answer give the answer of another with the same masked
+/// question, with that one's numbers in their places?
 ///
-/// `None` if their numbers are the same, or if the path cannot be read. A number that stands in the question twice may mean either, and one
-/// meaning that transfers is enough.
+/// `None` if their numbers are the same, or if the path cannot be read. A number that stands in the question
+/// twice may mean either, and one meaning that transfers is enough.
 pub fn transfers<S: AsRef<str>>(path: &[S], from: &Case, to: &Case) -> Option<bool> {
     let (numbers, others) = (&from.numbers, &to.numbers);
     if numbers == others || numbers.len() != others.len() {
@@ -244,7 +261,9 @@ pub fn transfers<S: AsRef<str>>(path: &[S], from: &Case, to: &Case) -> Option<bo
     let hundred = BigRational::from_integer(100.into());
     let mut found = None;
     readings(path, MAX_DOUBTS, &|value| numbers.contains(value), |graph| {
-        let Some(end) = graph.results().iter().rposition(|result| result.value == *answer) else { return false };
+        let Some(end) = graph.results().iter().rposition(|result| result.value == *answer) else {
+            return false;
+        };
         for way in 0..ways {
             let meaning = |value: &BigRational| {
                 let mut rest = way;
@@ -257,7 +276,9 @@ pub fn transfers<S: AsRef<str>>(path: &[S], from: &Case, to: &Case) -> Option<bo
                 None
             };
             let stands_in = |value: &BigRational| {
-                meaning(value).or_else(|| Some(meaning(&(value * &hundred))? / &hundred)).unwrap_or_else(|| value.clone())
+                meaning(value)
+                    .or_else(|| Some(meaning(&(value * &hundred))? / &hundred))
+                    .unwrap_or_else(|| value.clone())
             };
             if let Some(result) = &graph.replay(&Exact(stands_in))[end] {
                 found = Some(found == Some(true) || result == wanted);
@@ -268,7 +289,8 @@ pub fn transfers<S: AsRef<str>>(path: &[S], from: &Case, to: &Case) -> Option<bo
     found
 }
 
-/// The given numbers that no step uses, as they are or as a percentage's decimal, its rest, or a fraction's two parts.
+/// The given numbers that no step uses, as they are or as a percentage's decimal, its rest, or a fraction's
+/// two parts.
 pub fn unused<S: AsRef<str>>(problem: &Problem, steps: &[S]) -> Vec<BigRational> {
     let given = given(&problem.question);
     let graph = Graph::of(steps, &|value| given.contains(value));
@@ -276,11 +298,22 @@ pub fn unused<S: AsRef<str>>(problem: &Problem, steps: &[S]) -> Vec<BigRational>
     let (one, hundred) = (BigRational::one(), BigRational::from_integer(100.into()));
     let is_used = |value: &BigRational| {
         let share = value / &hundred;
-        let parts = [BigRational::from_integer(value.numer().clone()), BigRational::from_integer(value.denom().clone())];
-        let forms =
-            [value.clone(), (&one - &share).abs(), &one + &share, (&hundred - value).abs(), &hundred + value, (&one - value).abs(), share];
+        let parts = [
+            BigRational::from_integer(value.numer().clone()),
+            BigRational::from_integer(value.denom().clone()),
+        ];
+        let forms = [
+            value.clone(),
+            (&one - &share).abs(),
+            &one + &share,
+            (&hundred - value).abs(),
+            &hundred + value,
+            (&one - value).abs(),
+            share,
+        ];
         let inverse = (!value.is_zero()).then(|| value.recip());
-        forms.iter().chain(&inverse).any(|form| used.contains(form)) || !value.is_integer() && parts.iter().all(|part| used.contains(part))
+        forms.iter().chain(&inverse).any(|form| used.contains(form))
+            || !value.is_integer() && parts.iter().all(|part| used.contains(part))
     };
     given.iter().filter(|value| !is_used(value)).cloned().collect()
 }

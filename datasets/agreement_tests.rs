@@ -7,7 +7,13 @@ use crate::types::Split;
 use proptest::prelude::*;
 
 fn told(question: &str, answer: &str) -> Problem {
-    let raw = Raw { question: question.into(), answer: answer.into(), difficulty: 0, meta: String::new(), worked: None };
+    let raw = Raw {
+        question: question.into(),
+        answer: answer.into(),
+        difficulty: 0,
+        meta: String::new(),
+        worked: None,
+    };
     raw.into_problem("math", "told", 0, Split::Train)
 }
 
@@ -43,7 +49,11 @@ fn same_function_same_class() {
     assert_eq!(classes(&problem, paths), [0, 0, 0, 1, 2, 3, 4, 1]);
     // 12 is given, and a result.
     let problem = told("3 boxes hold 5 red and 7 blue pens each. 12 pens are lost. How many are left?", "24");
-    let paths: &[&[&str]] = &[&["5+7=12", "12*3=36", "36-12=24"], &["5*3=15", "7*3=21", "15+21=36", "36-12=24"], &["12-3=9", "9+15=24"]];
+    let paths: &[&[&str]] = &[
+        &["5+7=12", "12*3=36", "36-12=24"],
+        &["5*3=15", "7*3=21", "15+21=36", "36-12=24"],
+        &["12-3=9", "9+15=24"],
+    ];
     assert_eq!(classes(&problem, paths), [0, 0, 1]);
 }
 
@@ -54,7 +64,10 @@ fn masks() {
     assert_eq!(numbers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1200", "2", "3/4", "25"]);
     assert_eq!(masked("").0, "");
     let names = |question: &str| masked(question).0;
-    assert_eq!(names("Then Ann met Ben, and she gave him Ann's 3 pens."), "then @1 met @2 , and he gave his @1's # pens .");
+    assert_eq!(
+        names("Then Ann met Ben, and she gave him Ann's 3 pens."),
+        "then @1 met @2 , and he gave his @1's # pens ."
+    );
     assert_eq!(names("Ann met Ben. How old is she?"), names("Tom met Eve. How old is he?"));
     assert_ne!(names("Ann met Ben. How old is Ann?"), names("Ann met Ben. How old is Ben?"));
 }
@@ -71,14 +84,19 @@ fn transfer_by_position() {
     // A number that stands there twice.
     let (one, two) = (told("4 boys have 4 pens each.", "16"), told("5 boys have 3 pens each.", "15"));
     assert_eq!(moves(&["4*4=16"], &one, &two), Some(false), "one number, one meaning");
-    let (one, two) =
-        (told("Of 8 boys 8 sing, and 2 leave. How many do not?", "6"), told("Of 9 boys 7 sing, and 2 leave. How many do not?", "7"));
+    let (one, two) = (
+        told("Of 8 boys 8 sing, and 2 leave. How many do not?", "6"),
+        told("Of 9 boys 7 sing, and 2 leave. How many do not?", "7"),
+    );
     assert_eq!(moves(&["8-2=6"], &one, &two), Some(true));
 }
 
 #[test]
 fn numbers_left_over() {
-    let problem = told("Of 20 eggs 1/4 broke, and 30% of the rest were eaten by 2 of 6 dogs. How many were left?", "10.5");
+    let problem = told(
+        "Of 20 eggs 1/4 broke, and 30% of the rest were eaten by 2 of 6 dogs. How many were left?",
+        "10.5",
+    );
     let left = |steps: &[&str]| unused(&problem, steps).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(left(&["20*3/4=15", "15*.7=10.5"]), ["2", "6"], "3/4 is what 1/4 leaves");
     assert_eq!(left(&["20*1/4=5", "20-5=15", "15*70/100=10.5", "6-2=4"]), [""; 0]);
@@ -121,18 +139,29 @@ fn calibration() {
         let (mut paths, mut right, mut mixed, mut kinds, mut problems) = (0, 0, 0, 0, 0);
         let (mut largest, mut largest_right, mut left, mut left_right) = (0, 0, 0, 0);
         let mut seconds = 0.0;
-        for problem in (0..).map(|index| generated(index, operations, 0.3)).filter(|p| p.difficulty == operations).take(300) {
+        for problem in (0..)
+            .map(|index| generated(index, operations, 0.3))
+            .filter(|p| p.difficulty == operations)
+            .take(300)
+        {
             let oracle = Oracle::of(&problem).expect("generated");
             let found = enumerated(&problem, operations as usize, 200_000);
             let slices: Vec<&[String]> = found.iter().map(Vec::as_slice).collect();
             let start = std::time::Instant::now();
             let classes = classes(&problem, &slices);
             seconds += start.elapsed().as_secs_f64();
-            let truth: Vec<bool> = found.iter().map(|steps| oracle.audit(&problem, steps, &problem.answer) == Finding::Right).collect();
+            let truth: Vec<bool> = found
+                .iter()
+                .map(|steps| oracle.audit(&problem, steps, &problem.answer) == Finding::Right)
+                .collect();
             let count = classes.iter().max().map_or(0, |most| most + 1);
             let sizes: Vec<(usize, usize)> = (0..count)
                 .map(|class| {
-                    classes.iter().zip(&truth).filter(|(of, _)| **of == class).fold((0, 0), |(n, r), (_, is)| (n + 1, r + usize::from(*is)))
+                    classes
+                        .iter()
+                        .zip(&truth)
+                        .filter(|(of, _)| **of == class)
+                        .fold((0, 0), |(n, r), (_, is)| (n + 1, r + usize::from(*is)))
                 })
                 .collect();
             paths += found.len();
@@ -141,7 +170,9 @@ fn calibration() {
             mixed += sizes.iter().filter(|(n, r)| *r > 0 && r < n).count();
             // One class that is larger than every other.
             let most = sizes.iter().max_by_key(|(n, _)| *n);
-            if let Some(&(n, r)) = most.filter(|(n, _)| sizes.iter().filter(|(other, _)| other == n).count() == 1) {
+            if let Some(&(n, r)) =
+                most.filter(|(n, _)| sizes.iter().filter(|(other, _)| other == n).count() == 1)
+            {
                 problems += 1;
                 largest += n;
                 largest_right += r;
@@ -182,8 +213,17 @@ fn calibration() {
             }
         }
     }
-    println!("  {} texts; right paths that transfer: {} of {}", pairs.len(), table[1][1], table[1][0] + table[1][1]);
-    println!("  coincidences that transfer: {} of {}; no verdict: {unread}", table[0][1], table[0][0] + table[0][1]);
+    println!(
+        "  {} texts; right paths that transfer: {} of {}",
+        pairs.len(),
+        table[1][1],
+        table[1][0] + table[1][1]
+    );
+    println!(
+        "  coincidences that transfer: {} of {}; no verdict: {unread}",
+        table[0][1],
+        table[0][0] + table[0][1]
+    );
 }
 
 proptest! {

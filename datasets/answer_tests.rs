@@ -149,7 +149,11 @@ fn an_undo_takes_back_the_last_step_that_stands() {
         ("a\nundo, so \\boxed{4}", &[0], "4"),
     ] {
         let found = read_completion(text);
-        assert_eq!((found.steps.as_slice(), found.answer.as_str(), found.overdrawn), (standing, answer, false), "{text}");
+        assert_eq!(
+            (found.steps.as_slice(), found.answer.as_str(), found.overdrawn),
+            (standing, answer, false),
+            "{text}"
+        );
         let steps: Vec<String> = standing.iter().map(|at| found.lines[*at].clone()).collect();
         assert_eq!(split_completion(text), (steps, answer.to_owned()), "{text}");
     }

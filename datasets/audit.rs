@@ -1,10 +1,10 @@
 //! Is a path to the right answer right for the right reason?
 //!
-//! With answers as the only supervision, a path may reach the right number by chance: `2+2` for `2*2`, or two mistakes
-//! that cancel. A generated word problem knows the calculation that it was made from (`meta`). Both calculations
-//! are replayed with other numbers in place of the given ones, as if the same story had been told of other amounts (after
-//! the fictitious worlds of Pasupat & Liang, arXiv:1606.06900). A path that is right for the right reason
-//! gives the right result in all of them; one that fitted the numbers does not.
+//! With answers as the only supervision, a path may reach the right number by chance: `2+2` for `2*2`, or two
+//! mistakes that cancel. A generated word problem knows the calculation that it was made from (`meta`). Both
+//! calculations are replayed with other numbers in place of the given ones, as if the same story had been
+//! told of other amounts (after the fictitious worlds of Pasupat & Liang, arXiv:1606.06900). A path that is
+//! right for the right reason gives the right result in all of them; one that fitted the numbers does not.
 //!
 //! Only audits may read `meta`: nothing here feeds search, verification or curation.
 
@@ -82,7 +82,9 @@ impl Oracle {
             let (left, right) = written.split_once('=')?.0.split_once(node.op)?;
             let mut operand = |arg: &String, written: &str| {
                 // A node may be called as a word of the lexicon is: then the numbers tell which is meant.
-                if let Some(&earlier) = names.get(arg.as_str()).filter(|&&earlier| meta.graph[earlier].value == written) {
+                if let Some(&earlier) =
+                    names.get(arg.as_str()).filter(|&&earlier| meta.graph[earlier].value == written)
+                {
                     return Some(Operand::Result(earlier));
                 }
                 let value = Amount::read(written)?.value;
@@ -93,7 +95,10 @@ impl Oracle {
                 constants.push(value);
                 Some(Operand::Constant(constants.len() - 1))
             };
-            nodes.push((Operator::parse(node.op)?, [operand(&node.args[0], left)?, operand(&node.args[1], right)?]));
+            nodes.push((
+                Operator::parse(node.op)?,
+                [operand(&node.args[0], left)?, operand(&node.args[1], right)?],
+            ));
             names.insert(&node.name, at);
         }
         (!nodes.is_empty()).then_some(Self { nodes, constants })
@@ -115,16 +120,23 @@ impl Oracle {
 
     /// Replays a path to the right answer.
     ///
-    /// A number in the path that can be read in two ways (it is given and equals an earlier result, or is what a word means)
-    /// has the benefit of the doubt: the path is right if one way of reading it is right in every replay.
+    /// A number in the path that can be read in two ways (it is given and equals an earlier result, or is
+    /// what a word means) has the benefit of the doubt: the path is right if one way of reading it is right
+    /// in every replay.
     pub fn audit<S: AsRef<str>>(&self, problem: &Problem, steps: &[S], answer: &str) -> Finding {
         let is_given = |origin| origin == Origin::Given;
-        let given: Vec<BigRational> = givens(&problem.question).iter().filter(|q| is_given(q.origin)).map(|q| q.value.to_big()).collect();
+        let given: Vec<BigRational> = givens(&problem.question)
+            .iter()
+            .filter(|q| is_given(q.origin))
+            .map(|q| q.value.to_big())
+            .collect();
         let Some(answer) = Amount::read(answer) else { return Finding::Unreadable };
         let mut finding = Finding::Unreadable;
         let doubtful = |value: &BigRational| given.contains(value) || self.constants.contains(value);
         readings(steps, MAX_DOUBTS, &doubtful, |graph| {
-            let Some(end) = graph.results().iter().rposition(|result| result.value == answer.value) else { return false };
+            let Some(end) = graph.results().iter().rposition(|result| result.value == answer.value) else {
+                return false;
+            };
             for fixed in [&[][..], &self.constants] {
                 match self.agree(problem, graph, end, &given, fixed) {
                     Some(true) => finding = Finding::Right,
@@ -137,9 +149,16 @@ impl Oracle {
         finding
     }
 
-    /// Whether a path's result is the true one in every replay; `None` if too few replays have a result. `given` are
-    /// the numbers that are replaced, but for those in `fixed`.
-    fn agree(&self, problem: &Problem, graph: &Graph, end: usize, given: &[BigRational], fixed: &[BigRational]) -> Option<bool> {
+    /// Whether a path's result is the true one in every replay; `None` if too few replays have a result.
+    /// `given` are the numbers that are replaced, but for those in `fixed`.
+    fn agree(
+        &self,
+        problem: &Problem,
+        graph: &Graph,
+        end: usize,
+        given: &[BigRational],
+        fixed: &[BigRational],
+    ) -> Option<bool> {
         let mut agreed = 0;
         for draw in 0..TRIES {
             let stands_in = |value: &BigRational| {
@@ -170,8 +189,9 @@ impl Oracle {
     }
 }
 
-/// Visits the graphs of a path, one for each way of reading its doubtful numbers: those that equal an earlier result and may
-/// mean something else. Beyond `most` of them the first reading is taken. Ends when a visit says true.
+/// Visits the graphs of a path, one for each way of reading its doubtful numbers: those that equal an earlier
+/// result and may mean something else. Beyond `most` of them the first reading is taken. Ends when a visit
+/// says true.
 pub(crate) fn readings<S: AsRef<str>>(
     steps: &[S],
     most: u32,
@@ -198,7 +218,8 @@ pub(crate) fn readings<S: AsRef<str>>(
 /// The number that stands in for a given one: the same for the same problem, value and draw.
 fn drawn(problem: &Problem, value: &BigRational, draw: u64) -> BigRational {
     let text = value.to_string();
-    let unit = key::unit(&["audit".into(), problem.problem_id.as_str().into(), text.as_str().into(), draw.into()]);
+    let unit =
+        key::unit(&["audit".into(), problem.problem_id.as_str().into(), text.as_str().into(), draw.into()]);
     let (low, high) = NUMBERS;
     BigRational::from_integer((low + (unit * f64::from(high - low)) as u32).into())
 }
@@ -216,7 +237,12 @@ mod tests {
 
     fn solution(problem: &Problem) -> Vec<String> {
         let meta: serde_json::Value = serde_json::from_str(&problem.meta).expect("JSON");
-        meta["solution"].as_array().expect("steps").iter().map(|s| s.as_str().expect("text").to_owned()).collect()
+        meta["solution"]
+            .as_array()
+            .expect("steps")
+            .iter()
+            .map(|s| s.as_str().expect("text").to_owned())
+            .collect()
     }
 
     #[test]
@@ -224,12 +250,22 @@ mod tests {
         for index in 0..2000 {
             let problem = problem(index);
             let oracle = Oracle::of(&problem).expect("generated");
-            assert_eq!(oracle.audit(&problem, &solution(&problem), &problem.answer), Finding::Right, "{problem:?}");
+            assert_eq!(
+                oracle.audit(&problem, &solution(&problem), &problem.answer),
+                Finding::Right,
+                "{problem:?}"
+            );
         }
     }
 
     fn told(question: &str, answer: &str, graph: &str) -> Problem {
-        let raw = Raw { question: question.into(), answer: answer.into(), difficulty: 0, meta: graph.into(), worked: None };
+        let raw = Raw {
+            question: question.into(),
+            answer: answer.into(),
+            difficulty: 0,
+            meta: graph.into(),
+            worked: None,
+        };
         raw.into_problem("math", "words", 0, Split::Train)
     }
 
@@ -241,7 +277,9 @@ mod tests {
             "solution": ["20-4=16", "16/2=8"]}"#;
         let problem = told("Of 20 eggs 4 broke. Half of the rest were used. How many?", "8", meta);
         let oracle = Oracle::of(&problem).expect("a graph");
-        let audit = |steps: &[&str]| oracle.audit(&problem, &steps.iter().map(ToString::to_string).collect::<Vec<_>>(), "8");
+        let audit = |steps: &[&str]| {
+            oracle.audit(&problem, &steps.iter().map(ToString::to_string).collect::<Vec<_>>(), "8")
+        };
         assert_eq!(audit(&["20-4=16", "16/2=8"]), Finding::Right);
         assert_eq!(audit(&["20/2=10", "4/2=2", "10-2=8"]), Finding::Right, "another way to the same");
         assert_eq!(audit(&["20-4=16", "16*0.5=8"]), Finding::Right);
@@ -262,7 +300,8 @@ mod tests {
             {"name": "all", "op": "*", "args": ["pens", "3"], "value": "36"},
             {"name": "left", "op": "-", "args": ["all", "12"], "value": "24"}],
             "solution": ["5+7=12", "12*3=36", "36-12=24"]}"#;
-        let problem = told("3 boxes hold 5 red and 7 blue pens each. 12 pens are lost. How many are left?", "24", meta);
+        let problem =
+            told("3 boxes hold 5 red and 7 blue pens each. 12 pens are lost. How many are left?", "24", meta);
         let oracle = Oracle::of(&problem).expect("a graph");
         let audit = |steps: [&str; 3]| oracle.audit(&problem, &steps.map(str::to_owned), "24");
         assert_eq!(audit(["5+7=12", "12*3=36", "36-12=24"]), Finding::Right);

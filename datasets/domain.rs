@@ -33,8 +33,8 @@ pub enum Origin {
     Result(u32),
 }
 
-/// Names a state for transpositions: states with equal keys allow the same continuations, whatever order their steps came
-/// in. Sorted numbers, each with what else decides how it may be used.
+/// Names a state for transpositions: states with equal keys allow the same continuations, whatever order
+/// their steps came in. Sorted numbers, each with what else decides how it may be used.
 pub type Key = Vec<(Number, u32)>;
 
 /// A state as a small network sees it.
@@ -85,7 +85,8 @@ pub trait Domain: Send + Sync {
     /// For Countdown only a state whose numbers are all used up has one.
     fn answer(&self, state: &State) -> Option<String>;
 
-    /// The state after a step of text, whoever wrote it; `None` if it computes nothing that could be followed.
+    /// The state after a step of text, whoever wrote it; `None` if it computes nothing that could be
+    /// followed.
     fn follow(&self, state: &State, step: &str) -> Option<State>;
 
     /// Names a state.

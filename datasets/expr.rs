@@ -1,9 +1,9 @@
 //! Reads and evaluates arithmetic as people and models write it, exactly and with bounded work.
 //!
-//! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are
-//! all arithmetic, `equations` finds arithmetic inside prose (its two `sides`). `graph` joins the equations of a
-//! whole solution. Whatever the text, the answer is a value, a refusal ([`ExprError`]) or nothing at all: never a
-//! guess, a rounding or a panic.
+//! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are all
+//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`). `graph` joins the equations of a
+//! whole solution. Whatever the text, the answer is a value, a refusal ([`ExprError`]) or nothing at all:
+//! never a guess, a rounding or a panic.
 
 mod equations;
 mod graph;

@@ -105,7 +105,8 @@ impl Number {
         Self::reduced(a * d, b * c)
     }
 
-    /// Reads what `Display` writes: `-7`, `12.75`, `p/q`. Nothing else: no blanks, separators or signs but `-`.
+    /// Reads what `Display` writes: `-7`, `12.75`, `p/q`. Nothing else: no blanks, separators or signs but
+    /// `-`.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, body) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -273,9 +274,15 @@ mod tests {
 
     #[test]
     fn forms() {
-        for (p, q, text) in
-            [(24, 1, "24"), (51, 4, "12.75"), (1, 3, "1/3"), (-1, 8, "-0.125"), (-7, 3, "-7/3"), (0, -5, "0"), (6, -4, "-1.5")]
-        {
+        for (p, q, text) in [
+            (24, 1, "24"),
+            (51, 4, "12.75"),
+            (1, 3, "1/3"),
+            (-1, 8, "-0.125"),
+            (-7, 3, "-7/3"),
+            (0, -5, "0"),
+            (6, -4, "-1.5"),
+        ] {
             let value = Number::ratio(p, q).expect(text);
             assert_eq!(value.to_string(), text);
             assert_eq!(number(text), value);
@@ -287,7 +294,21 @@ mod tests {
 
     #[test]
     fn unreadable() {
-        for text in ["", "-", "+1", "1.", ".5", "1/0", "1/-2", "--1", "1,234", " 1", "1e3", "9223372036854775808", "٣"] {
+        for text in [
+            "",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1/0",
+            "1/-2",
+            "--1",
+            "1,234",
+            " 1",
+            "1e3",
+            "9223372036854775808",
+            "٣",
+        ] {
             assert_eq!(Number::parse(text), None, "{text}");
         }
     }

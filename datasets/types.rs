@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which part of the data a problem belongs to. Fixed by the problem's content; `Test` is read by evaluate alone.
+/// Which part of the data a problem belongs to. Fixed by the problem's content; `Test` is read by evaluate
+/// alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -71,7 +72,8 @@ pub struct Solution {
     pub solution_id: String,
     pub problem_id: String,
     pub round: u32,
-    /// `best-first` (the enumeration over the rules), `best-of-n`, `beam`, `dvts`, `mcts`, `astar` or `repair`.
+    /// `best-first` (the enumeration over the rules), `best-of-n`, `beam`, `dvts`, `mcts`, `astar` or
+    /// `repair`.
     pub algorithm: String,
     /// Kind of the policy: `rules`, `model` or `endpoint`.
     pub policy: String,
@@ -96,7 +98,8 @@ impl Solution {
         self.steps.iter().map(|step| step.text.as_str()).collect()
     }
 
-    /// Whether a policy drew it, without knowing the answer: a search over the rules, and a repair, have it as their goal.
+    /// Whether a policy drew it, without knowing the answer: a search over the rules, and a repair, have it
+    /// as their goal.
     pub fn sampled(&self) -> bool {
         (self.policy != "rules" || self.algorithm == "best-of-n") && self.algorithm != REPAIR
     }
@@ -156,7 +159,8 @@ impl StepCheck {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [StepCheck::True, StepCheck::Rounded, StepCheck::False, StepCheck::Prose, StepCheck::Unreadable];
+        let all =
+            [StepCheck::True, StepCheck::Rounded, StepCheck::False, StepCheck::Prose, StepCheck::Unreadable];
         all.into_iter().find(|c| c.name() == name)
     }
 }
@@ -177,7 +181,8 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 5] = [Self::FalseEquation, Self::Contradiction, Self::Unsupported, Self::MadeUpNumber, Self::OrphanStep];
+    pub const ALL: [FaultKind; 5] =
+        [Self::FalseEquation, Self::Contradiction, Self::Unsupported, Self::MadeUpNumber, Self::OrphanStep];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -231,7 +236,8 @@ pub struct Kept {
     pub round: u32,
     /// Weight of the row in the loss, > 0.
     pub weight: f32,
-    /// Share of its problem's samples in this round that are correct; of all its solutions where none was sampled.
+    /// Share of its problem's samples in this round that are correct; of all its solutions where none was
+    /// sampled.
     pub pass_rate: f32,
     /// Who found it: `rules`, `model`, `endpoint` or `repair`.
     pub origin: String,

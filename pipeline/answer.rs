@@ -1,5 +1,5 @@
-//! `qstill answer MODEL FILE`: a model directory answers the questions of a file, without any search: what a student does
-//! once it is deployed. A line of JSON for each answer, in the order of the file.
+//! `qstill answer MODEL FILE`: a model directory answers the questions of a file, without any search: what a
+//! student does once it is deployed. A line of JSON for each answer, in the order of the file.
 
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,15 @@ struct Asked {
 /// Answers the questions of a file.
 ///
 /// # Errors
-/// A model or a file that cannot be read, a row without a question, a prompt that is too long, and a stop on request:
-/// what was printed until then is whole lines.
+/// A model or a file that cannot be read, a row without a question, a prompt that is too long, and a stop on
+/// request: what was printed until then is whole lines.
 pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -> Result<()> {
     if !file.is_file() {
-        return Err(Failure::input(format!("{} is no file", file.display()), "give a .jsonl or .parquet file").into());
+        return Err(Failure::input(
+            format!("{} is no file", file.display()),
+            "give a .jsonl or .parquet file",
+        )
+        .into());
     }
     let mut columns = vec![Column::text(&options.question)];
     columns.extend(options.gold.as_deref().map(Column::text_or_number));
@@ -68,7 +72,11 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
         let mut asked = Vec::new();
         for (row, cells) in rows.by_ref().take(TOGETHER.min(left)) {
             let mut cells = cells?.cells.into_iter();
-            asked.push(Asked { row: row as u64, question: cells.next().unwrap_or_default(), gold: cells.next() });
+            asked.push(Asked {
+                row: row as u64,
+                question: cells.next().unwrap_or_default(),
+                gold: cells.next(),
+            });
         }
         if asked.is_empty() {
             break;
@@ -86,12 +94,19 @@ pub fn run(file: &Path, options: &Options, device: &Choice, console: &Console) -
 }
 
 /// False once nobody reads.
-fn answer(asked: &[Asked], options: &Options, model: &Model, generator: &mut Generator, events: &dyn Events) -> Result<bool> {
+fn answer(
+    asked: &[Asked],
+    options: &Options,
+    model: &Model,
+    generator: &mut Generator,
+    events: &dyn Events,
+) -> Result<bool> {
     let prompt = Prompt { instruction: options.instruction.clone(), examples: Vec::new() };
     let requests = asked
         .iter()
         .map(|a| {
-            let seeds = (0..options.samples as u64).map(|s| key::seed(&["answer".into(), options.seed.into(), a.row.into(), s.into()]));
+            let seeds = (0..options.samples as u64)
+                .map(|s| key::seed(&["answer".into(), options.seed.into(), a.row.into(), s.into()]));
             let prompt = model.tokenizer.prompt_tokens(&prompt.messages(&a.question))?;
             Ok(Request { prompt, seeds: seeds.collect(), begun: String::new() })
         })

@@ -20,8 +20,11 @@ use crate::text::{self, interval, percent};
 /// # Errors
 /// Nothing is curated yet, or no problem knows how it was made; failed reads.
 pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
-    let problems: HashMap<String, Problem> =
-        committed(run, 0, Stage::Problems)?.read::<Problem>()?.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
+    let problems: HashMap<String, Problem> = committed(run, 0, Stage::Problems)?
+        .read::<Problem>()?
+        .into_iter()
+        .map(|p| (p.problem_id.clone(), p))
+        .collect();
     let rounds = run.rounds()?;
     let progress = console.stage("audit", "rounds", rounds.len() as u64, 0);
     let (mut lines, mut estimates): (Vec<Line>, Vec<Sign>) = (Vec::new(), Vec::new());
@@ -31,9 +34,16 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
         if !kept.commits.is_empty() {
             curated = true;
             let kept: HashSet<String> = kept.read::<Kept>()?.into_iter().map(|k| k.solution_id).collect();
-            let (search, verify) = (committed(run, round, Stage::Search)?, committed(run, round, Stage::Verify)?);
+            let (search, verify) =
+                (committed(run, round, Stage::Search)?, committed(run, round, Stage::Verify)?);
             let (solutions, verdicts) = (search.read()?, verify.read()?);
-            let of = Round { number: round, problems: &problems, solutions: &solutions, verdicts: &verdicts, kept: &kept };
+            let of = Round {
+                number: round,
+                problems: &problems,
+                solutions: &solutions,
+                verdicts: &verdicts,
+                kept: &kept,
+            };
             let (known, estimated) = audit(&of);
             lines.extend(known);
             estimates.extend(estimated);
@@ -52,7 +62,11 @@ pub fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
     let text = if json {
         serde_json::to_string_pretty(&json!({"rows": lines, "estimates": estimates}))? + "\n"
     } else {
-        let known = if lines.is_empty() { "no problem knows how it was made: estimates only\n".to_owned() } else { table(&lines) };
+        let known = if lines.is_empty() {
+            "no problem knows how it was made: estimates only\n".to_owned()
+        } else {
+            table(&lines)
+        };
         known + "\n" + &estimate(&estimates)
     };
     text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
@@ -87,7 +101,8 @@ fn table(lines: &[Line]) -> String {
             ]
         })
         .collect();
-    let headers = ["round", "solutions", "search", "operations", "audited", "right reason", "share", "95% interval"];
+    let headers =
+        ["round", "solutions", "search", "operations", "audited", "right reason", "share", "95% interval"];
     text::table(&headers, &rows, &[0, 3, 4, 5, 6])
         + "\nright reason: the calculation gives the true result for other numbers too. right-answer: whatever the steps; verified: answer and\n\
            steps hold; kept: what the student learns. The true calculation is read for this audit alone.\n"
@@ -110,7 +125,16 @@ fn estimate(signs: &[Sign]) -> String {
             ]
         })
         .collect();
-    let headers = ["round", "sign of kept", "tested", "passed", "share", "95% interval", "right of passed", "of failed"];
+    let headers = [
+        "round",
+        "sign of kept",
+        "tested",
+        "passed",
+        "share",
+        "95% interval",
+        "right of passed",
+        "of failed",
+    ];
     text::table(&headers, &rows, &[0, 2, 3, 4, 6, 7])
         + "\nEstimates from answers alone. transfers: the calculation gives the answers of problems that differ in numbers alone; agrees:\n\
            another correct sample computes the same function; uses_all: no given number is left out. right: by the table above.\n"

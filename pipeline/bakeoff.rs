@@ -1,4 +1,5 @@
-//! `qstill bakeoff`: searches of the same problems at equal budgets, or answers chosen among the same samples, as shards of a stage.
+//! `qstill bakeoff`: searches of the same problems at equal budgets, or answers chosen among the same
+//! samples, as shards of a stage.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -41,8 +42,9 @@ pub enum Who {
 
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Searches to compare: best-of-n, beam, dvts, mcts or astar, guided by the run's value model; with /effort by the domain's own
-    /// guess of the steps that are left, with /none by nothing. best-of-n always takes part.
+    /// Searches to compare: best-of-n, beam, dvts, mcts or astar, guided by the run's value model; with
+    /// /effort by the domain's own guess of the steps that are left, with /none by nothing. best-of-n always
+    /// takes part.
     #[arg(long, value_delimiter = ',', default_value = "best-of-n,beam,dvts,mcts,astar")]
     search: Vec<String>,
     /// Budgets of a problem.
@@ -54,10 +56,12 @@ pub struct Options {
     /// Who proposes steps.
     #[arg(long, value_enum, default_value = "policy")]
     policy: Who,
-    /// verified: the search knows the answer and stops at it (making data); chosen: it does not, and an answer is chosen (deployed).
+    /// verified: the search knows the answer and stops at it (making data); chosen: it does not, and an
+    /// answer is chosen (deployed).
     #[arg(long, default_value = "verified")]
     goal: String,
-    /// Instead of searches, compare how answers are chosen among so many samples: by majority, process and outcome reward model.
+    /// Instead of searches, compare how answers are chosen among so many samples: by majority, process and
+    /// outcome reward model.
     #[arg(long, value_delimiter = ',', value_name = "N")]
     select: Vec<usize>,
     /// The round whose policy and value model take part. Default: the last one that has a value model.
@@ -81,11 +85,16 @@ pub struct Options {
 pub fn run(session: &Session, options: &Options) -> Result<()> {
     let c = &session.config;
     let problems = committed(&session.run, 0, Stage::Problems)?;
-    let split = Split::parse(&options.split)
-        .ok_or_else(|| Failure::usage(format!("there is no split `{}`", options.split), "train, validation or test"))?;
+    let split = Split::parse(&options.split).ok_or_else(|| {
+        Failure::usage(format!("there is no split `{}`", options.split), "train, validation or test")
+    })?;
     let asked = Session::asked(&problems, split, options.problems)?;
     if asked.is_empty() {
-        return Err(Failure::input(format!("the run has no {} problem", split.name()), "choose another --split").into());
+        return Err(Failure::input(
+            format!("the run has no {} problem", split.name()),
+            "choose another --split",
+        )
+        .into());
     }
     let has = |round: u32, stage| committed(&session.run, round, stage).map(|done| !done.commits.is_empty());
     let round = match options.round {
@@ -108,16 +117,19 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
     };
     let student = session.policy_before(round)?;
     let learned = of(round, Stage::Value)?;
-    let mut who = if options.policy == Who::Rules { None } else { session.sampler(&problems, student.as_ref())? };
+    let mut who =
+        if options.policy == Who::Rules { None } else { session.sampler(&problems, student.as_ref())? };
     let mut own = false;
     if options.policy == Who::Policy && c.search.policy == Sampler::Model {
         // A head on the policy's own trunk goes with it: nothing is read twice.
         let trunk = || session.model_policy(&problems, student.as_ref());
         let policy = match c.value.model {
-            Estimator::Trunk if learned.is_some() => match value::load(session, round, c.value.levels[0], &trunk)?.0 {
-                Trained::Reader(reader) => Some(*reader),
-                Trained::Network(_) => None,
-            },
+            Estimator::Trunk if learned.is_some() => {
+                match value::load(session, round, c.value.levels[0], &trunk)?.0 {
+                    Trained::Reader(reader) => Some(*reader),
+                    Trained::Network(_) => None,
+                }
+            }
             Estimator::None => trunk()?,
             _ => None,
         };
@@ -149,7 +161,10 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
         .with("count", asked.len())
         .with_table("value", &keys(session.section("value"), &["model", "levels", "prune"]))
         .with("values", learned.as_ref().map_or("none".into(), Done::hash))
-        .with("policy", if who.is_some() { session.sampler_identity(student.as_ref())? } else { "rules".into() })
+        .with(
+            "policy",
+            if who.is_some() { session.sampler_identity(student.as_ref())? } else { "rules".into() },
+        )
         .with("rules", rules::fingerprint(c.problems.domain()))
         .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version));
     let fingerprint = session.with_dtype(fingerprint);
@@ -158,7 +173,11 @@ pub fn run(session: &Session, options: &Options) -> Result<()> {
         session.console.say(&format!("round {round} samples nobody: the domain's rules propose"));
     }
     let who: Box<dyn Policy> = who.unwrap_or_else(|| Box::new(Rules));
-    if options.select.is_empty() { stage.contests(fingerprint, who, rules) } else { stage.selection(fingerprint, who, rules) }
+    if options.select.is_empty() {
+        stage.contests(fingerprint, who, rules)
+    } else {
+        stage.selection(fingerprint, who, rules)
+    }
 }
 
 /// Some keys of a section.
@@ -187,7 +206,8 @@ impl Ground<'_> {
             return Ok(None);
         }
         let trunk = || self.session.model_policy(self.problems, self.student);
-        value::load(self.session, self.round, level, &trunk).map(|(trained, measured)| Some((trained, measured.threshold)))
+        value::load(self.session, self.round, level, &trunk)
+            .map(|(trained, measured)| Some((trained, measured.threshold)))
     }
 
     fn entrants(&self) -> Result<Vec<Entrant>> {
@@ -199,7 +219,11 @@ impl Ground<'_> {
                     "best-of-n, beam, dvts, mcts or astar; each may have /effort or /none behind it",
                 )
             })?;
-            if entrant.guide == Guide::Learned && self.learned.is_none() && !self.own && entrant.algorithm.name() != "best-of-n" {
+            if entrant.guide == Guide::Learned
+                && self.learned.is_none()
+                && !self.own
+                && entrant.algorithm.name() != "best-of-n"
+            {
                 return Err(Failure::usage(
                     format!("round {} has no value model to guide {text}", self.round),
                     "run with --set value.model=features (trunk, decoder), or write astar/effort or astar/none",
@@ -221,12 +245,22 @@ impl Ground<'_> {
             "tokens" => Unit::Tokens,
             "calls" => Unit::Calls,
             "expansions" => Unit::Expansions,
-            _ => return Err(Failure::usage(format!("there is no unit `{name}`"), "tokens, calls or expansions").into()),
+            _ => {
+                return Err(Failure::usage(
+                    format!("there is no unit `{name}`"),
+                    "tokens, calls or expansions",
+                )
+                .into());
+            }
         };
         let goal = match options.goal.as_str() {
             "verified" => Goal::Verified,
             "chosen" => Goal::Chosen,
-            other => return Err(Failure::usage(format!("there is no goal `{other}`"), "verified or chosen").into()),
+            other => {
+                return Err(
+                    Failure::usage(format!("there is no goal `{other}`"), "verified or chosen").into()
+                );
+            }
         };
         let mut budgets = options.budgets.clone();
         budgets.sort_unstable();
@@ -238,7 +272,10 @@ impl Ground<'_> {
             .with("unit", &name)
             .with("goal", &options.goal)
             .with("tables", versions(&["bakeoff"]));
-        let plan: Vec<(Entrant, u64)> = budgets.iter().flat_map(|budget| entrants.iter().map(move |entrant| (*entrant, *budget))).collect();
+        let plan: Vec<(Entrant, u64)> = budgets
+            .iter()
+            .flat_map(|budget| entrants.iter().map(move |entrant| (*entrant, *budget)))
+            .collect();
         let opened = session.stage(Stage::Bakeoff, self.round, &fingerprint, Some(plan.len() as u32))?;
         let path = opened.path.clone();
         let mut guide = self.trained(c.value.levels[0])?;
@@ -248,24 +285,35 @@ impl Ground<'_> {
         let depth = if rules { c.search.rule_steps as u32 } else { tree.depth };
         let draws = Draws { seed: c.run.seed, round: self.round, purpose: "bakeoff" };
         let units = (plan.len() * self.asked.len()) as u64;
-        let commits = session.shards(opened, plan.len() as u32, "searches", units, |shard, attempt, progress| {
-            let (entrant, budget) = plan[shard as usize];
-            stages::Events::state(progress, &format!("{} with {budget} {name}", entrant.name()));
-            let contest = Contest { entrant, tree: TreeConfig { budget, depth, ..tree.clone() }, sampling: c.search.sampling(), draws };
-            let mut values = match entrant.guide {
-                Guide::None => Values::None,
-                // It has nothing to choose between until the end.
-                Guide::Learned if entrant.algorithm == Algorithm::BestOfN && goal == Goal::Verified => Values::None,
-                Guide::Effort => Values::Effort,
-                Guide::Learned if self.own => Values::Own,
-                Guide::Learned => value::as_values(guide.as_mut().map(|(trained, _)| trained)),
-            };
-            let clock = Instant::now();
-            let rows = contest.run(self.asked, &mut *policy, &mut values, progress)?;
-            let milliseconds = clock.elapsed().as_millis() as i64;
-            write(attempt, rows)?;
-            Ok(Counts::from([("units".to_owned(), self.asked.len() as i64), ("milliseconds".to_owned(), milliseconds)]))
-        })?;
+        let commits =
+            session.shards(opened, plan.len() as u32, "searches", units, |shard, attempt, progress| {
+                let (entrant, budget) = plan[shard as usize];
+                stages::Events::state(progress, &format!("{} with {budget} {name}", entrant.name()));
+                let contest = Contest {
+                    entrant,
+                    tree: TreeConfig { budget, depth, ..tree.clone() },
+                    sampling: c.search.sampling(),
+                    draws,
+                };
+                let mut values = match entrant.guide {
+                    Guide::None => Values::None,
+                    // It has nothing to choose between until the end.
+                    Guide::Learned if entrant.algorithm == Algorithm::BestOfN && goal == Goal::Verified => {
+                        Values::None
+                    }
+                    Guide::Effort => Values::Effort,
+                    Guide::Learned if self.own => Values::Own,
+                    Guide::Learned => value::as_values(guide.as_mut().map(|(trained, _)| trained)),
+                };
+                let clock = Instant::now();
+                let rows = contest.run(self.asked, &mut *policy, &mut values, progress)?;
+                let milliseconds = clock.elapsed().as_millis() as i64;
+                write(attempt, rows)?;
+                Ok(Counts::from([
+                    ("units".to_owned(), self.asked.len() as i64),
+                    ("milliseconds".to_owned(), milliseconds),
+                ]))
+            })?;
         let mut lines = Vec::new();
         let done = Done::new(path.clone(), commits);
         let mut by_shard = Vec::new();
@@ -308,25 +356,34 @@ impl Ground<'_> {
         let most = options.select.iter().copied().max().unwrap_or(0);
         let shard_size = c.run.shard_size.max(1);
         let shards: Vec<&[Problem]> = self.asked.chunks(shard_size).collect();
-        let fingerprint = fingerprint.with("samples", most).with("run.shard_size", shard_size).with("tables", versions(&["selection"]));
+        let fingerprint = fingerprint
+            .with("samples", most)
+            .with("run.shard_size", shard_size)
+            .with("tables", versions(&["selection"]));
         let opened = session.stage(Stage::Selection, self.round, &fingerprint, Some(shards.len() as u32))?;
         let path = opened.path.clone();
         let (mut steps, mut outcome) = (self.trained(Level::Steps)?, self.trained(Level::Outcome)?);
         let draws = Draws { seed: c.run.seed, round: self.round, purpose: "selection" };
-        let commits = session.shards(opened, shards.len() as u32, "problems", self.asked.len() as u64, |shard, attempt, progress| {
-            let rows = bakeoff::select(
-                shards[shard as usize],
-                most,
-                &c.search.sampling(),
-                &mut *policy,
-                steps.as_mut().map(|(trained, _)| trained),
-                outcome.as_mut().map(|(trained, _)| trained),
-                draws,
-                progress,
-            )?;
-            write(attempt, rows)?;
-            Ok(Counts::from([("units".to_owned(), shards[shard as usize].len() as i64)]))
-        })?;
+        let commits = session.shards(
+            opened,
+            shards.len() as u32,
+            "problems",
+            self.asked.len() as u64,
+            |shard, attempt, progress| {
+                let rows = bakeoff::select(
+                    shards[shard as usize],
+                    most,
+                    &c.search.sampling(),
+                    &mut *policy,
+                    steps.as_mut().map(|(trained, _)| trained),
+                    outcome.as_mut().map(|(trained, _)| trained),
+                    draws,
+                    progress,
+                )?;
+                write(attempt, rows)?;
+                Ok(Counts::from([("units".to_owned(), shards[shard as usize].len() as i64)]))
+            },
+        )?;
         let rows: Vec<Selection> = Done::new(path.clone(), commits).read()?;
         let lines = choices(&rows, &options.select, (steps.is_some(), outcome.is_some()), c.run.seed);
         let plot = json!({"round": self.round, "split": self.split.name(), "problems": self.asked.len(), "rows": lines});
@@ -352,10 +409,15 @@ impl Ground<'_> {
     fn publish(&self, path: &std::path::Path, plot: &Value, table: impl FnOnce() -> String) -> Result<()> {
         let text = serde_json::to_string_pretty(plot)? + "\n";
         let file = path.join("plot.json");
-        write_atomic(&file, text.as_bytes()).with_context(|| format!("failed to write {}", file.display()))?;
+        write_atomic(&file, text.as_bytes())
+            .with_context(|| format!("failed to write {}", file.display()))?;
         let shown = if self.options.json { text } else { table() };
         to_stdout(|out| Ok(write!(out, "{shown}")?))?;
-        self.session.console.say(&format!("plot data: {}; rows: `qstill inspect {}`", file.display(), path.display()));
+        self.session.console.say(&format!(
+            "plot data: {}; rows: `qstill inspect {}`",
+            file.display(),
+            path.display()
+        ));
         Ok(())
     }
 }
@@ -373,7 +435,9 @@ const DRAWS: usize = 1000;
 
 /// Sum over sum of a resample of the problems, and its 95% interval.
 fn ratio(pairs: &[(f64, f64)], seed: u64) -> (Option<f64>, f64, f64) {
-    let over = |pairs: &mut dyn Iterator<Item = (f64, f64)>| pairs.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+    let over = |pairs: &mut dyn Iterator<Item = (f64, f64)>| {
+        pairs.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1))
+    };
     let (top, bottom) = over(&mut pairs.iter().copied());
     if bottom == 0.0 {
         return (None, f64::NAN, f64::NAN);
@@ -393,7 +457,8 @@ fn line(entrant: Entrant, budget: u64, rows: &[Match], seconds: f64, unit: Unit,
     let n = rows.len().max(1) as f64;
     let solved = rows.iter().filter(|r| r.solved).count();
     let (low, high) = wilson(solved, rows.len());
-    let pairs: Vec<(f64, f64)> = rows.iter().map(|r| (cost(r, unit) as f64, f64::from(u8::from(r.solved)))).collect();
+    let pairs: Vec<(f64, f64)> =
+        rows.iter().map(|r| (cost(r, unit) as f64, f64::from(u8::from(r.solved)))).collect();
     let (per, per_low, per_high) = ratio(&pairs, budget);
     let sum = |f: &dyn Fn(&Match) -> f64| rows.iter().map(f).sum::<f64>();
     let per_solved = |x: f64| (solved > 0).then(|| x / solved as f64);
@@ -421,17 +486,33 @@ fn contest_table(lines: &[Value], unit: &str, goal: Goal) -> String {
     if chosen {
         headers.extend(["majority", "weighted", "best"]);
     }
-    headers.extend(["distinct", "cost", "95% interval", "GFLOP policy", "value", "s/solved", "steps", "shortest"]);
-    let number =
-        |value: &Value| value.as_f64().map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") });
+    headers.extend([
+        "distinct",
+        "cost",
+        "95% interval",
+        "GFLOP policy",
+        "value",
+        "s/solved",
+        "steps",
+        "shortest",
+    ]);
+    let number = |value: &Value| {
+        value
+            .as_f64()
+            .map_or("-".to_owned(), |x| if x.abs() < 10.0 { format!("{x:.2}") } else { format!("{x:.1}") })
+    };
     let small = |value: &Value| {
-        value.as_f64().map_or("-".to_owned(), |x| if x > 0.0 && x < 0.0995 { format!("{x:.0e}") } else { format!("{x:.2}") })
+        value.as_f64().map_or("-".to_owned(), |x| {
+            if x > 0.0 && x < 0.0995 { format!("{x:.0e}") } else { format!("{x:.2}") }
+        })
     };
     let share = |value: &Value| value.as_f64().map_or("-".to_owned(), percent);
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|l| {
-            let range = |low: &str, high: &str| interval(l[low].as_f64().unwrap_or(0.0), l[high].as_f64().unwrap_or(1.0));
+            let range = |low: &str, high: &str| {
+                interval(l[low].as_f64().unwrap_or(0.0), l[high].as_f64().unwrap_or(1.0))
+            };
             let mut cells = vec![
                 l["budget"].to_string(),
                 l["search"].as_str().unwrap_or("?").to_owned(),
@@ -474,9 +555,16 @@ fn verdicts(plan: &[(Entrant, u64)], rows: &[Vec<Match>], goal: Goal) -> Vec<(St
             baseline = of;
             continue;
         }
-        let before: HashMap<&str, bool> = baseline.iter().map(|m| (m.problem_id.as_str(), right(m, true))).collect();
-        let won = of.iter().filter(|m| right(m, false) && before.get(m.problem_id.as_str()) == Some(&false)).count();
-        let lost = of.iter().filter(|m| !right(m, false) && before.get(m.problem_id.as_str()) == Some(&true)).count();
+        let before: HashMap<&str, bool> =
+            baseline.iter().map(|m| (m.problem_id.as_str(), right(m, true))).collect();
+        let won = of
+            .iter()
+            .filter(|m| right(m, false) && before.get(m.problem_id.as_str()) == Some(&false))
+            .count();
+        let lost = of
+            .iter()
+            .filter(|m| !right(m, false) && before.get(m.problem_id.as_str()) == Some(&true))
+            .count();
         let p = mcnemar(won, lost);
         let what = match (won.cmp(&lost), p < 0.05) {
             (std::cmp::Ordering::Greater, true) => "beats",
@@ -503,11 +591,18 @@ fn choices(rows: &[Selection], sizes: &[usize], (steps, outcome): (bool, bool), 
     }
     let mut judges: Vec<Judge> = Vec::new();
     if steps {
-        for (aggregate, name) in
-            [(Aggregate::Last, "last"), (Aggregate::Min, "min"), (Aggregate::Product, "product"), (Aggregate::Mean, "mean")]
-        {
+        for (aggregate, name) in [
+            (Aggregate::Last, "last"),
+            (Aggregate::Min, "min"),
+            (Aggregate::Product, "product"),
+            (Aggregate::Mean, "mean"),
+        ] {
             judges.push((format!("PRM {name}, best"), Box::new(move |row| aggregate.of(&row.values)), false));
-            judges.push((format!("PRM {name}, weighted vote"), Box::new(move |row| aggregate.of(&row.values)), true));
+            judges.push((
+                format!("PRM {name}, weighted vote"),
+                Box::new(move |row| aggregate.of(&row.values)),
+                true,
+            ));
         }
     }
     if outcome {
@@ -523,7 +618,9 @@ fn choices(rows: &[Selection], sizes: &[usize], (steps, outcome): (bool, bool), 
             out.push(json!({"n": n, "judge": judge, "accuracy": accuracy, "low": low, "high": high}));
         };
         let scored = |of: &[&Selection], score: &dyn Fn(&Selection) -> f32| -> Vec<Scored> {
-            of.iter().map(|row| Scored { answer: row.answer.clone(), correct: row.correct, score: score(row) }).collect()
+            of.iter()
+                .map(|row| Scored { answer: row.answer.clone(), correct: row.correct, score: score(row) })
+                .collect()
         };
         let vote = |of: &[&Selection], score: &dyn Fn(&Selection) -> f32, weighted: bool| {
             let mut rng = key::rng(&["votes".into(), seed.into(), (*n as u64).into()]);
@@ -532,11 +629,19 @@ fn choices(rows: &[Selection], sizes: &[usize], (steps, outcome): (bool, bool), 
         let correct = |of: &[&Selection]| of.iter().filter(|row| row.correct).count();
         add("majority", problems.values().map(|of| vote(of, &|_| 1.0, false)).collect());
         for (name, score, weighted) in &judges {
-            let of = |of: &Vec<&Selection>| if *weighted { vote(of, score, true) } else { best_of_k(&scored(of, score), *n) };
+            let of = |of: &Vec<&Selection>| {
+                if *weighted { vote(of, score, true) } else { best_of_k(&scored(of, score), *n) }
+            };
             add(name, problems.values().map(of).collect());
         }
         add("random", problems.values().map(|of| correct(of) as f64 / of.len().max(1) as f64).collect());
-        add("oracle", problems.values().map(|of| stages::evaluate::statistics::pass_at_k(of.len(), correct(of), *n)).collect());
+        add(
+            "oracle",
+            problems
+                .values()
+                .map(|of| stages::evaluate::statistics::pass_at_k(of.len(), correct(of), *n))
+                .collect(),
+        );
     }
     out
 }

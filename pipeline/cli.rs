@@ -21,8 +21,8 @@ use crate::text::to_stdout;
 use crate::work::Goal;
 use crate::{answer, audit, bakeoff, bench, doctor, evaluation, explain, grade, inspect, status, verify_run};
 
-/// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps the
-/// right ones, a cheaper student is trained on them and deployed without the search.
+/// Self-play synthetic data for distillation: an expensive search finds solutions, an exact verifier keeps
+/// the right ones, a cheaper student is trained on them and deployed without the search.
 #[derive(Parser)]
 #[command(
     name = "qstill",
@@ -208,7 +208,8 @@ the file gives one with
         /// Column of the predicted answers.
         #[arg(long, value_name = "COL", default_value = "prediction")]
         prediction: String,
-        /// Accept numbers that differ by up to half a unit of the N-th decimal. Without it there is no tolerance.
+        /// Accept numbers that differ by up to half a unit of the N-th decimal. Without it there is no
+        /// tolerance.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
         precision: Option<u32>,
         /// Check the steps of predictions with a correct answer too: where they fail, the reason is
@@ -303,7 +304,10 @@ tokens, logprob (the sum over its tokens, at temperature 1), finished (false if 
 }
 
 fn temperature(text: &str) -> Result<f32, String> {
-    text.parse().ok().filter(|t| (0.0..=100.0).contains(t)).ok_or_else(|| "expected a number from 0 to 100".to_owned())
+    text.parse()
+        .ok()
+        .filter(|t| (0.0..=100.0).contains(t))
+        .ok_or_else(|| "expected a number from 0 to 100".to_owned())
 }
 
 #[derive(Args)]
@@ -312,7 +316,8 @@ struct Source {
     /// A configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A shipped configuration: demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
+    /// A shipped configuration: demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or
+    /// gsm8k-endpoint.
     #[arg(long)]
     preset: Option<String>,
 }
@@ -344,7 +349,9 @@ impl Source {
     }
 
     fn name(&self) -> Option<String> {
-        self.preset.clone().or_else(|| Some(self.config.as_ref()?.file_stem()?.to_string_lossy().into_owned()))
+        self.preset
+            .clone()
+            .or_else(|| Some(self.config.as_ref()?.file_stem()?.to_string_lossy().into_owned()))
     }
 }
 
@@ -397,11 +404,14 @@ pub fn main() -> Result<Exit> {
             existing(&run)?;
             // What is compared is no business of the run's stages.
             let session = open_for(&run, &Source { config: None, preset: None }, &over, &console, false)?;
-            bakeoff::run(&session, &options).map(|()| Exit::Done).map_err(|error| interrupted(error, "give the same command again"))
+            bakeoff::run(&session, &options)
+                .map(|()| Exit::Done)
+                .map_err(|error| interrupted(error, "give the same command again"))
         }
         Command::Curate { run, round, explain: Some(id), json, source, over } => {
             let run = existing(&run)?;
-            let layers = source.layers()?.map_or_else(|| Ok(vec![config::file(&run.config())?]), anyhow::Ok)?;
+            let layers =
+                source.layers()?.map_or_else(|| Ok(vec![config::file(&run.config())?]), anyhow::Ok)?;
             let (config, table) = Config::resolve(&layers, &over.all())?;
             explain::print(&Session::look(run, config, table, console.clone()), round, &id, json)?;
             Ok(Exit::Done)
@@ -440,31 +450,75 @@ pub fn main() -> Result<Exit> {
             match file {
                 None => to_stdout(|out| Ok(write!(out, "{text}")?))?,
                 Some(path) => {
-                    let mut new = std::fs::File::options().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
-                        std::io::ErrorKind::AlreadyExists => {
-                            Failure::usage(format!("{} is there already", path.display()), "choose another name")
-                        }
-                        _ => Failure::io(format!("cannot write {}", path.display()), "", e),
-                    })?;
-                    new.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))?;
-                    console.say(&format!("wrote {}; start with `qstill run --config {}`", path.display(), path.display()));
+                    let mut new = std::fs::File::options().write(true).create_new(true).open(&path).map_err(
+                        |e| match e.kind() {
+                            std::io::ErrorKind::AlreadyExists => Failure::usage(
+                                format!("{} is there already", path.display()),
+                                "choose another name",
+                            ),
+                            _ => Failure::io(format!("cannot write {}", path.display()), "", e),
+                        },
+                    )?;
+                    new.write_all(text.as_bytes())
+                        .with_context(|| format!("failed to write {}", path.display()))?;
+                    console.say(&format!(
+                        "wrote {}; start with `qstill run --config {}`",
+                        path.display(),
+                        path.display()
+                    ));
                 }
             }
             Ok(Exit::Done)
         }
         Command::Doctor { json } => Ok(if doctor::doctor(json)? { Exit::Done } else { Exit::Bug }),
-        Command::Answer { model, file, question, gold, limit, samples, temperature, max_tokens, calculator, instruction, seed, over } => {
+        Command::Answer {
+            model,
+            file,
+            question,
+            gold,
+            limit,
+            samples,
+            temperature,
+            max_tokens,
+            calculator,
+            instruction,
+            seed,
+            over,
+        } => {
             let (config, _) = Config::resolve(&[], &over.all())?;
             let device = stages::model::device::choose(config.run.device)?;
             console.say(&device.why);
             console.install_interrupt().context("failed to listen for signals")?;
-            let sampling = Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: max_tokens as usize, calculator };
+            let sampling =
+                Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: max_tokens as usize, calculator };
             let (samples, limits, dtype) = (samples as usize, config.model.limits(), config.model.dtype);
-            let options = answer::Options { model, question, gold, limit, samples, seed, instruction, sampling, limits, dtype };
+            let options = answer::Options {
+                model,
+                question,
+                gold,
+                limit,
+                samples,
+                seed,
+                instruction,
+                sampling,
+                limits,
+                dtype,
+            };
             answer::run(&file, &options, &device, &console)?;
             Ok(Exit::Done)
         }
-        Command::Grade { file, gold, prediction, precision, steps, question, output, force, skip_bad, json } => {
+        Command::Grade {
+            file,
+            gold,
+            prediction,
+            precision,
+            steps,
+            question,
+            output,
+            force,
+            skip_bad,
+            json,
+        } => {
             let config = GradeConfig { gold, prediction, question, steps, precision, skip_bad };
             console.install_interrupt().context("failed to listen for signals")?;
             grade::run(&file, &config, &grade::Options { output, force, json }, &console)?;
@@ -491,20 +545,31 @@ impl Command {
     }
 }
 
-/// Deliberate faults are for runs that are marked for them: one that stayed in the environment must not damage a run of worth.
+/// Deliberate faults are for runs that are marked for them: one that stayed in the environment must not
+/// damage a run of worth.
 fn refuse_faults(command: &Command) -> Result<(), Failure> {
     let hint = "unset QSTILL_FAULT; it is for tests";
-    let wanted = fault::wanted().map_err(|name| Failure::usage(format!("QSTILL_FAULT names `{name}`, which is no fault"), hint))?;
-    let marked = || command.run().and_then(|run| RunDir::named(&run).ok()).is_some_and(|run| run.root().join(fault::MARKER).is_file());
+    let wanted = fault::wanted()
+        .map_err(|name| Failure::usage(format!("QSTILL_FAULT names `{name}`, which is no fault"), hint))?;
+    let marked = || {
+        command
+            .run()
+            .and_then(|run| RunDir::named(&run).ok())
+            .is_some_and(|run| run.root().join(fault::MARKER).is_file())
+    };
     if wanted.is_empty() || marked() {
         return Ok(());
     }
-    Err(Failure::usage(format!("QSTILL_FAULT is set, but the run is not marked by a file `{}`", fault::MARKER), hint))
+    Err(Failure::usage(
+        format!("QSTILL_FAULT is set, but the run is not marked by a file `{}`", fault::MARKER),
+        hint,
+    ))
 }
 
 fn parse_stage(name: &str) -> Result<Stage, Failure> {
     let known = Stage::ALL.map(Stage::name).join(", ");
-    Stage::parse(name).ok_or_else(|| Failure::usage(format!("there is no stage `{name}`"), format!("stages: {known}")))
+    Stage::parse(name)
+        .ok_or_else(|| Failure::usage(format!("there is no stage `{name}`"), format!("stages: {known}")))
 }
 
 /// The round that was asked for, else the first in which a stage is outstanding.
@@ -517,7 +582,10 @@ fn round_of(session: &Session, stage: Stage, round: Option<u32>) -> Result<u32> 
         }
         None => {
             let lines = session.lines()?;
-            let outstanding = lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != Standing::Done).map(|l| l.round);
+            let outstanding = lines
+                .iter()
+                .filter(|l| l.stage == stage && l.round > 0 && l.state != Standing::Done)
+                .map(|l| l.round);
             Ok(outstanding.min().unwrap_or(session.config.run.rounds))
         }
     }
@@ -549,7 +617,8 @@ fn open_for(name: &str, source: &Source, over: &Over, console: &Console, kept: b
     };
     let (config, table) = Config::resolve(&layers, &over.all())?;
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let session = Session::open(run, config, table, console.clone(), &format!("qstill {}", command.join(" ")), kept)?;
+    let session =
+        Session::open(run, config, table, console.clone(), &format!("qstill {}", command.join(" ")), kept)?;
     console.install_interrupt().context("failed to listen for signals")?;
     Ok(session)
 }
@@ -571,7 +640,10 @@ fn walk(session: &Session, goal: Goal) -> Result<Exit> {
         && let Some(table) = evaluation::table(&session.run)?
     {
         to_stdout(|out| Ok(writeln!(out, "{table}")?))?;
-        session.console.say(&format!("details: {}; tables: `qstill inspect {root}`", session.run.evaluation().display()));
+        session.console.say(&format!(
+            "details: {}; tables: `qstill inspect {root}`",
+            session.run.evaluation().display()
+        ));
     }
     Ok(Exit::Done)
 }

@@ -109,7 +109,10 @@ impl Config {
 pub fn preset(name: &str) -> Result<&'static str, Failure> {
     PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
         let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-        Failure::usage(format!("there is no preset `{name}`"), format!("shipped presets: {}", names.join(", ")))
+        Failure::usage(
+            format!("there is no preset `{name}`"),
+            format!("shipped presets: {}", names.join(", ")),
+        )
     })
 }
 
@@ -123,7 +126,12 @@ const LARGEST: u64 = 16 << 20;
 pub fn file(path: &Path) -> Result<(String, String)> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
-    read.map_err(|e| Failure::input(format!("{}: {e}", path.display()), "give a configuration file; `qstill init` writes one"))?;
+    read.map_err(|e| {
+        Failure::input(
+            format!("{}: {e}", path.display()),
+            "give a configuration file; `qstill init` writes one",
+        )
+    })?;
     Ok((path.display().to_string(), text))
 }
 
@@ -132,7 +140,8 @@ pub fn file(path: &Path) -> Result<(String, String)> {
 /// # Errors
 /// If there is no such preset.
 pub fn commented(name: Option<&str>) -> Result<String> {
-    let over: Table = name.map(preset).transpose()?.unwrap_or_default().parse().context("a preset does not parse")?;
+    let over: Table =
+        name.map(preset).transpose()?.unwrap_or_default().parse().context("a preset does not parse")?;
     let mut section = String::new();
     let mut out = String::new();
     for line in DEFAULT.lines() {
@@ -156,16 +165,23 @@ mod tests {
     fn every_preset_resolves_and_its_commented_form_says_the_same() {
         for (name, text) in PRESETS {
             // Some want files of the user's.
-            let sets = if text.contains("files") { vec!["problems.train_files=[\"train.jsonl\"]".to_owned()] } else { Vec::new() };
+            let sets = if text.contains("files") {
+                vec!["problems.train_files=[\"train.jsonl\"]".to_owned()]
+            } else {
+                Vec::new()
+            };
             let (config, _) = Config::resolve(&[((*name).to_owned(), (*text).to_owned())], &sets).unwrap();
-            let (again, _) = Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &sets).unwrap();
+            let (again, _) =
+                Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &sets).unwrap();
             assert_eq!(config, again, "{name}");
         }
     }
 
     #[test]
     fn the_resolved_table_reads_back_as_the_same_configuration() {
-        let (config, table) = Config::resolve(&[], &["search.samples=16".to_owned(), "train.learning_rate=0.5".to_owned()]).unwrap();
+        let (config, table) =
+            Config::resolve(&[], &["search.samples=16".to_owned(), "train.learning_rate=0.5".to_owned()])
+                .unwrap();
         let (again, _) = Config::resolve(&[("run.toml".to_owned(), table.to_string())], &[]).unwrap();
         assert_eq!(config, again);
         assert_eq!(config.search.samples, 16);
@@ -178,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_named_with_the_nearest() {
-        let error = crate::exit::explain(&Config::resolve(&[], &["search.sample=16".to_owned()]).unwrap_err(), &[]);
+        let error =
+            crate::exit::explain(&Config::resolve(&[], &["search.sample=16".to_owned()]).unwrap_err(), &[]);
         assert!(error.contains("search.samples"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! `qstill doctor`: which devices there are, what `auto` takes and why, and whether each computes what the CPU does.
+//! `qstill doctor`: which devices there are, what `auto` takes and why, and whether each computes what the
+//! CPU does.
 
 use anyhow::Result;
 use serde_json::json;
@@ -12,7 +13,8 @@ use crate::text::to_stdout;
 /// If the graphics driver cannot be asked.
 pub fn doctor(as_json: bool) -> Result<bool> {
     let choice = device::choose(DeviceSetting::Auto)?;
-    let mut rows = vec![json!({"device": "cpu", "kind": "Cpu", "check": outcome(&device::check(&device::cpu()))})];
+    let mut rows =
+        vec![json!({"device": "cpu", "kind": "Cpu", "check": outcome(&device::check(&device::cpu()))})];
     for adapter in device::adapters()? {
         let check = device::open(&adapter).and_then(|d| device::check(&d));
         rows.push(json!({"device": adapter.name, "kind": adapter.kind, "backend": adapter.backend, "driver": adapter.driver, "gpu": adapter.is_gpu(), "check": outcome(&check)}));
@@ -27,7 +29,8 @@ pub fn doctor(as_json: bool) -> Result<bool> {
     let mut text = format!("qstill {}\n", env!("CARGO_PKG_VERSION"));
     for row in &rows {
         let of = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let about: Vec<String> = [of("kind"), of("backend"), of("driver")].into_iter().filter(|s| !s.is_empty()).collect();
+        let about: Vec<String> =
+            [of("kind"), of("backend"), of("driver")].into_iter().filter(|s| !s.is_empty()).collect();
         text.push_str(&format!("  {} ({}): {}\n", of("device"), about.join(", "), of("check")));
     }
     text.push_str(&format!("auto takes {}: {}\n", choice.kind, choice.why.trim_start_matches("device: ")));

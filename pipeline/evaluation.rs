@@ -19,8 +19,10 @@ use crate::text::{self, interval, percent};
 /// # Errors
 /// Failed reads and writes.
 pub fn publish(session: &Session, problems: &Done) -> Result<()> {
-    let asked: HashMap<String, Problem> =
-        Session::asked(problems, session.config.evaluate.split, 0)?.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
+    let asked: HashMap<String, Problem> = Session::asked(problems, session.config.evaluate.split, 0)?
+        .into_iter()
+        .map(|p| (p.problem_id.clone(), p))
+        .collect();
     let mut rows: Vec<Summary> = Vec::new();
     let mut tests = Vec::new();
     let mut base: Option<Vec<Evaluation>> = None;
@@ -59,9 +61,10 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).with_context(|| format!("failed to read {}", path.display())),
     };
-    let report: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
-    let rows: Vec<Summary> =
-        serde_json::from_value(report["rows"].clone()).with_context(|| format!("{}: not an evaluation", path.display()))?;
+    let report: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
+    let rows: Vec<Summary> = serde_json::from_value(report["rows"].clone())
+        .with_context(|| format!("{}: not an evaluation", path.display()))?;
     let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
     let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
     let headers = [
@@ -107,7 +110,12 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     }
     for r in rows.iter().filter(|r| !r.by_difficulty.is_empty()) {
         let parts: Vec<String> = r.by_difficulty.iter().map(|(d, s, n)| format!("{d}: {s}/{n}")).collect();
-        out.push_str(&format!("solved by number of operations, round {} {}: {}\n", r.round, r.model, parts.join("  ")));
+        out.push_str(&format!(
+            "solved by number of operations, round {} {}: {}\n",
+            r.round,
+            r.model,
+            parts.join("  ")
+        ));
     }
     for test in report["student_against_base"].as_array().into_iter().flatten() {
         out.push_str(&format!(
@@ -120,7 +128,10 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     }
     let last = |model: &str| rows.iter().rev().find(|r| r.model == model).and_then(|r| r.tokens_per_solved);
     if let (Some(teacher), Some(student)) = (last("teacher"), last("student")) {
-        out.push_str(&format!("tokens per solved problem: the last teacher spends {:.1} times the last student's\n", teacher / student));
+        out.push_str(&format!(
+            "tokens per solved problem: the last teacher spends {:.1} times the last student's\n",
+            teacher / student
+        ));
     }
     Ok(Some(out))
 }

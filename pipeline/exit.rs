@@ -1,11 +1,12 @@
 //! Exit codes, and how an error becomes one line on stderr.
 //!
-//! A script that runs qstill overnight branches on the code, so it is a promise: 75 means "try again", 73 "make
-//! room first", 65 "fix the input", 70 "not your fault". The code is found by walking the error chain, which keeps
-//! the stages free of exit codes: they return their own errors, and only the edge knows what each one means.
+//! A script that runs qstill overnight branches on the code, so it is a promise: 75 means "try again", 73
+//! "make room first", 65 "fix the input", 70 "not your fault". The code is found by walking the error chain,
+//! which keeps the stages free of exit codes: they return their own errors, and only the edge knows what each
+//! one means.
 //!
-//! Panics are caught here too. The hook does not end the process, because kernel tuning catches panics of candidate
-//! kernels on purpose; only a panic that reaches [`run`] is a bug to report.
+//! Panics are caught here too. The hook does not end the process, because kernel tuning catches panics of
+//! candidate kernels on purpose; only a panic that reaches [`run`] is a bug to report.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -255,7 +256,10 @@ mod tests {
         let code = |err: anyhow::Error| exit_of(&err, &[]).code();
         assert_eq!(code(Failure::usage("no such flag", "").into()), 64);
         assert_eq!(code(anyhow::Error::from(Failure::busy("held", "wait")).context("while opening")), 75);
-        assert_eq!(code(anyhow::Error::from(io::Error::other("x")).context(Failure::input("bad row", ""))), 65);
+        assert_eq!(
+            code(anyhow::Error::from(io::Error::other("x")).context(Failure::input("bad row", ""))),
+            65
+        );
         assert_eq!(code(anyhow::Error::from(Cancelled).context("while searching")), 130);
         assert_eq!(code(anyhow::Error::from(full()).context("failed to write")), 73);
         assert_eq!(code(io::Error::from(io::ErrorKind::QuotaExceeded).into()), 73);
@@ -279,7 +283,8 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_with_what_to_do() {
-        let err = Err::<(), _>(Failure::input("row 3 has\nno answer", "give it one")).context("failed to read a.jsonl");
+        let err = Err::<(), _>(Failure::input("row 3 has\nno answer", "give it one"))
+            .context("failed to read a.jsonl");
         let line = explain(&err.expect_err("an error"), &[]);
         assert_eq!(line, "failed to read a.jsonl: row 3 has no answer (give it one)");
         let line = explain(&anyhow::Error::from(full()).context("failed to write x"), &[]);

@@ -29,7 +29,8 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
     for round in rounds {
         let search = committed(run, round, Stage::Search)?;
         for commit in &search.commits {
-            let rows = search.shard::<Solution>(commit.shard)?.into_iter().filter(|s| s.solution_id.starts_with(id));
+            let rows =
+                search.shard::<Solution>(commit.shard)?.into_iter().filter(|s| s.solution_id.starts_with(id));
             found.extend(rows.map(|s| (round, commit.shard, s.solution_id)));
         }
     }
@@ -48,7 +49,11 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
             let ids: Vec<&str> = found.iter().take(NAMED).map(|(_, _, id)| id.as_str()).collect();
             let more = if found.len() > NAMED { ", …" } else { "" };
             return Err(Failure::input(
-                format!("{} solutions have an id that begins with `{id}`: {}{more}", found.len(), ids.join(", ")),
+                format!(
+                    "{} solutions have an id that begins with `{id}`: {}{more}",
+                    found.len(),
+                    ids.join(", ")
+                ),
                 "give more of the id",
             )
             .into());
@@ -64,10 +69,14 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
         .into());
     }
     let solutions: Vec<Solution> = search.shard(shard)?;
-    let problem_id = &solutions.iter().find(|s| s.solution_id == id).context("the solution is gone")?.problem_id;
-    let of_problem = *Session::train_shards(&problems).get(shard as usize).context("the shard of problems is not committed")?;
+    let problem_id =
+        &solutions.iter().find(|s| s.solution_id == id).context("the solution is gone")?.problem_id;
+    let of_problem = *Session::train_shards(&problems)
+        .get(shard as usize)
+        .context("the shard of problems is not committed")?;
     let rows: Vec<Problem> = problems.shard(of_problem)?;
-    let problem = rows.iter().find(|p| p.problem_id == *problem_id).context("the problem is not in its shard")?;
+    let problem =
+        rows.iter().find(|p| p.problem_id == *problem_id).context("the problem is not in its shard")?;
     let ground = session.ground(&problems, &search, &verify, &Silent)?;
     let told = story(problem, &solutions, &verdicts, &id, &ground)?;
     let recorded = recorded(&committed(run, round, Stage::Curate)?, shard, &id)?;
@@ -91,27 +100,42 @@ fn recorded(curate: &Done, shard: u32, id: &str) -> Result<Option<String>> {
 
 fn shown(story: &Story, recorded: Option<&str>) -> String {
     let width = text::width();
-    let line = |name: &str, text: &str| format!("{name:<10}{}\n", text::brief(text, width.saturating_sub(10)));
-    let mut out = line("solution", &format!("{}, round {}, {} over {}", story.solution_id, story.round, story.algorithm, story.policy));
+    let line =
+        |name: &str, text: &str| format!("{name:<10}{}\n", text::brief(text, width.saturating_sub(10)));
+    let mut out = line(
+        "solution",
+        &format!("{}, round {}, {} over {}", story.solution_id, story.round, story.algorithm, story.policy),
+    );
     out += &line("problem", &story.problem_id);
     out += &line("question", &story.question);
     out += &line("gold", &story.gold);
     out.push('\n');
     let steps = story.steps.iter().enumerate().map(|(i, step)| {
         let number = (i + 1).to_string();
-        vec![number, step.check.to_owned(), text::brief(&step.text, width.saturating_sub(24)), text::brief(&step.faults.join("; "), 100)]
+        vec![
+            number,
+            step.check.to_owned(),
+            text::brief(&step.text, width.saturating_sub(24)),
+            text::brief(&step.faults.join("; "), 100),
+        ]
     });
     out += &text::table(&["step", "check", "text", "faults"], &steps.collect::<Vec<_>>(), &[0]);
     out.push('\n');
     out += &line("answer", &story.final_answer);
-    let reason = if story.verdict == story.verdict_reason { String::new() } else { format!(": {}", story.verdict_reason) };
+    let reason = if story.verdict == story.verdict_reason {
+        String::new()
+    } else {
+        format!(": {}", story.verdict_reason)
+    };
     out += &line("verdict", &format!("{}{reason}", story.verdict));
     if !story.faults.is_empty() {
         out += &line("faults", &story.faults.join("; "));
     }
     out.push('\n');
     let rules = story.rules.iter();
-    let rules = rules.map(|r| vec![r.rule.to_owned(), r.outcome.to_owned(), text::brief(&r.measured, width.saturating_sub(28))]);
+    let rules = rules.map(|r| {
+        vec![r.rule.to_owned(), r.outcome.to_owned(), text::brief(&r.measured, width.saturating_sub(28))]
+    });
     out += &text::table(&["rule", "outcome", "measured"], &rules.collect::<Vec<_>>(), &[]);
     out.push('\n');
     let end = match (&story.weight, story.evidence.as_str()) {
@@ -124,7 +148,9 @@ fn shown(story: &Story, recorded: Option<&str>) -> String {
     }
     let differs = match recorded {
         None => Some("not curated yet: this is what curate would do".to_owned()),
-        Some(was) if was != story.end => Some(format!("the tables say `{was}`: they were made under other settings or code")),
+        Some(was) if was != story.end => {
+            Some(format!("the tables say `{was}`: they were made under other settings or code"))
+        }
         Some(_) => None,
     };
     out + &differs.map_or(String::new(), |text| line("note", &text))

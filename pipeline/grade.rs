@@ -1,7 +1,8 @@
-//! `qstill grade FILE`: judges predicted answers in a user's file, prints what came out by reason, and writes a row each.
+//! `qstill grade FILE`: judges predicted answers in a user's file, prints what came out by reason, and writes
+//! a row each.
 //!
-//! The rows go to a temporary file beside the output, which takes its name once it is whole and fsynced: whoever sees
-//! the output sees all of it. The summary is printed after that.
+//! The rows go to a temporary file beside the output, which takes its name once it is whole and fsynced:
+//! whoever sees the output sees all of it. The summary is printed after that.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -33,8 +34,8 @@ pub struct Options {
 /// Judges a file.
 ///
 /// # Errors
-/// `Exit::Input` for a file or a row that cannot be read, `Exit::Usage` for an output that is there already or of
-/// another kind, failed writes, and a stop on request. There is no output then, or the old one.
+/// `Exit::Input` for a file or a row that cannot be read, `Exit::Usage` for an output that is there already
+/// or of another kind, failed writes, and a stop on request. There is no output then, or the old one.
 pub fn run(file: &Path, config: &GradeConfig, options: &Options, console: &Console) -> Result<()> {
     if !file.exists() {
         return Err(Failure::input(format!("{} does not exist", file.display()), "").into());
@@ -43,19 +44,27 @@ pub fn run(file: &Path, config: &GradeConfig, options: &Options, console: &Conso
         let hint = "grade its files one by one: rows are numbered within a file";
         return Err(Failure::input(format!("{} is a folder", file.display()), hint).into());
     }
-    let mut output = options.output.as_deref().map(|path| Output::create(path, file, options.force)).transpose()?;
+    let mut output =
+        options.output.as_deref().map(|path| Output::create(path, file, options.force)).transpose()?;
     let progress = console.stage("grade", "rows", 0, 0);
-    let judged = grade(file, config, &progress, &mut |rows| output.as_mut().map_or(Ok(()), |output| output.write(rows)));
+    let judged = grade(file, config, &progress, &mut |rows| {
+        output.as_mut().map_or(Ok(()), |output| output.write(rows))
+    });
     let summary = judged.map_err(|error| {
         let stopped = error.chain().any(|e| e.is::<stages::Cancelled>());
-        if stopped { error.context(Failure::new(Exit::Interrupted, "stopped; no output was written", "")) } else { error }
+        if stopped {
+            error.context(Failure::new(Exit::Interrupted, "stopped; no output was written", ""))
+        } else {
+            error
+        }
     })?;
     progress.finish();
     if let Some(output) = output {
         let path = output.finish(options.force)?;
         console.say(&format!("grade: wrote {}", path.display()));
     }
-    let text = if options.json { serde_json::to_string_pretty(&to_json(&summary))? + "\n" } else { table(&summary) };
+    let text =
+        if options.json { serde_json::to_string_pretty(&to_json(&summary))? + "\n" } else { table(&summary) };
     text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
@@ -75,14 +84,28 @@ impl Output {
     /// Checks that the output may be written, and begins a temporary file beside it.
     fn create(path: &Path, input: &Path, force: bool) -> Result<Self> {
         let shown = path.display();
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let extension = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let parquet = match extension.as_str() {
             "jsonl" => false,
             "parquet" => true,
-            _ => return Err(Failure::usage(format!("--output {shown}: expected a name that ends in .jsonl or .parquet"), "").into()),
+            _ => {
+                return Err(Failure::usage(
+                    format!("--output {shown}: expected a name that ends in .jsonl or .parquet"),
+                    "",
+                )
+                .into());
+            }
         };
         if fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(input).is_ok_and(|input| path == input)) {
-            return Err(Failure::usage(format!("--output {shown} is the file to be judged"), "choose another name").into());
+            return Err(Failure::usage(
+                format!("--output {shown} is the file to be judged"),
+                "choose another name",
+            )
+            .into());
         }
         if path.is_dir() || (!force && path.symlink_metadata().is_ok()) {
             return Err(taken(path));
@@ -92,14 +115,19 @@ impl Output {
         // From here on the temporary file is removed if anything fails.
         let mut output = Self { path: path.to_owned(), tmp, sink: None };
         let file = BufWriter::with_capacity(1 << 18, file);
-        output.sink = Some(if parquet { Sink::Parquet(Box::new(Writer::new(file)?)) } else { Sink::Lines(file) });
+        output.sink =
+            Some(if parquet { Sink::Parquet(Box::new(Writer::new(file)?)) } else { Sink::Lines(file) });
         Ok(output)
     }
 
     fn write(&mut self, rows: Vec<GradeRow>) -> Result<()> {
         match &mut self.sink {
-            Some(Sink::Lines(out)) => rows.iter().try_for_each(|row| line(out, row)).map_err(|error| unwritable(&self.path, error)),
-            Some(Sink::Parquet(writer)) => writer.extend(rows).with_context(|| format!("cannot write {}", self.path.display())),
+            Some(Sink::Lines(out)) => {
+                rows.iter().try_for_each(|row| line(out, row)).map_err(|error| unwritable(&self.path, error))
+            }
+            Some(Sink::Parquet(writer)) => {
+                writer.extend(rows).with_context(|| format!("cannot write {}", self.path.display()))
+            }
             None => Ok(()),
         }
     }
@@ -109,13 +137,17 @@ impl Output {
         let path = self.path.clone();
         let mut out = match self.sink.take() {
             Some(Sink::Lines(out)) => out,
-            Some(Sink::Parquet(writer)) => writer.finish().with_context(|| format!("cannot write {}", path.display()))?.1,
+            Some(Sink::Parquet(writer)) => {
+                writer.finish().with_context(|| format!("cannot write {}", path.display()))?.1
+            }
             None => return Ok(path),
         };
         let written = out.flush().and_then(|()| out.get_ref().sync_all());
         written.map_err(|error| unwritable(&path, error))?;
         let named = if force { fs::rename(&self.tmp, &path) } else { link(&self.tmp, &path) };
-        named.map_err(|error| if error.kind() == io::ErrorKind::AlreadyExists { taken(&path) } else { unwritable(&path, error) })?;
+        named.map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists { taken(&path) } else { unwritable(&path, error) }
+        })?;
         sync_parent(&path).map_err(|error| unwritable(&path, error))?;
         Ok(path)
     }
@@ -129,7 +161,11 @@ impl Drop for Output {
 }
 
 fn taken(path: &Path) -> anyhow::Error {
-    Failure::usage(format!("{} is there already", path.display()), "choose another name, or give --force to replace it").into()
+    Failure::usage(
+        format!("{} is there already", path.display()),
+        "choose another name, or give --force to replace it",
+    )
+    .into()
 }
 
 fn unwritable(path: &Path, error: io::Error) -> anyhow::Error {
@@ -143,7 +179,10 @@ fn line(out: &mut impl Write, row: &GradeRow) -> io::Result<()> {
     let text = |text: &str| serde_json::to_string(text);
     let (reason, gold, prediction) = (text(&row.reason)?, text(&row.gold_read)?, text(&row.prediction_read)?);
     let (number, verdict) = (row.row, row.verdict.name());
-    writeln!(out, r#"{{"row":{number},"verdict":"{verdict}","reason":{reason},"gold_read":{gold},"prediction_read":{prediction}}}"#)
+    writeln!(
+        out,
+        r#"{{"row":{number},"verdict":"{verdict}","reason":{reason},"gold_read":{gold},"prediction_read":{prediction}}}"#
+    )
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Correct, Verdict::Wrong, Verdict::Undecidable];
@@ -157,15 +196,20 @@ fn table(summary: &Summary) -> String {
     let mut rows: Vec<Vec<String>> = summary
         .reasons
         .iter()
-        .map(|(verdict, reason, rows)| vec![verdict.name().to_owned(), reason.clone(), rows.to_string(), percent(*rows)])
+        .map(|(verdict, reason, rows)| {
+            vec![verdict.name().to_owned(), reason.clone(), rows.to_string(), percent(*rows)]
+        })
         .collect();
     rows.push(vec!["all".to_owned(), String::new(), summary.rows.to_string(), percent(summary.rows)]);
-    let totals = VERDICTS.map(|verdict| format!("{} {} ({})", summary.of(verdict), verdict.name(), percent(summary.of(verdict))));
+    let totals = VERDICTS.map(|verdict| {
+        format!("{} {} ({})", summary.of(verdict), verdict.name(), percent(summary.of(verdict)))
+    });
     let skipped = match summary.skipped {
         0 => String::new(),
         skipped => format!("; {} skipped", text::plural(skipped, "bad row")),
     };
-    text::table(&["verdict", "reason", "rows", "share"], &rows, &[2, 3]) + &format!("{}{skipped}\n", totals.join(", "))
+    text::table(&["verdict", "reason", "rows", "share"], &rows, &[2, 3])
+        + &format!("{}{skipped}\n", totals.join(", "))
 }
 
 fn to_json(summary: &Summary) -> serde_json::Value {
@@ -198,8 +242,7 @@ mod tests {
         let mut out = Vec::new();
         line(&mut out, &row)?;
         let read: serde_json::Value = serde_json::from_slice(&out)?;
-        let expected =
-            json!({"row": 7, "verdict": "undecidable", "reason": "gold_unreadable", "gold_read": "a \"b\"\n\u{1}é", "prediction_read": ""});
+        let expected = json!({"row": 7, "verdict": "undecidable", "reason": "gold_unreadable", "gold_read": "a \"b\"\n\u{1}é", "prediction_read": ""});
         assert_eq!(read, expected);
         assert_eq!(String::from_utf8(out)?.lines().count(), 1);
         Ok(())

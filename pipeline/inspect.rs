@@ -1,8 +1,9 @@
 //! `qstill inspect PATH`: what is in a run, a stage, a table, or any Parquet file.
 //!
-//! PATH may be a run (or its name), one of its rounds, a stage, one table of a stage (`runs/x/round-1/search/nodes`,
-//! which means all its committed shards), a Parquet file of any maker, or a folder of such files. Nothing is written,
-//! and the numbers of a run come from its commit records: what is not committed is named but never counted.
+//! PATH may be a run (or its name), one of its rounds, a stage, one table of a stage
+//! (`runs/x/round-1/search/nodes`, which means all its committed shards), a Parquet file of any maker, or a
+//! folder of such files. Nothing is written, and the numbers of a run come from its commit records: what is
+//! not committed is named but never counted.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -49,8 +50,8 @@ impl Default for Options {
 /// Prints what is at `path` to stdout.
 ///
 /// # Errors
-/// `Exit::Input` if nothing is there, or if it is no whole Parquet file; `Exit::Usage` for a column that is not there;
-/// `Exit::Io` for failed reads.
+/// `Exit::Input` if nothing is there, or if it is no whole Parquet file; `Exit::Usage` for a column that is
+/// not there; `Exit::Io` for failed reads.
 pub fn inspect(path: &Path, options: &Options) -> Result<()> {
     // Colour that was allowed with the other stream in mind must not get into a file or a pipe.
     let look = Look { width: text::width(), colour: options.colour && std::io::stdout().is_terminal() };
@@ -88,7 +89,10 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
             for (what, count) in &stage.counts {
                 writeln!(out, "{}: {count}", text::brief(what, 80))?;
             }
-            for table in tables.iter().filter(|table| options.columns.is_empty() || !table.shown(&options.columns).is_empty()) {
+            for table in tables
+                .iter()
+                .filter(|table| options.columns.is_empty() || !table.shown(&options.columns).is_empty())
+            {
                 writeln!(out)?;
                 show::table(out, table, options, look)?;
             }
@@ -97,9 +101,15 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
         Target::Tables(tables) => {
             check_columns(&tables, options)?;
             if options.json {
-                let mut samples = tables.iter().map(|table| table.to_json(&options.columns, options.head)).collect::<Result<Vec<_>>>()?;
+                let mut samples = tables
+                    .iter()
+                    .map(|table| table.to_json(&options.columns, options.head))
+                    .collect::<Result<Vec<_>>>()?;
                 // One table is an object, so that a file's rows are always at `.sample`.
-                return print(out, &if samples.len() == 1 { samples.remove(0) } else { json!({"tables": samples}) });
+                return print(
+                    out,
+                    &if samples.len() == 1 { samples.remove(0) } else { json!({"tables": samples}) },
+                );
             }
             for (at, table) in tables.iter().enumerate() {
                 if at > 0 {
@@ -127,7 +137,10 @@ fn target(path: &Path) -> Result<Target> {
         return Ok(Target::Tables(vec![file(path)?]));
     }
     // `runs/x/.` and `round-1/..` should say their names too.
-    let path = &fs::canonicalize(path).ok().filter(|_| path.file_name().is_none()).unwrap_or_else(|| path.to_owned());
+    let path = &fs::canonicalize(path)
+        .ok()
+        .filter(|_| path.file_name().is_none())
+        .unwrap_or_else(|| path.to_owned());
     if is_stage(path) {
         return Ok(Target::Stage(Summary::of(path)?));
     }
@@ -161,10 +174,16 @@ fn missing(path: &Path) -> Result<Target> {
             return Ok(Target::Tables(vec![table]));
         }
         let tables: Vec<&str> = stage.tables.iter().map(|line| line.table.as_str()).collect();
-        let hint = if tables.is_empty() { "nothing is committed there yet".to_owned() } else { format!("it has {}", tables.join(", ")) };
+        let hint = if tables.is_empty() {
+            "nothing is committed there yet".to_owned()
+        } else {
+            format!("it has {}", tables.join(", "))
+        };
         return Err(Failure::input(format!("{} has no committed table `{name}`", stage.name()), hint).into());
     }
-    if let Some(run) = path.to_str().and_then(|text| RunDir::named(text).ok()).filter(|run| is_run(run.root())) {
+    if let Some(run) =
+        path.to_str().and_then(|text| RunDir::named(text).ok()).filter(|run| is_run(run.root()))
+    {
         return Ok(Target::Run(run, None));
     }
     // The system knows whether it is not there or may not be seen.
@@ -172,14 +191,22 @@ fn missing(path: &Path) -> Result<Target> {
         Err(err) if err.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(Failure::io(format!("cannot read {}", path.display()), "", err).into())
         }
-        _ => Err(Failure::input(format!("{} does not exist", path.display()), "give a run, a stage, or a Parquet file").into()),
+        _ => Err(Failure::input(
+            format!("{} does not exist", path.display()),
+            "give a run, a stage, or a Parquet file",
+        )
+        .into()),
     }
 }
 
 /// One file; a shard of a stage says so if it does not count.
 fn file(path: &Path) -> Result<Table> {
     let mut table = Table::of_file(path)?;
-    let stage = path.parent().filter(|dir| dir.ends_with("shards")).and_then(Path::parent).filter(|dir| is_stage(dir));
+    let stage = path
+        .parent()
+        .filter(|dir| dir.ends_with("shards"))
+        .and_then(Path::parent)
+        .filter(|dir| is_stage(dir));
     if let (Some(stage), Some(name)) = (stage, path.file_name().and_then(|name| name.to_str()))
         && !Summary::of(stage)?.holds(name)
     {

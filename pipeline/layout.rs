@@ -1,4 +1,5 @@
-//! Where things are in a run directory, and the few durable file operations that everything there is built on.
+//! Where things are in a run directory, and the few durable file operations that everything there is built
+//! on.
 //!
 //! ```text
 //! runs/NAME/run.toml             the resolved configuration
@@ -43,8 +44,16 @@ pub enum Stage {
 
 impl Stage {
     /// Those of a run; the others belong to commands of their own.
-    pub const ALL: [Stage; 8] =
-        [Stage::Problems, Stage::Search, Stage::Verify, Stage::Curate, Stage::Value, Stage::Train, Stage::Gate, Stage::Evaluate];
+    pub const ALL: [Stage; 8] = [
+        Stage::Problems,
+        Stage::Search,
+        Stage::Verify,
+        Stage::Curate,
+        Stage::Value,
+        Stage::Train,
+        Stage::Gate,
+        Stage::Evaluate,
+    ];
 
     /// Stages of commands of their own, that no other stage reads.
     pub const BESIDE: [Stage; 2] = [Stage::Bakeoff, Stage::Selection];
@@ -80,8 +89,8 @@ impl RunDir {
         Self { root: root.into() }
     }
 
-    /// A run by what the user typed: a plain name means `runs/NAME`, unless a run of that name lies right here;
-    /// anything with a separator is a path.
+    /// A run by what the user typed: a plain name means `runs/NAME`, unless a run of that name lies right
+    /// here; anything with a separator is a path.
     ///
     /// # Errors
     /// An empty name, or one made of dots.
@@ -103,7 +112,9 @@ impl RunDir {
 
     /// Last part of the path, for messages.
     pub fn name(&self) -> String {
-        self.root.file_name().map_or_else(|| self.root.display().to_string(), |n| n.to_string_lossy().into_owned())
+        self.root
+            .file_name()
+            .map_or_else(|| self.root.display().to_string(), |n| n.to_string_lossy().into_owned())
     }
 
     pub fn config(&self) -> PathBuf {
@@ -158,7 +169,8 @@ impl RunDir {
 
     /// Rounds that have a directory, in order.
     pub fn rounds(&self) -> io::Result<Vec<u32>> {
-        let mut rounds: Vec<u32> = names(&self.root)?.iter().filter_map(|name| name.strip_prefix("round-")?.parse().ok()).collect();
+        let mut rounds: Vec<u32> =
+            names(&self.root)?.iter().filter_map(|name| name.strip_prefix("round-")?.parse().ok()).collect();
         rounds.sort_unstable();
         Ok(rounds)
     }
@@ -205,8 +217,8 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-/// Creates a directory and those above it, each durable in the one that holds it: without that a power cut may take a
-/// whole directory of fsynced files away.
+/// Creates a directory and those above it, each durable in the one that holds it: without that a power cut
+/// may take a whole directory of fsynced files away.
 pub fn create_dirs(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -219,13 +231,15 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Largest record, list of hashes or settings that is read into memory: a run from a stranger is hostile input.
+/// Largest record, list of hashes or settings that is read into memory: a run from a stranger is hostile
+/// input.
 const SMALL: u64 = 16 << 20;
 
 /// Reads a small file of a run.
 ///
 /// # Errors
-/// Besides failed reads, `InvalidData` for what is not a plain file (a pipe would block, a link may lead out of the run) or too large.
+/// Besides failed reads, `InvalidData` for what is not a plain file (a pipe would block, a link may lead out
+/// of the run) or too large.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
     let meta = fs::symlink_metadata(path)?;
@@ -244,8 +258,8 @@ const STAGED: &str = "tmp-";
 /// Replaces a small file as a whole: a reader, or a crash, sees the old bytes or the new ones.
 ///
 /// # Errors
-/// Any failed step; the old file is then still there. A failed fsync is not tried again on the same file, because
-/// the kernel may have dropped the dirty pages: the temporary file is given up.
+/// Any failed step; the old file is then still there. A failed fsync is not tried again on the same file,
+/// because the kernel may have dropped the dirty pages: the temporary file is given up.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let tmp = beside(path)?;
     let written = write_new(&tmp, bytes).and_then(|()| fs::rename(&tmp, path));
@@ -274,7 +288,8 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_file(&file)
 }
 
-/// Removes what a killed [`write_atomic`] or [`write_dir`] left in a directory. For the holder of the run lock only.
+/// Removes what a killed [`write_atomic`] or [`write_dir`] left in a directory. For the holder of the run
+/// lock only.
 pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for name in names(dir)? {
         if name.starts_with('.') && name.contains(TMP_MARK) {
@@ -306,10 +321,12 @@ pub fn set_aside(from: &Path, into: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(to))
 }
 
-/// Writes files into a new directory beside `target`, for [`publish_dir`]. What a full disk leaves of it is removed.
+/// Writes files into a new directory beside `target`, for [`publish_dir`]. What a full disk leaves of it is
+/// removed.
 pub fn write_dir(target: &Path, files: &[(String, Vec<u8>)]) -> io::Result<PathBuf> {
     let staged = parent(target).join(format!("{STAGED}{}", unique()));
-    let written = create_dirs(&staged).and_then(|()| files.iter().try_for_each(|(name, bytes)| write_new(&staged.join(name), bytes)));
+    let written = create_dirs(&staged)
+        .and_then(|()| files.iter().try_for_each(|(name, bytes)| write_new(&staged.join(name), bytes)));
     if let Err(error) = written {
         let _ = fs::remove_dir_all(&staged);
         return Err(error);

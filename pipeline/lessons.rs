@@ -1,4 +1,5 @@
-//! What a round's student learns from: kept rows as `train.targets` writes them, and what each counts by `train.select`.
+//! What a round's student learns from: kept rows as `train.targets` writes them, and what each counts by
+//! `train.select`.
 
 use std::collections::HashMap;
 
@@ -36,14 +37,25 @@ pub fn inputs(session: &Session, mut fingerprint: Fingerprint, past: &Past) -> F
 
 /// Words of targets that are in no kept row, for a tokenizer from scratch: as often as there are other texts.
 pub fn words(session: &Session, texts: usize) -> Vec<String> {
-    if session.config.train.targets == Targets::Search { vec![format!("{UNDO}\n"); texts] } else { Vec::new() }
+    if session.config.train.targets == Targets::Search {
+        vec![format!("{UNDO}\n"); texts]
+    } else {
+        Vec::new()
+    }
 }
 
 /// The rows as the student is to write them.
 ///
 /// # Errors
 /// Failed reads; [`stages::Cancelled`].
-pub fn targets(session: &Session, round: u32, problems: &Done, past: &Past, mut rows: Vec<Kept>, model: &Model) -> Result<Vec<Kept>> {
+pub fn targets(
+    session: &Session,
+    round: u32,
+    problems: &Done,
+    past: &Past,
+    mut rows: Vec<Kept>,
+    model: &Model,
+) -> Result<Vec<Kept>> {
     let config = &session.config.train;
     let label = name(Stage::Train, round);
     match config.targets {
@@ -51,12 +63,20 @@ pub fn targets(session: &Session, round: u32, problems: &Done, past: &Past, mut 
         Targets::Shortest => {
             let all = rows.len();
             let rows = select::shortest(rows, &|text| model.tokenizer.encode(text).len());
-            session.console.say(&format!("{label}: the shortest of each problem's solutions, {} of {all} rows", rows.len()));
+            session.console.say(&format!(
+                "{label}: the shortest of each problem's solutions, {} of {all} rows",
+                rows.len()
+            ));
             Ok(rows)
         }
         Targets::Search => {
             let shards = Session::train_shards(problems);
-            let events = session.console.stage(&format!("{label} searches"), "shards", (shards.len() * past.searches.len()) as u64, 0);
+            let events = session.console.stage(
+                &format!("{label} searches"),
+                "shards",
+                (shards.len() * past.searches.len()) as u64,
+                0,
+            );
             let mut of: HashMap<(u32, String), Vec<usize>> = HashMap::new();
             for (i, row) in rows.iter().enumerate() {
                 of.entry((row.round, row.problem_id.clone())).or_default().push(i);
@@ -71,7 +91,9 @@ pub fn targets(session: &Session, round: u32, problems: &Done, past: &Past, mut 
                     if !places.is_empty() {
                         let nodes: Vec<Node> = search.shard(shard)?;
                         let here: Vec<&Kept> = places.iter().map(|i| &rows[*i]).collect();
-                        for (i, told) in places.iter().zip(stream::tell(&problems, &nodes, &here, config.dead_ends)?) {
+                        for (i, told) in
+                            places.iter().zip(stream::tell(&problems, &nodes, &here, config.dead_ends)?)
+                        {
                             with += usize::from(told.dead_ends > 0);
                             steps += told.dead_ends;
                             rows[*i].completion = told.completion;
@@ -81,7 +103,9 @@ pub fn targets(session: &Session, round: u32, problems: &Done, past: &Past, mut 
                 }
             }
             events.finish();
-            session.console.say(&format!("{label}: {with} of {} rows tell {steps} steps of dead ends", rows.len()));
+            session
+                .console
+                .say(&format!("{label}: {with} of {} rows tell {steps} steps of dead ends", rows.len()));
             Ok(rows)
         }
     }
@@ -105,12 +129,19 @@ pub fn shares(session: &Session, round: u32, past: &Past, rows: &[Kept]) -> Resu
             rates.push(of_round);
         }
         if !rates.iter().flat_map(HashMap::values).any(|rate| rate.sampled) {
-            session.console.say(&format!("{}: nothing was sampled yet: train.select has nothing to go by", name(Stage::Train, round)));
+            session.console.say(&format!(
+                "{}: nothing was sampled yet: train.select has nothing to go by",
+                name(Stage::Train, round)
+            ));
         }
     }
     let shares = select::shares(rows, &rates, config);
     if config.select.asks_samples() {
-        session.console.say(&format!("{}: {}", name(Stage::Train, round), select::describe(rows, &shares, config)));
+        session.console.say(&format!(
+            "{}: {}",
+            name(Stage::Train, round),
+            select::describe(rows, &shares, config)
+        ));
     }
     Ok(shares)
 }

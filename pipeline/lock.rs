@@ -1,8 +1,8 @@
 //! One process at a time may write to a run.
 //!
-//! The lock is the operating system's lock on `runs/NAME/lock`, so it goes away with the process that holds it, even
-//! one that was killed; the text in the file only says who that is. The file itself stays: deleting it would let two
-//! processes hold locks on two files of the same name.
+//! The lock is the operating system's lock on `runs/NAME/lock`, so it goes away with the process that holds
+//! it, even one that was killed; the text in the file only says who that is. The file itself stays: deleting
+//! it would let two processes hold locks on two files of the same name.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -37,10 +37,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a run, creating its directory if need be. `command` is what to show to whoever comes second.
+    /// Takes the lock of a run, creating its directory if need be. `command` is what to show to whoever comes
+    /// second.
     ///
     /// # Errors
-    /// `Exit::Busy` if another process holds it; `Exit::Io` or `Exit::Full` if the directory cannot be written.
+    /// `Exit::Busy` if another process holds it; `Exit::Io` or `Exit::Full` if the directory cannot be
+    /// written.
     pub fn acquire(run: &Path, command: &str) -> Result<Self, Failure> {
         let refused = |err: io::Error| {
             let hint = match err.kind() {
@@ -58,7 +60,8 @@ impl Lock {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => return Ok(Self { file }),
                 Ok(()) => {
-                    let holder = Holder { pid: std::process::id(), command: command.to_owned(), started: now_utc() };
+                    let holder =
+                        Holder { pid: std::process::id(), command: command.to_owned(), started: now_utc() };
                     write_holder(&mut file, &holder).map_err(refused)?;
                     layout::remove_leftovers(run).map_err(refused)?;
                     return Ok(Self { file });
@@ -70,7 +73,8 @@ impl Lock {
                 }
             }
         }
-        let holder = living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+        let holder =
+            living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
         let what = format!("the run {} is held by {holder}", run.display());
         Err(Failure::busy(what, "wait until it is done, or stop it"))
     }
@@ -121,7 +125,9 @@ fn read_holder(path: &Path) -> Option<Holder> {
 /// The holder, once it has written who it is: until then the text is empty, or of one that was killed.
 fn living_holder(path: &Path) -> Option<Holder> {
     for _ in 0..50 {
-        let lives = |holder: &Holder| !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{}", holder.pid)).exists();
+        let lives = |holder: &Holder| {
+            !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{}", holder.pid)).exists()
+        };
         if let Some(holder) = read_holder(path).filter(lives) {
             return Some(holder);
         }
@@ -156,7 +162,10 @@ mod tests {
     #[test]
     fn what_a_dead_process_left_does_not_block() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
-        fs::write(dir.path().join("lock"), r#"{"pid":1,"command":"dead","started":"2026-01-01T00:00:00Z"} trailing"#)?;
+        fs::write(
+            dir.path().join("lock"),
+            r#"{"pid":1,"command":"dead","started":"2026-01-01T00:00:00Z"} trailing"#,
+        )?;
         fs::write(dir.path().join(".run.toml.tmp-1-2-3"), "half")?;
         let held = Lock::acquire(dir.path(), "qstill run")?;
         assert_eq!(Lock::holder(dir.path()).map(|h| h.pid), Some(std::process::id()));
@@ -169,7 +178,9 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_a_clear_failure() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join("file"), "")?;
-        let Err(failure) = Lock::acquire(&dir.path().join("file/run"), "qstill run") else { anyhow::bail!("locked") };
+        let Err(failure) = Lock::acquire(&dir.path().join("file/run"), "qstill run") else {
+            anyhow::bail!("locked")
+        };
         assert_eq!(failure.exit, Exit::Io);
         assert!(failure.what.starts_with("cannot write to the run directory"), "{failure}");
         Ok(())

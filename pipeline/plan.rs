@@ -1,8 +1,8 @@
 //! What is left to do: pure functions over fingerprints and shard numbers.
 //!
-//! A stage's [`Fingerprint`] names all that its rows depend on. It is stored as readable fields beside the stage, so
-//! that `status` can say *why* something is to be done again, and its hash is in every commit record, so that a shard
-//! made under other settings is never taken for this one's.
+//! A stage's [`Fingerprint`] names all that its rows depend on. It is stored as readable fields beside the
+//! stage, so that `status` can say *why* something is to be done again, and its hash is in every commit
+//! record, so that a shard made under other settings is never taken for this one's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -56,7 +56,8 @@ fn brief(value: &str) -> String {
 }
 
 impl Fingerprint {
-    /// Starts with the stage's name and the version of its code, which goes up when the same input gives other rows.
+    /// Starts with the stage's name and the version of its code, which goes up when the same input gives
+    /// other rows.
     pub fn new(stage: &str, code: u32) -> Self {
         Self::default().with("stage", stage).with("code", code)
     }
@@ -68,7 +69,8 @@ impl Fingerprint {
         self
     }
 
-    /// Adds every key of a table as `PREFIX.KEY`, tables within it included; order in the file does not matter.
+    /// Adds every key of a table as `PREFIX.KEY`, tables within it included; order in the file does not
+    /// matter.
     #[must_use]
     pub fn with_table(mut self, prefix: &str, table: &toml::Table) -> Self {
         for (key, value) in table {
@@ -85,7 +87,8 @@ impl Fingerprint {
 
     /// SHA-256 over all fields, in hex.
     pub fn hash(&self) -> String {
-        let parts: Vec<Part<'_>> = self.fields.iter().flat_map(|(k, v)| [Part::from(k), Part::from(v)]).collect();
+        let parts: Vec<Part<'_>> =
+            self.fields.iter().flat_map(|(k, v)| [Part::from(k), Part::from(v)]).collect();
         hex(&key::digest(&parts))
     }
 
@@ -99,7 +102,8 @@ impl Fingerprint {
         fields.into_iter().filter_map(change).collect()
     }
 
-    /// Stores the fields in a stage's directory. An earlier fingerprint goes to `stale/` with the shards made under it.
+    /// Stores the fields in a stage's directory. An earlier fingerprint goes to `stale/` with the shards made
+    /// under it.
     ///
     /// # Errors
     /// Failed writes.
@@ -121,8 +125,8 @@ impl Fingerprint {
         write(stage, self).with_context(|| format!("failed to write {}", stage.join(FILE).display()))
     }
 
-    /// The fingerprint that a stage's directory was last used with. One that cannot be understood counts as none:
-    /// it only serves to explain, while the commits carry their own hash.
+    /// The fingerprint that a stage's directory was last used with. One that cannot be understood counts as
+    /// none: it only serves to explain, while the commits carry their own hash.
     ///
     /// # Errors
     /// A failed read.
@@ -130,7 +134,9 @@ impl Fingerprint {
         let path = stage.join(FILE);
         match read_small(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(|fields| Self { fields })),
-            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
+            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                Ok(None)
+            }
             Err(err) => Err(err).with_context(|| format!("failed to read {}", path.display())),
         }
     }
@@ -164,8 +170,15 @@ pub fn outstanding(total: u32, committed: &BTreeSet<u32>) -> Vec<u32> {
 }
 
 /// Decides where a stage stands: `now` is what it should be made with, `stored` what it was last made with,
-/// `good` the shards committed under `now`, and `foreign` says whether there are commits under another fingerprint.
-pub fn state(now: &Fingerprint, stored: Option<&Fingerprint>, total: u32, good: &BTreeSet<u32>, foreign: bool) -> State {
+/// `good` the shards committed under `now`, and `foreign` says whether there are commits under another
+/// fingerprint.
+pub fn state(
+    now: &Fingerprint,
+    stored: Option<&Fingerprint>,
+    total: u32,
+    good: &BTreeSet<u32>,
+    foreign: bool,
+) -> State {
     let missing = outstanding(total, good);
     let started = missing.len() < total as usize;
     match stored {
@@ -193,7 +206,9 @@ mod tests {
         let base = settings("samples = 8\n[limits]\ndepth = 4");
         assert_eq!(base.hash(), settings("limits = { depth = 4 }\nsamples = 8").hash());
         assert_eq!(base.hash().len(), 64);
-        for other in ["samples = 9\n[limits]\ndepth = 4", "samples = 8", "samples = 8\n[limits]\ndepth = 4\nx = 1"] {
+        for other in
+            ["samples = 9\n[limits]\ndepth = 4", "samples = 8", "samples = 8\n[limits]\ndepth = 4\nx = 1"]
+        {
             assert_ne!(base.hash(), settings(other).hash());
         }
         // Neither a shifted boundary nor a moved value may collide.
@@ -246,7 +261,10 @@ mod tests {
                         if got.is_done() {
                             assert!(missing.is_empty());
                         }
-                        assert_eq!(got == State::Partial { missing: missing.clone() }, some && !missing.is_empty());
+                        assert_eq!(
+                            got == State::Partial { missing: missing.clone() },
+                            some && !missing.is_empty()
+                        );
                         if some && missing.is_empty() {
                             assert_eq!(got, State::Done);
                         }

@@ -1,8 +1,9 @@
 //! How far a stage is: a bar on a terminal, a line now and then elsewhere, and `run.log` always.
 //!
-//! Stages only count, through [`Events`]; one thread per stage looks at the counters and draws. So a stage that
-//! reports a thousand times a second costs a thousand additions, a batch that takes a minute still shows a clock
-//! that moves, and nothing is drawn from the inside of a stage. Results go to stdout elsewhere; all here is stderr.
+//! Stages only count, through [`Events`]; one thread per stage looks at the counters and draws. So a stage
+//! that reports a thousand times a second costs a thousand additions, a batch that takes a minute still shows
+//! a clock that moves, and nothing is drawn from the inside of a stage. Results go to stdout elsewhere; all
+//! here is stderr.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,7 +22,8 @@ pub use console::Console;
 const DELAY: Duration = Duration::from_secs(2);
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// The counters of one stage at work. Ends with [`Progress::finish`]; dropped before that, it says where it stopped.
+/// The counters of one stage at work. Ends with [`Progress::finish`]; dropped before that, it says where it
+/// stopped.
 pub struct Progress {
     shared: Arc<Shared>,
     /// Dropping the sender ends the drawing thread.
@@ -73,7 +75,8 @@ impl Console {
         }
         let (stop, stopped) = channel();
         let drawing = Arc::clone(&shared);
-        let drawing = std::thread::Builder::new().name("progress".to_owned()).spawn(move || drawing.draw(&stopped));
+        let drawing =
+            std::thread::Builder::new().name("progress".to_owned()).spawn(move || drawing.draw(&stopped));
         Progress { shared, stop: Some(stop), drawing: drawing.ok() }
     }
 }
@@ -192,7 +195,8 @@ impl Shared {
     }
 
     fn details(&self, over: bool) -> String {
-        let (done, solved, tokens) = (self.done.load(Relaxed), self.solved.load(Relaxed), self.tokens.load(Relaxed));
+        let (done, solved, tokens) =
+            (self.done.load(Relaxed), self.solved.load(Relaxed), self.tokens.load(Relaxed));
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let mut parts = Vec::new();
         if done > 0 {
@@ -207,7 +211,8 @@ impl Shared {
         }
         let left = self.total.load(Relaxed).saturating_sub(self.position());
         if !over && done > 0 && left > 0 {
-            let left = Duration::try_from_secs_f64(seconds * left as f64 / done as f64).unwrap_or(Duration::MAX);
+            let left =
+                Duration::try_from_secs_f64(seconds * left as f64 / done as f64).unwrap_or(Duration::MAX);
             parts.push(format!("{} left", duration(left)));
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -279,7 +284,10 @@ mod tests {
         assert_eq!(said[0], "search: 640 problems, 100 of them done before");
         assert_eq!(said[1], "search: one row was odd");
         assert!(said[2].starts_with("search: 120/640 problems, "), "{said:?}");
-        assert!(said[2].contains("5 solved, 30.0k tokens, ") && said[2].ends_with(" left, loss 1.2"), "{said:?}");
+        assert!(
+            said[2].contains("5 solved, 30.0k tokens, ") && said[2].ends_with(" left, loss 1.2"),
+            "{said:?}"
+        );
         assert!(said[3].starts_with("search: 640 problems in 0."), "{said:?}");
         assert_eq!((said.len(), log.len()), (4, 4));
         assert!(log[0].ends_with(&format!("Z {}", said[0])), "{log:?}");
@@ -315,6 +323,9 @@ mod tests {
         assert_eq!([count(950), count(12_345), count(4_500_000)], ["950", "12.3k", "4.5M"]);
         let spans = [0.42, 42.0, 200.0, 3900.0].map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(spans, ["0.4s", "42s", "3m20s", "1h05m"]);
-        assert_eq!([rate(250.0), rate(3.12), rate(0.5), rate(0.001)], ["250/s", "3.1/s", "30.0/min", "3.6/h"]);
+        assert_eq!(
+            [rate(250.0), rate(3.12), rate(0.5), rate(0.001)],
+            ["250/s", "3.1/s", "30.0/min", "3.6/h"]
+        );
     }
 }

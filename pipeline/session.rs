@@ -1,4 +1,5 @@
-//! A run in hand: its lock, configuration and what it has, and the one loop over shards that every stage goes through.
+//! A run in hand: its lock, configuration and what it has, and the one loop over shards that every stage goes
+//! through.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +66,14 @@ impl Session {
     ///
     /// # Errors
     /// Busy if another process holds the run; failed writes.
-    pub fn open(run: RunDir, config: Config, table: Table, console: Console, command: &str, kept: bool) -> Result<Self> {
+    pub fn open(
+        run: RunDir,
+        config: Config,
+        table: Table,
+        console: Console,
+        command: &str,
+        kept: bool,
+    ) -> Result<Self> {
         let lock = Lock::acquire(run.root(), command)?;
         console.log_to(&run.log()).with_context(|| format!("failed to open {}", run.log().display()))?;
         let text = table.to_string();
@@ -74,19 +82,30 @@ impl Session {
             if saved.is_some() {
                 console.say(&format!("{}: replaced by the configuration given now", run.config().display()));
             }
-            write_atomic(&run.config(), text.as_bytes()).with_context(|| format!("failed to write {}", run.config().display()))?;
+            write_atomic(&run.config(), text.as_bytes())
+                .with_context(|| format!("failed to write {}", run.config().display()))?;
         }
         stages::policy::endpoint::clear_answers(&run.responses())
             .with_context(|| format!("failed to clear {}", run.responses().display()))?;
         for round in run.rounds()? {
-            remove_leftovers(&run.round(round)).with_context(|| format!("failed to clear {}", run.round(round).display()))?;
+            remove_leftovers(&run.round(round))
+                .with_context(|| format!("failed to clear {}", run.round(round).display()))?;
         }
         Ok(Self { lock: Some(lock), ..Self::look(run, config, table, console) })
     }
 
     /// A run to look at, without taking its lock: another process may be working on it.
     pub fn look(run: RunDir, config: Config, table: Table, console: Console) -> Self {
-        Self { run, config, table, console, lock: None, lines: RefCell::default(), device: OnceCell::new(), base: OnceCell::new() }
+        Self {
+            run,
+            config,
+            table,
+            console,
+            lock: None,
+            lines: RefCell::default(),
+            device: OnceCell::new(),
+            base: OnceCell::new(),
+        }
     }
 
     /// Every stage of every round and how far it is.
@@ -98,12 +117,14 @@ impl Session {
         self.advance(Goal::Look)?;
         let mut lines = self.lines.take();
         let expected = std::iter::once((0, Stage::Problems)).chain(
-            (1..=self.config.run.rounds).flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s))).filter(|(round, s)| match s {
-                Stage::Problems => false,
-                Stage::Value => self.config.has_value(*round),
-                Stage::Gate => self.config.has_gate(),
-                _ => true,
-            }),
+            (1..=self.config.run.rounds)
+                .flat_map(|round| Stage::ALL.into_iter().map(move |s| (round, s)))
+                .filter(|(round, s)| match s {
+                    Stage::Problems => false,
+                    Stage::Value => self.config.has_value(*round),
+                    Stage::Gate => self.config.has_gate(),
+                    _ => true,
+                }),
         );
         for (round, stage) in expected {
             if !lines.iter().any(|l| l.round == round && l.stage == stage) {
@@ -150,7 +171,8 @@ impl Session {
         section
     }
 
-    /// The model that a run starts from: read from its directory, or untrained with a tokenizer of the run's own texts.
+    /// The model that a run starts from: read from its directory, or untrained with a tokenizer of the run's
+    /// own texts.
     ///
     /// # Errors
     /// An unreadable model directory; sizes that do not fit.
@@ -158,7 +180,8 @@ impl Session {
         if let Some(model) = self.base.get() {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(stages::train::base(&self.config.model, texts, self.config.run.seed, self.device()?)?);
+        let model =
+            Arc::new(stages::train::base(&self.config.model, texts, self.config.run.seed, self.device()?)?);
         Ok(Arc::clone(self.base.get_or_init(|| model)))
     }
 
@@ -191,7 +214,13 @@ impl Session {
     ///
     /// # Errors
     /// Failed reads and moves.
-    pub fn stage(&self, stage: Stage, round: u32, fingerprint: &Fingerprint, total: Option<u32>) -> Result<Opened> {
+    pub fn stage(
+        &self,
+        stage: Stage,
+        round: u32,
+        fingerprint: &Fingerprint,
+        total: Option<u32>,
+    ) -> Result<Opened> {
         let path = self.run.stage(round, stage);
         let stored = Fingerprint::load(&path)?;
         let hash = fingerprint.hash();
@@ -209,7 +238,9 @@ impl Session {
             }
         };
         // Only the last shard says how many there are, so a number that it is not the last of is none.
-        let says = |c: &Commit| c.counts.get("shards").filter(|n| **n == i64::from(c.shard) + 1).map(|_| c.shard + 1);
+        let says = |c: &Commit| {
+            c.counts.get("shards").filter(|n| **n == i64::from(c.shard) + 1).map(|_| c.shard + 1)
+        };
         let known = total.or_else(|| commits.iter().find_map(says));
         let good: BTreeSet<u32> = commits.iter().map(|c| c.shard).collect();
         // Without a total at least one more shard is to come: the one that will say how many there are.
@@ -235,13 +266,15 @@ impl Session {
             _ => (Vec::new(), Vec::new()),
         };
         let done = good.len() as u32;
-        let line = StageLine { round, stage, state: standing, done, total: known, rows, detail, changes, missing };
+        let line =
+            StageLine { round, stage, state: standing, done, total: known, rows, detail, changes, missing };
         self.lines.borrow_mut().push(line);
         if state.is_done() && dir.is_some() {
             // A kill between the commit and their removal leaves the checkpoints.
             let checkpoints = path.join("checkpoints");
             if checkpoints.exists() {
-                std::fs::remove_dir_all(&checkpoints).with_context(|| format!("failed to remove {}", checkpoints.display()))?;
+                std::fs::remove_dir_all(&checkpoints)
+                    .with_context(|| format!("failed to remove {}", checkpoints.display()))?;
             }
         }
         if dir.is_some() {
@@ -314,7 +347,8 @@ pub fn write<R: Row>(attempt: &mut Attempt, mut rows: Vec<R>) -> Result<i64> {
     Ok(count as i64)
 }
 
-/// Writes the rows of one table of a shard, if there are any: a table without rows is a file that `datasets.load_dataset` refuses.
+/// Writes the rows of one table of a shard, if there are any: a table without rows is a file that
+/// `datasets.load_dataset` refuses.
 ///
 /// # Errors
 /// Failed writes.
@@ -351,7 +385,10 @@ impl Done {
 
     /// Name of the directory that the stage is in: `round-2`.
     pub fn round_name(&self) -> String {
-        self.path.parent().and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        self.path
+            .parent()
+            .and_then(Path::file_name)
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// Hash over all committed content.

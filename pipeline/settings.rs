@@ -1,8 +1,8 @@
-//! Configuration in TOML, before it is a struct: files merged over defaults, `--set KEY=VALUE` over both, and every
-//! key checked against the default configuration, which serves as the schema.
+//! Configuration in TOML, before it is a struct: files merged over defaults, `--set KEY=VALUE` over both, and
+//! every key checked against the default configuration, which serves as the schema.
 //!
-//! Checked here and not by serde, because a wrong key in an overnight run must be told before it starts, with the
-//! file, the line and the key that was probably meant; and serde knows none of the three.
+//! Checked here and not by serde, because a wrong key in an overnight run must be told before it starts, with
+//! the file, the line and the key that was probably meant; and serde knows none of the three.
 
 use std::fmt::Write;
 
@@ -121,9 +121,12 @@ pub fn apply_set(config: &mut Table, set: &Override, schema: &Schema) -> Result<
 /// Makes the typed configuration of a checked table.
 ///
 /// # Errors
-/// A value that is of the right type but not allowed, e.g. an unknown algorithm: names the key and what is allowed.
+/// A value that is of the right type but not allowed, e.g. an unknown algorithm: names the key and what is
+/// allowed.
 pub fn read<T: DeserializeOwned>(config: Table, name: &str) -> Result<T, Failure> {
-    config.try_into().map_err(|err: toml::de::Error| Failure::usage(format!("{name}: {}", one_line(&err.to_string())), ""))
+    config
+        .try_into()
+        .map_err(|err: toml::de::Error| Failure::usage(format!("{name}: {}", one_line(&err.to_string())), ""))
 }
 
 fn one_line(text: &str) -> String {

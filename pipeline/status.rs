@@ -93,27 +93,45 @@ fn reason(line: &StageLine, stages: &[StageLine]) -> String {
     let of = |line: &StageLine| session_name(line.stage, line.round);
     let why = match line.state {
         Standing::Done => "done: nothing is outstanding".to_owned(),
-        Standing::Stale => "outstanding: what is there was made with other settings or from other input".to_owned(),
+        Standing::Stale => {
+            "outstanding: what is there was made with other settings or from other input".to_owned()
+        }
         Standing::Partial => {
-            format!("outstanding: {} of {} shards are missing", line.missing.len(), line.done as usize + line.missing.len())
+            format!(
+                "outstanding: {} of {} shards are missing",
+                line.missing.len(),
+                line.done as usize + line.missing.len()
+            )
         }
         Standing::Waiting => {
             let before = stages.iter().find(|line| !line.is_done() && line.state != Standing::Waiting);
-            before.map_or_else(|| "waiting".to_owned(), |before| format!("waits for {}, which is {}", of(before), before.state.name()))
+            before.map_or_else(
+                || "waiting".to_owned(),
+                |before| format!("waits for {}, which is {}", of(before), before.state.name()),
+            )
         }
         Standing::Outstanding => "outstanding: nothing of it is there".to_owned(),
     };
     let mut text = format!("{}: {why}\n", of(line));
-    let show = |value: &Option<String>| value.as_deref().map_or_else(|| "(not there)".to_owned(), |text| text::brief(text, 4000));
+    let show = |value: &Option<String>| {
+        value.as_deref().map_or_else(|| "(not there)".to_owned(), |text| text::brief(text, 4000))
+    };
     for change in &line.changes {
-        text.push_str(&format!("  {}\n    from {}\n    to   {}\n", change.field, show(&change.from), show(&change.to)));
+        text.push_str(&format!(
+            "  {}\n    from {}\n    to   {}\n",
+            change.field,
+            show(&change.from),
+            show(&change.to)
+        ));
     }
     if !line.missing.is_empty() {
         let shown: Vec<String> = line.missing.iter().take(20).map(ToString::to_string).collect();
         let more = if line.missing.len() > 20 { ", …" } else { "" };
         text.push_str(&format!("  shards {}{more}\n", shown.join(", ")));
     }
-    text.extend(line.detail.iter().filter(|note| note.starts_with("damaged")).map(|note| format!("  {note}\n")));
+    text.extend(
+        line.detail.iter().filter(|note| note.starts_with("damaged")).map(|note| format!("  {note}\n")),
+    );
     text
 }
 
@@ -123,7 +141,8 @@ fn reason(line: &StageLine, stages: &[StageLine]) -> String {
 /// A stdout that cannot be written.
 pub fn status(run: &RunDir, stages: &[StageLine], json: bool) -> Result<()> {
     let holder = Lock::holder(run.root());
-    let text = if json { to_json(run, stages, holder.as_ref())? } else { to_text(run, stages, holder.as_ref()) };
+    let text =
+        if json { to_json(run, stages, holder.as_ref())? } else { to_text(run, stages, holder.as_ref()) };
     text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
@@ -140,7 +159,11 @@ fn to_json(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Resul
 
 fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> String {
     let mut text = format!("run {} ({})\n", run.name(), run.root().display());
-    text.extend(holder.map(|Holder { pid, command, started }| format!("running: pid {pid} since {started} ({command})\n")));
+    text.extend(
+        holder.map(|Holder { pid, command, started }| {
+            format!("running: pid {pid} since {started} ({command})\n")
+        }),
+    );
     text.push('\n');
     let row = |line: &StageLine| {
         // The problems are the same in all rounds.
@@ -148,7 +171,14 @@ fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Strin
         let total = line.total.map_or_else(|| "?".to_owned(), |total| total.to_string());
         let note = line.detail.first().cloned().unwrap_or_default();
         let shards = format!("{}/{total}", line.done);
-        vec![round, line.stage.name().to_owned(), line.state.name().to_owned(), shards, line.rows.to_string(), note]
+        vec![
+            round,
+            line.stage.name().to_owned(),
+            line.state.name().to_owned(),
+            shards,
+            line.rows.to_string(),
+            note,
+        ]
     };
     let mut rows = Vec::new();
     for line in stages {
@@ -172,8 +202,12 @@ fn hint(run: &RunDir, stages: &[StageLine], running: bool) -> String {
     let path = run.root().display();
     match stages.iter().find(|line| !line.is_done()) {
         _ if running => "it is at work: look again later".to_owned(),
-        Some(next) if next.stage == Stage::Problems => format!("next: problems; go on with `qstill resume {path}`"),
-        Some(next) => format!("next: {} of round {}; go on with `qstill resume {path}`", next.stage.name(), next.round),
+        Some(next) if next.stage == Stage::Problems => {
+            format!("next: problems; go on with `qstill resume {path}`")
+        }
+        Some(next) => {
+            format!("next: {} of round {}; go on with `qstill resume {path}`", next.stage.name(), next.round)
+        }
         None if stages.is_empty() => format!("nothing is planned; start with `qstill resume {path}`"),
         None => format!("all is done; look at it with `qstill inspect {path}`"),
     }
@@ -183,7 +217,14 @@ fn hint(run: &RunDir, stages: &[StageLine], running: bool) -> String {
 mod tests {
     use super::*;
 
-    fn line(round: u32, stage: Stage, state: Standing, done: u32, total: Option<u32>, detail: &[&str]) -> StageLine {
+    fn line(
+        round: u32,
+        stage: Stage,
+        state: Standing,
+        done: u32,
+        total: Option<u32>,
+        detail: &[&str],
+    ) -> StageLine {
         let detail = detail.iter().map(|note| (*note).to_owned()).collect();
         let rows = u64::from(done) * 10;
         StageLine { round, stage, state, done, total, rows, detail, changes: Vec::new(), missing: Vec::new() }
@@ -209,7 +250,8 @@ round  stage     state    shards  rows  notes
 next: search of round 1; go on with `qstill resume /none/first`
 ";
         assert_eq!(to_text(&run, &stages, None), expected);
-        let holder = Holder { pid: 7, command: "qstill run".to_owned(), started: "2026-03-09T11:05:00Z".to_owned() };
+        let holder =
+            Holder { pid: 7, command: "qstill run".to_owned(), started: "2026-03-09T11:05:00Z".to_owned() };
         let text = to_text(&run, &stages, Some(&holder));
         assert!(text.contains("\nrunning: pid 7 since 2026-03-09T11:05:00Z (qstill run)\n"), "{text}");
         assert!(text.ends_with("look again later\n"), "{text}");

@@ -1,7 +1,7 @@
 //! Plain text for results: aligned tables, short forms of long values, and a way to stdout.
 //!
-//! Results are often piped into `head` or `less`, so a reader that has gone is no error, and text from files is
-//! cleaned of control characters, which could otherwise move the cursor or recolour the terminal.
+//! Results are often piped into `head` or `less`, so a reader that has gone is no error, and text from files
+//! is cleaned of control characters, which could otherwise move the cursor or recolour the terminal.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -64,7 +64,8 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], right: &[usize]) -> String 
 pub fn brief(text: &str, width: usize) -> String {
     let (mut short, mut used) = (String::new(), 0);
     for (start, char) in text.char_indices() {
-        let escaped: String = if char.is_control() { char.escape_debug().collect() } else { char.to_string() };
+        let escaped: String =
+            if char.is_control() { char.escape_debug().collect() } else { char.to_string() };
         let more = escaped.chars().count();
         let last = start + char.len_utf8() == text.len();
         if used + more + usize::from(!last) > width {
@@ -106,7 +107,8 @@ pub fn width() -> usize {
     said.filter(|columns| *columns >= 40).unwrap_or(guess)
 }
 
-/// Writes results to stdout through a buffer. A reader that closed the pipe has seen enough: that is a success.
+/// Writes results to stdout through a buffer. A reader that closed the pipe has seen enough: that is a
+/// success.
 ///
 /// # Errors
 /// Those of `body`, and a stdout that cannot be written.
@@ -171,7 +173,10 @@ mod tests {
 
     #[test]
     fn tables_are_aligned() {
-        let rows = [vec!["1".to_owned(), "search".to_owned(), "12".to_owned()], vec!["10".to_owned(), "é".to_owned()]];
+        let rows = [
+            vec!["1".to_owned(), "search".to_owned(), "12".to_owned()],
+            vec!["10".to_owned(), "é".to_owned()],
+        ];
         let text = table(&["round", "stage", "rows"], &rows, &[0, 2]);
         assert_eq!(text, "round  stage   rows\n    1  search    12\n   10  é\n");
         assert_eq!(table(&["a"], &[], &[]), "a\n");
@@ -188,7 +193,10 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!([size(0), size(999), size(12_345), size(999_999), size(4_500_000_000)], ["0 B", "999 B", "12.3 kB", "1.0 MB", "4.5 GB"]);
+        assert_eq!(
+            [size(0), size(999), size(12_345), size(999_999), size(4_500_000_000)],
+            ["0 B", "999 B", "12.3 kB", "1.0 MB", "4.5 GB"]
+        );
         assert_eq!([plural(1, "row"), plural(0, "row")], ["1 row", "0 rows"]);
     }
 
@@ -206,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_left_is_no_error_but_others_are() {
-        let long = |out: &mut dyn Write| (0..9999).try_for_each(|n| writeln!(out, "line {n}")).map_err(Into::into);
+        let long =
+            |out: &mut dyn Write| (0..9999).try_for_each(|n| writeln!(out, "line {n}")).map_err(Into::into);
         assert!(write_all(Broken(io::ErrorKind::BrokenPipe), long).is_ok());
         let full = write_all(Broken(io::ErrorKind::StorageFull), |out| Ok(writeln!(out, "short")?));
         assert_eq!(full.map_err(|err| exit_of(&err, &[])), Err(Exit::Full));

@@ -55,19 +55,26 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     let Lessons { start, from, kept, shares, values, reference, trees } = *lessons;
     let mut rows = train::rows(kept, shares, values, start, config)?;
     if let Some((reference, named)) = reference {
-        if reference.tokenizer.json() != start.tokenizer.json() || reference.llama.config.vocab_size != start.llama.config.vocab_size {
+        if reference.tokenizer.json() != start.tokenizer.json()
+            || reference.llama.config.vocab_size != start.llama.config.vocab_size
+        {
             return Err(Failure::input(
                 format!("the reference {named} has another tokenizer than the student"),
                 "set train.reference to a model with the student's tokenizer: one that was trained from the same base, or on the same rows from scratch",
             )
             .into());
         }
-        session.console.say(&format!("{}: {named} reads {} rows as the reference", name(opened.stage, round), rows.train.len()));
+        session.console.say(&format!(
+            "{}: {named} reads {} rows as the reference",
+            name(opened.stage, round),
+            rows.train.len()
+        ));
         losses::refer(&reference.llama, &mut rows.train, session.device()?)?;
     }
     let mut head = None;
     if config.value_weight > 0.0 {
-        let reader = ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), session.config.model.limits());
+        let reader =
+            ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), session.config.model.limits());
         let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
         let (paths, long) = value::rows(trees, Part::Train, &reader, most)?;
         rows.train.extend(paths);
@@ -75,7 +82,11 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
         rows.validation.extend(value::rows(trees, Part::Choose, &reader, most)?.0);
         let new = || ValueHead::new(start.llama.config.hidden_size);
         let started = start.value.clone().unwrap_or_else(new);
-        head = Some(HeadConfig { loss: session.config.value.loss, weight: config.value_weight as f32, start: started });
+        head = Some(HeadConfig {
+            loss: session.config.value.loss,
+            weight: config.value_weight as f32,
+            start: started,
+        });
     }
     let steps = train::total_steps(&rows, config, head.as_ref());
     let label = name(opened.stage, round);
@@ -93,7 +104,9 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     if already > 0 {
         session.console.say(&format!("{label}: goes on from the checkpoint at step {already}"));
     }
-    let resume = resume.map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir))).transpose()?;
+    let resume = resume
+        .map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir)))
+        .transpose()?;
     let progress = session.console.stage(&label, "steps", steps as u64, already as u64);
     let device = session.device()?;
     let fingerprint = opened.fingerprint.clone();
@@ -122,12 +135,16 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     publish(session, &target, &files)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
-        let base = from.map_or_else(|| session.config.model.path.clone(), |student| format!("../../{}/student", student.round_name()));
+        let base = from.map_or_else(
+            || session.config.model.path.clone(),
+            |student| format!("../../{}/student", student.round_name()),
+        );
         publish(session, &session.run.adapter(round), &lora::peft_files(&adapters, config, &base)?)?;
     }
     let mut attempt = opened.dir()?.begin(0);
     let last = losses.iter().rev().find_map(|l| l.validation_loss);
-    let mut counts = Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
+    let mut counts =
+        Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
     counts.insert("tokens".to_owned(), losses.last().map_or(0, |l| l.tokens) as i64);
     write(&mut attempt, losses)?;
     attempt.attach("student")?;
@@ -147,7 +164,8 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     Ok(vec![commit])
 }
 
-/// Puts a directory in its place. One without a commit record is what a killed process left, and is set aside.
+/// Puts a directory in its place. One without a commit record is what a killed process left, and is set
+/// aside.
 ///
 /// # Errors
 /// Failed writes.
@@ -174,10 +192,12 @@ pub fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
     let mut writer = Writer::new(Vec::new())?;
     writer.extend(moment.losses.iter().cloned())?;
     files.push(("losses.parquet".to_owned(), writer.finish()?.1));
-    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
+    let sums: String =
+        files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
     files.push(("SHA256SUMS".to_owned(), sums.into_bytes()));
     let target = folder.join(format!("step-{:08}", cursor.step));
-    let staged = write_dir(&target, &files).with_context(|| format!("failed to write {}", target.display()))?;
+    let staged =
+        write_dir(&target, &files).with_context(|| format!("failed to write {}", target.display()))?;
     if target.exists() {
         fs::remove_dir_all(&target).with_context(|| format!("failed to replace {}", target.display()))?;
     }
@@ -190,7 +210,8 @@ pub fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The newest checkpoint of this fingerprint whose files are as they were written. Damaged ones are set aside and said.
+/// The newest checkpoint of this fingerprint whose files are as they were written. Damaged ones are set aside
+/// and said.
 ///
 /// # Errors
 /// Failed reads and moves.
@@ -202,7 +223,9 @@ pub fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Opt
         match sound(&dir, step) {
             Ok(cursor) if cursor.fingerprint == fingerprint => return Ok(Some((step, dir))),
             Ok(_) => {
-                session.console.say(&format!("checkpoint {name} belongs to another configuration: set aside"));
+                session
+                    .console
+                    .say(&format!("checkpoint {name} belongs to another configuration: set aside"));
                 set_aside(&dir, &session.run.damaged())?;
             }
             Err(why) => {
@@ -214,14 +237,16 @@ pub fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Opt
     Ok(None)
 }
 
-/// Checks every file of a checkpoint against its hash, and that it is the checkpoint of its name. The error says what is wrong.
+/// Checks every file of a checkpoint against its hash, and that it is the checkpoint of its name. The error
+/// says what is wrong.
 pub fn sound(dir: &Path, step: usize) -> std::result::Result<Cursor, String> {
     let sums = read_small(&dir.join("SHA256SUMS")).map_err(|e| format!("SHA256SUMS: {e}"))?;
     let sums = String::from_utf8(sums).map_err(|_| "SHA256SUMS is malformed")?;
     let mut seen = Vec::new();
     for line in sums.lines() {
         // Only what `save` writes: a list from a stranger must not lead elsewhere.
-        let known = line.split_once("  ").filter(|(_, name)| CHECKPOINT.contains(name) && !seen.contains(name));
+        let known =
+            line.split_once("  ").filter(|(_, name)| CHECKPOINT.contains(name) && !seen.contains(name));
         let (sum, name) = known.ok_or("SHA256SUMS is malformed")?;
         let path = dir.join(name);
         if !fs::symlink_metadata(&path).map_err(|e| format!("{name}: {e}"))?.is_file() {

@@ -1,4 +1,5 @@
-//! The value stage on disk: a model directory for each level, with how good it is beside it; and the models as searches use them.
+//! The value stage on disk: a model directory for each level, with how good it is beside it; and the models
+//! as searches use them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -48,7 +49,8 @@ pub struct Ground<'a> {
 /// Those of learning; failed reads and writes.
 pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<Vec<Commit>> {
     let config = &session.config.value;
-    let (round, fingerprint, label) = (opened.round, opened.fingerprint.clone(), name(opened.stage, opened.round));
+    let (round, fingerprint, label) =
+        (opened.round, opened.fingerprint.clone(), name(opened.stage, opened.round));
     let folder = opened.path.join("checkpoints");
     let commits = session.shards(opened, config.levels.len() as u32, "steps", 0, |shard, attempt, progress| {
         let level = config.levels[shard as usize];
@@ -130,7 +132,14 @@ fn bisect(session: &Session, ground: &Ground<'_>, round: u32, events: &dyn Event
         let problems: Vec<Problem> = ground.problems.shard(of_problems)?;
         let solutions: Vec<Solution> = search.shard(shard)?;
         let wrong = bisect::wanted(&problems, &solutions, c.value.bisect)?;
-        all.extend(bisect::locate(&wrong, &mut *policy, &c.search.sampling(), c.value.rollouts, c.run.seed, events)?);
+        all.extend(bisect::locate(
+            &wrong,
+            &mut *policy,
+            &c.search.sampling(),
+            c.value.rollouts,
+            c.run.seed,
+            events,
+        )?);
         events.advance(0, 0, 0);
     }
     Ok(all)
@@ -138,7 +147,8 @@ fn bisect(session: &Session, ground: &Ground<'_>, round: u32, events: &dyn Event
 
 /// What bisection found as rows: every step up to the first wrong one is right.
 fn labels(located: &[Located], trees: &[Trees], round: u32) -> Vec<StepLabels> {
-    let questions: HashMap<&str, &str> = trees.iter().map(|t| (t.problem.problem_id.as_str(), t.problem.question.as_str())).collect();
+    let questions: HashMap<&str, &str> =
+        trees.iter().map(|t| (t.problem.problem_id.as_str(), t.problem.question.as_str())).collect();
     let row = |l: &Located| {
         let count = l.first_wrong + 1;
         StepLabels {
@@ -149,7 +159,9 @@ fn labels(located: &[Located], trees: &[Trees], round: u32) -> Vec<StepLabels> {
             completions: l.steps[..count].to_vec(),
             labels: (0..count).map(|step| step < l.first_wrong).collect(),
             // Between probes nothing is known but the side of the fault.
-            values: (1..=count).map(|kept| l.shares[kept].unwrap_or(f32::from(u8::from(kept < count)))).collect(),
+            values: (1..=count)
+                .map(|kept| l.shares[kept].unwrap_or(f32::from(u8::from(kept < count))))
+                .collect(),
             tries: (1..=count).map(|kept| if l.shares[kept].is_some() { l.rollouts } else { 0 }).collect(),
         }
     };
@@ -204,7 +216,13 @@ pub fn summary(measured: &Measured) -> String {
 ///
 /// # Errors
 /// Failed reads; [`stages::Cancelled`].
-pub fn trees(session: &Session, problems: &Done, searches: &[Done], level: Level, events: &dyn Events) -> Result<Vec<Trees>> {
+pub fn trees(
+    session: &Session,
+    problems: &Done,
+    searches: &[Done],
+    level: Level,
+    events: &dyn Events,
+) -> Result<Vec<Trees>> {
     let mut all = Vec::new();
     let least = session.config.curate.min_siblings;
     let siblings = if least > 0 { Some(Session::siblings(problems)?) } else { None };
@@ -251,16 +269,21 @@ fn decoder(
     let (rows, too_long) = value::rows(trees, Part::Train, &reader, most)?;
     let (validation, _) = value::rows(trees, Part::Choose, &reader, most)?;
     if too_long > 0 {
-        session.console.say(&format!("{too_long} paths have more than {most} tokens and are left out (train.max_tokens)"));
+        session.console.say(&format!(
+            "{too_long} paths have more than {most} tokens and are left out (train.max_tokens)"
+        ));
     }
     let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
-    let fresh = ValueHead { bias: base_logit(c.value.loss, &all), ..ValueHead::new(start.llama.config.hidden_size) };
+    let fresh =
+        ValueHead { bias: base_logit(c.value.loss, &all), ..ValueHead::new(start.llama.config.hidden_size) };
     let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: fresh };
     let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
     let steps = train::total_steps(&rows, &config, Some(&head));
     create_dirs(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let resume = newest(session, folder, fingerprint)?;
-    let resume = resume.map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir))).transpose()?;
+    let resume = resume
+        .map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir)))
+        .transpose()?;
     events.expect(steps as u64);
     let (learner, losses) = train::train(
         &start.llama,
@@ -279,9 +302,16 @@ fn decoder(
     let head = learner.head().context("a value head was trained")?;
     let mut files = hf::files(&llama, &start.tokenizer)?;
     files.push(head.file()?);
-    let model = Model { llama, tokenizer: start.tokenizer.clone(), value: Some(head), future: None, fingerprint: fingerprint.to_owned() };
+    let model = Model {
+        llama,
+        tokenizer: start.tokenizer.clone(),
+        value: Some(head),
+        future: None,
+        fingerprint: fingerprint.to_owned(),
+    };
     let last = losses.iter().rev().find_map(|l| l.validation_value_loss);
-    let said = format!("{steps} steps, held-out loss {}", last.map_or("not measured".into(), |l| format!("{l:.4}")));
+    let said =
+        format!("{steps} steps, held-out loss {}", last.map_or("not measured".into(), |l| format!("{l:.4}")));
     Ok((Trained::Reader(Box::new(ModelPolicy::new(Arc::new(model), Prompt::default(), limits))), files, said))
 }
 
@@ -289,14 +319,22 @@ fn decoder(
 ///
 /// # Errors
 /// Files that are damaged or gone.
-pub fn load(session: &Session, round: u32, level: Level, policy: &dyn Fn() -> Result<Option<ModelPolicy>>) -> Result<(Trained, Measured)> {
+pub fn load(
+    session: &Session,
+    round: u32,
+    level: Level,
+    policy: &dyn Fn() -> Result<Option<ModelPolicy>>,
+) -> Result<(Trained, Measured)> {
     let dir = session.run.value(round, level.name());
     let bytes = |file: &str| {
         let path = dir.join(file);
-        fs::read(&path).with_context(|| format!("failed to read {}", path.display())).map(|bytes| (path, bytes))
+        fs::read(&path)
+            .with_context(|| format!("failed to read {}", path.display()))
+            .map(|bytes| (path, bytes))
     };
     let (path, text) = bytes(METRICS)?;
-    let measured: Measured = serde_json::from_slice(&text).with_context(|| format!("{}: not a value model's metrics", path.display()))?;
+    let measured: Measured = serde_json::from_slice(&text)
+        .with_context(|| format!("{}: not a value model's metrics", path.display()))?;
     let trained = match session.config.value.model {
         Estimator::Features => {
             let (path, bytes) = bytes(NETWORK)?;
@@ -312,7 +350,11 @@ pub fn load(session: &Session, round: u32, level: Level, policy: &dyn Fn() -> Re
             let device = session.device()?;
             let mut model = hf::load(&dir, &device.device)?;
             model.llama.dtype = device.dtype(session.config.model.dtype)?;
-            Trained::Reader(Box::new(ModelPolicy::new(Arc::new(model), Prompt::default(), session.config.model.limits())))
+            Trained::Reader(Box::new(ModelPolicy::new(
+                Arc::new(model),
+                Prompt::default(),
+                session.config.model.limits(),
+            )))
         }
     };
     Ok((trained, measured))

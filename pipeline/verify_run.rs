@@ -1,7 +1,8 @@
 //! `qstill verify-run RUN`: every committed file against the hash in its record. Changes nothing.
 //!
-//! What is looked at: the records, shards and directories of all stages, checkpoints, stored answers, and the settings.
-//! What no record names is no data, and is not looked at: unfinished files, `stale/`, `damaged/`, the log.
+//! What is looked at: the records, shards and directories of all stages, checkpoints, stored answers, and the
+//! settings. What no record names is no data, and is not looked at: unfinished files, `stale/`, `damaged/`,
+//! the log.
 
 use std::path::{Path, PathBuf};
 
@@ -34,13 +35,21 @@ pub struct Line {
 /// `Exit::Input` if anything is damaged; failed reads.
 pub fn print(run: &RunDir, json: bool) -> Result<()> {
     let lines = verify(run)?;
-    let damaged: Vec<String> = lines.iter().flat_map(|line| line.damaged.iter().map(|why| format!("{}: {why}", line.place))).collect();
+    let damaged: Vec<String> = lines
+        .iter()
+        .flat_map(|line| line.damaged.iter().map(|why| format!("{}: {why}", line.place)))
+        .collect();
     let text = if json {
         let value = serde_json::json!({ "run": run.name(), "sound": damaged.is_empty(), "places": lines });
         serde_json::to_string_pretty(&value)? + "\n"
     } else {
         let row = |line: &Line| {
-            let cells = [line.items.to_string(), line.files.to_string(), text::size(line.bytes), line.damaged.len().to_string()];
+            let cells = [
+                line.items.to_string(),
+                line.files.to_string(),
+                text::size(line.bytes),
+                line.damaged.len().to_string(),
+            ];
             std::iter::once(line.place.clone()).chain(cells).collect()
         };
         let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
@@ -52,7 +61,11 @@ pub fn print(run: &RunDir, json: bool) -> Result<()> {
     match damaged.len() as u64 {
         0 => Ok(()),
         n => Err(Failure::input(
-            format!("{}: {} not as written", run.root().display(), if n == 1 { "1 item is".into() } else { plural(n, "item") + " are" }),
+            format!(
+                "{}: {} not as written",
+                run.root().display(),
+                if n == 1 { "1 item is".into() } else { plural(n, "item") + " are" }
+            ),
             format!("`qstill resume {}` sets damaged work aside and makes it again", run.root().display()),
         )
         .into()),
@@ -65,7 +78,8 @@ pub fn print(run: &RunDir, json: bool) -> Result<()> {
 /// Failed reads.
 pub fn verify(run: &RunDir) -> Result<Vec<Line>> {
     let mut lines = vec![settings(run)];
-    let mut dirs: Vec<(String, PathBuf)> = vec![(Stage::Problems.name().to_owned(), run.stage(0, Stage::Problems))];
+    let mut dirs: Vec<(String, PathBuf)> =
+        vec![(Stage::Problems.name().to_owned(), run.stage(0, Stage::Problems))];
     for round in run.rounds()? {
         let root = run.round(round);
         for name in names(&root).with_context(|| format!("failed to list {}", root.display()))? {
@@ -77,10 +91,17 @@ pub fn verify(run: &RunDir) -> Result<Vec<Line>> {
         checkpoints(&format!("{place}/checkpoints"), &dir.join("checkpoints"), &mut lines)?;
     }
     let folder = run.responses();
-    let answers = stages::policy::endpoint::check_answers(&folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    let answers = stages::policy::endpoint::check_answers(&folder)
+        .with_context(|| format!("failed to read {}", folder.display()))?;
     if answers.files > 0 {
         let damaged = answers.wrong.into_iter().map(|(name, why)| format!("{name} {why}")).collect();
-        lines.push(Line { place: "responses".into(), items: answers.files, files: answers.files, bytes: answers.bytes, damaged });
+        lines.push(Line {
+            place: "responses".into(),
+            items: answers.files,
+            files: answers.files,
+            bytes: answers.bytes,
+            damaged,
+        });
     }
     Ok(lines)
 }
@@ -119,7 +140,9 @@ fn checkpoints(place: &str, folder: &Path, lines: &mut Vec<Line>) -> Result<()> 
                 line.bytes += commit::size_of_dir(&dir)?;
                 line.damaged.extend(training::sound(&dir, step).err().map(|why| format!("{name}: {why}")));
             }
-            None if dir.is_dir() && !name.starts_with("tmp-") => checkpoints(&format!("{place}/{name}"), &dir, lines)?,
+            None if dir.is_dir() && !name.starts_with("tmp-") => {
+                checkpoints(&format!("{place}/{name}"), &dir, lines)?
+            }
             None => {}
         }
     }

@@ -1,4 +1,5 @@
-//! The stages of a run in order, each with its fingerprint and inputs. This file reads as the table of contents of a run.
+//! The stages of a run in order, each with its fingerprint and inputs. This file reads as the table of
+//! contents of a run.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -111,7 +112,9 @@ impl Session {
             if enough(Stage::Verify) {
                 return Ok(());
             }
-            let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify, &past)? else { return Ok(()) };
+            let Walk::Done(curate) = self.curate(goal, round, &problems, &search, &verify, &past)? else {
+                return Ok(());
+            };
             if enough(Stage::Curate) {
                 return Ok(());
             }
@@ -127,7 +130,9 @@ impl Session {
             if enough(Stage::Value) {
                 return Ok(());
             }
-            let Walk::Done(student) = self.train(goal, round, &problems, &past, value.as_ref())? else { return Ok(()) };
+            let Walk::Done(student) = self.train(goal, round, &problems, &past, value.as_ref())? else {
+                return Ok(());
+            };
             if enough(Stage::Train) {
                 return Ok(());
             }
@@ -137,11 +142,14 @@ impl Session {
             } else {
                 None
             };
-            let accepted = gate.as_ref().map_or(Ok(true), |gate| self.decide(goal, round, &problems, gate, &past))?;
+            let accepted =
+                gate.as_ref().map_or(Ok(true), |gate| self.decide(goal, round, &problems, gate, &past))?;
             if enough(Stage::Gate) {
                 return Ok(());
             }
-            let Walk::Done(_) = self.evaluate(goal, round, &problems, &student, &past)? else { return Ok(()) };
+            let Walk::Done(_) = self.evaluate(goal, round, &problems, &student, &past)? else {
+                return Ok(());
+            };
             past.searcher.clone_from(&past.student);
             if accepted {
                 past.student = Some(student);
@@ -167,7 +175,11 @@ impl Session {
         match goal {
             Goal::Look => Ok(Some(Walk::Waiting)),
             Goal::One(stage, round) if !here => Err(Failure::busy(
-                format!("{} is not complete, and {} needs it", name(opened.stage, opened.round), name(stage, round)),
+                format!(
+                    "{} is not complete, and {} needs it",
+                    name(opened.stage, opened.round),
+                    name(stage, round)
+                ),
                 format!(
                     "`qstill stage {} {}` runs it; `qstill resume {}` runs everything",
                     opened.stage.name(),
@@ -204,7 +216,8 @@ impl Session {
         let progress = self.console.stage("problems", "problems", total, 0);
         let mut commits = Vec::new();
         let mut waiting: HashMap<Split, Vec<Problem>> = HashMap::new();
-        // Shards are numbered as they fill, each of one split; what is committed already is drawn again but not written.
+        // Shards are numbered as they fill, each of one split; what is committed already is drawn again but
+        // not written.
         let mut put = |split: Split, rows: Vec<Problem>| -> Result<()> {
             let shard = commits.len() as u32;
             let counts = Counts::from([(split.name().to_owned(), rows.len() as i64)]);
@@ -240,7 +253,10 @@ impl Session {
             ("examples", outcome.examples.len()),
             ("shards", commits.len() + 1),
         ];
-        commits.push(attempt.commit(&fingerprint, counts.into_iter().map(|(k, n)| (k.to_owned(), n as i64)).collect())?);
+        commits.push(
+            attempt
+                .commit(&fingerprint, counts.into_iter().map(|(k, n)| (k.to_owned(), n as i64)).collect())?,
+        );
         progress.finish();
         self.console.say(&format!(
             "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left out because test asks them, {} unreadable rows skipped, {} worked examples for the prompt",
@@ -251,7 +267,12 @@ impl Session {
 
     /// The shards of train problems, in order.
     pub fn train_shards(problems: &Done) -> Vec<u32> {
-        problems.commits.iter().filter(|c| c.counts.contains_key(Split::Train.name())).map(|c| c.shard).collect()
+        problems
+            .commits
+            .iter()
+            .filter(|c| c.counts.contains_key(Split::Train.name()))
+            .map(|c| c.shard)
+            .collect()
     }
 
     /// The prompt of the teacher: instruction and worked examples.
@@ -270,7 +291,10 @@ impl Session {
             (Sampler::None, _) => "none".into(),
             (Sampler::Rules, _) => rules::fingerprint(c.problems.domain()),
             (Sampler::Endpoint, _) => {
-                format!("endpoint {}", self.section_without("endpoint", &["concurrency", "timeout_s", "retries", "backoff_ms"]))
+                format!(
+                    "endpoint {}",
+                    self.section_without("endpoint", &["concurrency", "timeout_s", "retries", "backoff_ms"])
+                )
             }
             (Sampler::Model, Some(student)) => format!("student {}", student.hash()),
             (Sampler::Model, None) if c.model.from_scratch() => "none (from scratch)".into(),
@@ -282,13 +306,19 @@ impl Session {
     pub(crate) fn with_dtype(&self, fingerprint: Fingerprint) -> Fingerprint {
         match self.config.model.dtype {
             Precision::Auto => fingerprint,
-            _ => fingerprint.with_table("model", &self.section("model").into_iter().filter(|(key, _)| key == "dtype").collect()),
+            _ => fingerprint.with_table(
+                "model",
+                &self.section("model").into_iter().filter(|(key, _)| key == "dtype").collect(),
+            ),
         }
     }
 
     fn base_identity(&self) -> Result<String> {
         if self.config.model.from_scratch() {
-            return Ok(format!("from scratch {}", self.section_without("model", &["batch_rows", "cache_mib"])));
+            return Ok(format!(
+                "from scratch {}",
+                self.section_without("model", &["batch_rows", "cache_mib"])
+            ));
         }
         let hashes = stages::model::hf::file_hashes(std::path::Path::new(&self.config.model.path))?;
         Ok(hashes.iter().map(|(file, hash)| format!("{file}={hash}")).collect::<Vec<_>>().join(","))
@@ -300,8 +330,14 @@ impl Session {
         Ok(match (c.search.policy, previous) {
             (Sampler::None, _) => None,
             (Sampler::Rules, _) => Some(Box::new(Rules)),
-            (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(c.endpoint.clone(), self.prompt(problems)?, self.run.responses())?)),
-            (Sampler::Model, _) => self.model_policy(problems, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>),
+            (Sampler::Endpoint, _) => Some(Box::new(Endpoint::new(
+                c.endpoint.clone(),
+                self.prompt(problems)?,
+                self.run.responses(),
+            )?)),
+            (Sampler::Model, _) => {
+                self.model_policy(problems, previous)?.map(|policy| Box::new(policy) as Box<dyn Policy>)
+            }
         })
     }
 
@@ -312,10 +348,14 @@ impl Session {
     pub fn model_policy(&self, problems: &Done, previous: Option<&Done>) -> Result<Option<ModelPolicy>> {
         let c = &self.config;
         Ok(match (c.search.policy, previous) {
-            (Sampler::Model, Some(student)) => Some(ModelPolicy::new(self.student_of(student)?, Prompt::default(), c.model.limits())),
-            (Sampler::Model, None) if !c.model.from_scratch() => {
-                Some(ModelPolicy::new(self.base(|| Ok(Vec::new()))?, self.prompt(problems)?, c.model.limits()))
+            (Sampler::Model, Some(student)) => {
+                Some(ModelPolicy::new(self.student_of(student)?, Prompt::default(), c.model.limits()))
             }
+            (Sampler::Model, None) if !c.model.from_scratch() => Some(ModelPolicy::new(
+                self.base(|| Ok(Vec::new()))?,
+                self.prompt(problems)?,
+                c.model.limits(),
+            )),
             _ => None,
         })
     }
@@ -335,7 +375,8 @@ impl Session {
         Ok(None)
     }
 
-    /// What says values in a round: the value model of the round before, or the head of the student that it trained.
+    /// What says values in a round: the value model of the round before, or the head of the student that it
+    /// trained.
     fn guide(&self, round: u32, problems: &Done, past: &Past) -> Result<Option<(Trained, Option<f32>)>> {
         if past.value.is_none() {
             return Ok(None);
@@ -349,7 +390,10 @@ impl Session {
     /// `[tree]` with the threshold of a value model.
     pub fn tree_config(&self, threshold: Option<f32>) -> TreeConfig {
         let tree = self.config.tree.clone();
-        TreeConfig { threshold: threshold.map_or(tree.threshold, |t| tree.threshold.max(f64::from(t))), ..tree }
+        TreeConfig {
+            threshold: threshold.map_or(tree.threshold, |t| tree.threshold.max(f64::from(t))),
+            ..tree
+        }
     }
 
     fn search(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
@@ -358,7 +402,10 @@ impl Session {
         let shards = Self::train_shards(problems);
         let fingerprint = Fingerprint::new("search", search::VERSION)
             .with_table("search", &self.section("search"))
-            .with("curate.min_siblings", if c.search.rules_on == RulesOn::Siblings { c.curate.min_siblings } else { 0 })
+            .with(
+                "curate.min_siblings",
+                if c.search.rules_on == RulesOn::Siblings { c.curate.min_siblings } else { 0 },
+            )
             .with_table("tree", &self.section("tree"))
             .with_table("prompt", &self.section("prompt"))
             .with("run.seed", c.run.seed)
@@ -370,9 +417,11 @@ impl Session {
         let fingerprint = self.with_value(fingerprint, past);
         // What has a row is left to those who ask whether it is right.
         let kept: &[Done] = if c.search.rules_on == RulesOn::Siblings { &past.kept } else { &[] };
+        let fingerprint = kept.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| {
+            all.with(&format!("kept of round {i}"), done.hash())
+        });
         let fingerprint =
-            kept.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| all.with(&format!("kept of round {i}"), done.hash()));
-        let fingerprint = if c.search.policy == Sampler::Model { self.with_dtype(fingerprint) } else { fingerprint };
+            if c.search.policy == Sampler::Model { self.with_dtype(fingerprint) } else { fingerprint };
         let opened = self.stage(Stage::Search, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
@@ -382,39 +431,54 @@ impl Session {
         let mut guide = self.guide(round, problems, past)?;
         let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
         let own = sampler.is_some() && guide.is_none() && self.has_own_head(past);
-        let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
+        let mut values =
+            if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
         let draws = Draws { seed: c.run.seed, round, purpose: "search" };
-        let siblings = if c.search.rules_on == RulesOn::Siblings { Some(Arc::new(Self::siblings(problems)?)) } else { None };
+        let siblings = if c.search.rules_on == RulesOn::Siblings {
+            Some(Arc::new(Self::siblings(problems)?))
+        } else {
+            None
+        };
         let solved: HashSet<String> = pool(kept, None)?.into_iter().map(|row| row.problem_id).collect();
         let looks_at = |problem: &Problem| draws.looks_at(problem, c.search.slices);
         let enumerates = |problem: &Problem| {
-            siblings.as_ref().map_or_else(|| looks_at(problem), |all| !solved.contains(&problem.problem_id) && all.has(problem))
+            siblings.as_ref().map_or_else(
+                || looks_at(problem),
+                |all| !solved.contains(&problem.problem_id) && all.has(problem),
+            )
         };
-        let who = Who { rules: &enumerates, policy: &looks_at, siblings: siblings.clone().map(|all| (all, c.curate.min_siblings)) };
+        let who = Who {
+            rules: &enumerates,
+            policy: &looks_at,
+            siblings: siblings.clone().map(|all| (all, c.curate.min_siblings)),
+        };
         let size = problems.count(Split::Train.name()) as u64;
-        let commits = self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
-            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
-            let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-            let searched = search::search(&rows, &who, &c.search, &tree, policy, &mut values, draws, progress)?;
-            let solved = searched.solved();
-            progress.advance(rows.len() as u64, solved as u64, 0);
-            let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
-            let tokens: u64 = spent().map(|s| s.tokens).sum();
-            let expansions: u64 = spent().map(|s| s.expansions).sum();
-            let searched_at: Vec<bool> = (0..rows.len()).map(|i| searched.of(i).next().is_some()).collect();
-            let found = searched.found;
-            let count = found.solutions.len();
-            write::<Node>(attempt, found.nodes)?;
-            write::<Solution>(attempt, found.solutions)?;
-            Ok(counts(&[
-                ("units", rows.len()),
-                ("looked_at", (0..rows.len()).filter(|i| searched_at[*i]).count()),
-                ("solved", solved),
-                ("solutions", count),
-                ("tokens", tokens as usize),
-                ("expansions", expansions as usize),
-            ]))
-        })?;
+        let commits =
+            self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
+                let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+                let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
+                let searched =
+                    search::search(&rows, &who, &c.search, &tree, policy, &mut values, draws, progress)?;
+                let solved = searched.solved();
+                progress.advance(rows.len() as u64, solved as u64, 0);
+                let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
+                let tokens: u64 = spent().map(|s| s.tokens).sum();
+                let expansions: u64 = spent().map(|s| s.expansions).sum();
+                let searched_at: Vec<bool> =
+                    (0..rows.len()).map(|i| searched.of(i).next().is_some()).collect();
+                let found = searched.found;
+                let count = found.solutions.len();
+                write::<Node>(attempt, found.nodes)?;
+                write::<Solution>(attempt, found.solutions)?;
+                Ok(counts(&[
+                    ("units", rows.len()),
+                    ("looked_at", (0..rows.len()).filter(|i| searched_at[*i]).count()),
+                    ("solved", solved),
+                    ("solutions", count),
+                    ("tokens", tokens as usize),
+                    ("expansions", expansions as usize),
+                ]))
+            })?;
         let done = Done::new(path, commits);
         self.console.say(&format!(
             "round {round} search: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
@@ -440,25 +504,38 @@ impl Session {
         }
         let path = opened.path.clone();
         let size = search.count("solutions") as u64;
-        let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
-            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
-            let solutions: Vec<Solution> = search.shard(shard)?;
-            let verdicts = verify::verify(&rows, &solutions, progress)?;
-            let mut counts = counts(&[("units", verdicts.len())]);
-            for row in &verdicts {
-                let (verdict, reason) = (row.judgement.verdict.name(), row.judgement.reason.as_str());
-                let key = if verdict == reason { format!("verdict {verdict}") } else { format!("verdict {verdict} ({reason})") };
-                *counts.entry(key).or_default() += 1;
-            }
-            write(attempt, verdicts)?;
-            Ok(counts)
-        })?;
+        let commits =
+            self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
+                let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+                let solutions: Vec<Solution> = search.shard(shard)?;
+                let verdicts = verify::verify(&rows, &solutions, progress)?;
+                let mut counts = counts(&[("units", verdicts.len())]);
+                for row in &verdicts {
+                    let (verdict, reason) = (row.judgement.verdict.name(), row.judgement.reason.as_str());
+                    let key = if verdict == reason {
+                        format!("verdict {verdict}")
+                    } else {
+                        format!("verdict {verdict} ({reason})")
+                    };
+                    *counts.entry(key).or_default() += 1;
+                }
+                write(attempt, verdicts)?;
+                Ok(counts)
+            })?;
         let done = Done::new(path, commits);
         self.console.say(&format!("round {round} verify: {}", reasons(&done, "verdict ")));
         Ok(Self::reached(goal, (Stage::Verify, round), done))
     }
 
-    fn curate(&self, goal: Goal, round: u32, problems: &Done, search: &Done, verdicts: &Done, past: &Past) -> Result<Walk> {
+    fn curate(
+        &self,
+        goal: Goal,
+        round: u32,
+        problems: &Done,
+        search: &Done,
+        verdicts: &Done,
+        past: &Past,
+    ) -> Result<Walk> {
         let c = &self.config;
         let earlier: &[Done] = if c.curate.retire == Retire::Off { &[] } else { &past.kept };
         let shards = Self::train_shards(problems);
@@ -469,8 +546,9 @@ impl Session {
             .with("verdicts", verdicts.hash())
             .with("held-out files", curate::held_out_hash(&c.curate)?)
             .with("tables", versions(&["kept", "dropped", "retired", "step_labels", "preferences"]));
-        let fingerprint =
-            earlier.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| all.with(&format!("kept of round {i}"), done.hash()));
+        let fingerprint = earlier.iter().zip(1..).fold(fingerprint, |all, (done, i): (_, u32)| {
+            all.with(&format!("kept of round {i}"), done.hash())
+        });
         let opened = self.stage(Stage::Curate, round, &fingerprint, Some(shards.len() as u32))?;
         if let Some(walk) = self.without_work(goal, &opened)? {
             return Ok(walk);
@@ -480,38 +558,45 @@ impl Session {
         let survey = self.console.stage(&format!("round {round} survey"), "shards", shards.len() as u64, 0);
         let ground = self.ground(problems, search, verdicts, &survey)?;
         survey.finish();
-        let commits = self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
-            let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
-            let solutions: Vec<Solution> = search.shard(shard)?;
-            let verdicts: Vec<VerdictRow> = verdicts.shard(shard)?;
-            let curated = curate::curate(&rows, &solutions, &verdicts, &ground, progress)?;
-            let retired = curate::retire::retire(&rows, &pool(earlier, Some(shard))?, &solutions, &verdicts, &c.curate)?;
-            let mut counts = counts(&[
-                ("units", solutions.len()),
-                ("kept", curated.kept.len()),
-                ("dropped", curated.dropped.len()),
-                ("step_labels", curated.step_labels.len()),
-                ("preferences", curated.preferences.len()),
-            ]);
-            for row in &curated.kept {
-                *counts.entry(format!("kept {}", row.origin)).or_default() += 1;
-            }
-            for row in &retired {
-                *counts.entry(format!("retired {}", row.reason)).or_default() += 1;
-            }
-            for row in &curated.dropped {
-                *counts.entry(format!("dropped {}", row.reason)).or_default() += 1;
-            }
-            for solution in &solutions {
-                *counts.entry(format!("found {}", solution.policy)).or_default() += 1;
-            }
-            write_some(attempt, curated.kept)?;
-            write_some(attempt, curated.dropped)?;
-            write_some(attempt, retired)?;
-            write_some(attempt, curated.step_labels)?;
-            write_some(attempt, curated.preferences)?;
-            Ok(counts)
-        })?;
+        let commits =
+            self.shards(opened, shards.len() as u32, "solutions", size, |shard, attempt, progress| {
+                let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
+                let solutions: Vec<Solution> = search.shard(shard)?;
+                let verdicts: Vec<VerdictRow> = verdicts.shard(shard)?;
+                let curated = curate::curate(&rows, &solutions, &verdicts, &ground, progress)?;
+                let retired = curate::retire::retire(
+                    &rows,
+                    &pool(earlier, Some(shard))?,
+                    &solutions,
+                    &verdicts,
+                    &c.curate,
+                )?;
+                let mut counts = counts(&[
+                    ("units", solutions.len()),
+                    ("kept", curated.kept.len()),
+                    ("dropped", curated.dropped.len()),
+                    ("step_labels", curated.step_labels.len()),
+                    ("preferences", curated.preferences.len()),
+                ]);
+                for row in &curated.kept {
+                    *counts.entry(format!("kept {}", row.origin)).or_default() += 1;
+                }
+                for row in &retired {
+                    *counts.entry(format!("retired {}", row.reason)).or_default() += 1;
+                }
+                for row in &curated.dropped {
+                    *counts.entry(format!("dropped {}", row.reason)).or_default() += 1;
+                }
+                for solution in &solutions {
+                    *counts.entry(format!("found {}", solution.policy)).or_default() += 1;
+                }
+                write_some(attempt, curated.kept)?;
+                write_some(attempt, curated.dropped)?;
+                write_some(attempt, retired)?;
+                write_some(attempt, curated.step_labels)?;
+                write_some(attempt, curated.preferences)?;
+                Ok(counts)
+            })?;
         let done = Done::new(path, commits);
         self.console.say(&format!(
             "round {round} curate: {} kept ({}) of {} solutions ({}); dropped: {}",
@@ -522,7 +607,10 @@ impl Session {
             reasons(&done, "dropped ")
         ));
         if !earlier.is_empty() {
-            self.console.say(&format!("round {round} curate: of the rows of earlier rounds retired: {}", reasons(&done, "retired ")));
+            self.console.say(&format!(
+                "round {round} curate: of the rows of earlier rounds retired: {}",
+                reasons(&done, "retired ")
+            ));
         }
         Ok(Self::reached(goal, (Stage::Curate, round), done))
     }
@@ -530,14 +618,18 @@ impl Session {
     /// Adds the value model that guides a round.
     fn with_value(&self, fingerprint: Fingerprint, past: &Past) -> Fingerprint {
         match &past.value {
-            Some(value) => fingerprint.with("values", value.hash()).with("value.prune", self.config.value.prune),
+            Some(value) => {
+                fingerprint.with("values", value.hash()).with("value.prune", self.config.value.prune)
+            }
             None => fingerprint,
         }
     }
 
     /// Whether the student of the round before was trained with a value head.
     fn has_own_head(&self, past: &Past) -> bool {
-        past.student.is_some() && self.config.search.policy == Sampler::Model && self.config.train.value_weight > 0.0
+        past.student.is_some()
+            && self.config.search.policy == Sampler::Model
+            && self.config.train.value_weight > 0.0
     }
 
     fn value(&self, goal: Goal, round: u32, problems: &Done, past: &Past) -> Result<Walk> {
@@ -556,14 +648,24 @@ impl Session {
             fingerprint = fingerprint.with(&format!("search of round {}", i + 1), done.hash());
         }
         if c.value.bisect > 0 {
-            fingerprint = fingerprint.with_table("search", &self.section("search")).with("roll-outs", self.sampler_identity(previous)?);
+            fingerprint = fingerprint
+                .with_table("search", &self.section("search"))
+                .with("roll-outs", self.sampler_identity(previous)?);
         }
         fingerprint = match c.value.model {
             Estimator::None | Estimator::Features => fingerprint,
             Estimator::Trunk => self.with_dtype(fingerprint.with("policy", self.sampler_identity(previous)?)),
             Estimator::Decoder => {
-                let rest =
-                    ["checkpoint_every", "micro_batch", "allow_leaks", "epochs", "max_steps", "batch_size", "learning_rate", "start"];
+                let rest = [
+                    "checkpoint_every",
+                    "micro_batch",
+                    "allow_leaks",
+                    "epochs",
+                    "max_steps",
+                    "batch_size",
+                    "learning_rate",
+                    "start",
+                ];
                 let fingerprint = fingerprint.with_table("train", &self.section_without("train", &rest));
                 // A tokenizer from scratch is made of what round 1 kept.
                 let kept = past.kept.first().map_or(String::new(), Done::hash);
@@ -586,7 +688,8 @@ impl Session {
         Ok(Self::reached(goal, (Stage::Value, round), Done::new(path, commits)))
     }
 
-    /// What curation knows beside a shard: the questions that are held out, and what is usual over all shards.
+    /// What curation knows beside a shard: the questions that are held out, and what is usual over all
+    /// shards.
     ///
     /// # Errors
     /// Unreadable held-out files; failed reads; [`stages::Cancelled`].
@@ -599,7 +702,13 @@ impl Session {
         Ok(siblings)
     }
 
-    pub fn ground(&self, problems: &Done, search: &Done, verdicts: &Done, events: &dyn Events) -> Result<Ground> {
+    pub fn ground(
+        &self,
+        problems: &Done,
+        search: &Done,
+        verdicts: &Done,
+        events: &dyn Events,
+    ) -> Result<Ground> {
         let c = &self.config;
         let mut survey = Survey::new(&c.curate);
         if c.curate.contamination != Contamination::Off {
@@ -611,7 +720,8 @@ impl Session {
         let (any, all) = survey.needs();
         for (shard, of_problems) in (0..).zip(Self::train_shards(problems)).filter(|_| any) {
             let rows: Vec<Problem> = problems.shard(of_problems)?;
-            let (solutions, verdicts) = if all { (search.shard(shard)?, verdicts.shard(shard)?) } else { (Vec::new(), Vec::new()) };
+            let (solutions, verdicts) =
+                if all { (search.shard(shard)?, verdicts.shard(shard)?) } else { (Vec::new(), Vec::new()) };
             survey.shard(&rows, &solutions, &verdicts)?;
             events.advance(1, 0, 0);
             events.check()?;
@@ -625,12 +735,16 @@ impl Session {
             return Ok(());
         }
         let test = Self::asked(problems, Split::Test, 0)?;
-        let held: HashMap<String, &str> = test.iter().map(|p| (normalised(&p.question), p.problem_id.as_str())).collect();
+        let held: HashMap<String, &str> =
+            test.iter().map(|p| (normalised(&p.question), p.problem_id.as_str())).collect();
         let leaks: Vec<String> = rows
             .iter()
             .filter_map(|row| {
                 let test = held.get(&normalised(&row.prompt))?;
-                Some(format!("solution {} of problem {} asks what test problem {test} asks", row.solution_id, row.problem_id))
+                Some(format!(
+                    "solution {} of problem {} asks what test problem {test} asks",
+                    row.solution_id, row.problem_id
+                ))
             })
             .collect();
         if leaks.is_empty() {
@@ -646,34 +760,57 @@ impl Session {
 
     /// Texts that a tokenizer from scratch is trained on: questions of train problems, and what round 1 kept.
     fn texts(&self, problems: &Done, kept: &[Done]) -> Result<Vec<String>> {
-        let mut texts: Vec<String> =
-            problems.read::<Problem>()?.into_iter().filter(|p| p.split == Split::Train).map(|p| p.question).collect();
+        let mut texts: Vec<String> = problems
+            .read::<Problem>()?
+            .into_iter()
+            .filter(|p| p.split == Split::Train)
+            .map(|p| p.question)
+            .collect();
         let first = kept.first().context("round 1 kept nothing")?;
         texts.extend(first.read::<Kept>()?.into_iter().map(|k| k.completion));
         texts.extend(lessons::words(self, texts.len()));
         Ok(texts)
     }
 
-    fn train(&self, goal: Goal, round: u32, problems: &Done, past: &Past, value: Option<&Done>) -> Result<Walk> {
+    fn train(
+        &self,
+        goal: Goal,
+        round: u32,
+        problems: &Done,
+        past: &Past,
+        value: Option<&Done>,
+    ) -> Result<Walk> {
         let c = &self.config;
         let (kept, previous) = (past.kept.as_slice(), past.student.as_ref());
         // How often a checkpoint is made, how a batch is held in memory and what is refused do not count.
         let mut fingerprint = Fingerprint::new("train", train::VERSION)
-            .with_table("train", &self.section_without("train", &["checkpoint_every", "micro_batch", "allow_leaks", "reference"]))
+            .with_table(
+                "train",
+                &self.section_without(
+                    "train",
+                    &["checkpoint_every", "micro_batch", "allow_leaks", "reference"],
+                ),
+            )
             .with("problems", problems.hash())
             .with("run.seed", c.run.seed)
             .with("round", round);
         match c.train.loss {
-            TokenLoss::Golden => fingerprint = fingerprint.with("reference", self.reference_identity(previous)?),
-            TokenLoss::Value => fingerprint = fingerprint.with("values", value.map_or(String::new(), Done::hash)),
+            TokenLoss::Golden => {
+                fingerprint = fingerprint.with("reference", self.reference_identity(previous)?)
+            }
+            TokenLoss::Value => {
+                fingerprint = fingerprint.with("values", value.map_or(String::new(), Done::hash))
+            }
             TokenLoss::Ce | TokenLoss::Face => {}
         }
         for (i, done) in kept.iter().enumerate() {
             fingerprint = fingerprint.with(&format!("kept of round {}", i + 1), done.hash());
         }
         if c.train.value_weight > 0.0 {
-            fingerprint = fingerprint
-                .with_table("value", &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]));
+            fingerprint = fingerprint.with_table(
+                "value",
+                &self.section_without("value", &["model", "epochs", "batch_size", "learning_rate", "prune"]),
+            );
         }
         fingerprint = lessons::inputs(self, fingerprint, past);
         let from_previous = previous.filter(|_| c.train.start == train::Start::Previous);
@@ -690,7 +827,10 @@ impl Session {
             return Ok(walk);
         }
         let mut rows = pool(kept, None)?;
-        if c.train.rules_until > 0 && round > c.train.rules_until && rows.iter().any(|row| row.origin != "rules") {
+        if c.train.rules_until > 0
+            && round > c.train.rules_until
+            && rows.iter().any(|row| row.origin != "rules")
+        {
             rows.retain(|row| row.origin != "rules");
         }
         if poisoned(round) {
@@ -707,7 +847,8 @@ impl Session {
             .into());
         }
         self.refuse_leaks(&rows, problems)?;
-        let start = from_previous.map_or_else(|| self.base(|| self.texts(problems, kept)), |student| self.student_of(student))?;
+        let start = from_previous
+            .map_or_else(|| self.base(|| self.texts(problems, kept)), |student| self.student_of(student))?;
         let rows = lessons::targets(self, round, problems, past, rows, &start)?;
         let shares = lessons::shares(self, round, past, &rows)?;
         let path = opened.path.clone();
@@ -718,15 +859,22 @@ impl Session {
             Vec::new()
         };
         let values = if c.train.loss == TokenLoss::Value {
-            let events = self.console.stage(&format!("{} values", name(Stage::Train, round)), "rows", rows.len() as u64, 0);
-            let (mut model, _) = value::load(self, round, Level::Steps, &|| self.model_policy(problems, previous))?;
+            let events = self.console.stage(
+                &format!("{} values", name(Stage::Train, round)),
+                "rows",
+                rows.len() as u64,
+                0,
+            );
+            let (mut model, _) =
+                value::load(self, round, Level::Steps, &|| self.model_policy(problems, previous))?;
             let values = gains::of_kept(&rows, &problems.read::<Problem>()?, &mut model, &events)?;
             events.finish();
             Some(values)
         } else {
             None
         };
-        let reference = if c.train.loss == TokenLoss::Golden { Some(self.reference(previous)?) } else { None };
+        let reference =
+            if c.train.loss == TokenLoss::Golden { Some(self.reference(previous)?) } else { None };
         let lessons = Lessons {
             start: &start,
             from: from_previous,
@@ -763,7 +911,10 @@ impl Session {
             return Ok((Arc::new(model), path.clone()));
         }
         if let Some(student) = previous {
-            return Ok((self.student_of(student)?, format!("student of {}", student.round_name().replace('-', " "))));
+            return Ok((
+                self.student_of(student)?,
+                format!("student of {}", student.round_name().replace('-', " ")),
+            ));
         }
         // A base from scratch was refused with the configuration.
         Ok((self.base(|| Ok(Vec::new()))?, "base".into()))
@@ -814,18 +965,28 @@ impl Session {
         }
         let draws = Draws { seed: c.run.seed, round, purpose: "evaluate" };
         let trained: Arc<stages::model::Model> = self.student(round)?;
-        let commits =
-            self.shards(opened, models.len() as u32, "problems", (asked.len() * models.len()) as u64, |shard, attempt, progress| {
+        let commits = self.shards(
+            opened,
+            models.len() as u32,
+            "problems",
+            (asked.len() * models.len()) as u64,
+            |shard, attempt, progress| {
                 let model = models[shard as usize];
                 let clock = std::time::Instant::now();
                 let rows = match model {
                     "base" => {
-                        let prompt = if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
-                        let mut policy = ModelPolicy::new(self.base(|| self.texts(problems, kept))?, prompt, c.model.limits());
+                        let prompt =
+                            if c.model.from_scratch() { Prompt::default() } else { self.prompt(problems)? };
+                        let mut policy = ModelPolicy::new(
+                            self.base(|| self.texts(problems, kept))?,
+                            prompt,
+                            c.model.limits(),
+                        );
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     "student" => {
-                        let mut policy = ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.limits());
+                        let mut policy =
+                            ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.limits());
                         evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
                     }
                     _ => {
@@ -834,20 +995,39 @@ impl Session {
                         let mut guide = self.guide(round, problems, past)?;
                         let tree = self.tree_config(guide.as_ref().and_then(|(_, threshold)| *threshold));
                         let own = policy.is_some() && guide.is_none() && self.has_own_head(past);
-                        let mut values = if own { Values::Own } else { value::as_values(guide.as_mut().map(|(trained, _)| trained)) };
+                        let mut values = if own {
+                            Values::Own
+                        } else {
+                            value::as_values(guide.as_mut().map(|(trained, _)| trained))
+                        };
                         let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
-                        evaluate::teacher(&asked, &c.search, &tree, policy, &mut values, draws, &count, progress)?
+                        evaluate::teacher(
+                            &asked,
+                            &c.search,
+                            &tree,
+                            policy,
+                            &mut values,
+                            draws,
+                            &count,
+                            progress,
+                        )?
                     }
                 };
                 let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
                 write(attempt, rows)?;
-                Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", clock.elapsed().as_millis() as usize)]))
-            })?;
+                Ok(counts(&[
+                    ("units", asked.len()),
+                    ("solved", solved),
+                    ("milliseconds", clock.elapsed().as_millis() as usize),
+                ]))
+            },
+        )?;
         evaluation::publish(self, problems)?;
         Ok(Self::reached(goal, (Stage::Evaluate, round), Done::new(path, commits)))
     }
 
-    /// The problems of a split; the only place where test problems are read: to evaluate, and to keep them out of training.
+    /// The problems of a split; the only place where test problems are read: to evaluate, and to keep them
+    /// out of training.
     pub fn asked(problems: &Done, split: Split, most: usize) -> Result<Vec<Problem>> {
         let mut rows = Vec::new();
         for commit in problems.commits.iter().filter(|c| c.counts.contains_key(split.name())) {
@@ -860,8 +1040,8 @@ impl Session {
     }
 }
 
-/// What some rounds have kept, less what their later ones retired; of one shard of train problems or of all. What an earlier round kept
-/// word for word is one row, not two.
+/// What some rounds have kept, less what their later ones retired; of one shard of train problems or of all.
+/// What an earlier round kept word for word is one row, not two.
 ///
 /// # Errors
 /// Failed reads.
@@ -882,12 +1062,15 @@ pub fn pool(curates: &[Done], shard: Option<u32>) -> Result<Vec<Kept>> {
             }
             stays
         });
-        rows.extend(kept.into_iter().filter(|row| seen.insert((row.problem_id.clone(), row.completion.clone()))));
+        rows.extend(
+            kept.into_iter().filter(|row| seen.insert((row.problem_id.clone(), row.completion.clone()))),
+        );
     }
     Ok(rows)
 }
 
-/// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's completions.
+/// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's
+/// completions.
 fn poisoned(round: u32) -> bool {
     stages::fault::number("shuffle-labels") == Some(u64::from(round))
 }
@@ -906,10 +1089,18 @@ fn reasons(done: &Done, prefix: &str) -> String {
     }
     let mut all: Vec<(String, i64)> = sums.into_iter().collect();
     all.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    if all.is_empty() { "none".into() } else { all.iter().map(|(key, n)| format!("{n} {key}")).collect::<Vec<_>>().join(", ") }
+    if all.is_empty() {
+        "none".into()
+    } else {
+        all.iter().map(|(key, n)| format!("{n} {key}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Names and versions of tables, for fingerprints.
 pub(crate) fn versions(names: &[&str]) -> String {
-    names.iter().map(|name| format!("{name} {}", table::info(name).map_or(0, |t| t.version))).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("{name} {}", table::info(name).map_or(0, |t| t.version)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -1,7 +1,7 @@
 //! audit: how many solutions are right for the right reason. It feeds no other stage.
 //!
-//! Where the source knows how a problem was made, that is what [`Line`]s tell. Everywhere, [`Sign`]s are estimates: each is measured
-//! on what was kept, and its own errors are shown where the source knows.
+//! Where the source knows how a problem was made, that is what [`Line`]s tell. Everywhere, [`Sign`]s are
+//! estimates: each is measured on what was kept, and its own errors are shown where the source knows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,8 +19,8 @@ use crate::siblings::Siblings;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
     pub round: u32,
-    /// `right-answer`: the final answer is the gold's, whatever the steps; `verified`: verdict `correct`; `kept`: chosen
-    /// for training.
+    /// `right-answer`: the final answer is the gold's, whatever the steps; `verified`: verdict `correct`;
+    /// `kept`: chosen for training.
     pub of: &'static str,
     /// `all`, or the search that found them.
     pub algorithm: String,
@@ -66,7 +66,11 @@ pub fn audit(round: &Round<'_>) -> (Vec<Line>, Vec<Sign>) {
 }
 
 /// Lines for all and for each algorithm, and by operations for what was kept.
-fn lines(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, found: &HashMap<&str, Finding>) -> Vec<Line> {
+fn lines(
+    round: &Round<'_>,
+    correct: &HashMap<&str, &VerdictRow>,
+    found: &HashMap<&str, Finding>,
+) -> Vec<Line> {
     let mut groups: BTreeMap<(usize, String, Option<u32>), Vec<Finding>> = BTreeMap::new();
     for solution in round.solutions {
         let id = solution.solution_id.as_str();
@@ -106,8 +110,9 @@ fn lines(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, found: &HashMa
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sign {
     pub round: u32,
-    /// `transfers`: the calculation gives the answers of problems that differ in numbers and names alone; `agrees`: another
-    /// correct sample of the problem computes the same function of its numbers; `uses_all`: no given number is left out.
+    /// `transfers`: the calculation gives the answers of problems that differ in numbers and names alone;
+    /// `agrees`: another correct sample of the problem computes the same function of its numbers; `uses_all`:
+    /// no given number is left out.
     pub sign: &'static str,
     /// Kept solutions for which there is something to compare with.
     pub tested: usize,
@@ -116,18 +121,25 @@ pub struct Sign {
     pub share: f64,
     pub ci_low: f64,
     pub ci_high: f64,
-    /// Share of those that passed, and of those that did not, that are right for the right reason; None where no problem
-    /// knows how it was made, or there are none.
+    /// Share of those that passed, and of those that did not, that are right for the right reason; None where
+    /// no problem knows how it was made, or there are none.
     pub right_of_passed: Option<f64>,
     pub right_of_failed: Option<f64>,
 }
 
 const SIGNS: [&str; 3] = ["transfers", "agrees", "uses_all"];
 
-/// Estimates, from answers alone, how many of a round's kept solutions are right for the right reason. Word problems only.
-fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMap<&str, Finding>) -> Vec<Sign> {
+/// Estimates, from answers alone, how many of a round's kept solutions are right for the right reason. Word
+/// problems only.
+fn signs(
+    round: &Round<'_>,
+    correct: &HashMap<&str, &VerdictRow>,
+    known: &HashMap<&str, Finding>,
+) -> Vec<Sign> {
     let mut samples: HashMap<&str, Vec<&Solution>> = HashMap::new();
-    for solution in round.solutions.iter().filter(|s| s.sampled() && correct.contains_key(s.solution_id.as_str())) {
+    for solution in
+        round.solutions.iter().filter(|s| s.sampled() && correct.contains_key(s.solution_id.as_str()))
+    {
         samples.entry(&solution.problem_id).or_default().push(solution);
     }
     let mut sorted: Vec<&Problem> = round.problems.values().filter(|p| p.domain == "math").collect();
@@ -147,8 +159,10 @@ fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMa
             let tried = siblings.try_on(problem, &path);
             let transfers = (tried.tried > 0).then_some(tried.solved == tried.tried);
             let others = samples.get(problem.problem_id.as_str()).into_iter().flatten();
-            let others: Vec<Vec<&str>> = others.filter(|s| s.solution_id != solution.solution_id).map(|s| s.texts()).collect();
-            let paths: Vec<&[&str]> = std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();
+            let others: Vec<Vec<&str>> =
+                others.filter(|s| s.solution_id != solution.solution_id).map(|s| s.texts()).collect();
+            let paths: Vec<&[&str]> =
+                std::iter::once(path.as_slice()).chain(others.iter().map(Vec::as_slice)).collect();
             let classes = classes(problem, &paths);
             let agrees = (!others.is_empty()).then(|| classes[1..].contains(&classes[0]));
             let uses_all = (!path.is_empty()).then(|| unused(problem, &path).is_empty());
@@ -157,11 +171,17 @@ fn signs(round: &Round<'_>, correct: &HashMap<&str, &VerdictRow>, known: &HashMa
         })
         .collect();
     let sign = |(at, sign): (usize, &'static str)| {
-        let tested: Vec<(bool, Option<bool>)> = found.iter().filter_map(|(signs, right)| Some((signs[at]?, *right))).collect();
+        let tested: Vec<(bool, Option<bool>)> =
+            found.iter().filter_map(|(signs, right)| Some((signs[at]?, *right))).collect();
         let passed = tested.iter().filter(|(passed, _)| *passed).count();
         let right = |wanted: bool| {
-            let known: Vec<bool> = tested.iter().filter(|(passed, _)| *passed == wanted).filter_map(|(_, right)| *right).collect();
-            (!known.is_empty()).then(|| known.iter().filter(|right| **right).count() as f64 / known.len() as f64)
+            let known: Vec<bool> = tested
+                .iter()
+                .filter(|(passed, _)| *passed == wanted)
+                .filter_map(|(_, right)| *right)
+                .collect();
+            (!known.is_empty())
+                .then(|| known.iter().filter(|right| **right).count() as f64 / known.len() as f64)
         };
         let (ci_low, ci_high) = wilson(passed, tested.len());
         let share = passed as f64 / tested.len() as f64;

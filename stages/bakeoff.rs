@@ -51,7 +51,10 @@ impl Entrant {
                 },
             )
         });
-        let known = matches!(text.split_once('/').map(|(_, guide)| guide), None | Some("effort" | "none" | "learned"));
+        let known = matches!(
+            text.split_once('/').map(|(_, guide)| guide),
+            None | Some("effort" | "none" | "learned")
+        );
         let algorithm = Algorithm::ALL.into_iter().find(|a| a.name() == name).filter(|_| known)?;
         Some(Self { algorithm, guide })
     }
@@ -85,7 +88,13 @@ impl Contest {
     ///
     /// # Errors
     /// Those of the policy and of the value model; [`crate::Cancelled`].
-    pub fn run(&self, problems: &[Problem], policy: &mut dyn Policy, values: &mut Values<'_>, events: &dyn Events) -> Result<Vec<Match>> {
+    pub fn run(
+        &self,
+        problems: &[Problem],
+        policy: &mut dyn Policy,
+        values: &mut Values<'_>,
+        events: &dyn Events,
+    ) -> Result<Vec<Match>> {
         let algorithm = self.entrant.algorithm;
         let tree = self.tree.clone();
         // Best-of-N has no other end than its budget.
@@ -101,7 +110,12 @@ impl Contest {
         let mut rows = Vec::with_capacity(problems.len());
         for some in problems.chunks(TOGETHER) {
             let outcomes = grow::run(some, &plan, policy, values, self.draws, events)?;
-            rows.extend(some.par_iter().zip(&outcomes).map(|(problem, outcome)| self.row(problem, outcome)).collect::<Vec<_>>());
+            rows.extend(
+                some.par_iter()
+                    .zip(&outcomes)
+                    .map(|(problem, outcome)| self.row(problem, outcome))
+                    .collect::<Vec<_>>(),
+            );
             let solved = outcomes.iter().filter(|outcome| !outcome.solutions.is_empty()).count();
             events.advance(some.len() as u64, solved as u64, 0);
         }
@@ -168,7 +182,8 @@ fn share(votes: &[Vote], choice: Choice, right: &str) -> f32 {
     chosen.iter().filter(|answer| *answer == right).count() as f32 / chosen.len().max(1) as f32
 }
 
-/// Draws samples of some problems and has the value models say what they are worth: `steps` of every step, `outcome` of the whole.
+/// Draws samples of some problems and has the value models say what they are worth: `steps` of every step,
+/// `outcome` of the whole.
 ///
 /// # Errors
 /// Those of the policy and of the value models; [`crate::Cancelled`].
@@ -185,17 +200,22 @@ pub fn select(
 ) -> Result<Vec<Selection>> {
     let mut rows = Vec::new();
     for some in problems.chunks(TOGETHER / samples.clamp(1, TOGETHER)) {
-        let seeds: Vec<Vec<u64>> = some.iter().map(|problem| (0..samples).map(|k| draws.sample(problem, k)).collect()).collect();
-        let asks: Vec<Ask<'_>> = some.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
+        let seeds: Vec<Vec<u64>> =
+            some.iter().map(|problem| (0..samples).map(|k| draws.sample(problem, k)).collect()).collect();
+        let asks: Vec<Ask<'_>> =
+            some.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
         let proposals = policy.propose(&asks, Horizon::Path, sampling, events)?;
         for (problem, proposals) in some.iter().zip(proposals) {
-            let Some(domain) = domains::domain(&problem.domain) else { bail!("no domain is named `{}`", problem.domain) };
+            let Some(domain) = domains::domain(&problem.domain) else {
+                bail!("no domain is named `{}`", problem.domain)
+            };
             for (sample, proposal) in proposals.into_iter().enumerate() {
                 let texts: Vec<String> = proposal.steps.iter().map(|step| step.text.clone()).collect();
                 let end = Some(proposal.final_answer.as_str()).filter(|answer| !answer.is_empty());
                 let of = |model: &mut Option<&mut Trained>, from: usize| -> Result<Vec<f32>> {
                     let Some(model) = model else { return Ok(Vec::new()) };
-                    let mut states: Vec<(&[String], Option<&str>)> = (from..=texts.len()).map(|k| (&texts[..k], None)).collect();
+                    let mut states: Vec<(&[String], Option<&str>)> =
+                        (from..=texts.len()).map(|k| (&texts[..k], None)).collect();
                     if end.is_some() {
                         states.push((&texts, end));
                     }

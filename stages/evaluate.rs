@@ -1,8 +1,8 @@
 //! evaluate: what base, student and teacher solve on problems that nothing was trained on, and at what cost.
 //!
-//! Models answer greedily (sample 0) and then with `samples` draws for pass@k and maj@k. The teacher is policy
-//! and search together: it counts a problem as solved if its search reaches a verified answer, which is the
-//! signal it has in training too. Its cost is all it generated, dead ends included.
+//! Models answer greedily (sample 0) and then with `samples` draws for pass@k and maj@k. The teacher is
+//! policy and search together: it counts a problem as solved if its search reaches a verified answer, which
+//! is the signal it has in training too. Its cost is all it generated, dead ends included.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,16 +55,28 @@ pub fn model(
     draws: Draws,
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
-    let greedy = Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens: config.max_tokens, calculator: config.calculator };
+    let greedy = Sampling {
+        temperature: 0.0,
+        top_p: 1.0,
+        top_k: 0,
+        max_tokens: config.max_tokens,
+        calculator: config.calculator,
+    };
     let sampled = Sampling { temperature: config.temperature as f32, ..greedy.clone() };
     let mut rows = Vec::new();
     let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         for (sampling, first, count) in [(&greedy, 0, 1), (&sampled, 1, config.samples)] {
-            let seeds: Vec<Vec<u64>> = chunk.iter().map(|p| (first..first + count).map(|i| draws.sample(p, i)).collect()).collect();
-            let asks: Vec<Ask<'_>> = chunk.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
-            let proposals = if count == 0 { Vec::new() } else { policy.propose(&asks, Horizon::Path, sampling, events)? };
+            let seeds: Vec<Vec<u64>> =
+                chunk.iter().map(|p| (first..first + count).map(|i| draws.sample(p, i)).collect()).collect();
+            let asks: Vec<Ask<'_>> =
+                chunk.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
+            let proposals = if count == 0 {
+                Vec::new()
+            } else {
+                policy.propose(&asks, Horizon::Path, sampling, events)?
+            };
             for ((problem, seeds), proposals) in chunk.iter().zip(&seeds).zip(proposals) {
                 for (i, (proposal, seed)) in proposals.into_iter().zip(seeds).enumerate() {
                     rows.push(row(name, problem, (first + i) as u32, *seed, &proposal, draws.round));
@@ -127,7 +139,11 @@ pub fn teacher(
         let searched = crate::search::search(chunk, &Who::ALL, config, tree, policy, values, draws, events)?;
         let found = &searched.found;
         let mut cost: HashMap<&str, (u32, u32, u32)> = HashMap::new();
-        for (problem, outcome) in chunk.iter().enumerate().flat_map(|(i, problem)| searched.of(i).map(move |outcome| (problem, outcome))) {
+        for (problem, outcome) in chunk
+            .iter()
+            .enumerate()
+            .flat_map(|(i, problem)| searched.of(i).map(move |outcome| (problem, outcome)))
+        {
             let (tokens, model_tokens, expansions) = cost.entry(&problem.problem_id).or_default();
             *tokens += outcome.spent.tokens as u32;
             *model_tokens += outcome.spent.tokens as u32;
@@ -137,12 +153,17 @@ pub fn teacher(
             cost.entry(&node.problem_id).or_default().0 += count(&node.step);
         }
         for problem in chunk {
-            let of_problem: Vec<&Solution> = found.solutions.iter().filter(|s| s.problem_id == problem.problem_id).collect();
-            let judged: Vec<Evaluation> =
-                of_problem.iter().map(|s| row("teacher", problem, 0, s.seed, &as_proposal(s), draws.round)).collect();
-            let (tokens, model_tokens, expansions) = cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
+            let of_problem: Vec<&Solution> =
+                found.solutions.iter().filter(|s| s.problem_id == problem.problem_id).collect();
+            let judged: Vec<Evaluation> = of_problem
+                .iter()
+                .map(|s| row("teacher", problem, 0, s.seed, &as_proposal(s), draws.round))
+                .collect();
+            let (tokens, model_tokens, expansions) =
+                cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
             let best = judged.iter().find(|r| r.correct).or(judged.first()).cloned();
-            let outcome = best.unwrap_or_else(|| row("teacher", problem, 0, 0, &Proposal::default(), draws.round));
+            let outcome =
+                best.unwrap_or_else(|| row("teacher", problem, 0, 0, &Proposal::default(), draws.round));
             done = (done.0 + usize::from(outcome.correct), done.1 + 1);
             events.state(&format!("teacher {} of {}", done.0, done.1));
             events.advance(1, 0, u64::from(model_tokens));
@@ -205,10 +226,13 @@ pub fn summarise(rows: &[Evaluation], problems: &HashMap<String, Problem>, secon
         draws.entry(&row.problem_id).or_default().push(row);
     }
     let k = draws.values().map(Vec::len).min().unwrap_or(0);
-    let mean = |f: &dyn Fn(&[&Evaluation]) -> f64| (k > 0).then(|| draws.values().map(|d| f(d)).sum::<f64>() / draws.len() as f64);
+    let mean = |f: &dyn Fn(&[&Evaluation]) -> f64| {
+        (k > 0).then(|| draws.values().map(|d| f(d)).sum::<f64>() / draws.len() as f64)
+    };
     let pass_at_k = mean(&|d| statistics::pass_at_k(d.len(), d.iter().filter(|r| r.correct).count(), k));
     let maj_at_k = mean(&|d| {
-        let votes: Vec<(String, bool)> = d.iter().map(|r| (answer::compare("0", &r.final_answer).predicted_read, r.correct)).collect();
+        let votes: Vec<(String, bool)> =
+            d.iter().map(|r| (answer::compare("0", &r.final_answer).predicted_read, r.correct)).collect();
         statistics::majority(&votes)
     });
     let tokens: u64 = first.iter().map(|r| u64::from(r.tokens)).sum();

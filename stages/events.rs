@@ -24,7 +24,8 @@ pub trait Events: Sync {
     }
 }
 
-/// The user asked to stop. Found at the root of an error chain, it means exit code 130 and a hint how to resume.
+/// The user asked to stop. Found at the root of an error chain, it means exit code 130 and a hint how to
+/// resume.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped on request")]
 pub struct Cancelled;

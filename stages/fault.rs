@@ -1,7 +1,9 @@
-//! Deliberate faults, so that the tests which should catch them can be shown to (`just torture`, `tests/rounds.rs`).
+//! Deliberate faults, so that the tests which should catch them can be shown to (`just torture`,
+//! `tests/rounds.rs`).
 //!
-//! `QSTILL_FAULT` holds names, separated by commas, some with a number: `no-fsync,shuffle-labels:2`. Nothing else sets them. The program
-//! checks them with [`wanted`] before it does anything, and accepts them only for a run that carries [`MARKER`].
+//! `QSTILL_FAULT` holds names, separated by commas, some with a number: `no-fsync,shuffle-labels:2`. Nothing
+//! else sets them. The program checks them with [`wanted`] before it does anything, and accepts them only for
+//! a run that carries [`MARKER`].
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,10 @@
-//! gate: whether a round's student becomes the next policy. It is measured on validation problems against the policy that it would replace.
+//! gate: whether a round's student becomes the next policy. It is measured on validation problems against the
+//! policy that it would replace.
 //!
-//! Two kinds of reasons speak against it: it solves fewer problems (paired, one-sided exact tests, over all problems and by difficulty), or
-//! a monitor says that it collapses: fewer distinct calculations, less entropy, other lengths, answers that never end, samples that
-//! together solve less. Model collapse shows in the tails first (arXiv 2404.01413), so monitors look at samples and not at greedy answers.
+//! Two kinds of reasons speak against it: it solves fewer problems (paired, one-sided exact tests, over all
+//! problems and by difficulty), or a monitor says that it collapses: fewer distinct calculations, less
+//! entropy, other lengths, answers that never end, samples that together solve less. Model collapse shows in
+//! the tails first (arXiv 2404.01413), so monitors look at samples and not at greedy answers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -95,21 +97,28 @@ pub struct Monitors {
 
 /// Measures the answers of one policy: sample 0 of each problem is the greedy one.
 pub fn monitors(rows: &[Evaluation], problems: &HashMap<String, Problem>) -> Monitors {
-    let (greedy, samples): (Vec<&Evaluation>, Vec<&Evaluation>) = rows.iter().partition(|row| row.sample == 0);
+    let (greedy, samples): (Vec<&Evaluation>, Vec<&Evaluation>) =
+        rows.iter().partition(|row| row.sample == 0);
     let solved = greedy.iter().filter(|row| row.correct).count();
     let mut by_problem: BTreeMap<&str, Vec<&Evaluation>> = BTreeMap::new();
     for row in &samples {
         by_problem.entry(&row.problem_id).or_default().push(row);
     }
     let k = by_problem.values().map(Vec::len).min().unwrap_or(0);
-    let mean = |of: &dyn Fn(&[&Evaluation]) -> f64| by_problem.values().map(|rows| of(rows)).sum::<f64>() / by_problem.len().max(1) as f64;
-    let calculation = |row: &Evaluation| canonical_path(&row.completion.lines().filter(|l| !l.starts_with("####")).collect::<Vec<_>>());
+    let mean = |of: &dyn Fn(&[&Evaluation]) -> f64| {
+        by_problem.values().map(|rows| of(rows)).sum::<f64>() / by_problem.len().max(1) as f64
+    };
+    let calculation = |row: &Evaluation| {
+        canonical_path(&row.completion.lines().filter(|l| !l.starts_with("####")).collect::<Vec<_>>())
+    };
     let mut lengths: Vec<u32> = samples.iter().map(|row| row.tokens).collect();
     lengths.sort_unstable();
-    let quantile = |share: f64| lengths.get(((lengths.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
+    let quantile =
+        |share: f64| lengths.get(((lengths.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
     let mut by_difficulty: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for row in &greedy {
-        let entry = by_difficulty.entry(problems.get(&row.problem_id).map_or(0, |p| p.difficulty)).or_default();
+        let entry =
+            by_difficulty.entry(problems.get(&row.problem_id).map_or(0, |p| p.difficulty)).or_default();
         *entry = (entry.0 + usize::from(row.correct), entry.1 + 1);
     }
     Monitors {
@@ -117,12 +126,20 @@ pub fn monitors(rows: &[Evaluation], problems: &HashMap<String, Problem>) -> Mon
         solved,
         pass_at_1: solved as f64 / greedy.len().max(1) as f64,
         k,
-        pass_at_k: mean(&|rows| statistics::pass_at_k(rows.len(), rows.iter().filter(|row| row.correct).count(), k)),
+        pass_at_k: mean(&|rows| {
+            statistics::pass_at_k(rows.len(), rows.iter().filter(|row| row.correct).count(), k)
+        }),
         distinct: mean(&|rows| rows.iter().map(|row| calculation(row)).collect::<HashSet<_>>().len() as f64),
-        entropy: text::entropy(&samples.iter().map(|row| row.completion.as_str()).collect::<Vec<_>>().join("\n")),
+        entropy: text::entropy(
+            &samples.iter().map(|row| row.completion.as_str()).collect::<Vec<_>>().join("\n"),
+        ),
         lengths: [quantile(0.1), quantile(0.5), quantile(0.9)],
-        endless: samples.iter().filter(|row| row.final_answer.is_empty()).count() as f64 / samples.len().max(1) as f64,
-        by_difficulty: by_difficulty.into_iter().map(|(difficulty, (solved, all))| (difficulty, solved, all)).collect(),
+        endless: samples.iter().filter(|row| row.final_answer.is_empty()).count() as f64
+            / samples.len().max(1) as f64,
+        by_difficulty: by_difficulty
+            .into_iter()
+            .map(|(difficulty, (solved, all))| (difficulty, solved, all))
+            .collect(),
     }
 }
 
@@ -133,7 +150,8 @@ pub struct Decision {
     /// Each with its figures; empty if it is accepted.
     pub reasons: Vec<String>,
     pub student: Monitors,
-    /// Of the policy that it would replace; None where there is none, as before the first student from scratch.
+    /// Of the policy that it would replace; None where there is none, as before the first student from
+    /// scratch.
     pub current: Option<Monitors>,
     /// Problems that only the student solves, and that only the current policy does.
     pub won: usize,
@@ -155,11 +173,18 @@ pub fn decide(
     let old = monitors(current, problems);
     if new.endless > config.max_endless.max(old.endless) {
         let share = |x: f64| format!("{:.1}%", 100.0 * x);
-        reasons.push(format!("{} of its samples end without an answer, {} before", share(new.endless), share(old.endless)));
+        reasons.push(format!(
+            "{} of its samples end without an answer, {} before",
+            share(new.endless),
+            share(old.endless)
+        ));
     }
     let (won, lost) = pairs(student, current, &|_| true);
     let (better, worse) = (one_sided(won, lost), one_sided(lost, won));
-    let figures = format!("{} of {} problems solved, {} before: {won} won, {lost} lost", new.solved, new.problems, old.solved);
+    let figures = format!(
+        "{} of {} problems solved, {} before: {won} won, {lost} lost",
+        new.solved, new.problems, old.solved
+    );
     if worse < config.alpha {
         reasons.push(format!("it is worse beyond chance: {figures} (p = {worse:.2e})"));
     } else if config.require == Require::Better && better >= config.alpha {
@@ -168,11 +193,14 @@ pub fn decide(
     let bands = new.by_difficulty.iter().filter(|(_, _, all)| *all >= FEW);
     let several = bands.clone().count().max(1) as f64;
     for (difficulty, solved, all) in bands {
-        let of_band = |row: &Evaluation| problems.get(&row.problem_id).map_or(0, |p| p.difficulty) == *difficulty;
+        let of_band =
+            |row: &Evaluation| problems.get(&row.problem_id).map_or(0, |p| p.difficulty) == *difficulty;
         let (won, lost) = pairs(student, current, &of_band);
         // Several tests at a time: each at its share of the level (Bonferroni).
         if worse >= config.alpha && one_sided(lost, won) < config.alpha / several {
-            reasons.push(format!("it is worse at difficulty {difficulty}: {solved} of {all} solved, {won} won, {lost} lost"));
+            reasons.push(format!(
+                "it is worse at difficulty {difficulty}: {solved} of {all} solved, {won} won, {lost} lost"
+            ));
         }
     }
     let mut below = |what: &str, is: f64, was: f64, share: f64| {
@@ -185,12 +213,20 @@ pub fn decide(
         below("bits per token", is, was, config.min_entropy);
     }
     if new.pass_at_k < old.pass_at_k - config.max_drop {
-        reasons.push(format!("pass@{} fell from {:.1}% to {:.1}%", new.k, 100.0 * old.pass_at_k, 100.0 * new.pass_at_k));
+        reasons.push(format!(
+            "pass@{} fell from {:.1}% to {:.1}%",
+            new.k,
+            100.0 * old.pass_at_k,
+            100.0 * new.pass_at_k
+        ));
     }
     for (name, at) in [("median", 1), ("90% quantile", 2)] {
         let (is, was) = (f64::from(new.lengths[at].max(1)), f64::from(old.lengths[at].max(1)));
         if is > config.max_length * was || was > config.max_length * is {
-            reasons.push(format!("the {name} of its lengths went from {was} to {is} tokens, limit a factor of {}", config.max_length));
+            reasons.push(format!(
+                "the {name} of its lengths went from {was} to {is} tokens, limit a factor of {}",
+                config.max_length
+            ));
         }
     }
     Decision { accepted: reasons.is_empty(), reasons, student: new, current: Some(old), won, lost }
@@ -198,9 +234,12 @@ pub fn decide(
 
 /// Problems that only the first solves greedily, and that only the second does.
 fn pairs(a: &[Evaluation], b: &[Evaluation], counts: &dyn Fn(&Evaluation) -> bool) -> (usize, usize) {
-    let other: HashMap<&str, bool> = b.iter().filter(|r| r.sample == 0).map(|r| (r.problem_id.as_str(), r.correct)).collect();
-    let both =
-        a.iter().filter(|row| row.sample == 0 && counts(row)).filter_map(|row| Some((row.correct, *other.get(row.problem_id.as_str())?)));
+    let other: HashMap<&str, bool> =
+        b.iter().filter(|r| r.sample == 0).map(|r| (r.problem_id.as_str(), r.correct)).collect();
+    let both = a
+        .iter()
+        .filter(|row| row.sample == 0 && counts(row))
+        .filter_map(|row| Some((row.correct, *other.get(row.problem_id.as_str())?)));
     both.fold((0, 0), |(won, lost), pair| match pair {
         (true, false) => (won + 1, lost),
         (false, true) => (won, lost + 1),
@@ -240,8 +279,13 @@ mod tests {
         }
     }
 
-    /// A hundred problems of difficulty 1 and 2 in turn; `solves` says which are solved, `text` how the two samples read.
-    fn answers(solves: &dyn Fn(usize) -> bool, text: &dyn Fn(usize, u32) -> String, tokens: u32) -> Vec<Evaluation> {
+    /// A hundred problems of difficulty 1 and 2 in turn; `solves` says which are solved, `text` how the two
+    /// samples read.
+    fn answers(
+        solves: &dyn Fn(usize) -> bool,
+        text: &dyn Fn(usize, u32) -> String,
+        tokens: u32,
+    ) -> Vec<Evaluation> {
         let row = |i: usize, sample: u32| Evaluation {
             round: 1,
             model: "student".into(),
@@ -258,7 +302,10 @@ mod tests {
             model_tokens: tokens,
             expansions: 0,
         };
-        (0..100).flat_map(|i| (0..3).map(move |sample| (i, sample))).map(|(i, sample)| row(i, sample)).collect()
+        (0..100)
+            .flat_map(|i| (0..3).map(move |sample| (i, sample)))
+            .map(|(i, sample)| row(i, sample))
+            .collect()
     }
 
     fn problems() -> HashMap<String, Problem> {
@@ -282,7 +329,9 @@ mod tests {
     #[test]
     fn a_student_is_accepted_unless_it_is_worse_beyond_chance() {
         let half = answers(&|i| i < 50, &varied, 20);
-        let decided = |student: &[Evaluation], require| decide(student, Some(&half), &problems(), &GateConfig { require, ..config() });
+        let decided = |student: &[Evaluation], require| {
+            decide(student, Some(&half), &problems(), &GateConfig { require, ..config() })
+        };
         assert!(decided(&half, Require::NotWorse).accepted);
         assert!(!decided(&half, Require::Better).accepted);
         let better = answers(&|i| i < 70, &varied, 20);
@@ -291,7 +340,11 @@ mod tests {
         assert_eq!((decision.won, decision.lost), (20, 0));
         let worse = answers(&|i| i < 35, &varied, 20);
         let decision = decided(&worse, Require::NotWorse);
-        assert!(!decision.accepted && decision.reasons[0].contains("worse beyond chance"), "{:?}", decision.reasons);
+        assert!(
+            !decision.accepted && decision.reasons[0].contains("worse beyond chance"),
+            "{:?}",
+            decision.reasons
+        );
         // As good on the whole, but at the cost of one difficulty.
         let shifted = answers(&|i| if i % 2 == 0 { i < 30 } else { i < 70 }, &varied, 20);
         let decision = decided(&shifted, Require::NotWorse);
@@ -301,13 +354,21 @@ mod tests {
     #[test]
     fn each_monitor_rejects_its_own_collapse() {
         let good = answers(&|i| i < 50, &varied, 20);
-        let reason = |student: &[Evaluation]| decide(student, Some(&good), &problems(), &config()).reasons.join("; ");
+        let reason =
+            |student: &[Evaluation]| decide(student, Some(&good), &problems(), &config()).reasons.join("; ");
         let same = |i: usize, _: u32| varied(i, 0);
-        assert!(reason(&answers(&|i| i < 50, &same, 20)).is_empty(), "half as many distinct calculations are just allowed");
+        assert!(
+            reason(&answers(&|i| i < 50, &same, 20)).is_empty(),
+            "half as many distinct calculations are just allowed"
+        );
         let narrow = GateConfig { min_distinct: 0.6, ..config() };
-        let found = decide(&answers(&|i| i < 50, &same, 20), Some(&good), &problems(), &narrow).reasons.join("; ");
+        let found =
+            decide(&answers(&|i| i < 50, &same, 20), Some(&good), &problems(), &narrow).reasons.join("; ");
         assert!(found.contains("distinct calculations"), "{found}");
-        assert!(reason(&answers(&|i| i < 50, &|_, _| "1+1=2\n1+1=2\n#### 1".into(), 20)).contains("bits per token"));
+        assert!(
+            reason(&answers(&|i| i < 50, &|_, _| "1+1=2\n1+1=2\n#### 1".into(), 20))
+                .contains("bits per token")
+        );
         assert!(reason(&answers(&|i| i < 50, &varied, 80)).contains("median of its lengths"));
         let mut endless = good.clone();
         for row in &mut endless {

@@ -1,9 +1,9 @@
 //! grade: judges predicted answers against gold answers, in any file of a user's.
 //!
-//! No stage of a run: it reads one file, JSON lines or Parquet, and gives a row for each of its rows, in their order.
-//! Rows are read in batches bounded in rows and bytes; a batch is judged on all threads while the next one is read, so
-//! memory stays bounded however long the file. Each row depends on its own texts alone, so neither the batches nor the
-//! threads change what comes out.
+//! No stage of a run: it reads one file, JSON lines or Parquet, and gives a row for each of its rows, in
+//! their order. Rows are read in batches bounded in rows and bytes; a batch is judged on all threads while
+//! the next one is read, so memory stays bounded however long the file. Each row depends on its own texts
+//! alone, so neither the batches nor the threads change what comes out.
 //!
 //! ```no_run
 //! use stages::events::Silent;
@@ -57,7 +57,14 @@ pub struct GradeConfig {
 
 impl Default for GradeConfig {
     fn default() -> Self {
-        GradeConfig { gold: "gold".into(), prediction: "prediction".into(), question: None, steps: false, precision: None, skip_bad: false }
+        GradeConfig {
+            gold: "gold".into(),
+            prediction: "prediction".into(),
+            question: None,
+            steps: false,
+            precision: None,
+            skip_bad: false,
+        }
     }
 }
 
@@ -93,13 +100,18 @@ impl Summary {
     }
 }
 
-/// Judges a file (or the files of a folder, one after the other); `sink` gets the rows in order, a batch at a time.
-/// Rows are numbered from 0; one that is skipped keeps its number.
+/// Judges a file (or the files of a folder, one after the other); `sink` gets the rows in order, a batch at a
+/// time. Rows are numbered from 0; one that is skipped keeps its number.
 ///
 /// # Errors
-/// A [`SourceError`] for a file that cannot be read and, unless they are skipped, for rows that cannot; if all had
-/// to be skipped, that of the first. Errors of `sink`, and [`crate::Cancelled`].
-pub fn grade(path: &Path, config: &GradeConfig, events: &dyn Events, sink: &mut dyn FnMut(Vec<GradeRow>) -> Result<()>) -> Result<Summary> {
+/// A [`SourceError`] for a file that cannot be read and, unless they are skipped, for rows that cannot; if
+/// all had to be skipped, that of the first. Errors of `sink`, and [`crate::Cancelled`].
+pub fn grade(
+    path: &Path,
+    config: &GradeConfig,
+    events: &dyn Events,
+    sink: &mut dyn FnMut(Vec<GradeRow>) -> Result<()>,
+) -> Result<Summary> {
     let mut columns = vec![Column::text_or_number(&config.gold), Column::text_or_number(&config.prediction)];
     columns.extend(config.question.iter().filter(|_| config.steps).map(Column::text));
     let mut reader = Reader { rows: files::open_columns(path, columns)?, next: 0, skipped: 0, first: None };
@@ -177,7 +189,13 @@ fn judge(row: u64, cells: &[String], config: &GradeConfig) -> GradeRow {
         let question = config.question.as_ref().map(|_| cell(2));
         let found = grade_with_steps(question, gold, prediction, &options);
         let (verdict, reason) = (found.verdict, found.reason);
-        return GradeRow { row, verdict, reason, gold_read: found.gold_read, prediction_read: found.prediction_read };
+        return GradeRow {
+            row,
+            verdict,
+            reason,
+            gold_read: found.gold_read,
+            prediction_read: found.prediction_read,
+        };
     }
     let found = grade::grade(gold, prediction, &options);
     let (verdict, reason) = (found.verdict, found.reason.to_owned());
@@ -219,7 +237,10 @@ mod tests {
         let expected = (0..count).filter(|n| n % 10 != 7).enumerate().filter(|(_, n)| n % 10 != 3);
         let expected: Vec<(u64, String)> = expected.map(|(row, n)| (row as u64, n.to_string())).collect();
         assert_eq!(rows.iter().map(|row| (row.row, row.gold_read.clone())).collect::<Vec<_>>(), expected);
-        assert_eq!((summary.rows, summary.skipped), (expected.len() as u64, (0..count).filter(|n| n % 10 == 3).count() as u64));
+        assert_eq!(
+            (summary.rows, summary.skipped),
+            (expected.len() as u64, (0..count).filter(|n| n % 10 == 3).count() as u64)
+        );
         assert_eq!(summary.of(Verdict::Wrong), (0..count).filter(|n| n % 10 == 8).count() as u64);
         assert_eq!(summary.reasons[0].1, "correct");
         Ok(())
@@ -241,9 +262,16 @@ mod tests {
     fn steps_are_checked_only_where_that_is_asked_for() -> Result<()> {
         let text = "{\"gold\": 12, \"prediction\": \"3*4=13\\n#### 12\", \"q\": \"3 bags of 4 pens?\"}\n";
         let reason = |config: &GradeConfig| Ok::<_, anyhow::Error>(judged(text, config)?.1.remove(0).reason);
-        assert_eq!(reason(&GradeConfig { question: Some("none".into()), ..config() })?, "correct", "the question is not read");
+        assert_eq!(
+            reason(&GradeConfig { question: Some("none".into()), ..config() })?,
+            "correct",
+            "the question is not read"
+        );
         for question in [None, Some("q".to_owned())] {
-            assert_eq!(reason(&GradeConfig { steps: true, question, ..config() })?, "correct_answer_wrong_steps");
+            assert_eq!(
+                reason(&GradeConfig { steps: true, question, ..config() })?,
+                "correct_answer_wrong_steps"
+            );
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What qstill does: each stage is a function from inputs to rows, with events on the side.
 //!
-//! problems -> search -> verify -> curate -> value -> train -> evaluate, over [`policy`] (who proposes steps) and
-//! [`model`] (the decoder). Nothing here knows of terminals, run directories or the command line.
+//! problems -> search -> verify -> curate -> value -> train -> evaluate, over [`policy`] (who proposes steps)
+//! and [`model`] (the decoder). Nothing here knows of terminals, run directories or the command line.
 
 /// The configuration, a file or a model of the user's cannot be used as it is. Says what and what to do.
 #[derive(Debug, thiserror::Error)]

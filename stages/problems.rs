@@ -124,8 +124,20 @@ impl ProblemsConfig {
 ///
 /// # Errors
 /// Bad configuration, unreadable files, bad rows (unless skipped), errors of `sink`, [`crate::Cancelled`].
-pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &mut dyn FnMut(Problem) -> Result<()>) -> Result<Outcome> {
-    let mut desk = Desk { config, dedup: Dedup::default(), contents: Dedup::default(), outcome: Outcome::default(), events, sink };
+pub fn problems(
+    config: &ProblemsConfig,
+    seed: u64,
+    events: &dyn Events,
+    sink: &mut dyn FnMut(Problem) -> Result<()>,
+) -> Result<Outcome> {
+    let mut desk = Desk {
+        config,
+        dedup: Dedup::default(),
+        contents: Dedup::default(),
+        outcome: Outcome::default(),
+        events,
+        sink,
+    };
     match config.source {
         Source::Words => {
             let dial = words::Dial {
@@ -133,7 +145,11 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
                 max_operations: config.max_operations,
                 distractors: config.distractors,
             };
-            desk.generate("words", |index| words::generate(seed, index, &dial).into(), |raw| split_of("math", &raw.question))?;
+            desk.generate(
+                "words",
+                |index| words::generate(seed, index, &dial).into(),
+                |raw| split_of("math", &raw.question),
+            )?;
         }
         Source::Countdown => {
             let dial = countdown::Dial {
@@ -149,7 +165,10 @@ pub fn problems(config: &ProblemsConfig, seed: u64, events: &dyn Events, sink: &
                 |index| countdown::generate(seed, index, &dial).into(),
                 |raw| {
                     // Test and validation puzzles all have held-out targets; train puzzles never do.
-                    let held = raw.answer.parse().is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
+                    let held = raw
+                        .answer
+                        .parse()
+                        .is_ok_and(|target| countdown::held_out(seed, target, config.holdout));
                     let draw = split_of("countdown", &raw.question);
                     match (held, draw < 0.5) {
                         (false, _) => 0.5,
@@ -200,9 +219,14 @@ impl Desk<'_> {
         }
     }
 
-    /// Draws problems until every split has its number. `draw` maps a problem to a number in [0, 1]: below the
-    /// share of test to test, above that of validation to validation.
-    fn generate(&mut self, source: &str, make: impl Fn(u64) -> Raw, draw: impl Fn(&Raw) -> f64) -> Result<()> {
+    /// Draws problems until every split has its number. `draw` maps a problem to a number in [0, 1]: below
+    /// the share of test to test, above that of validation to validation.
+    fn generate(
+        &mut self,
+        source: &str,
+        make: impl Fn(u64) -> Raw,
+        draw: impl Fn(&Raw) -> f64,
+    ) -> Result<()> {
         let c = self.config;
         let total = c.train + c.validation + c.test;
         // A little more than the exact shares, so that no split waits long for its last problem.
@@ -210,7 +234,10 @@ impl Desk<'_> {
         let (test, validation) = (share(c.test), share(c.validation));
         let bound = (total as u64 + 1000) * 200;
         for index in 0..bound {
-            if [Split::Train, Split::Validation, Split::Test].into_iter().all(|s| *self.taken(s) >= self.goal(s)) {
+            if [Split::Train, Split::Validation, Split::Test]
+                .into_iter()
+                .all(|s| *self.taken(s) >= self.goal(s))
+            {
                 return Ok(());
             }
             self.events.check()?;
@@ -279,7 +306,11 @@ impl Desk<'_> {
     }
 
     /// Reads a file or folder; `take` says whether to go on.
-    fn read(&mut self, path: &Path, take: &mut dyn FnMut(&mut Self, &str, Raw) -> Result<bool>) -> Result<()> {
+    fn read(
+        &mut self,
+        path: &Path,
+        take: &mut dyn FnMut(&mut Self, &str, Raw) -> Result<bool>,
+    ) -> Result<()> {
         let options = files::Options {
             question_column: self.config.question.clone(),
             answer_column: self.config.answer.clone(),
@@ -311,7 +342,9 @@ fn example(raw: &Raw) -> Option<Example> {
     let worked = raw.worked.as_deref()?;
     let mut steps: Vec<String> = Vec::new();
     for equation in worked.lines().flat_map(expr::equations) {
-        let compact = |side: &str| side.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | ',')).collect::<String>();
+        let compact = |side: &str| {
+            side.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | ',')).collect::<String>()
+        };
         let step = format!("{}={}", compact(&equation.lhs), compact(&equation.rhs));
         if steps.last() != Some(&step) && equation.lhs.contains(['+', '-', '*', '/']) {
             steps.push(step);
@@ -329,8 +362,13 @@ fn example(raw: &Raw) -> Option<Example> {
         meta: String::new(),
     };
     let sound = (2..=5).contains(&steps.len())
-        && steps.iter().enumerate().all(|(i, s)| domain.check_step(&problem, &steps[..i], s) == StepCheck::True)
-        && steps.last().is_some_and(|s| s.rsplit('=').next().is_some_and(|r| r == raw.answer.replace(',', "")));
+        && steps
+            .iter()
+            .enumerate()
+            .all(|(i, s)| domain.check_step(&problem, &steps[..i], s) == StepCheck::True)
+        && steps
+            .last()
+            .is_some_and(|s| s.rsplit('=').next().is_some_and(|r| r == raw.answer.replace(',', "")));
     sound.then(|| Example { question: raw.question.clone(), completion: completion(&steps, &raw.answer) })
 }
 
@@ -364,9 +402,11 @@ pub fn content_hash(paths: &[&Path]) -> Result<String> {
         };
         all.sort();
         for file in all.iter().filter(|p| p.is_file()) {
-            let mut reader = std::fs::File::open(file).with_context(|| format!("failed to open {}", file.display()))?;
+            let mut reader =
+                std::fs::File::open(file).with_context(|| format!("failed to open {}", file.display()))?;
             loop {
-                let n = reader.read(&mut buffer).with_context(|| format!("failed to read {}", file.display()))?;
+                let n =
+                    reader.read(&mut buffer).with_context(|| format!("failed to read {}", file.display()))?;
                 if n == 0 {
                     break;
                 }

@@ -1,6 +1,7 @@
-//! Siblings: problems whose questions differ in numbers and names alone. What is right for one is right for the others, with their numbers
-//! in their places; what reached the answer by chance is not. With answers alone this is the sharpest evidence there is, where a data set
-//! has siblings (consistency over instances of a template, as GSM-Symbolic, arXiv:2410.05229, makes them).
+//! Siblings: problems whose questions differ in numbers and names alone. What is right for one is right for
+//! the others, with their numbers in their places; what reached the answer by chance is not. With answers
+//! alone this is the sharpest evidence there is, where a data set has siblings (consistency over instances of
+//! a template, as GSM-Symbolic, arXiv:2410.05229, makes them).
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use datasets::types::Problem;
 /// Most siblings that a path is tried on.
 pub const MOST: usize = 8;
 
-/// Word problems by what they say beside numbers and names. It keeps up to [`MOST`] + 1 problems of each text, those that come first.
+/// Word problems by what they say beside numbers and names. It keeps up to [`MOST`] + 1 problems of each
+/// text, those that come first.
 #[derive(Debug, Default)]
 pub struct Siblings(HashMap<u64, Vec<Case>>);
 
@@ -50,13 +52,15 @@ impl Siblings {
 
     /// Whether a problem has a sibling with other numbers.
     pub fn has(&self, problem: &Problem) -> bool {
-        self.case(problem).is_some_and(|(case, known)| known.iter().any(|other| other.numbers != case.numbers))
+        self.case(problem)
+            .is_some_and(|(case, known)| known.iter().any(|other| other.numbers != case.numbers))
     }
 
     /// Tries the path to a problem's answer on its siblings.
     pub fn try_on<S: AsRef<str>>(&self, problem: &Problem, path: &[S]) -> Tried {
         let Some((case, known)) = self.case(problem) else { return Tried::default() };
-        let found: Vec<bool> = known.iter().filter_map(|other| transfers(path, &case, other)).take(MOST).collect();
+        let found: Vec<bool> =
+            known.iter().filter_map(|other| transfers(path, &case, other)).take(MOST).collect();
         Tried { tried: found.len(), solved: found.iter().filter(|solved| **solved).count() }
     }
 
@@ -74,7 +78,12 @@ mod tests {
     use super::*;
 
     fn problem(question: &str, answer: &str) -> Problem {
-        Problem { domain: "math".into(), question: question.into(), answer: answer.into(), ..Problem::default() }
+        Problem {
+            domain: "math".into(),
+            question: question.into(),
+            answer: answer.into(),
+            ..Problem::default()
+        }
     }
 
     #[test]

@@ -37,11 +37,18 @@ pub fn verify(problems: &[Problem], solutions: &[Solution], events: &dyn Events)
         .par_iter()
         .map(|solution| {
             let problem = by_id.get(solution.problem_id.as_str()).with_context(|| {
-                format!("solution {} answers problem {}, which is not in this shard", solution.solution_id, solution.problem_id)
+                format!(
+                    "solution {} answers problem {}, which is not in this shard",
+                    solution.solution_id, solution.problem_id
+                )
             })?;
             let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
             let judgement = judge(problem, &steps, &solution.final_answer);
-            Ok(VerdictRow { solution_id: solution.solution_id.clone(), problem_id: solution.problem_id.clone(), judgement })
+            Ok(VerdictRow {
+                solution_id: solution.solution_id.clone(),
+                problem_id: solution.problem_id.clone(),
+                judgement,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let correct = rows.iter().filter(|r| r.judgement.verdict == Verdict::Correct).count();

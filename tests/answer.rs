@@ -12,7 +12,8 @@ fn lines(text: &str) -> Vec<Value> {
 fn world() -> World {
     let world = World::new();
     world.run("tiny", &[]).done();
-    let rows: Vec<(String, String)> = (2..8).map(|n| (format!("What is {n} + {n}?"), format!("{n}+{n}={0}\n#### {0}", 2 * n))).collect();
+    let rows: Vec<(String, String)> =
+        (2..8).map(|n| (format!("What is {n} + {n}?"), format!("{n}+{n}={0}\n#### {0}", 2 * n))).collect();
     world.write_rows("questions.jsonl", &rows);
     world
 }
@@ -23,17 +24,24 @@ const STUDENT: &str = "runs/tiny/round-1/student";
 fn a_student_answers_a_file() {
     let world = world();
     let ask = |more: &[&str]| {
-        let arguments = [&["answer", STUDENT, "questions.jsonl", "--max-tokens", "12", "--device", "cpu"], more].concat();
+        let arguments =
+            [&["answer", STUDENT, "questions.jsonl", "--max-tokens", "12", "--device", "cpu"], more].concat();
         world.qstill(&arguments).done().stdout
     };
     let greedy = ask(&["--gold", "answer"]);
     let rows = lines(&greedy);
     assert_eq!(rows.iter().map(|r| r["row"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     for row in &rows {
-        assert!((0..=12).contains(&row["tokens"].as_u64().unwrap()) && row["logprob"].as_f64().unwrap() <= 0.0, "{row}");
+        assert!(
+            (0..=12).contains(&row["tokens"].as_u64().unwrap()) && row["logprob"].as_f64().unwrap() <= 0.0,
+            "{row}"
+        );
         assert_eq!(row["finished"] == false, row["tokens"] == 12, "{row}");
     }
-    assert_eq!((&rows[3]["question"], &rows[3]["gold"]), (&json!("What is 5 + 5?"), &json!("5+5=10\n#### 10")));
+    assert_eq!(
+        (&rows[3]["question"], &rows[3]["gold"]),
+        (&json!("What is 5 + 5?"), &json!("5+5=10\n#### 10"))
+    );
     // What the grader reads.
     world.write("answers.jsonl", &greedy);
     assert_eq!(world.qstill(&["grade", "answers.jsonl", "--json"]).done().json()["rows"], 6);
@@ -42,7 +50,10 @@ fn a_student_answers_a_file() {
     let warm = ["--temperature", "1", "--samples", "3", "--seed", "5"];
     let all = lines(&ask(&warm));
     assert_eq!(all.len(), 18);
-    assert_eq!(lines(&ask(&[&warm[..], &["--limit", "2", "--set", "model.batch_rows=1"]].concat())), all[..6]);
+    assert_eq!(
+        lines(&ask(&[&warm[..], &["--limit", "2", "--set", "model.batch_rows=1"]].concat())),
+        all[..6]
+    );
     assert_ne!(all[0]["prediction"], all[1]["prediction"]);
     assert_ne!(all[0]["prediction"], lines(&ask(&["--temperature", "1", "--seed", "6"]))[0]["prediction"]);
 }
@@ -74,7 +85,11 @@ fn what_cannot_be_answered_is_named() {
 fn the_speed_of_models() {
     let world = world();
     let measure = |what: &str, more: &[&str]| {
-        let arguments = [&["bench", what, "--device", "cpu", "--seconds", "0", "--length", "8", "--model", STUDENT], more].concat();
+        let arguments = [
+            &["bench", what, "--device", "cpu", "--seconds", "0", "--length", "8", "--model", STUDENT],
+            more,
+        ]
+        .concat();
         world.qstill(&arguments).done().json()
     };
     let train = measure("train", &["--rows", "2", "--rows", "5"]);
@@ -85,6 +100,8 @@ fn the_speed_of_models() {
         assert!(report["tokens_per_second"].as_f64().unwrap() > 0.0, "{report}");
         assert_eq!((&report["model"], &report["device"]), (&json!(STUDENT), &json!("cpu")));
     }
-    world.qstill(&["bench", "train", "--model", "nowhere", "--device", "cpu"]).fails(65, &["nowhere", "config.json"]);
+    world
+        .qstill(&["bench", "train", "--model", "nowhere", "--device", "cpu"])
+        .fails(65, &["nowhere", "config.json"]);
     assert_eq!(world.qstill(&["bench", "generate", "--rows", "0"]).code, Some(64));
 }

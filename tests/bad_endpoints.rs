@@ -1,4 +1,5 @@
-//! Endpoints that do not answer as they should: 75 where trying again may help, 65 where something has to be changed.
+//! Endpoints that do not answer as they should: 75 where trying again may help, 65 where something has to be
+//! changed.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -24,18 +25,50 @@ fn endpoints_that_are_down_or_broken() {
     let world = world();
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    ask(&world, "down", &format!("http://127.0.0.1:{port}/v1"), &[]).fails(75, &["cannot connect", "is the server running?", "tries: 2"]);
+    ask(&world, "down", &format!("http://127.0.0.1:{port}/v1"), &[])
+        .fails(75, &["cannot connect", "is the server running?", "tries: 2"]);
 
-    let http = |status, headers, body: &'static str| move |_: &_| Answer::Http(status, headers, body.to_owned());
+    let http =
+        |status, headers, body: &'static str| move |_: &_| Answer::Http(status, headers, body.to_owned());
     let cases: Vec<(&str, Server, i32, usize, &[&str])> = vec![
-        ("500", Server::start(http(500, "", "{\"error\": {\"message\": \"out of cheese\"}}")), 75, 2, &["status 500", "out of cheese"]),
-        ("429", Server::start(http(429, "retry-after: 0\r\n", "slow down")), 75, 2, &["status 429", "slow down", "try again later"]),
-        ("html", Server::start(http(200, "", "<html><body>Welcome</body></html>")), 65, 1, &["a web page instead of JSON", "url"]),
-        ("half", Server::start(http(200, "", "{\"choices\": [{\"mess")), 75, 2, &["broken answer", "tries: 2"]),
+        (
+            "500",
+            Server::start(http(500, "", "{\"error\": {\"message\": \"out of cheese\"}}")),
+            75,
+            2,
+            &["status 500", "out of cheese"],
+        ),
+        (
+            "429",
+            Server::start(http(429, "retry-after: 0\r\n", "slow down")),
+            75,
+            2,
+            &["status 429", "slow down", "try again later"],
+        ),
+        (
+            "html",
+            Server::start(http(200, "", "<html><body>Welcome</body></html>")),
+            65,
+            1,
+            &["a web page instead of JSON", "url"],
+        ),
+        (
+            "half",
+            Server::start(http(200, "", "{\"choices\": [{\"mess")),
+            75,
+            2,
+            &["broken answer", "tries: 2"],
+        ),
         ("torn", Server::start(|_: &_| Answer::Torn("{\"choices\"".to_owned())), 75, 2, &["broken answer"]),
         ("never", Server::start(|_: &_| Answer::Never), 75, 2, &["did not answer within 0.3 s", "timeout_s"]),
         ("other", Server::start(http(200, "", "{\"hello\": 1}")), 65, 1, &["without `choices`"]),
-        ("key", Server::start(http(401, "", "{\"error\": {\"message\": \"who are you\"}}")), 65, 1, &["refused access", "OPENAI_API_KEY"]),
+        (
+            "key",
+            Server::start(http(401, "", "{\"error\": {\"message\": \"who are you\"}}")),
+            65,
+            1,
+            &["refused access", "OPENAI_API_KEY"],
+        ),
         ("gone", Server::start(http(404, "", "no such page")), 65, 1, &["status 404", "no such page"]),
         ("moved", Server::start(http(301, "location: http://127.0.0.1:1/\r\n", "")), 65, 1, &["redirects"]),
     ];
@@ -52,7 +85,12 @@ fn a_server_that_comes_back_is_asked_for_the_rest() {
     let world = world();
     let well = Arc::new(AtomicBool::new(false));
     let healthy = Arc::clone(&well);
-    let server = Server::start(move |request| if healthy.load(SeqCst) { sum(request) } else { Answer::Http(503, "", String::new()) });
+    let server =
+        Server::start(
+            move |request| {
+                if healthy.load(SeqCst) { sum(request) } else { Answer::Http(503, "", String::new()) }
+            },
+        );
     ask(&world, "a", &server.url, &[]).fails(75, &["status 503"]);
     well.store(true, SeqCst);
     world.resume("a").done().says("problems: complete, skipped");

@@ -27,10 +27,18 @@ fn rows_that_cannot_be_read() {
         ("blank", b"\n\n  \n".to_vec(), &["blank.jsonl: no rows"]),
         ("unanswered", line("{\"question\": \"Why?\"}"), &["unanswered.jsonl, line 2", "no column `answer`"]),
         ("null", line("{\"question\": \"Why?\", \"answer\": null}"), &["null.jsonl, line 2", "found null"]),
-        ("unmarked", line("{\"question\": \"Why?\", \"answer\": \"because\\n#### \"}"), &["unmarked.jsonl, line 2", "column `answer`"]),
+        (
+            "unmarked",
+            line("{\"question\": \"Why?\", \"answer\": \"because\\n#### \"}"),
+            &["unmarked.jsonl, line 2", "column `answer`"],
+        ),
         ("bytes", broken, &["bytes.jsonl, line 2", "not UTF-8 at byte 17"]),
         ("long", line(&long), &["long.jsonl, line 2", "1000000 bytes, more than the limit of 65536"]),
-        ("nan", line("{\"question\": \"Why?\", \"answer\": NaN}"), &["nan.jsonl, line 2", "NaN is no JSON number"]),
+        (
+            "nan",
+            line("{\"question\": \"Why?\", \"answer\": NaN}"),
+            &["nan.jsonl, line 2", "NaN is no JSON number"],
+        ),
         ("torn", line("{\"question\": \"Why?\", \"ans"), &["torn.jsonl, line 2", "not JSON"]),
         ("list", line("[1, 2]"), &["list.jsonl, line 2", "found an array"]),
     ];
@@ -59,12 +67,15 @@ fn files_that_cannot_be_read() {
     let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let others = RecordBatch::try_from_iter([("text", text(&["Why?"])), ("label", text(&["1"]))]).unwrap();
     world.write_parquet("others.parquet", &others);
-    read(&world, "e", "others.parquet", &[]).fails(65, &["others.parquet", "no column `question`", "`text`, `label`"]);
+    read(&world, "e", "others.parquet", &[])
+        .fails(65, &["others.parquet", "no column `question`", "`text`, `label`"]);
 
     let answers = Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef;
-    let nan = RecordBatch::try_from_iter([("question", text(&["Why?", "How?"])), ("answer", answers)]).unwrap();
+    let nan =
+        RecordBatch::try_from_iter([("question", text(&["Why?", "How?"])), ("answer", answers)]).unwrap();
     world.write_parquet("nan.parquet", &nan);
-    read(&world, "f", "nan.parquet", &[]).fails(65, &["nan.parquet, row 1", "expected a finite number, found NaN"]);
+    read(&world, "f", "nan.parquet", &[])
+        .fails(65, &["nan.parquet, row 1", "expected a finite number, found NaN"]);
 
     let whole = fs::read(world.path("nan.parquet")).unwrap();
     world.write("torn.parquet", &whole[..whole.len() / 2]);
@@ -95,7 +106,10 @@ fn a_file_that_went_bad_costs_nothing_that_was_committed() {
     world.resume("a").fails(65, &["train.jsonl: no such file"]);
     // Everything is still there, in its place or set aside.
     let left = run.files();
-    assert!(before.values().all(|bytes| left.values().any(|other| other == bytes)), "something committed is gone");
+    assert!(
+        before.values().all(|bytes| left.values().any(|other| other == bytes)),
+        "something committed is gone"
+    );
 
     world.write("train.jsonl", good);
     world.resume("a").done();

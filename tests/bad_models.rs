@@ -23,21 +23,57 @@ type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
 const DAMAGES: &[Damage] = &[
     ("no-config", |dir| fs::remove_file(dir.join("config.json")).unwrap(), &["config.json", "no such file"]),
-    ("no-tokenizer", |dir| fs::remove_file(dir.join("tokenizer.json")).unwrap(), &["tokenizer.json", "no such file"]),
-    ("no-weights", |dir| fs::remove_file(dir.join("model.safetensors")).unwrap(), &["model.safetensors", "no such file"]),
+    (
+        "no-tokenizer",
+        |dir| fs::remove_file(dir.join("tokenizer.json")).unwrap(),
+        &["tokenizer.json", "no such file"],
+    ),
+    (
+        "no-weights",
+        |dir| fs::remove_file(dir.join("model.safetensors")).unwrap(),
+        &["model.safetensors", "no such file"],
+    ),
     ("nothing", |dir| fs::remove_dir_all(dir).unwrap(), &["nothing", "no such file"]),
-    ("other", |dir| edit(&dir.join("config.json"), |c| c["model_type"] = json!("gpt2")), &["config.json", "`gpt2`", "llama"]),
-    ("biased", |dir| edit(&dir.join("config.json"), |c| c["attention_bias"] = json!(true)), &["config.json", "attention_bias"]),
-    ("wider", |dir| edit(&dir.join("config.json"), |c| c["hidden_size"] = json!(64)), &["model.safetensors", "has shape"]),
-    ("deeper", |dir| edit(&dir.join("config.json"), |c| c["num_hidden_layers"] = json!(2)), &["model.safetensors", "lacks tensor"]),
-    ("heads", |dir| edit(&dir.join("config.json"), |c| c["num_attention_heads"] = json!(0)), &["config.json", "num_attention_heads"]),
-    ("small", |dir| edit(&dir.join("config.json"), |c| c["vocab_size"] = json!(10)), &["tokenizer.json", "vocab_size 10"]),
+    (
+        "other",
+        |dir| edit(&dir.join("config.json"), |c| c["model_type"] = json!("gpt2")),
+        &["config.json", "`gpt2`", "llama"],
+    ),
+    (
+        "biased",
+        |dir| edit(&dir.join("config.json"), |c| c["attention_bias"] = json!(true)),
+        &["config.json", "attention_bias"],
+    ),
+    (
+        "wider",
+        |dir| edit(&dir.join("config.json"), |c| c["hidden_size"] = json!(64)),
+        &["model.safetensors", "has shape"],
+    ),
+    (
+        "deeper",
+        |dir| edit(&dir.join("config.json"), |c| c["num_hidden_layers"] = json!(2)),
+        &["model.safetensors", "lacks tensor"],
+    ),
+    (
+        "heads",
+        |dir| edit(&dir.join("config.json"), |c| c["num_attention_heads"] = json!(0)),
+        &["config.json", "num_attention_heads"],
+    ),
+    (
+        "small",
+        |dir| edit(&dir.join("config.json"), |c| c["vocab_size"] = json!(10)),
+        &["tokenizer.json", "vocab_size 10"],
+    ),
     ("config-cut", |dir| cut(&dir.join("config.json"), 20), &["config.json", "not JSON"]),
     ("weights-cut", |dir| cut(&dir.join("model.safetensors"), 5000), &["model.safetensors"]),
     ("weights-empty", |dir| cut(&dir.join("model.safetensors"), 0), &["model.safetensors"]),
     ("weights-nan", |dir| poison(&dir.join("model.safetensors")), &["model.safetensors", "holds NaN"]),
     ("tokenizer-cut", |dir| cut(&dir.join("tokenizer.json"), 200), &["tokenizer.json"]),
-    ("template", |dir| fs::write(dir.join("chat_template.jinja"), "{% for m in %}").unwrap(), &["chat_template"]),
+    (
+        "template",
+        |dir| fs::write(dir.join("chat_template.jinja"), "{% for m in %}").unwrap(),
+        &["chat_template"],
+    ),
     ("shards", shards, &["model-00001-of-00002.safetensors", "no such file"]),
 ];
 

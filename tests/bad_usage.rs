@@ -57,7 +57,9 @@ fn wrong_settings_are_named() {
 fn wrong_settings_in_a_file_come_with_their_line() {
     let world = World::new();
     world.write("my.toml", "[search]\nsamples = 4\ntemprature = 0.5\n");
-    world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 3", "search.temprature", "search.temperature"]);
+    world
+        .qstill(&["run", "--config", "my.toml"])
+        .fails(64, &["my.toml line 3", "search.temprature", "search.temperature"]);
     world.write("my.toml", "[search\n");
     world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 1"]);
     world.qstill(&["run", "--config", "none.toml"]).fails(65, &["none.toml", "qstill init"]);
@@ -66,9 +68,13 @@ fn wrong_settings_in_a_file_come_with_their_line() {
 #[test]
 fn wrong_commands() {
     let world = World::new();
-    world
-        .qstill(&["run", "--preset", "dmeo"])
-        .fails(64, &["there is no preset `dmeo`", "demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint"]);
+    world.qstill(&["run", "--preset", "dmeo"]).fails(
+        64,
+        &[
+            "there is no preset `dmeo`",
+            "demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint",
+        ],
+    );
     world.qstill(&["init", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`"]);
     world.qstill(&["run"]).fails(64, &["--preset demo"]);
     world.qstill(&["resume", "nothing"]).fails(65, &["runs/nothing is not a run"]);

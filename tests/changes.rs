@@ -14,7 +14,11 @@ fn a_smaller_cap_redoes_what_follows_from_it() {
     let (before, kept) = (run.product(), run.rows::<Kept>("round-1/curate").len());
 
     let outcome = world.qstill(&["resume", "runs/a", "--set", "curate.per_problem=1"]).done();
-    for part in ["problems: complete, skipped", "round 1 search: complete, skipped", "round 1 verify: complete, skipped"] {
+    for part in [
+        "problems: complete, skipped",
+        "round 1 search: complete, skipped",
+        "round 1 verify: complete, skipped",
+    ] {
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
     }
     for part in [
@@ -32,8 +36,14 @@ fn a_smaller_cap_redoes_what_follows_from_it() {
     }
     assert!(of_problem.values().all(|count| *count == 1) && of_problem.len() < kept);
     let stale = run.join("round-1/curate/stale");
-    let set_aside = names(&stale).iter().flat_map(|fingerprint| names(&stale.join(fingerprint))).collect::<Vec<_>>();
-    assert!(before.keys().filter(|path| path.starts_with("round-1/curate/")).all(|path| set_aside.iter().any(|name| path.ends_with(name))));
+    let set_aside =
+        names(&stale).iter().flat_map(|fingerprint| names(&stale.join(fingerprint))).collect::<Vec<_>>();
+    assert!(
+        before
+            .keys()
+            .filter(|path| path.starts_with("round-1/curate/"))
+            .all(|path| set_aside.iter().any(|name| path.ends_with(name)))
+    );
 
     // The same as a run that had the setting from the start.
     world.run("b", &["curate.per_problem=1"]).done();
@@ -47,7 +57,8 @@ fn what_does_not_change_the_rows_is_no_reason_to_make_them_again() {
     let world = World::new();
     world.run("a", &[]).done();
     let sets = ["train.checkpoint_every=7", "endpoint.retries=1", "endpoint.timeout_s=3.5"];
-    let arguments: Vec<&str> = ["resume", "runs/a"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
+    let arguments: Vec<&str> =
+        ["resume", "runs/a"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
     let outcome = world.qstill(&arguments).done();
     assert!(!outcome.stderr.contains("outstanding again"), "{}", outcome.stderr);
 }
@@ -59,7 +70,9 @@ fn one_stage_at_a_time() {
     let all = crate::kit::of_preset("demo", "stage problems", "a", &[]);
     world.qstill(&all).done();
     // Too early: it says what is missing.
-    world.qstill(&["stage", "curate", "runs/a"]).fails(75, &["round 1 search is not complete", "qstill stage search runs/a"]);
+    world
+        .qstill(&["stage", "curate", "runs/a"])
+        .fails(75, &["round 1 search is not complete", "qstill stage search runs/a"]);
     for stage in order {
         let outcome = world.qstill(&["stage", stage, "runs/a"]).done();
         assert_eq!(outcome.stdout.is_empty(), stage != "evaluate", "{}", outcome.stdout);

@@ -1,4 +1,5 @@
-//! Countdown: targets are held out, and what is kept is right by arithmetic that shares no code with the program.
+//! Countdown: targets are held out, and what is kept is right by arithmetic that shares no code with the
+//! program.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,8 @@ use crate::kit::{World, of_preset};
 
 /// Numbers and target of `Use each of the numbers 3, 7 and 25 exactly once with + - * / to make 46.`
 fn task(question: &str) -> (Vec<i64>, i64) {
-    let mut numbers: Vec<i64> = question.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
+    let mut numbers: Vec<i64> =
+        question.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
     let target = numbers.pop().unwrap();
     (numbers, target)
 }
@@ -20,7 +22,10 @@ fn play(mut numbers: Vec<i64>, steps: &[&str]) -> Vec<i64> {
         let at = left.find(['+', '-', '*', '/']).unwrap_or_else(|| panic!("{step}"));
         let (a, b): (i64, i64) = (left[..at].parse().unwrap(), left[at + 1..].parse().unwrap());
         for used in [a, b] {
-            let place = numbers.iter().position(|n| *n == used).unwrap_or_else(|| panic!("{used} is not there: {steps:?}"));
+            let place = numbers
+                .iter()
+                .position(|n| *n == used)
+                .unwrap_or_else(|| panic!("{used} is not there: {steps:?}"));
             numbers.swap_remove(place);
         }
         let value = match &left[at..=at] {
@@ -41,14 +46,24 @@ fn play(mut numbers: Vec<i64>, steps: &[&str]) -> Vec<i64> {
 #[test]
 fn held_out_targets_and_true_steps() {
     let world = World::new();
-    let sets = ["problems.train=40", "problems.validation=5", "problems.test=10", "search.rule_steps=3", "problems.numbers=3"];
+    let sets = [
+        "problems.train=40",
+        "problems.validation=5",
+        "problems.test=10",
+        "search.rule_steps=3",
+        "problems.numbers=3",
+    ];
     world.qstill(&of_preset("countdown", "run", "a", &sets)).done();
     let run = world.left("a");
     world.qstill(&["audit", "runs/a"]).fails(65, &["no word problem was kept"]);
 
     let problems: Vec<Problem> = run.rows("problems");
     let targets = |of_train: bool| -> HashSet<i64> {
-        problems.iter().filter(|p| (p.split == Split::Train) == of_train).map(|p| task(&p.question).1).collect()
+        problems
+            .iter()
+            .filter(|p| (p.split == Split::Train) == of_train)
+            .map(|p| task(&p.question).1)
+            .collect()
     };
     assert!(targets(true).is_disjoint(&targets(false)), "a held-out target is in train");
     assert_eq!(problems.iter().filter(|p| p.split == Split::Test).count(), 10);
@@ -63,6 +78,12 @@ fn held_out_targets_and_true_steps() {
         assert_eq!(*answer, format!("#### {target}"));
         assert_eq!(play(numbers, steps), [target], "{row:?}");
     }
-    let teacher = run.evaluation()["rows"].as_array().unwrap().iter().find(|row| row["model"] == "teacher").cloned().unwrap();
+    let teacher = run.evaluation()["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["model"] == "teacher")
+        .cloned()
+        .unwrap();
     assert!(teacher["solved"].as_u64().unwrap() >= 9, "{teacher}");
 }

@@ -1,4 +1,5 @@
-//! Curation as the user sees it: the story of a solution, what is held out, the gate before training, the further tables.
+//! Curation as the user sees it: the story of a solution, what is held out, the gate before training, the
+//! further tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,28 +49,44 @@ fn the_tables_agree_with_the_commit_records_and_with_every_story() {
     }
 
     // One story for each end.
-    let mut ends: BTreeMap<String, String> = dropped.iter().map(|d| (d.reason.clone(), d.solution_id.clone())).collect();
+    let mut ends: BTreeMap<String, String> =
+        dropped.iter().map(|d| (d.reason.clone(), d.solution_id.clone())).collect();
     ends.insert("kept".into(), kept[0].solution_id.clone());
     for (end, id) in ends {
         let story = world.qstill(&["curate", "runs/a", "--explain", &id, "--json"]).done().json();
-        assert_eq!((&story["end"], &story["recorded"]), (&Value::from(end.clone()), &Value::from(end.clone())), "{story}");
+        assert_eq!(
+            (&story["end"], &story["recorded"]),
+            (&Value::from(end.clone()), &Value::from(end.clone())),
+            "{story}"
+        );
         let rules = story["rules"].as_array().unwrap();
         assert_eq!(rules.len(), 15);
         let drops = rules.iter().find(|rule| rule["outcome"] == "drops");
         assert_eq!(drops.map_or("kept", |rule| rule["rule"].as_str().unwrap()), end);
         if end == "duplicate" || end == "over_cap" {
             let other = story["other"].as_str().unwrap();
-            assert!(solutions.iter().any(|s| s.solution_id == other && s.problem_id == story["problem_id"]), "{story}");
+            assert!(
+                solutions.iter().any(|s| s.solution_id == other && s.problem_id == story["problem_id"]),
+                "{story}"
+            );
         }
         let text = world.qstill(&["curate", "runs/a", "--explain", &id[..12]]).done().stdout;
-        for part in [id.as_str(), "question", "gold", "verdict", "rule", if end == "kept" { "with weight" } else { end.as_str() }] {
+        for part in [
+            id.as_str(),
+            "question",
+            "gold",
+            "verdict",
+            "rule",
+            if end == "kept" { "with weight" } else { end.as_str() },
+        ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
         assert!(!text.contains("note"), "{text}");
     }
     // Another setting, only to see what it would do.
     let id = &kept[0].solution_id;
-    let other = world.qstill(&["curate", "runs/a", "--explain", id, "--set", "curate.duplicates=off"]).done().stdout;
+    let other =
+        world.qstill(&["curate", "runs/a", "--explain", id, "--set", "curate.duplicates=off"]).done().stdout;
     assert!(other.contains("skips"), "{other}");
 }
 
@@ -77,15 +94,25 @@ fn the_tables_agree_with_the_commit_records_and_with_every_story() {
 fn stories_that_cannot_be_told() {
     let world = World::new();
     curated(&world, "a", &[]);
-    world.qstill(&["curate", "runs/a", "--explain", "zz"]).fails(65, &["no solution whose id begins with `zz`", "qstill inspect"]);
-    world.qstill(&["curate", "runs/a", "--explain", ""]).fails(65, &["solutions have an id that begins with ``", "give more of the id"]);
+    world
+        .qstill(&["curate", "runs/a", "--explain", "zz"])
+        .fails(65, &["no solution whose id begins with `zz`", "qstill inspect"]);
+    world
+        .qstill(&["curate", "runs/a", "--explain", ""])
+        .fails(65, &["solutions have an id that begins with ``", "give more of the id"]);
     world.qstill(&["curate", "runs/none", "--explain", "aa"]).fails(65, &["runs/none is not a run"]);
     let round = world.qstill(&["curate", "runs/a", "--round", "7"]);
     round.fails(64, &["there is no round 7"]);
     assert_eq!(world.qstill(&["curate", "runs/a", "--json"]).code, Some(64), "it is for stories");
-    world.qstill(&["curate", "runs/a", "--set", "curate.faults=[\"sloppy\"]"]).fails(64, &["sloppy", "false_equation, contradiction"]);
-    world.qstill(&["curate", "runs/a", "--set", "curate.max_repetition=2"]).fails(64, &["curate.max_repetition is 2"]);
-    world.qstill(&["curate", "runs/a", "--set", "curate.choose=likelihood"]).fails(64, &["likelihood", "diverse"]);
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.faults=[\"sloppy\"]"])
+        .fails(64, &["sloppy", "false_equation, contradiction"]);
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.max_repetition=2"])
+        .fails(64, &["curate.max_repetition is 2"]);
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.choose=likelihood"])
+        .fails(64, &["likelihood", "diverse"]);
 }
 
 #[test]
@@ -95,8 +122,14 @@ fn the_command_is_the_stage() {
     let before = run.product();
     world.qstill(&["curate", "runs/a"]).done().says("round 1 curate: complete, skipped");
     assert!(before == run.product());
-    world.qstill(&["curate", "runs/a", "--set", "curate.per_problem=1"]).done().says("curate.per_problem 2 -> 1");
-    assert!(run.rows::<Kept>("round-1/curate").len() < before.len() * 1000 && reasons(&run).contains_key("over_cap"));
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.per_problem=1"])
+        .done()
+        .says("curate.per_problem 2 -> 1");
+    assert!(
+        run.rows::<Kept>("round-1/curate").len() < before.len() * 1000
+            && reasons(&run).contains_key("over_cap")
+    );
 }
 
 #[test]
@@ -105,10 +138,14 @@ fn labels_and_pairs() {
     let run = curated(&world, "a", &["curate.preferences=3"]);
     let solutions: BTreeMap<String, Solution> =
         run.rows::<Solution>("round-1/search").into_iter().map(|s| (s.solution_id.clone(), s)).collect();
-    let kept: BTreeSet<String> = run.rows::<Kept>("round-1/curate").into_iter().map(|k| k.solution_id).collect();
+    let kept: BTreeSet<String> =
+        run.rows::<Kept>("round-1/curate").into_iter().map(|k| k.solution_id).collect();
     let labels: Vec<StepLabels> = run.rows("round-1/curate");
     let pairs: Vec<Preference> = run.rows("round-1/curate");
-    assert!(labels.iter().any(|row| row.labels.contains(&false)) && labels.iter().any(|row| !row.labels.contains(&false)));
+    assert!(
+        labels.iter().any(|row| row.labels.contains(&false))
+            && labels.iter().any(|row| !row.labels.contains(&false))
+    );
     for row in &labels {
         let steps: Vec<&str> = solutions[&row.solution_id].steps.iter().map(|s| s.text.as_str()).collect();
         assert!(steps.iter().zip(&row.completions).all(|(a, b)| a == b), "{row:?}");
@@ -127,9 +164,18 @@ fn labels_and_pairs() {
     assert_eq!(run.count("round-1/curate", "preferences"), pairs.len() as i64);
 
     // Switched off, a table without rows is not written.
-    world.qstill(&["curate", "runs/a", "--set", "curate.step_labels=false", "--set", "curate.preferences=0"]).done();
-    assert!(run.rows::<StepLabels>("round-1/curate").is_empty() && run.rows::<Preference>("round-1/curate").is_empty());
-    assert!(crate::kit::names(&run.join("round-1/curate/shards")).iter().all(|name| !name.contains("labels") && !name.contains("pref")));
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.step_labels=false", "--set", "curate.preferences=0"])
+        .done();
+    assert!(
+        run.rows::<StepLabels>("round-1/curate").is_empty()
+            && run.rows::<Preference>("round-1/curate").is_empty()
+    );
+    assert!(
+        crate::kit::names(&run.join("round-1/curate/shards"))
+            .iter()
+            .all(|name| !name.contains("labels") && !name.contains("pref"))
+    );
 }
 
 #[test]
@@ -141,17 +187,33 @@ fn files_can_be_held_out() {
     let question = kept[0].prompt.clone();
     let problem = kept[0].problem_id.clone();
     // One row, of another hand: no answer, other case and punctuation.
-    world.write("held.jsonl", serde_json::json!({"question": question.to_uppercase().replace('.', " !")}).to_string() + "\n");
-    world.qstill(&["curate", "runs/a", "--set", "curate.held_out_files=held.jsonl"]).done().says("held-out files");
+    world.write(
+        "held.jsonl",
+        serde_json::json!({"question": question.to_uppercase().replace('.', " !")}).to_string() + "\n",
+    );
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.held_out_files=held.jsonl"])
+        .done()
+        .says("held-out files");
     assert!(run.rows::<Kept>("round-1/curate").iter().all(|k| k.problem_id != problem));
     let dropped: Vec<Dropped> = run.rows("round-1/curate");
-    let evidence = dropped.iter().find(|d| d.problem_id == problem && d.reason == "contaminated").unwrap().evidence.clone();
+    let evidence = dropped
+        .iter()
+        .find(|d| d.problem_id == problem && d.reason == "contaminated")
+        .unwrap()
+        .evidence
+        .clone();
     assert!(evidence.contains("held.jsonl row 1"), "{evidence}");
-    assert!(dropped.iter().filter(|d| d.reason == "contaminated").all(|d| d.problem_id == problem), "and nothing else");
+    assert!(
+        dropped.iter().filter(|d| d.reason == "contaminated").all(|d| d.problem_id == problem),
+        "and nothing else"
+    );
 
     world.write("held.jsonl", "no json\n");
     world.qstill(&["curate", "runs/a"]).fails(65, &["held.jsonl"]);
-    world.qstill(&["curate", "runs/a", "--set", "curate.held_out_files=none.jsonl"]).fails(65, &["none.jsonl"]);
+    world
+        .qstill(&["curate", "runs/a", "--set", "curate.held_out_files=none.jsonl"])
+        .fails(65, &["none.jsonl"]);
 }
 
 #[test]
@@ -176,7 +238,13 @@ fn training_refuses_what_the_test_split_asks() {
         "curate.faults=[]",
     ];
     let off = [&sets[..], &["curate.contamination=off"]].concat();
-    let said = ["1 of ", "leak the test split", "asks what test problem", "curate.contamination", "train.allow_leaks"];
+    let said = [
+        "1 of ",
+        "leak the test split",
+        "asks what test problem",
+        "curate.contamination",
+        "train.allow_leaks",
+    ];
     world.run("off", &off).fails(65, &said);
     let leaked = |run: &Left| {
         let problems: Vec<Problem> = run.rows("problems");
@@ -198,7 +266,12 @@ fn the_benchmark_accounts_for_what_it_made_and_leaves_nothing() {
     let report = world.qstill(&["bench", "curate", "--solutions", "320", "--dir", "here"]).done().json();
     let count = |key: &str| report[key].as_u64().unwrap();
     assert_eq!((count("solutions"), count("problems"), count("kept") + count("dropped")), (320, 20, 320));
-    assert!(count("kept") > 0 && count("step_labels") > 0 && report["solutions_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(
+        count("kept") > 0
+            && count("step_labels") > 0
+            && report["solutions_per_second"].as_f64().unwrap() > 0.0,
+        "{report}"
+    );
     assert!(crate::kit::names(&world.path("here")).is_empty());
 }
 
@@ -233,12 +306,18 @@ fn siblings_tell_what_is_right_by_chance() {
     let dropped: Vec<Dropped> = judged.rows("round-1/curate");
     for reason in ["refuted", "unconfirmed"] {
         let row = dropped.iter().find(|row| row.reason == reason).unwrap();
-        let story = world.qstill(&["curate", "runs/judged", "--explain", &row.solution_id, "--json"]).done().json();
-        assert_eq!((&story["end"], &story["evidence"]), (&Value::from(reason), &Value::from(row.evidence.clone())), "{story}");
+        let story =
+            world.qstill(&["curate", "runs/judged", "--explain", &row.solution_id, "--json"]).done().json();
+        assert_eq!(
+            (&story["end"], &story["evidence"]),
+            (&Value::from(reason), &Value::from(row.evidence.clone())),
+            "{story}"
+        );
     }
 
     // With that as the goal of the enumeration fewer states are looked at, for more rows.
-    let (aimed, share) = right("aimed", &["curate.min_siblings=1", "search.rules_on=siblings", "search.rule_solutions=1"]);
+    let (aimed, share) =
+        right("aimed", &["curate.min_siblings=1", "search.rules_on=siblings", "search.rule_solutions=1"]);
     assert!(share > 0.95, "{share}");
     assert!(aimed.rows::<Kept>("round-1/curate").len() >= rows);
     assert!(aimed.count("round-1/search", "looked_at") < 1200);

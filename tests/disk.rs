@@ -12,7 +12,9 @@ fn run_directories_that_cannot_be_written() {
     let world = World::new();
     world.write("file", "");
     for run in ["file/run", "/proc/none/run"] {
-        world.qstill(&["run", "--preset", "demo", "--run", run]).fails(74, &["cannot write to the run directory", run]);
+        world
+            .qstill(&["run", "--preset", "demo", "--run", run])
+            .fails(74, &["cannot write to the run directory", run]);
     }
     // A superuser writes where others may not.
     let locked = world.path("locked");
@@ -21,7 +23,9 @@ fn run_directories_that_cannot_be_written() {
     rights.set_readonly(true);
     fs::set_permissions(&locked, rights).unwrap();
     if fs::write(locked.join("probe"), "").is_err() {
-        world.qstill(&["run", "--preset", "demo", "--run", "locked/run"]).fails(74, &["cannot write", "read-only for you"]);
+        world
+            .qstill(&["run", "--preset", "demo", "--run", "locked/run"])
+            .fails(74, &["cannot write", "read-only for you"]);
     }
 }
 
@@ -54,7 +58,13 @@ fn mount(at: &Path, arguments: &[&str]) -> bool {
 }
 
 /// Gives the disk a little more each time it is full; every stop must be a clean one. How many there were.
-fn fill(disk: &Disk<'_>, mut size: usize, step: usize, mut outcome: Outcome, again: impl Fn() -> Outcome) -> usize {
+fn fill(
+    disk: &Disk<'_>,
+    mut size: usize,
+    step: usize,
+    mut outcome: Outcome,
+    again: impl Fn() -> Outcome,
+) -> usize {
     let mut stops = 0;
     while outcome.code != Some(0) {
         outcome.fails(73, &["free some space"]);
@@ -101,12 +111,15 @@ fn a_full_disk_while_answers_are_stored() {
 fn a_full_disk_under_the_output_of_grade() {
     let world = World::new();
     // Rows that differ, so that no compression makes them fit.
-    let line = |n: u64| format!("{{\"gold\": {n}, \"prediction\": {}}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let line =
+        |n: u64| format!("{{\"gold\": {n}, \"prediction\": {}}}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     world.write("in.jsonl", (0..40_000).map(line).collect::<String>());
     let place = world.path("place");
     let Some(disk) = Disk::mount(&place, 64) else { return };
     for output in ["place/out.jsonl", "place/out.parquet"] {
-        world.qstill(&["grade", "in.jsonl", "--output", output]).fails(73, &["cannot write", "free some space"]);
+        world
+            .qstill(&["grade", "in.jsonl", "--output", output])
+            .fails(73, &["cannot write", "free some space"]);
         assert!(names(&place).is_empty(), "{:?}", names(&place));
     }
     disk.resize(16_384);

@@ -22,7 +22,8 @@ fn world() -> World {
 /// The requests whose answers a run has on disk.
 fn stored(run: &Left) -> Vec<Value> {
     let folder = run.join("responses");
-    let read = |name: &String| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
+    let read =
+        |name: &String| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
     names(&folder)
         .iter()
         .filter(|name| Path::new(name).extension() == Some("json".as_ref()))
@@ -43,12 +44,22 @@ fn its_answers_become_solutions() {
     assert_eq!(policies.into_iter().collect::<Vec<_>>(), ["endpoint", "rules"]);
     let told: Vec<&Solution> = solutions.iter().filter(|s| s.policy == "endpoint").collect();
     assert_eq!(told.len(), 24 * 2);
-    assert!(told.iter().all(|s| s.steps.len() == 1 && s.tokens == 9 && s.final_answer.parse::<u64>().is_ok()), "{:?}", told[0]);
-    assert_eq!(run.rows::<Kept>("round-1/curate").iter().map(|k| &k.problem_id).collect::<BTreeSet<_>>().len(), 24);
+    assert!(
+        told.iter().all(|s| s.steps.len() == 1 && s.tokens == 9 && s.final_answer.parse::<u64>().is_ok()),
+        "{:?}",
+        told[0]
+    );
+    assert_eq!(
+        run.rows::<Kept>("round-1/curate").iter().map(|k| &k.problem_id).collect::<BTreeSet<_>>().len(),
+        24
+    );
 
     // The instruction is sent, the test problems are asked for the teacher's score alone, and all is stored.
     let seen = server.seen();
-    assert!(seen.iter().all(|request| request["messages"][0]["content"] == "Add them." && request["seed"].is_u64()));
+    assert!(
+        seen.iter()
+            .all(|request| request["messages"][0]["content"] == "Add them." && request["seed"].is_u64())
+    );
     assert_eq!(stored(&run).len(), seen.len());
     assert_eq!(seen.len(), (24 + 3) * 2);
 

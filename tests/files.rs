@@ -14,7 +14,9 @@ pub fn worked(from: usize, count: usize) -> Vec<(String, String)> {
     let row = |n: usize| {
         let (boxes, each, gone) = (2 + n % 7, 5 + n, 1 + n % 4);
         let (all, left) = (boxes * each, boxes * each - gone);
-        let question = format!("A shop gets {boxes} boxes with {each} lamps in each. {gone} of the lamps are broken. How many lamps work?");
+        let question = format!(
+            "A shop gets {boxes} boxes with {each} lamps in each. {gone} of the lamps are broken. How many lamps work?"
+        );
         let first = format!("There are {boxes}*{each}=<<{boxes}*{each}={all}>>{all} lamps.");
         let second = format!("{all}-{gone}=<<{all}-{gone}={left}>>{left} of them work.");
         (question, format!("{first}\n{second}\n#### {left}"))
@@ -35,8 +37,12 @@ const FILES: &[&str] = &[
 ];
 
 fn questions(run: &Left, split: Split) -> Vec<(String, String)> {
-    let mut rows: Vec<_> =
-        run.rows::<Problem>("problems").into_iter().filter(|p| p.split == split).map(|p| (p.question, p.answer)).collect();
+    let mut rows: Vec<_> = run
+        .rows::<Problem>("problems")
+        .into_iter()
+        .filter(|p| p.split == split)
+        .map(|p| (p.question, p.answer))
+        .collect();
     rows.sort();
     rows
 }
@@ -61,7 +67,8 @@ fn duplicates_leaks_and_examples() {
     let problems: Vec<Problem> = run.rows("problems");
     let ids: HashSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
     assert_eq!(ids.len(), problems.len(), "copies have ids of their own");
-    let copies: BTreeSet<_> = problems.iter().filter(|p| p.question == train[20].0).map(|p| p.split.name()).collect();
+    let copies: BTreeSet<_> =
+        problems.iter().filter(|p| p.question == train[20].0).map(|p| p.split.name()).collect();
     assert_eq!(problems.iter().filter(|p| p.question == train[20].0).count(), 3);
     assert_eq!(copies.len(), 1, "copies are in one split");
 
@@ -88,8 +95,13 @@ fn duplicates_leaks_and_examples() {
 #[test]
 fn columns_of_any_name_and_parquet() {
     let world = World::new();
-    let rows: Vec<(String, i64)> = (0..20).map(|n| (format!("A jar has {n} sweets and gets 30 more. How many sweets?"), n + 30)).collect();
-    let lines: String = rows.iter().map(|(q, a)| serde_json::json!({"id": 7, "prompt": q, "target": a}).to_string() + "\n").collect();
+    let rows: Vec<(String, i64)> = (0..20)
+        .map(|n| (format!("A jar has {n} sweets and gets 30 more. How many sweets?"), n + 30))
+        .collect();
+    let lines: String = rows
+        .iter()
+        .map(|(q, a)| serde_json::json!({"id": 7, "prompt": q, "target": a}).to_string() + "\n")
+        .collect();
     world.write("in.jsonl", lines);
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("target", Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, a)| *a)))),
@@ -97,7 +109,13 @@ fn columns_of_any_name_and_parquet() {
     ];
     world.write_parquet("in.parquet", &RecordBatch::try_from_iter(columns).unwrap());
 
-    let sets = ["problems.source=files", "problems.train=0", "problems.test=0", "problems.test_share=0.3", "problems.validation_share=0"];
+    let sets = [
+        "problems.source=files",
+        "problems.train=0",
+        "problems.test=0",
+        "problems.test_share=0.3",
+        "problems.validation_share=0",
+    ];
     let mut found = Vec::new();
     for file in ["in.jsonl", "in.parquet"] {
         let files = format!("problems.files={file}");
@@ -107,10 +125,21 @@ fn columns_of_any_name_and_parquet() {
     }
     assert_eq!(found[0], found[1], "splits follow from the content");
     // A copy under another name is a copy, and `--set` of one file needs no brackets.
-    let both =
-        [&sets[..], &["problems.files=[\"in.jsonl\", \"in.parquet\"]", "problems.question=prompt", "problems.answer=target"]].concat();
+    let both = [
+        &sets[..],
+        &[
+            "problems.files=[\"in.jsonl\", \"in.parquet\"]",
+            "problems.question=prompt",
+            "problems.answer=target",
+        ],
+    ]
+    .concat();
     world.qstill(&of_preset("demo", "stage problems", "both", &both)).done().says("20 duplicates");
     let (train, test) = &found[0];
     assert!(!train.is_empty() && !test.is_empty() && train.len() + test.len() == 20);
-    assert!(train.iter().all(|(q, a)| rows.iter().any(|(question, answer)| question == q && answer.to_string() == *a)));
+    assert!(
+        train
+            .iter()
+            .all(|(q, a)| rows.iter().any(|(question, answer)| question == q && answer.to_string() == *a))
+    );
 }

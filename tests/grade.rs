@@ -23,12 +23,19 @@ fn lines(gold: &str, prediction: &str, rows: &[(&str, &str)]) -> String {
 }
 
 fn rows(world: &World, file: &str) -> Vec<Value> {
-    fs::read_to_string(world.path(file)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    fs::read_to_string(world.path(file))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn counts(outcome: Outcome) -> Vec<u64> {
     let summary = outcome.done().json();
-    ["correct", "wrong", "undecidable", "rows", "skipped"].iter().map(|key| summary[key].as_u64().unwrap()).collect()
+    ["correct", "wrong", "undecidable", "rows", "skipped"]
+        .iter()
+        .map(|key| summary[key].as_u64().unwrap())
+        .collect()
 }
 
 #[test]
@@ -45,7 +52,10 @@ fn a_summary_by_reason() {
     assert_eq!(world.qstill(&["grade", "in.jsonl"]).done().says("grade: 4 rows").stdout, expected);
     let summary = world.qstill(&["grade", "in.jsonl", "--json", "--quiet"]).done();
     assert_eq!((summary.json()["rows"].as_u64(), summary.stderr.as_str()), (Some(4), ""));
-    assert_eq!(summary.json()["reasons"][1], json!({"verdict": "wrong", "reason": "no_answer", "rows": 1, "share": 0.25}));
+    assert_eq!(
+        summary.json()["reasons"][1],
+        json!({"verdict": "wrong", "reason": "no_answer", "rows": 1, "share": 0.25})
+    );
     assert_eq!(names(&world.path(".")), ["in.jsonl"], "without --output nothing is written");
 }
 
@@ -79,7 +89,18 @@ fn columns_of_any_name_in_lines_and_parquet() {
     let nested = json!({"meta": {"a.b": {"answer": "7"}}, "completion": "#### 7", "meta.x": 8});
     world.write("in.json", nested.to_string());
     world.qstill(&["grade", "in.json", "--gold", "meta.a.b.answer", "--prediction", "completion"]).done();
-    assert_eq!(counts(world.qstill(&["grade", "in.json", "--gold", "meta.x", "--prediction", "completion", "--json"])), [0, 1, 0, 1, 0]);
+    assert_eq!(
+        counts(world.qstill(&[
+            "grade",
+            "in.json",
+            "--gold",
+            "meta.x",
+            "--prediction",
+            "completion",
+            "--json"
+        ])),
+        [0, 1, 0, 1, 0]
+    );
 
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("target", Arc::new(Int64Array::from(vec![1, 2, 3]))),
@@ -95,16 +116,26 @@ fn columns_of_any_name_in_lines_and_parquet() {
 fn rows_stay_in_order_over_many_batches() {
     let world = World::new();
     let count = 20_000_u64;
-    let text: String = (0..count).map(|n| format!("{{\"gold\": {n}, \"prediction\": \"\\\\boxed{{{}}}\"}}\n", n + n % 2)).collect();
+    let text: String = (0..count)
+        .map(|n| format!("{{\"gold\": {n}, \"prediction\": \"\\\\boxed{{{}}}\"}}\n", n + n % 2))
+        .collect();
     world.write("in.jsonl", text);
     let outcome = world.qstill(&["grade", "in.jsonl", "--output", "out.jsonl", "--json"]);
     assert_eq!(counts(outcome), [count / 2, count / 2, 0, count, 0]);
     for (n, row) in rows(&world, "out.jsonl").iter().enumerate() {
-        assert_eq!((row["row"].as_u64(), row["gold_read"].as_str()), (Some(n as u64), Some(n.to_string().as_str())));
+        assert_eq!(
+            (row["row"].as_u64(), row["gold_read"].as_str()),
+            (Some(n as u64), Some(n.to_string().as_str()))
+        );
     }
     world.qstill(&["grade", "in.jsonl", "--output", "out.parquet"]).done();
     let of_table: Vec<GradeRow> = table::read_all(&world.path("out.parquet")).unwrap();
-    assert!(of_table.iter().enumerate().all(|(n, row)| row.row == n as u64 && (row.verdict == Verdict::Correct) == (n % 2 == 0)));
+    assert!(
+        of_table
+            .iter()
+            .enumerate()
+            .all(|(n, row)| row.row == n as u64 && (row.verdict == Verdict::Correct) == (n % 2 == 0))
+    );
     assert_eq!(of_table.len(), count as usize);
 
     // The number of threads changes nothing.
@@ -118,10 +149,14 @@ fn precision_and_steps_are_there_where_they_are_asked_for() {
     let world = World::new();
     world.write("third.jsonl", lines("gold", "prediction", &[("1/3", "0.33"), ("1/3", "0.34")]));
     assert_eq!(counts(world.qstill(&["grade", "third.jsonl", "--json"])), [0, 2, 0, 2, 0]);
-    assert_eq!(counts(world.qstill(&["grade", "third.jsonl", "--json", "--precision", "2"])), [1, 1, 0, 2, 0]);
+    assert_eq!(
+        counts(world.qstill(&["grade", "third.jsonl", "--json", "--precision", "2"])),
+        [1, 1, 0, 2, 0]
+    );
 
     let question = "Ann has 3 bags of 4 pens and finds 2 more. How many pens?";
-    let row = |prediction| json!({"question": question, "gold": "14", "prediction": prediction}).to_string() + "\n";
+    let row =
+        |prediction| json!({"question": question, "gold": "14", "prediction": prediction}).to_string() + "\n";
     world.write("steps.jsonl", row("3*4=12\n12+2=14\n#### 14") + &row("3*4=11\n11+2=14\n#### 14"));
     assert_eq!(counts(world.qstill(&["grade", "steps.jsonl", "--json"])), [2, 0, 0, 2, 0]);
     for more in [&["--steps"][..], &["--steps", "--question", "question"]] {
@@ -140,18 +175,32 @@ fn an_output_is_left_alone_or_replaced_as_a_whole() {
     world.write("bad.jsonl", lines("gold", "prediction", &ROWS) + "{}\n");
     world.write("out.jsonl", "mine");
     let mine = |world: &World| fs::read_to_string(world.path("out.jsonl")).unwrap();
-    world.qstill(&["grade", "in.jsonl", "--output", "out.jsonl"]).fails(64, &["out.jsonl is there already", "--force"]);
-    world.qstill(&["grade", "bad.jsonl", "--output", "out.jsonl", "--force"]).fails(65, &["bad.jsonl, line 5"]);
+    world
+        .qstill(&["grade", "in.jsonl", "--output", "out.jsonl"])
+        .fails(64, &["out.jsonl is there already", "--force"]);
+    world
+        .qstill(&["grade", "bad.jsonl", "--output", "out.jsonl", "--force"])
+        .fails(65, &["bad.jsonl, line 5"]);
     assert_eq!(mine(&world), "mine", "a failure replaces nothing");
     world.qstill(&["grade", "in.jsonl", "--output", "out.jsonl", "--force"]).done();
     assert_eq!(rows(&world, "out.jsonl").len(), 4);
 
-    world.qstill(&["grade", "in.jsonl", "--output", "./in.jsonl", "--force"]).fails(64, &["in.jsonl is the file to be judged"]);
+    world
+        .qstill(&["grade", "in.jsonl", "--output", "./in.jsonl", "--force"])
+        .fails(64, &["in.jsonl is the file to be judged"]);
     world.qstill(&["grade", "in.jsonl", "--output", "out.csv"]).fails(64, &["out.csv", ".jsonl or .parquet"]);
-    world.qstill(&["grade", "in.jsonl", "--output", "none/out.jsonl"]).fails(74, &["cannot write none/out.jsonl"]);
+    world
+        .qstill(&["grade", "in.jsonl", "--output", "none/out.jsonl"])
+        .fails(74, &["cannot write none/out.jsonl"]);
     fs::create_dir(world.path("folder.jsonl")).unwrap();
-    world.qstill(&["grade", "in.jsonl", "--output", "folder.jsonl", "--force"]).fails(64, &["folder.jsonl is there already"]);
-    assert_eq!(names(&world.path(".")), ["bad.jsonl", "folder.jsonl", "in.jsonl", "out.jsonl"], "temporary files are gone");
+    world
+        .qstill(&["grade", "in.jsonl", "--output", "folder.jsonl", "--force"])
+        .fails(64, &["folder.jsonl is there already"]);
+    assert_eq!(
+        names(&world.path(".")),
+        ["bad.jsonl", "folder.jsonl", "in.jsonl", "out.jsonl"],
+        "temporary files are gone"
+    );
 }
 
 #[test]
@@ -172,13 +221,16 @@ fn bad_rows_are_named_or_skipped() {
     for (line, said) in cases {
         world.write("in.jsonl", [good.as_bytes(), line, b"\n", good.as_bytes()].concat());
         world.qstill(&["grade", "in.jsonl"]).fails(65, &[&["in.jsonl, "], *said].concat());
-        let skipped = world.qstill(&["grade", "in.jsonl", "--skip-bad", "--json", "--output", "out.jsonl", "--force"]);
+        let skipped =
+            world.qstill(&["grade", "in.jsonl", "--skip-bad", "--json", "--output", "out.jsonl", "--force"]);
         assert_eq!(counts(skipped.says("skipped: ")), [2, 0, 0, 2, 1]);
         assert_eq!(rows(&world, "out.jsonl")[1]["row"], 2, "a skipped row keeps its number");
     }
     let text = world.qstill(&["grade", "in.jsonl", "--skip-bad"]).done().stdout;
     assert!(text.ends_with("; 1 bad row skipped\n"), "{text}");
-    world.qstill(&["grade", "in.jsonl", "--gold", "glod", "--skip-bad"]).fails(65, &["no column `glod`", "is `gold` meant?"]);
+    world
+        .qstill(&["grade", "in.jsonl", "--gold", "glod", "--skip-bad"])
+        .fails(65, &["no column `glod`", "is `gold` meant?"]);
 }
 
 #[test]
@@ -201,15 +253,24 @@ fn files_that_cannot_be_judged() {
         (&["empty.jsonl", "--skip-bad"], &["empty.jsonl: no rows"]),
         (&["data.csv"], &["data.csv", ".jsonl"]),
         (&["fake.parquet"], &["fake.parquet is not a whole Parquet file"]),
-        (&["null.parquet"], &["no column `prediction`; is `predicted` meant? (there are `gold`, `predicted`)"]),
-        (&["null.parquet", "--prediction", "predicted"], &["null.parquet, row 1: column `gold`: expected a value, found null"]),
+        (
+            &["null.parquet"],
+            &["no column `prediction`; is `predicted` meant? (there are `gold`, `predicted`)"],
+        ),
+        (
+            &["null.parquet", "--prediction", "predicted"],
+            &["null.parquet, row 1: column `gold`: expected a value, found null"],
+        ),
     ];
     for (arguments, said) in cases {
         world.qstill(&[&["grade"], *arguments].concat()).fails(65, said);
     }
-    let skipped = world.qstill(&["grade", "null.parquet", "--prediction", "predicted", "--skip-bad", "--json"]);
+    let skipped =
+        world.qstill(&["grade", "null.parquet", "--prediction", "predicted", "--skip-bad", "--json"]);
     assert_eq!(counts(skipped), [1, 0, 0, 1, 1]);
-    for arguments in [&["--force"][..], &["--question", "q"], &["--precision", "-1"], &["--precision", "many"]] {
+    for arguments in
+        [&["--force"][..], &["--question", "q"], &["--precision", "-1"], &["--precision", "many"]]
+    {
         assert_eq!(world.qstill(&[&["grade", "empty.jsonl"], arguments].concat()).code, Some(64));
     }
 }
@@ -223,8 +284,16 @@ fn the_speed_of_the_grader() {
     for (file, source, pairs) in [(None, "words", 2000), (Some("gsm8k.jsonl"), "file", 1)] {
         let arguments: Vec<&str> = ["bench", "verify", "--seconds", "0.01"].into_iter().chain(file).collect();
         let found = world.qstill(&arguments).done().json();
-        assert_eq!((&found["source"], &found["pairs"], &found["threads"]), (&json!(source), &json!(pairs), &json!(1)));
-        assert!(["answers_per_second", "solutions_per_second"].iter().all(|key| found[key].as_f64().unwrap() > 0.0), "{found}");
+        assert_eq!(
+            (&found["source"], &found["pairs"], &found["threads"]),
+            (&json!(source), &json!(pairs), &json!(1))
+        );
+        assert!(
+            ["answers_per_second", "solutions_per_second"]
+                .iter()
+                .all(|key| found[key].as_f64().unwrap() > 0.0),
+            "{found}"
+        );
     }
     world.qstill(&["bench", "verify", "bad.jsonl"]).fails(65, &["bad.jsonl, line 2"]);
     for wrong in [&["verify", "--rows", "4"][..], &[], &["verify", "--seconds", "-1"]] {

@@ -8,7 +8,8 @@ use crate::server::{ENDPOINT, Gate, Server, sum, sums};
 
 fn signal(running: &Running, name: &str) {
     // Part of every shell, while not every machine has a program of that name.
-    let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &running.id().to_string()]).status();
+    let sent =
+        Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &running.id().to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -52,12 +53,22 @@ fn while_an_answer_is_awaited() {
 #[test]
 fn while_a_model_is_trained() {
     let world = World::new();
-    let sets = ["problems.train=60", "train.batch_size=4", "train.epochs=3", "train.checkpoint_every=0", "evaluate.teacher=false"];
+    let sets = [
+        "problems.train=60",
+        "train.batch_size=4",
+        "train.epochs=3",
+        "train.checkpoint_every=0",
+        "evaluate.teacher=false",
+    ];
     let mut running = world.start(&run("a", &sets));
     running.until("training begins", |said| said.contains("round 1 train: ") && said.contains(" steps\n"));
     signal(&running, "TERM");
     stopped(running, "runs/a");
-    assert_eq!(names(&world.left("a").join("round-1/train/checkpoints")).len(), 1, "a last checkpoint is made");
+    assert_eq!(
+        names(&world.left("a").join("round-1/train/checkpoints")).len(),
+        1,
+        "a last checkpoint is made"
+    );
 
     world.resume("a").done().says("goes on from the checkpoint at step");
     world.run("b", &sets).done();

@@ -36,14 +36,22 @@ fn killed_twice_in_search_and_once_in_training() {
     assert!(shards(&cut) < 24);
 
     let mut third = world.start(&["resume", "runs/cut"]);
-    third.until("a checkpoint", |_| names(&cut.join("round-1/train/checkpoints")).iter().any(|name| name.starts_with("step-")));
+    third.until("a checkpoint", |_| {
+        names(&cut.join("round-1/train/checkpoints")).iter().any(|name| name.starts_with("step-"))
+    });
     third.kill();
     assert!(names(&cut.join("round-1/train/commits")).is_empty(), "training was over too soon");
 
     let last = world.resume("cut").done();
-    last.says("problems: complete, skipped").says("round 1 search: complete, skipped").says("goes on from the checkpoint at step");
+    last.says("problems: complete, skipped")
+        .says("round 1 search: complete, skipped")
+        .says("goes on from the checkpoint at step");
     cut.equals(&world.left("whole"));
-    let rest: Vec<String> = cut.files().into_keys().filter(|path| path.contains("tmp") || path.contains("checkpoints/")).collect();
+    let rest: Vec<String> = cut
+        .files()
+        .into_keys()
+        .filter(|path| path.contains("tmp") || path.contains("checkpoints/"))
+        .collect();
     assert!(rest.is_empty(), "left behind: {rest:?}");
 }
 
@@ -68,7 +76,10 @@ fn damage_is_found_set_aside_and_made_again() {
 
     let shard = |stage: &str, table: &str| {
         let folder = run.join(stage).join("shards");
-        let name = names(&folder).into_iter().find(|name| name.starts_with("part-00001-") && name.contains(table)).unwrap();
+        let name = names(&folder)
+            .into_iter()
+            .find(|name| name.starts_with("part-00001-") && name.contains(table))
+            .unwrap();
         folder.join(name)
     };
     // One flipped bit, one file cut short, one student with another byte in it.
@@ -86,9 +97,13 @@ fn damage_is_found_set_aside_and_made_again() {
     fs::write(&weights, &bytes).unwrap();
 
     let outcome = world.resume("a").done();
-    for part in ["has other bytes than were written", "to be made again", "student is not as it was written"] {
+    for part in ["has other bytes than were written", "to be made again", "student is not as it was written"]
+    {
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
     }
     assert!(before == run.product(), "made again, and the same");
-    assert!(run.files().keys().any(|path| path.starts_with("round-1/search/damaged/")), "what was damaged is kept to look at");
+    assert!(
+        run.files().keys().any(|path| path.starts_with("round-1/search/damaged/")),
+        "what was damaged is kept to look at"
+    );
 }

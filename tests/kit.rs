@@ -60,12 +60,15 @@ impl World {
 
     /// Writes JSON lines of questions and answers.
     pub fn write_rows(&self, name: &str, rows: &[(String, String)]) {
-        let line = |(question, answer): &(String, String)| serde_json::json!({"question": question, "answer": answer}).to_string() + "\n";
+        let line = |(question, answer): &(String, String)| {
+            serde_json::json!({"question": question, "answer": answer}).to_string() + "\n"
+        };
         self.write(name, rows.iter().map(line).collect::<String>());
     }
 
     pub fn write_parquet(&self, name: &str, batch: &RecordBatch) {
-        let mut writer = ArrowWriter::try_new(fs::File::create(self.path(name)).unwrap(), batch.schema(), None).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(self.path(name)).unwrap(), batch.schema(), None).unwrap();
         writer.write(batch).unwrap();
         writer.close().unwrap();
     }
@@ -262,13 +265,18 @@ impl Left {
     pub fn rows<R: Row>(&self, stage: &str) -> Vec<R> {
         let names = names(&self.join(stage).join("shards"));
         let of_table = names.into_iter().filter(|name| name.split('-').nth(2) == Some(R::TABLE));
-        of_table.flat_map(|name| table::read_all::<R>(&self.join(stage).join("shards").join(name)).unwrap()).collect()
+        of_table
+            .flat_map(|name| table::read_all::<R>(&self.join(stage).join("shards").join(name)).unwrap())
+            .collect()
     }
 
     /// Commit records of a stage.
     pub fn commits(&self, stage: &str) -> Vec<Value> {
         let folder = self.join(stage).join("commits");
-        names(&folder).iter().map(|name| serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()).collect()
+        names(&folder)
+            .iter()
+            .map(|name| serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap())
+            .collect()
     }
 
     /// Sum of a count over the commit records of a stage.
@@ -311,7 +319,8 @@ impl Left {
 /// Names in a folder, sorted; none if it is not there.
 pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

@@ -1,4 +1,5 @@
-//! Training works: a small student learns an easy kind of problem from nothing, and solves ones it has never seen.
+//! Training works: a small student learns an easy kind of problem from nothing, and solves ones it has never
+//! seen.
 
 use crate::kit::World;
 

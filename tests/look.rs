@@ -12,7 +12,10 @@ use crate::server::sums;
 fn help_for_every_command() {
     let world = World::new();
     let top = world.qstill(&["--help"]).done();
-    for command in ["run", "resume", "stage", "status", "inspect", "audit", "curate", "grade", "answer", "init", "doctor", "bench"] {
+    for command in [
+        "run", "resume", "stage", "status", "inspect", "audit", "curate", "grade", "answer", "init",
+        "doctor", "bench",
+    ] {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);
         let help = world.qstill(&[command, "--help"]).done();
         assert!(help.stdout.contains("Usage: qstill") && help.stderr.is_empty(), "{help:?}");
@@ -30,17 +33,25 @@ fn every_preset_can_be_written_edited_and_used() {
     let files = ["problems.train_files=[\"train.jsonl\"]", "problems.test_files=[\"test.jsonl\"]"];
     for preset in ["demo", "countdown", "words", "countdown4", "gsm-symbolic", "gsm8k", "gsm8k-endpoint"] {
         let file = format!("{preset}.toml");
-        world.qstill(&["init", "--preset", preset, &file]).done().says(&format!("qstill run --config {file}"));
+        world
+            .qstill(&["init", "--preset", preset, &file])
+            .done()
+            .says(&format!("qstill run --config {file}"));
         let text = fs::read_to_string(world.path(&file)).unwrap();
-        assert!(text.lines().filter(|line| line.starts_with('#')).count() > 20, "comments say what the keys mean:\n{text}");
+        assert!(
+            text.lines().filter(|line| line.starts_with('#')).count() > 20,
+            "comments say what the keys mean:\n{text}"
+        );
         assert_eq!(world.qstill(&["init", "--preset", preset]).done().stdout, text);
         world.qstill(&["init", &file]).fails(64, &[&file, "choose another name"]);
         assert_eq!(fs::read_to_string(world.path(&file)).unwrap(), text, "an existing file is left alone");
 
         let run = format!("runs/{preset}");
         let sets = small.iter().chain(if preset.starts_with("gsm") { &files[..] } else { &[] });
-        let arguments: Vec<&str> =
-            ["stage", "problems", &run, "--config", &file].into_iter().chain(sets.flat_map(|set| ["--set", set])).collect();
+        let arguments: Vec<&str> = ["stage", "problems", &run, "--config", &file]
+            .into_iter()
+            .chain(sets.flat_map(|set| ["--set", set]))
+            .collect();
         world.qstill(&arguments).done().says("4 train");
     }
 }
@@ -50,10 +61,15 @@ fn doctor_checks_the_cpu() {
     let world = World::new();
     let mut command = world.command(&["doctor", "--json"]);
     // No driver: another test looks at adapters.
-    let outcome: crate::kit::Outcome = command.env("VK_DRIVER_FILES", "/none").env("VK_ICD_FILENAMES", "/none").output().unwrap().into();
+    let outcome: crate::kit::Outcome =
+        command.env("VK_DRIVER_FILES", "/none").env("VK_ICD_FILENAMES", "/none").output().unwrap().into();
     let report = outcome.done().json();
     assert!(report["auto"].is_string() && report["why"].is_string());
-    assert!(report["devices"][0]["device"] == "cpu" && report["devices"][0]["check"].as_str().unwrap().starts_with("works"), "{report}");
+    assert!(
+        report["devices"][0]["device"] == "cpu"
+            && report["devices"][0]["check"].as_str().unwrap().starts_with("works"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -68,19 +84,37 @@ fn a_run_its_stages_and_its_tables() {
     assert!(text.contains("evaluate") && text.contains("all is done"), "{text}");
     let whole = world.qstill(&["inspect", "a", "--json"]).done().json();
     assert!(whole.to_string().contains("solutions"), "{whole}");
-    for path in ["runs/a", "runs/a/round-1", "runs/a/problems", "runs/a/round-1/search", "runs/a/round-1/search/nodes"] {
+    for path in [
+        "runs/a",
+        "runs/a/round-1",
+        "runs/a/problems",
+        "runs/a/round-1/search",
+        "runs/a/round-1/search/nodes",
+    ] {
         assert!(!world.qstill(&["inspect", path]).done().stdout.trim().is_empty());
         world.qstill(&["inspect", path, "--json"]).done().json();
     }
     let shard = names(&run.join("problems/shards")).remove(0);
-    let shown =
-        world.qstill(&["inspect", &format!("runs/a/problems/shards/{shard}"), "--head", "2", "--columns", "question,answer", "--json"]);
+    let shown = world.qstill(&[
+        "inspect",
+        &format!("runs/a/problems/shards/{shard}"),
+        "--head",
+        "2",
+        "--columns",
+        "question,answer",
+        "--json",
+    ]);
     let shown = shown.done().json();
     assert_eq!(shown["table"], "problems");
     let sample = shown["sample"].as_array().unwrap();
     assert_eq!(sample.len(), 2);
-    assert!(sample.iter().all(|row| row["question"].is_string() && row.as_object().unwrap().len() == 2), "{shown}");
-    world.qstill(&["inspect", "runs/a/problems", "--columns", "colour"]).fails(64, &["there is no column `colour`", "question"]);
+    assert!(
+        sample.iter().all(|row| row["question"].is_string() && row.as_object().unwrap().len() == 2),
+        "{shown}"
+    );
+    world
+        .qstill(&["inspect", "runs/a/problems", "--columns", "colour"])
+        .fails(64, &["there is no column `colour`", "question"]);
 
     // A half-finished run says what is next.
     fs::remove_dir_all(run.join("round-1/evaluate")).unwrap();

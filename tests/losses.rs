@@ -31,14 +31,17 @@ fn each_loss_trains_a_student_of_its_own() {
     world.run("ce", &with(&[])).done();
     world.run("face", &with(&["train.loss=face"])).done();
     // The same rows give the same tokenizer, so that another run's student can be the reference.
-    let golden = with(&["train.loss=golden", "train.golden_share=0.5", "train.reference=runs/ce/round-1/student"]);
+    let golden =
+        with(&["train.loss=golden", "train.golden_share=0.5", "train.reference=runs/ce/round-1/student"]);
     world.run("golden", &golden).done().says("runs/ce/round-1/student reads");
     let value = ["value.model=features", "value.epochs=2", "value.holdout=0.5", "train.loss=value"];
     world.run("value", &with(&value)).done();
     world.run("future", &with(&["train.future=2"])).done();
 
-    let students: BTreeMap<Vec<u8>, &str> =
-        ["ce", "face", "golden", "value", "future"].map(|run| (weights(&world, run), run)).into_iter().collect();
+    let students: BTreeMap<Vec<u8>, &str> = ["ce", "face", "golden", "value", "future"]
+        .map(|run| (weights(&world, run), run))
+        .into_iter()
+        .collect();
     assert_eq!(students.len(), 5, "{:?}", students.values());
     for run in students.values() {
         let losses: Vec<Loss> = world.left(run).rows("round-1/train");
@@ -64,7 +67,11 @@ fn the_next_round_compares_itself_with_the_student_before() {
     world.run("first", SETS).done();
     let path = format!("model.path={}", world.left("first").join("round-1/student").display());
     let sets = [SETS, &["train.loss=golden", "run.rounds=2", "train.start=previous", &path]].concat();
-    world.run("second", &sets).done().says("round 1 train: base reads").says("round 2 train: student of round 1 reads");
+    world
+        .run("second", &sets)
+        .done()
+        .says("round 1 train: base reads")
+        .says("round 2 train: student of round 1 reads");
 }
 
 #[test]
@@ -74,7 +81,8 @@ fn kept_heads_draft_and_change_no_answer() {
     let sets = [SETS, &["train.future=2", "train.future_keep=true", "train.max_steps=40"]].concat();
     world.run("kept", &sets).done();
     world.run("dropped", &[&sets[..], &["train.future_keep=false"]].concat()).done();
-    let (kept, dropped) = (world.left("kept").join("round-1/student"), world.left("dropped").join("round-1/student"));
+    let (kept, dropped) =
+        (world.left("kept").join("round-1/student"), world.left("dropped").join("round-1/student"));
     let heads = kept.join("future_heads.safetensors");
     assert!(heads.exists() && !dropped.join("future_heads.safetensors").exists());
     assert!(weights(&world, "kept") == weights(&world, "dropped"));
@@ -82,9 +90,24 @@ fn kept_heads_draft_and_change_no_answer() {
 
     let ask = |model: &std::path::Path, temperature: &str| {
         let model = model.display().to_string();
-        let arguments = ["answer", &model, "questions.jsonl", "--device", "cpu", "--max-tokens", "40", "--temperature", temperature];
+        let arguments = [
+            "answer",
+            &model,
+            "questions.jsonl",
+            "--device",
+            "cpu",
+            "--max-tokens",
+            "40",
+            "--temperature",
+            temperature,
+        ];
         let outcome = world.qstill(&arguments).done();
-        assert_eq!(outcome.stderr.contains("passes after the prompts"), model.contains("kept"), "{}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.contains("passes after the prompts"),
+            model.contains("kept"),
+            "{}",
+            outcome.stderr
+        );
         outcome.stdout
     };
     for temperature in ["0", "1"] {

@@ -1,11 +1,11 @@
-//! Whole-program tests: each drives the `qstill` binary in a directory of its own, on problems and models small
-//! enough for a few seconds of CPU.
+//! Whole-program tests: each drives the `qstill` binary in a directory of its own, on problems and models
+//! small enough for a few seconds of CPU.
 //!
 //! - [`kit`]: a world to run in, and what a run left behind
 //! - [`server`]: an OpenAI-compatible server on the loopback address, with a script for its answers
 //!
-//! Nothing leaves the machine. The test on wgpu takes a real GPU where there is one; with `QSTILL_TEST_WGPU=1` it takes
-//! any adapter, and fails if there is none.
+//! Nothing leaves the machine. The test on wgpu takes a real GPU where there is one; with
+//! `QSTILL_TEST_WGPU=1` it takes any adapter, and fails if there is none.
 
 mod kit;
 mod server;

@@ -1,5 +1,5 @@
-//! A model directory as the base: the model teaches itself with worked examples in its prompt, and what comes out
-//! loads again.
+//! A model directory as the base: the model teaches itself with worked examples in its prompt, and what comes
+//! out loads again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,7 +32,11 @@ fn a_model_directory_as_teacher_and_base() {
     let first = world.left("first").join("round-1/student");
 
     let path = format!("model.path={}", first.display());
-    let sets = [FILES, &[&path, "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"]].concat();
+    let sets = [
+        FILES,
+        &[&path, "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"],
+    ]
+    .concat();
     world.run("second", &sets).done();
     let run_dir = world.left("second");
     let solutions: Vec<Solution> = run_dir.rows("round-1/search");
@@ -47,17 +51,27 @@ fn a_model_directory_as_teacher_and_base() {
     let second = run_dir.join("round-1/student");
     let [old, new] = [&first, &second].map(|dir| fs::read(dir.join("model.safetensors")).unwrap());
     let (old, new) = (SafeTensors::deserialize(&old).unwrap(), SafeTensors::deserialize(&new).unwrap());
-    let shape =
-        |file: &SafeTensors<'_>| file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect::<BTreeSet<_>>();
+    let shape = |file: &SafeTensors<'_>| {
+        file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect::<BTreeSet<_>>()
+    };
     assert_eq!(shape(&old), shape(&new));
-    for name in
-        ["model.embed_tokens.weight", "model.layers.0.self_attn.k_proj.weight", "model.layers.0.mlp.gate_proj.weight", "model.norm.weight"]
-    {
+    for name in [
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.k_proj.weight",
+        "model.layers.0.mlp.gate_proj.weight",
+        "model.norm.weight",
+    ] {
         assert!(old.tensor(name).unwrap().data() != new.tensor(name).unwrap().data(), "{name} was trained");
     }
     let config: Value = serde_json::from_slice(&fs::read(second.join("config.json")).unwrap()).unwrap();
-    assert_eq!((&config["architectures"][0], &config["model_type"]), (&"LlamaForCausalLM".into(), &"llama".into()));
-    assert_eq!(fs::read(first.join("tokenizer.json")).unwrap(), fs::read(second.join("tokenizer.json")).unwrap());
+    assert_eq!(
+        (&config["architectures"][0], &config["model_type"]),
+        (&"LlamaForCausalLM".into(), &"llama".into())
+    );
+    assert_eq!(
+        fs::read(first.join("tokenizer.json")).unwrap(),
+        fs::read(second.join("tokenizer.json")).unwrap()
+    );
 
     // Its student is a base like any other.
     let path = format!("model.path={}", second.display());
@@ -69,19 +83,33 @@ fn a_model_directory_as_teacher_and_base() {
     // What is in the directory counts, not its name: a copy elsewhere is the same base.
     let copy = world.path("copy");
     crate::kit::copy_folder(&first, &copy);
-    let moved =
-        [FILES, &["model.path=copy", "problems.examples=2", "prompt.instruction=Write equations.", "train.learning_rate=0.01"]].concat();
+    let moved = [
+        FILES,
+        &[
+            "model.path=copy",
+            "problems.examples=2",
+            "prompt.instruction=Write equations.",
+            "train.learning_rate=0.01",
+        ],
+    ]
+    .concat();
     let outcome = world.qstill(&run("second", &moved)).done();
     assert!(!outcome.stderr.contains("outstanding again"), "{}", outcome.stderr);
 }
 
-/// The policy of round 1 is the base with instruction and examples: that is whom the first student has to match.
+/// The policy of round 1 is the base with instruction and examples: that is whom the first student has to
+/// match.
 #[test]
 fn the_gate_asks_the_base_as_the_search_does() {
     let world = World::new();
     world.write_rows("train.jsonl", &worked(0, 40));
     world.write_rows("test.jsonl", &worked(90, 3));
-    world.run("first", &[FILES, &["search.policy=none", "train.epochs=60", "train.learning_rate=0.005"]].concat()).done();
+    world
+        .run(
+            "first",
+            &[FILES, &["search.policy=none", "train.epochs=60", "train.learning_rate=0.005"]].concat(),
+        )
+        .done();
     let path = format!("model.path={}", world.left("first").join("round-1/student").display());
     let sets = [
         &path,
@@ -102,6 +130,9 @@ fn the_gate_asks_the_base_as_the_search_does() {
     world.run("second", &[FILES, &sets, &prompt].concat()).done();
     let (gate, evaluate) = (answers("second", "round-1/gate"), answers("second", "round-1/evaluate"));
     let bare = answers("bare", "round-1/gate");
-    assert!(gate.len() == 12 && gate.iter().any(|(id, answer)| bare.get(id) != Some(answer)), "the prompt tells: {gate:?}");
+    assert!(
+        gate.len() == 12 && gate.iter().any(|(id, answer)| bare.get(id) != Some(answer)),
+        "the prompt tells: {gate:?}"
+    );
     assert_eq!(gate, evaluate);
 }

@@ -62,7 +62,8 @@ fn world() -> World {
 }
 
 fn gate(world: &World, round: u32) -> Value {
-    serde_json::from_slice(&std::fs::read(world.left("a").join(&format!("round-{round}/gate.json"))).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(world.left("a").join(&format!("round-{round}/gate.json"))).unwrap())
+        .unwrap()
 }
 
 /// Who was sampled in a round.
@@ -77,7 +78,11 @@ fn a_poisoned_round_is_rejected_and_the_next_goes_on_with_the_policy_before() {
     let sets = [PENS, &["search.slices=0", "train.max_steps=350", "search.max_samples=0"]].concat();
     let faulty = |arguments: &[String]| world.faulty("a", "shuffle-labels:2", arguments);
     let said = faulty(&run("a", &sets)).done().stderr;
-    assert!(said.contains("round 1 gate: accepted") && said.contains("round 2 gate: rejected: it is worse beyond chance"), "{said}");
+    assert!(
+        said.contains("round 1 gate: accepted")
+            && said.contains("round 2 gate: rejected: it is worse beyond chance"),
+        "{said}"
+    );
     let (first, second) = (gate(&world, 1), gate(&world, 2));
     assert_eq!((first["accepted"].as_bool(), second["accepted"].as_bool()), (Some(true), Some(false)));
     assert!(second["lost"].as_u64() > second["won"].as_u64(), "{second}");
@@ -115,7 +120,9 @@ fn samples_stop_when_enough_is_found_and_each_round_sees_its_own_problems() {
     for round in 1..=3 {
         let retired: Vec<Retired> = left.rows(&format!("round-{round}/curate"));
         assert!(retired.iter().all(|row| kept.contains(&row.solution_id) && row.round == round));
-        kept.extend(left.rows::<Kept>(&format!("round-{round}/curate")).into_iter().map(|row| row.solution_id));
+        kept.extend(
+            left.rows::<Kept>(&format!("round-{round}/curate")).into_iter().map(|row| row.solution_id),
+        );
     }
 }
 

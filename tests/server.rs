@@ -26,7 +26,8 @@ impl Server {
     /// Starts a server; `script` gets the body of each request. It serves until the test process ends.
     pub fn start(script: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { url: format!("http://{}/v1", listener.local_addr().unwrap()), seen: Arc::default() };
+        let server =
+            Self { url: format!("http://{}/v1", listener.local_addr().unwrap()), seen: Arc::default() };
         let (seen, script) = (server.seen.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -76,7 +77,10 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, script: &dyn Fn(&Value) ->
     let mut stream = reader.into_inner();
     // The client may have given up; that is its business.
     let mut send = |status: u16, headers: &str, length: usize, body: &str| {
-        let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}");
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
+        );
     };
     match script(&request) {
         Answer::Http(status, headers, body) => send(status, headers, body.len(), &body),
@@ -88,9 +92,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, script: &dyn Fn(&Value) ->
 
 /// A teacher that adds the first two numbers of the question.
 pub fn sum(request: &Value) -> Answer {
-    let question = request["messages"].as_array().unwrap().iter().rfind(|turn| turn["role"] == "user").unwrap();
+    let question =
+        request["messages"].as_array().unwrap().iter().rfind(|turn| turn["role"] == "user").unwrap();
     let question = question["content"].as_str().unwrap();
-    let mut numbers = question.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u64>().ok());
+    let mut numbers =
+        question.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u64>().ok());
     let (a, b) = (numbers.next().unwrap(), numbers.next().unwrap());
     let text = format!("{a}+{b}={0}\n#### {0}", a + b);
     let count = request["n"].as_u64().unwrap_or(1);
@@ -121,7 +127,10 @@ impl Gate {
 pub fn sums(from: usize, count: usize) -> Vec<(String, String)> {
     let row = |n: usize| {
         let (a, b) = (11 + n, 3 + n * 7 % 29);
-        (format!("A red box holds {a} pens and a blue box holds {b} pens. How many pens are there?"), (a + b).to_string())
+        (
+            format!("A red box holds {a} pens and a blue box holds {b} pens. How many pens are there?"),
+            (a + b).to_string(),
+        )
     };
     (from..from + count).map(row).collect()
 }

@@ -40,7 +40,8 @@ fn a_student_of_whole_searches_steps_back() {
     let search = ["train.targets=search", "train.dead_ends=4"];
     let outcome = run(&world, "search", &search).done();
     let told = outcome.stderr.lines().find(|line| line.contains("steps of dead ends")).unwrap().to_owned();
-    let numbers: Vec<usize> = told.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
+    let numbers: Vec<usize> =
+        told.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
     let [_, with, of, steps] = numbers[numbers.len() - 4..] else { panic!("{told}") };
     assert!(with * 2 > of && steps > with, "{told}");
 
@@ -55,8 +56,10 @@ fn a_student_of_whole_searches_steps_back() {
 
     // The student writes searches. What stands at their end is what was measured.
     let left = world.left("search");
-    let problems: BTreeMap<String, Problem> = left.rows::<Problem>("problems").into_iter().map(|p| (p.problem_id.clone(), p)).collect();
-    let rows: Vec<Evaluation> = left.rows::<Evaluation>("round-1/evaluate").into_iter().filter(|r| r.model == "student").collect();
+    let problems: BTreeMap<String, Problem> =
+        left.rows::<Problem>("problems").into_iter().map(|p| (p.problem_id.clone(), p)).collect();
+    let rows: Vec<Evaluation> =
+        left.rows::<Evaluation>("round-1/evaluate").into_iter().filter(|r| r.model == "student").collect();
     assert!(rows.iter().all(|row| !row.completion.lines().any(|line| line == UNDO)), "{rows:?}");
     let questions: Vec<(String, String)> = rows
         .iter()
@@ -65,10 +68,22 @@ fn a_student_of_whole_searches_steps_back() {
         .collect();
     world.write_rows("questions.jsonl", &questions);
     let path = left.join("round-1/student").display().to_string();
-    let arguments =
-        ["answer", &path, "questions.jsonl", "--device", "cpu", "--max-tokens", "120", "--temperature", "0.7", "--samples", "8"];
+    let arguments = [
+        "answer",
+        &path,
+        "questions.jsonl",
+        "--device",
+        "cpu",
+        "--max-tokens",
+        "120",
+        "--temperature",
+        "0.7",
+        "--samples",
+        "8",
+    ];
     let answers = world.qstill(&arguments).done().stdout;
-    let texts: Vec<serde_json::Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<serde_json::Value> =
+        answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut back = 0;
     for answer in &texts {
         let read = read_completion(answer["prediction"].as_str().unwrap());
@@ -78,7 +93,10 @@ fn a_student_of_whole_searches_steps_back() {
     assert!(back * 4 > texts.len(), "{back} of {} answers step back", texts.len());
 
     // The same again, and under another number of threads.
-    let threads = world.command(&of_preset("countdown", "run", "again", &[SETS, &search].concat())).env("RAYON_NUM_THREADS", "1").output();
+    let threads = world
+        .command(&of_preset("countdown", "run", "again", &[SETS, &search].concat()))
+        .env("RAYON_NUM_THREADS", "1")
+        .output();
     assert!(threads.unwrap().status.success());
     assert_eq!(student(&world, "search"), student(&world, "again"));
 }
@@ -107,6 +125,7 @@ fn students_of_some_rows_and_refusals() {
     assert!(nobody.stderr.contains("nothing was sampled yet"), "{}", nobody.stderr);
     run(&world, "x", &["train.select=hard"]).fails(64, &["train.select", "hard"]);
     run(&world, "x", &["train.replay_times=0"]).fails(64, &["train.replay_times is 0"]);
-    run(&world, "x", &["train.select=golden", "train.value_weight=0.1"]).fails(64, &["train.select is \"golden\"", "train.value_weight"]);
+    run(&world, "x", &["train.select=golden", "train.value_weight=0.1"])
+        .fails(64, &["train.select is \"golden\"", "train.value_weight"]);
     run(&world, "x", &["curate.weight=learnability"]).fails(64, &["curate.weight"]);
 }

@@ -1,4 +1,5 @@
-//! Values: learned from search trees, better than a constant, used by the next search; and bakeoffs that compare searches by them.
+//! Values: learned from search trees, better than a constant, used by the next search; and bakeoffs that
+//! compare searches by them.
 
 use datasets::table::{Match, Node, Selection, ValueRow};
 use datasets::types::Solution;
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use crate::kit::{World, of_preset, run};
 
-/// A run on puzzles of three numbers whose rules are searched twice, the second time by the values of the first.
+/// A run on puzzles of three numbers whose rules are searched twice, the second time by the values of the
+/// first.
 const PUZZLES: &[&str] = &[
     "run.rounds=2",
     "run.shard_size=100",
@@ -36,7 +38,11 @@ fn informed(measured: &Value, auroc: f64) {
 #[test]
 fn values_of_rules_guide_the_next_search_and_win_the_bakeoff() {
     let world = World::new();
-    world.qstill(&of_preset("countdown", "run", "a", PUZZLES)).done().says("round 1 value: level steps").says("admissibility gap");
+    world
+        .qstill(&of_preset("countdown", "run", "a", PUZZLES))
+        .done()
+        .says("round 1 value: level steps")
+        .says("admissibility gap");
     let left = world.left("a");
     let measured = metrics(&world, "round-1/value-steps/metrics.json");
     informed(&measured, 0.8);
@@ -45,26 +51,50 @@ fn values_of_rules_guide_the_next_search_and_win_the_bakeoff() {
     assert!(rows.len() > 100 && rows.iter().all(|r| (0.0..=1.0).contains(&r.value) && r.level == "steps"));
 
     // The second search saw values, and needed fewer expansions for as many solved problems.
-    let valued = |round: u32| left.rows::<Node>(&format!("round-{round}/search")).iter().any(|n| n.value.is_some());
+    let valued =
+        |round: u32| left.rows::<Node>(&format!("round-{round}/search")).iter().any(|n| n.value.is_some());
     assert!(!valued(1) && valued(2));
     assert_eq!(left.count("round-1/search", "solved"), left.count("round-2/search", "solved"));
 
     // Settings of values leave the search alone, and what stands on them is done again.
     let status = |set: &str| {
         let sets: Vec<&str> = PUZZLES.iter().copied().chain([set]).collect();
-        world.qstill(&of_preset("countdown", "run", "a", &[&sets[..], &["run.rounds=1"]].concat())).done().stderr
+        world
+            .qstill(&of_preset("countdown", "run", "a", &[&sets[..], &["run.rounds=1"]].concat()))
+            .done()
+            .stderr
     };
     let said = status("value.loss=mse");
-    assert!(said.contains("round 1 curate: complete, skipped") && said.contains("value.loss bce -> mse"), "{said}");
+    assert!(
+        said.contains("round 1 curate: complete, skipped") && said.contains("value.loss bce -> mse"),
+        "{said}"
+    );
     informed(&metrics(&world, "round-1/value-steps/metrics.json"), 0.8);
 
     let bakeoff = |more: &[&str]| {
-        let fixed = ["bakeoff", "runs/a", "--round", "1", "--policy", "rules", "--search", "astar,astar/none,mcts", "--budgets", "3,6,60"];
+        let fixed = [
+            "bakeoff",
+            "runs/a",
+            "--round",
+            "1",
+            "--policy",
+            "rules",
+            "--search",
+            "astar,astar/none,mcts",
+            "--budgets",
+            "3,6,60",
+        ];
         world.qstill(&[&fixed[..], more].concat())
     };
     let plot = bakeoff(&["--json"]).done().json();
     let line = |search: &str, budget: u64| {
-        plot["rows"].as_array().unwrap().iter().find(|r| r["search"] == search && r["budget"] == budget).cloned().unwrap()
+        plot["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["search"] == search && r["budget"] == budget)
+            .cloned()
+            .unwrap()
     };
     let (learned, uniform) = (line("astar", 60), line("astar/none", 60));
     assert_eq!((learned["solved"].as_u64(), uniform["solved"].as_u64()), (Some(40), Some(40)), "{plot}");
@@ -77,7 +107,11 @@ fn values_of_rules_guide_the_next_search_and_win_the_bakeoff() {
     assert!(matches.iter().all(|m| m.expansions <= m.budget && m.solved == m.shortest.is_some()));
     let said = bakeoff(&[]).done();
     assert!(said.stderr.contains("12 of 12 shards are committed"), "{}", said.stderr);
-    assert!(said.stdout.contains("beats best-of-n") || said.stdout.contains("does not differ"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("beats best-of-n") || said.stdout.contains("does not differ"),
+        "{}",
+        said.stdout
+    );
 
     // What searches depend on makes their rows anew, and looking at the run shows them.
     let spent = |sets: &[&str]| {
@@ -91,20 +125,28 @@ fn values_of_rules_guide_the_next_search_and_win_the_bakeoff() {
     assert!(pruned < whole, "{pruned} and {whole}");
     let (_, said) = spent(&["--set", "value.prune=true", "--set", "model.dtype=f32"]);
     assert!(said.contains("round 1 bakeoff is outstanding again: model.dtype"), "{said}");
-    assert!(world.qstill(&["inspect", "runs/a"]).done().stdout.contains("bakeoff"), "the run's tables are all shown");
+    assert!(
+        world.qstill(&["inspect", "runs/a"]).done().stdout.contains("bakeoff"),
+        "the run's tables are all shown"
+    );
 
-    bakeoff(&["--search", "luck"]).fails(64, &["there is no search `luck`", "best-of-n, beam, dvts, mcts or astar"]);
+    bakeoff(&["--search", "luck"])
+        .fails(64, &["there is no search `luck`", "best-of-n, beam, dvts, mcts or astar"]);
     bakeoff(&["--unit", "tokens"]).fails(65, &["rules generate no tokens"]);
     bakeoff(&["--select", "4"]).fails(64, &["rules draw no samples"]);
 }
 
-/// The same results where a bakeoff or the value stage was killed at any shard: what counts is what is committed.
+/// The same results where a bakeoff or the value stage was killed at any shard: what counts is what is
+/// committed.
 #[test]
 fn a_bakeoff_that_was_cut_off_goes_on_where_it_was() {
     let world = World::new();
     world.qstill(&of_preset("countdown", "run", "a", &[PUZZLES, &["run.rounds=1"]].concat())).done();
-    let arguments = ["bakeoff", "runs/a", "--policy", "rules", "--search", "astar", "--budgets", "4,8", "--json"];
-    let shares = |plot: Value| -> Vec<Value> { plot["rows"].as_array().unwrap().iter().map(|r| r["solved"].clone()).collect() };
+    let arguments =
+        ["bakeoff", "runs/a", "--policy", "rules", "--search", "astar", "--budgets", "4,8", "--json"];
+    let shares = |plot: Value| -> Vec<Value> {
+        plot["rows"].as_array().unwrap().iter().map(|r| r["solved"].clone()).collect()
+    };
     let whole = shares(world.qstill(&arguments).done().json());
     let commits = world.left("a").join("round-1/bakeoff/commits");
     std::fs::remove_file(commits.join("00002.json")).unwrap();
@@ -133,7 +175,10 @@ fn heads_on_the_policy_judge_samples_and_searches_of_models() {
         "value.bisect=2",
         "value.rollouts=2",
     ];
-    world.qstill(&[run("a", &sets), vec!["--until".into(), "value".into()]].concat()).done().says("round 2 value: the first wrong step of");
+    world
+        .qstill(&[run("a", &sets), vec!["--until".into(), "value".into()]].concat())
+        .done()
+        .says("round 2 value: the first wrong step of");
     let left = world.left("a");
     assert!(!left.join("round-1/value").exists(), "no trunk has searched in the first round");
     assert!(!left.join("round-2/train").exists(), "and the run ended with values");
@@ -148,8 +193,18 @@ fn heads_on_the_policy_judge_samples_and_searches_of_models() {
     let matches: Vec<Match> = left.rows("round-2/bakeoff");
     assert!(matches.iter().all(|m| m.tokens <= m.budget && m.policy_flops > 0));
     assert!(matches.iter().any(|m| m.search == "astar" && m.value_flops > 0), "values were asked");
-    let chosen = world.qstill(&["bakeoff", "runs/a", "--goal", "chosen", "--budgets", "96", "--search", "beam", "--json"]).done().json();
-    assert!(chosen["rows"].as_array().unwrap().iter().all(|r| r["majority"].is_number() && r["weighted"].is_number()), "{chosen}");
+    let chosen = world
+        .qstill(&["bakeoff", "runs/a", "--goal", "chosen", "--budgets", "96", "--search", "beam", "--json"])
+        .done()
+        .json();
+    assert!(
+        chosen["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|r| r["majority"].is_number() && r["weighted"].is_number()),
+        "{chosen}"
+    );
 
     let plot = world.qstill(&["bakeoff", "runs/a", "--select", "2,4", "--json"]).done().json();
     let of = |judge: &str, n: u64| {
@@ -157,21 +212,33 @@ fn heads_on_the_policy_judge_samples_and_searches_of_models() {
         rows.iter().find(|r| r["judge"] == judge && r["n"] == n).unwrap()["accuracy"].as_f64().unwrap()
     };
     for n in [2, 4] {
-        assert!(["majority", "PRM last, best", "ORM, weighted vote"].iter().all(|judge| of(judge, n) <= of("oracle", n) + 1e-9), "{plot}");
+        assert!(
+            ["majority", "PRM last, best", "ORM, weighted vote"]
+                .iter()
+                .all(|judge| of(judge, n) <= of("oracle", n) + 1e-9),
+            "{plot}"
+        );
     }
     let drawn: Vec<Selection> = left.rows("round-2/selection");
     assert_eq!(drawn.len(), 12 * 4);
     assert!(drawn.iter().all(|s| s.outcome.is_some() && s.values.len() >= s.steps as usize));
     let shown = world.qstill(&["inspect", "runs/a", "--json"]).done().json();
-    let stages: Vec<&str> = shown["stages"].as_array().unwrap().iter().filter_map(|stage| stage["stage"].as_str()).collect();
+    let stages: Vec<&str> =
+        shown["stages"].as_array().unwrap().iter().filter_map(|stage| stage["stage"].as_str()).collect();
     assert!(stages.contains(&"bakeoff") && stages.contains(&"selection"), "{stages:?}");
 }
 
 #[test]
 fn a_student_can_learn_values_beside_its_tokens_and_a_decoder_values_alone() {
     let world = World::new();
-    let sets =
-        ["value.model=decoder", "value.epochs=2", "value.states=4", "value.holdout=0.5", "train.value_weight=0.5", "problems.train=32"];
+    let sets = [
+        "value.model=decoder",
+        "value.epochs=2",
+        "value.states=4",
+        "value.holdout=0.5",
+        "train.value_weight=0.5",
+        "problems.train=32",
+    ];
     world.run("a", &sets).done();
     let left = world.left("a");
     assert!(left.join("round-1/value-steps/model.safetensors").exists());
@@ -181,6 +248,14 @@ fn a_student_can_learn_values_beside_its_tokens_and_a_decoder_values_alone() {
     // The next round asks the decoder.
     world.run("a", &[&sets[..], &["run.rounds=2"]].concat()).done();
     let solutions: Vec<Solution> = left.rows("round-2/search");
-    assert!(solutions.iter().filter(|s| s.policy == "model").flat_map(|s| &s.steps).any(|step| step.value.is_finite()));
-    world.qstill(&["stage", "value", "runs/a", "--set", "value.model=none"]).fails(64, &["the run has no value stage"]);
+    assert!(
+        solutions
+            .iter()
+            .filter(|s| s.policy == "model")
+            .flat_map(|s| &s.steps)
+            .any(|step| step.value.is_finite())
+    );
+    world
+        .qstill(&["stage", "value", "runs/a", "--set", "value.model=none"])
+        .fails(64, &["the run has no value stage"]);
 }

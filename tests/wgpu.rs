@@ -1,7 +1,7 @@
 //! The same run on the CPU and through wgpu: losses, weights and answers agree.
 //!
-//! A software adapter takes a minute, nearly all of it to compile and try out kernels, so it is used only with
-//! `QSTILL_TEST_WGPU=1`. All rows are of one length: fewer shapes, fewer kernels.
+//! A software adapter takes a minute, nearly all of it to compile and try out kernels, so it is used only
+//! with `QSTILL_TEST_WGPU=1`. All rows are of one length: fewer shapes, fewer kernels.
 
 use std::fs;
 
@@ -38,7 +38,10 @@ fn adapter(world: &World) -> bool {
     let wanted = std::env::var("QSTILL_TEST_WGPU").is_ok_and(|value| value == "1");
     let report = world.qstill(&["doctor", "--json"]).json();
     let devices = report["devices"].as_array().unwrap();
-    let found: Vec<_> = devices.iter().filter(|device| device["backend"].is_string() && (wanted || device["gpu"] == true)).collect();
+    let found: Vec<_> = devices
+        .iter()
+        .filter(|device| device["backend"].is_string() && (wanted || device["gpu"] == true))
+        .collect();
     assert!(!wanted || !found.is_empty(), "QSTILL_TEST_WGPU=1, but there is no adapter: {report}");
     for device in &found {
         assert!(device["check"].as_str().unwrap().starts_with("works"), "{device}");
@@ -52,8 +55,10 @@ fn adapter(world: &World) -> bool {
 fn weights(run: &Left) -> Vec<(String, Vec<f32>)> {
     let bytes = fs::read(run.join("round-1/student/model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    let mut all: Vec<_> = file.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect();
+    let floats =
+        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let mut all: Vec<_> =
+        file.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
 }
@@ -64,18 +69,28 @@ fn wgpu_computes_what_the_cpu_does() {
     if !adapter(&world) {
         return;
     }
-    let rows: Vec<(String, String)> =
-        (11..41).flat_map(|a| (11..41).map(move |b| (format!("{a} pens and {b} pens?"), (a + b).to_string()))).collect();
+    let rows: Vec<(String, String)> = (11..41)
+        .flat_map(|a| (11..41).map(move |b| (format!("{a} pens and {b} pens?"), (a + b).to_string())))
+        .collect();
     world.write_rows("pens.jsonl", &rows);
     world.run("cpu", SETS).done().says("device: CPU");
-    let arguments: Vec<String> = run("wgpu", SETS).into_iter().map(|word| if word == "cpu" { "wgpu".to_owned() } else { word }).collect();
+    let arguments: Vec<String> = run("wgpu", SETS)
+        .into_iter()
+        .map(|word| if word == "cpu" { "wgpu".to_owned() } else { word })
+        .collect();
     world.qstill(&arguments).done().says("device: wgpu on ");
 
     let (cpu, wgpu) = (world.left("cpu"), world.left("wgpu"));
     let [expected, got] = [&cpu, &wgpu].map(|run| run.rows::<Loss>("round-1/train"));
     assert_eq!((expected.len(), got.len()), (10, 10));
     for (a, b) in expected.iter().zip(&got) {
-        assert!((a.loss - b.loss).abs() <= 1e-3 * a.loss.abs(), "step {}: {} on the CPU, {} through wgpu", a.step, a.loss, b.loss);
+        assert!(
+            (a.loss - b.loss).abs() <= 1e-3 * a.loss.abs(),
+            "step {}: {} on the CPU, {} through wgpu",
+            a.step,
+            a.loss,
+            b.loss
+        );
     }
     assert!(expected[9].loss < expected[0].loss, "it learns");
     for ((name, a), (other, b)) in weights(&cpu).iter().zip(&weights(&wgpu)) {
@@ -85,7 +100,9 @@ fn wgpu_computes_what_the_cpu_does() {
     }
     let [expected, got] = [&cpu, &wgpu].map(|run| run.rows::<Evaluation>("round-1/evaluate"));
     let texts = |rows: &[Evaluation]| {
-        rows.iter().map(|row| (row.model.clone(), row.problem_id.clone(), row.completion.clone())).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| (row.model.clone(), row.problem_id.clone(), row.completion.clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(texts(&expected), texts(&got), "greedy answers are the same");
 }

@@ -1,5 +1,5 @@
-//! A whole run on generated word problems: what comes out, that nothing is lost or mixed, and that running it again
-//! does nothing.
+//! A whole run on generated word problems: what comes out, that nothing is lost or mixed, and that running it
+//! again does nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -17,7 +17,11 @@ fn two_rounds_from_nothing() {
     let sets = ["run.rounds=2", "train.start=previous"];
     let first = world.run("a", &sets).done();
     assert!(first.stdout.starts_with("round  model"), "{}", first.stdout);
-    assert!(first.stderr.lines().all(|line| !first.stdout.contains(line)), "stdout holds more than results:\n{}", first.stdout);
+    assert!(
+        first.stderr.lines().all(|line| !first.stdout.contains(line)),
+        "stdout holds more than results:\n{}",
+        first.stdout
+    );
 
     let run = world.left("a");
     evaluation(&run.evaluation());
@@ -38,21 +42,33 @@ fn audit(world: &World) {
     for row in rows {
         let share = row["share"].as_f64().unwrap();
         assert!(count(row, "right") <= count(row, "solutions"), "{row}");
-        assert!(row["ci_low"].as_f64().unwrap() <= share && share <= row["ci_high"].as_f64().unwrap(), "{row}");
+        assert!(
+            row["ci_low"].as_f64().unwrap() <= share && share <= row["ci_high"].as_f64().unwrap(),
+            "{row}"
+        );
     }
     for round in 1..=2 {
-        let all = |of: &str| rows.iter().find(|r| r["round"] == round && r["of"] == of && r["algorithm"] == "all").unwrap();
-        let [answered, verified, kept] = ["right-answer", "verified", "kept"].map(|of| count(all(of), "solutions"));
+        let all = |of: &str| {
+            rows.iter().find(|r| r["round"] == round && r["of"] == of && r["algorithm"] == "all").unwrap()
+        };
+        let [answered, verified, kept] =
+            ["right-answer", "verified", "kept"].map(|of| count(all(of), "solutions"));
         assert!(answered >= verified && verified >= kept && kept > 0, "{report}");
         let easy = rows.iter().find(|r| r["round"] == round && r["operations"] == 1).unwrap();
         assert_eq!(easy["right"], easy["solutions"], "{easy}");
     }
     let estimates = report["estimates"].as_array().unwrap();
     for row in estimates {
-        let shares = ["share", "ci_low", "ci_high", "right_of_passed", "right_of_failed"].map(|key| row[key].as_f64().unwrap_or(0.0));
-        assert!(count(row, "passed") <= count(row, "tested") && shares.iter().all(|share| (0.0..=1.0).contains(share)), "{row}");
+        let shares = ["share", "ci_low", "ci_high", "right_of_passed", "right_of_failed"]
+            .map(|key| row[key].as_f64().unwrap_or(0.0));
+        assert!(
+            count(row, "passed") <= count(row, "tested")
+                && shares.iter().all(|share| (0.0..=1.0).contains(share)),
+            "{row}"
+        );
     }
-    let all_used: u64 = estimates.iter().filter(|row| row["sign"] == "uses_all").map(|row| count(row, "tested")).sum();
+    let all_used: u64 =
+        estimates.iter().filter(|row| row["sign"] == "uses_all").map(|row| count(row, "tested")).sum();
     let kept: u64 = rows
         .iter()
         .filter(|r| r["of"] == "kept" && r["algorithm"] == "all" && r["operations"].is_null())
@@ -60,19 +76,26 @@ fn audit(world: &World) {
         .sum();
     assert_eq!(all_used, kept, "{report}");
     let table = world.qstill(&["audit", "runs/a"]).done().stdout;
-    assert!(table.starts_with("round  solutions") && table.lines().count() > rows.len() + estimates.len(), "{table}");
+    assert!(
+        table.starts_with("round  solutions") && table.lines().count() > rows.len() + estimates.len(),
+        "{table}"
+    );
 }
 
 /// `evaluation.json` has the shape that was promised, and its numbers agree with each other.
 fn evaluation(report: &Value) {
     let rows = report["rows"].as_array().unwrap();
-    let measured: Vec<_> = rows.iter().map(|row| (row["round"].as_u64().unwrap(), row["model"].as_str().unwrap())).collect();
+    let measured: Vec<_> =
+        rows.iter().map(|row| (row["round"].as_u64().unwrap(), row["model"].as_str().unwrap())).collect();
     assert_eq!(measured, [(1, "base"), (1, "student"), (1, "teacher"), (2, "student"), (2, "teacher")]);
     for row in rows {
         assert_eq!((row["split"].as_str(), row["problems"].as_u64()), (Some("test"), Some(4)), "{row}");
         let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} of {row}"));
         let (solved, pass) = (number("solved"), number("pass_at_1"));
-        assert!((pass - solved / 4.0).abs() < 1e-12 && number("ci_low") <= pass && pass <= number("ci_high"), "{row}");
+        assert!(
+            (pass - solved / 4.0).abs() < 1e-12 && number("ci_low") <= pass && pass <= number("ci_high"),
+            "{row}"
+        );
         assert!(number("ci_low") >= 0.0 && number("ci_high") <= 1.0 && number("seconds") >= 0.0, "{row}");
         assert!(row["tokens"].is_u64() && row["expansions"].is_u64(), "{row}");
         match row["tokens_per_solved"].as_f64() {
@@ -92,8 +115,13 @@ fn splits(run: &Left) -> BTreeMap<&'static str, BTreeSet<String>> {
     for problem in &problems {
         ids.entry(problem.split.name()).or_default().insert(problem.problem_id.clone());
     }
-    assert_eq!(ids.values().map(BTreeSet::len).collect::<Vec<_>>(), [4, 24, 2], "test, train and validation: {ids:?}");
-    let questions: HashSet<(&str, &str)> = problems.iter().map(|p| (p.question.as_str(), p.split.name())).collect();
+    assert_eq!(
+        ids.values().map(BTreeSet::len).collect::<Vec<_>>(),
+        [4, 24, 2],
+        "test, train and validation: {ids:?}"
+    );
+    let questions: HashSet<(&str, &str)> =
+        problems.iter().map(|p| (p.question.as_str(), p.split.name())).collect();
     let distinct: HashSet<&str> = questions.iter().map(|(question, _)| *question).collect();
     assert_eq!(questions.len(), distinct.len(), "a question is in one split");
     ids
@@ -116,21 +144,35 @@ fn accounts(run: &Left, round: u32, ids: &BTreeMap<&'static str, BTreeSet<String
     };
     let found = sorted(solutions.iter().map(|s| &s.solution_id).collect());
     assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len(), "ids are unique");
-    let judged = sorted(kept.iter().map(|k| &k.solution_id).chain(dropped.iter().map(|d| &d.solution_id)).collect());
+    let judged =
+        sorted(kept.iter().map(|k| &k.solution_id).chain(dropped.iter().map(|d| &d.solution_id)).collect());
     assert_eq!(found, judged, "solutions = kept + dropped");
     assert_eq!(found, sorted(verdicts.iter().map(|v| &v.solution_id).collect()));
-    let correct: HashSet<&str> =
-        verdicts.iter().filter(|v| v.judgement.verdict == Verdict::Correct).map(|v| v.solution_id.as_str()).collect();
+    let correct: HashSet<&str> = verdicts
+        .iter()
+        .filter(|v| v.judgement.verdict == Verdict::Correct)
+        .map(|v| v.solution_id.as_str())
+        .collect();
     assert!(kept.iter().all(|k| correct.contains(k.solution_id.as_str())));
     assert!(dropped.iter().all(|d| !d.reason.is_empty()));
 
     let train = &ids["train"];
-    let searched =
-        solutions.iter().map(|s| &s.problem_id).chain(nodes.iter().map(|n| &n.problem_id)).chain(kept.iter().map(|k| &k.problem_id));
+    let searched = solutions
+        .iter()
+        .map(|s| &s.problem_id)
+        .chain(nodes.iter().map(|n| &n.problem_id))
+        .chain(kept.iter().map(|k| &k.problem_id));
     assert!(searched.into_iter().all(|id| train.contains(id)), "only train problems are searched");
-    assert_eq!(nodes.iter().map(|n| &n.problem_id).collect::<BTreeSet<_>>(), train.iter().collect(), "and all of them");
+    assert_eq!(
+        nodes.iter().map(|n| &n.problem_id).collect::<BTreeSet<_>>(),
+        train.iter().collect(),
+        "and all of them"
+    );
     let policies: BTreeSet<&str> = solutions.iter().map(|s| s.policy.as_str()).collect();
-    assert_eq!(policies.into_iter().collect::<Vec<_>>(), if round == 1 { vec!["rules"] } else { vec!["model", "rules"] });
+    assert_eq!(
+        policies.into_iter().collect::<Vec<_>>(),
+        if round == 1 { vec!["rules"] } else { vec!["model", "rules"] }
+    );
     assert!(solutions.iter().all(|s| s.round == round));
 
     let answers: Vec<Evaluation> = run.rows(&stage("evaluate"));
@@ -150,20 +192,29 @@ fn headings(run: &Left) {
         assert!(path.contains(&format!("-{}-", info.name)), "{path}");
         seen.insert(info.name);
     }
-    // Generated problems come without worked examples, a table without rows is not written; others are of stages and commands not asked for.
+    // Generated problems come without worked examples, a table without rows is not written; others are of
+    // stages and commands not asked for.
     let others = ["examples", "retired", "values", "bakeoff", "selection", "grades"];
-    let all: BTreeSet<&str> = table::TABLES.iter().map(|table| table.name).filter(|name| !others.contains(name)).collect();
+    let all: BTreeSet<&str> =
+        table::TABLES.iter().map(|table| table.name).filter(|name| !others.contains(name)).collect();
     assert_eq!(seen, all, "a run has every table");
 }
 
 /// A second run skips all, says so, and gives the same table.
 fn again(world: &World, run: &Left, table: &str) {
     let times = |run: &Left| -> BTreeMap<String, SystemTime> {
-        run.product().into_keys().map(|path| (path.clone(), fs::metadata(run.join(&path)).unwrap().modified().unwrap())).collect()
+        run.product()
+            .into_keys()
+            .map(|path| (path.clone(), fs::metadata(run.join(&path)).unwrap().modified().unwrap()))
+            .collect()
     };
-    let without_talk = |run: &Left| run.files().into_iter().filter(|(path, _)| path != "run.log").collect::<BTreeMap<_, _>>();
+    let without_talk = |run: &Left| {
+        run.files().into_iter().filter(|(path, _)| path != "run.log").collect::<BTreeMap<_, _>>()
+    };
     let (before, written) = (without_talk(run), times(run));
-    for outcome in [world.run("a", &["run.rounds=2", "train.start=previous"]).done(), world.resume("a").done()] {
+    for outcome in
+        [world.run("a", &["run.rounds=2", "train.start=previous"]).done(), world.resume("a").done()]
+    {
         assert_eq!(outcome.stdout, table);
         for stage in ["problems", "round 1 search", "round 1 train", "round 2 curate", "round 2 evaluate"] {
             assert!(outcome.stderr.contains(&format!("{stage}: complete, skipped")), "{}", outcome.stderr);

@@ -1,10 +1,11 @@
 //! Countdown: combine given whole numbers, each exactly once, to make a target.
 //!
-//! A step `a op b = c` takes two of the numbers that are there and puts its result in their place. Numbers go by
-//! index, so equal ones are kept apart. Results are whole and not negative; a division leaves no remainder.
+//! A step `a op b = c` takes two of the numbers that are there and puts its result in their place. Numbers go
+//! by index, so equal ones are kept apart. Results are whole and not negative; a division leaves no
+//! remainder.
 //!
-//! The question is read by [`read_question`]. A question that cannot be read has no moves, and its solutions are
-//! undecidable.
+//! The question is read by [`read_question`]. A question that cannot be read has no moves, and its solutions
+//! are undecidable.
 //!
 //! | reason | verdict | when (the first that applies) |
 //! |---|---|---|
@@ -44,31 +45,38 @@ const OPERATORS: [Operator; 4] = [Operator::Add, Operator::Subtract, Operator::M
 
 /// Words before the target.
 const TARGET_WORDS: &[&str] = &[
-    "make", "makes", "making", "target", "reach", "reaches", "reaching", "equal", "equals", "get", "gets", "obtain", "form", "create",
-    "creates", "total", "result",
+    "make", "makes", "making", "target", "reach", "reaches", "reaching", "equal", "equals", "get", "gets",
+    "obtain", "form", "create", "creates", "total", "result",
 ];
 
 /// Reads numbers and target. The target is the first whole number behind the last word that announces one
-/// (`make`, `target`, `equals`, ...), or the last number if there is no such word. All other whole numbers are
-/// the numbers to use, in their order. `None` if there is a number that is not whole, or fewer than two or more
-/// than [`MAX_NUMBERS`] to use.
+/// (`make`, `target`, `equals`, ...), or the last number if there is no such word. All other whole numbers
+/// are the numbers to use, in their order. `None` if there is a number that is not whole, or fewer than two
+/// or more than [`MAX_NUMBERS`] to use.
 pub fn read_question(question: &str) -> Option<Task> {
     let mut found: Vec<Number> = Vec::new();
     let mut target = None;
     let mut rest = question;
     while let Some(first) = rest.chars().next() {
         let same = |c: char| {
-            if first.is_ascii_digit() { c.is_ascii_digit() } else { c.is_alphabetic() && first.is_alphabetic() }
+            if first.is_ascii_digit() {
+                c.is_ascii_digit()
+            } else {
+                c.is_alphabetic() && first.is_alphabetic()
+            }
         };
         let length = rest.find(|c| !same(c)).unwrap_or(rest.len()).max(first.len_utf8());
         let (run, behind) = rest.split_at(length);
         if first.is_ascii_digit() {
-            let fraction = behind.strip_prefix('.').is_some_and(|b| b.starts_with(|c: char| c.is_ascii_digit()));
+            let fraction =
+                behind.strip_prefix('.').is_some_and(|b| b.starts_with(|c: char| c.is_ascii_digit()));
             if fraction {
                 return None;
             }
             found.push(Number::parse(run)?);
-        } else if TARGET_WORDS.iter().any(|word| run.eq_ignore_ascii_case(word)) && behind.contains(|c: char| c.is_ascii_digit()) {
+        } else if TARGET_WORDS.iter().any(|word| run.eq_ignore_ascii_case(word))
+            && behind.contains(|c: char| c.is_ascii_digit())
+        {
             target = Some(found.len());
         }
         rest = behind;
@@ -100,12 +108,13 @@ impl Domain for Countdown {
 
     fn start(&self, problem: &Problem) -> State {
         let numbers = read_question(&problem.question).map(|task| task.numbers).unwrap_or_default();
-        let pool = numbers.into_iter().map(|value| Quantity { value, origin: Origin::Given, uses: 0 }).collect();
+        let pool =
+            numbers.into_iter().map(|value| Quantity { value, origin: Origin::Given, uses: 0 }).collect();
         State { steps: Vec::new(), pool }
     }
 
-    /// The larger number stands first. `x/1` is left out, since `x*1` leads to the same state, and so is a step with
-    /// numbers equal to those of another.
+    /// The larger number stands first. `x/1` is left out, since `x*1` leads to the same state, and so is a
+    /// step with numbers equal to those of another.
     fn moves(&self, state: &State) -> Option<Vec<Move>> {
         let mut found = Vec::new();
         let mut pairs: Vec<(Number, Number)> = Vec::new();
@@ -183,7 +192,13 @@ impl Domain for Countdown {
             }
         }
         let first_wrong = checks.iter().position(|&check| check == StepCheck::False).map(|at| at as u32);
-        let judge = |verdict, reason: &str| Judgement { verdict, reason: reason.to_owned(), checks, first_wrong, faults: Vec::new() };
+        let judge = |verdict, reason: &str| Judgement {
+            verdict,
+            reason: reason.to_owned(),
+            checks,
+            first_wrong,
+            faults: Vec::new(),
+        };
         let Some(task) = read_question(&problem.question) else {
             return judge(Verdict::Undecidable, "question_unreadable");
         };
@@ -195,7 +210,9 @@ impl Domain for Countdown {
             Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out_of_fuel"),
             None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers_left"),
             None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong_target"),
-            None if comparison.verdict == Verdict::Undecidable => judge(Verdict::Undecidable, comparison.reason),
+            None if comparison.verdict == Verdict::Undecidable => {
+                judge(Verdict::Undecidable, comparison.reason)
+            }
             None if comparison.verdict != Verdict::Correct => judge(Verdict::Wrong, "wrong_target"),
             None => judge(Verdict::Correct, "correct"),
         }
@@ -237,7 +254,9 @@ fn replay(state: &State, step: &str) -> Result<State, Fault> {
         return Err(Fault::False);
     }
     let find = |value, taken: Option<usize>| {
-        (0..state.pool.len()).find(|&at| Some(at) != taken && state.pool[at].value == value).ok_or(Fault::Illegal)
+        (0..state.pool.len())
+            .find(|&at| Some(at) != taken && state.pool[at].value == value)
+            .ok_or(Fault::Illegal)
     };
     let i = find(a, None)?;
     let j = find(b, Some(i))?;

@@ -26,9 +26,13 @@ fn questions() {
     assert_eq!(read_question(QUESTION), Some(task(&[3, 7, 25, 50], 632)));
     assert_eq!(read_question("Numbers: [25,100,50]. Target: 175"), Some(task(&[25, 100, 50], 175)));
     assert_eq!(read_question("Make 24 from 1 2 3 4"), Some(task(&[1, 2, 3, 4], 24)));
-    assert_eq!(read_question("Using 3, 3, 8, 8, create an equation that equals 24."), Some(task(&[3, 3, 8, 8], 24)));
+    assert_eq!(
+        read_question("Using 3, 3, 8, 8, create an equation that equals 24."),
+        Some(task(&[3, 3, 8, 8], 24))
+    );
     assert_eq!(read_question("1 2 3"), Some(task(&[1, 2], 3)));
-    for question in ["", "make", "make 3", "make 5 of 1.5 and 3", "3 to make 5", "1 2 3 4 5 6 7 8 9 make 10"] {
+    for question in ["", "make", "make 3", "make 5 of 1.5 and 3", "3 to make 5", "1 2 3 4 5 6 7 8 9 make 10"]
+    {
         assert_eq!(read_question(question), None, "{question}");
     }
 }
@@ -102,7 +106,9 @@ fn steps_are_checked_in_their_place() {
 #[test]
 fn equal_numbers_are_one_state() {
     let start = Countdown.start(&problem("Use 2, 3, 4 and 12 to make 24."));
-    let after = |steps: &[&str]| steps.iter().try_fold(start.clone(), |state, step| Countdown.follow(&state, step)).expect("legal");
+    let after = |steps: &[&str]| {
+        steps.iter().try_fold(start.clone(), |state, step| Countdown.follow(&state, step)).expect("legal")
+    };
     // 12 / 4 = 3 and 12 / 3 = 4 leave other numbers; what a number came from does not count.
     assert_ne!(Countdown.key(&after(&["12/4=3"])), Countdown.key(&after(&["12/3=4"])));
     assert_eq!(Countdown.key(&after(&["12/4=3", "3-2=1"])), Countdown.key(&after(&["3-2=1", "12/4=3"])));

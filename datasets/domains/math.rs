@@ -2,9 +2,9 @@
 //!
 //! # Rules
 //!
-//! A state's pool holds the numbers that the question writes or means ([`givens`]) and the results of the steps
-//! so far. A step combines two of them with `+ - * /`; [`moves`] says which combinations make sense.
-//! A path may end when every result but the last was used: no step is there for nothing.
+//! A state's pool holds the numbers that the question writes or means ([`givens`]) and the results of the
+//! steps so far. A step combines two of them with `+ - * /`; [`moves`] says which combinations make sense. A
+//! path may end when every result but the last was used: no step is there for nothing.
 //!
 //! # Verdicts
 //!
@@ -20,9 +20,9 @@
 //! | `not_decided` | undecidable | the answer could be proved neither equal to the gold nor different |
 //! | `out_of_fuel` | undecidable | the answer, the gold, or an equation on the way to a right answer is too long to evaluate |
 //!
-//! The answer is judged first ([`crate::grade::compare`]), then the steps (`steps`): their equations, what the text says
-//! of them, where their numbers come from, what they are there for, and whether they end in the answer. The domain `countdown` has further
-//! reasons of its own, see [`super::countdown`].
+//! The answer is judged first ([`crate::grade::compare`]), then the steps (`steps`): their equations, what
+//! the text says of them, where their numbers come from, what they are there for, and whether they end in the
+//! answer. The domain `countdown` has further reasons of its own, see [`super::countdown`].
 
 mod features;
 mod givens;
@@ -87,8 +87,8 @@ impl Domain for Math {
         unused_results(state).saturating_sub(1)
     }
 
-    /// Without the given numbers in it, a search would find the shortest coincidences first: paths that ignore half of the
-    /// question.
+    /// Without the given numbers in it, a search would find the shortest coincidences first: paths that
+    /// ignore half of the question.
     fn effort(&self, state: &State) -> f64 {
         let given = state.pool.iter().filter(|q| q.uses == 0 && q.origin == Origin::Given).count();
         self.least_steps(state) as f64 + UNUSED_GIVEN * given as f64
@@ -106,12 +106,20 @@ impl Domain for Math {
         let comparison = compare(&problem.answer, final_answer);
         let examined = steps::examine(&problem.question, steps, final_answer);
         let (verdict, reason) = match comparison.verdict {
-            Verdict::Correct if !examined.faults.is_empty() => (Verdict::Correct, "correct_answer_wrong_steps"),
+            Verdict::Correct if !examined.faults.is_empty() => {
+                (Verdict::Correct, "correct_answer_wrong_steps")
+            }
             Verdict::Correct if examined.out_of_fuel => (Verdict::Undecidable, "out_of_fuel"),
             verdict => (verdict, comparison.reason),
         };
         let first_wrong = examined.first_wrong();
-        Judgement { verdict, reason: reason.to_owned(), checks: examined.checks, first_wrong, faults: examined.faults }
+        Judgement {
+            verdict,
+            reason: reason.to_owned(),
+            checks: examined.checks,
+            first_wrong,
+            faults: examined.faults,
+        }
     }
 }
 

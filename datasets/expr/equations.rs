@@ -25,7 +25,8 @@ pub struct Equation {
     pub clarity: Clarity,
     /// Written as a calculator annotation, `<<48/2=24>>`.
     pub annotated: bool,
-    /// Its left side is the right side of the equation before it, as in `a = b = c`. In `x = 2*3 = 6` nothing is before it.
+    /// Its left side is the right side of the equation before it, as in `a = b = c`. In `x = 2*3 = 6` nothing
+    /// is before it.
     pub chained: bool,
 }
 
@@ -66,7 +67,8 @@ impl Equation {
         if self.clarity == Clarity::Oversized {
             return Truth::Unknown(ExprError::OutOfFuel);
         }
-        let refuted = if self.clarity == Clarity::Clear { Truth::Fails } else { Truth::Unknown(ExprError::Unreadable) };
+        let refuted =
+            if self.clarity == Clarity::Clear { Truth::Fails } else { Truth::Unknown(ExprError::Unreadable) };
         match (evaluate(&self.lhs), evaluate(&self.rhs)) {
             (Ok(left), Ok(right)) if left == right => Truth::Holds,
             (Ok(left), Ok(right)) => {
@@ -86,14 +88,19 @@ impl Equation {
                     refuted
                 }
             }
-            (Err(ExprError::OutOfFuel), _) | (_, Err(ExprError::OutOfFuel)) => Truth::Unknown(ExprError::OutOfFuel),
-            (Err(ExprError::Unreadable), _) | (_, Err(ExprError::Unreadable)) => Truth::Unknown(ExprError::Unreadable),
+            (Err(ExprError::OutOfFuel), _) | (_, Err(ExprError::OutOfFuel)) => {
+                Truth::Unknown(ExprError::OutOfFuel)
+            }
+            (Err(ExprError::Unreadable), _) | (_, Err(ExprError::Unreadable)) => {
+                Truth::Unknown(ExprError::Unreadable)
+            }
             _ => refuted,
         }
     }
 }
 
-/// The second of two quotients in a row in brackets: `25/(1/3)` for `25/1/3`. None if there are no two in a row.
+/// The second of two quotients in a row in brackets: `25/(1/3)` for `25/1/3`. None if there are no two in a
+/// row.
 fn fractions(lhs: &str) -> Option<String> {
     let quotient = |c: char| c.is_ascii_digit() || c == '.';
     let first = lhs.find('/')?;
@@ -106,9 +113,10 @@ fn fractions(lhs: &str) -> Option<String> {
 
 /// Is the written decimal the exact value, rounded to the nearest or cut to its decimals?
 ///
-/// `10/3 = 3.33` and `800/3 = 266.6666666666667` are; `10/4 = 2.4` is not, nor is `10/3 = 3`: a whole number says that
-/// something was counted. What binary floating point makes of an exact decimal (`0.1+0.2 = 0.30000000000000004`) is
-/// rounded too: it has [`FLOAT_DIGITS`] digits, and is off by less than a unit in the 14th.
+/// `10/3 = 3.33` and `800/3 = 266.6666666666667` are; `10/4 = 2.4` is not, nor is `10/3 = 3`: a whole number
+/// says that something was counted. What binary floating point makes of an exact decimal (`0.1+0.2 =
+/// 0.30000000000000004`) is rounded too: it has [`FLOAT_DIGITS`] digits, and is off by less than a unit in
+/// the 14th.
 pub(crate) fn is_rounded(exact: &BigRational, written: &str) -> bool {
     let (whole, decimals) = written.split_once('.').unwrap_or((written, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -142,7 +150,11 @@ pub fn equations(line: &str) -> Vec<Equation> {
             found.push(Equation {
                 lhs: written(pair[0]),
                 rhs: written(pair[1]),
-                clarity: if pair.iter().any(|side| is_oversized(side)) { Clarity::Oversized } else { Clarity::Clear },
+                clarity: if pair.iter().any(|side| is_oversized(side)) {
+                    Clarity::Oversized
+                } else {
+                    Clarity::Clear
+                },
                 annotated: true,
                 chained: i > 0,
             });
@@ -164,7 +176,8 @@ pub fn equations(line: &str) -> Vec<Equation> {
 fn between(left: &[Token], right: &[Token], chained: bool, may_end_open: bool) -> Option<Equation> {
     let lhs = suffix(left);
     let rhs = prefix(right);
-    let percent_added = left.iter().any(|t| t.kind == Kind::Percent) && left.iter().any(|t| matches!(t.kind, Kind::Operator('+' | '-')));
+    let percent_added = left.iter().any(|t| t.kind == Kind::Percent)
+        && left.iter().any(|t| matches!(t.kind, Kind::Operator('+' | '-')));
     let mut equation = Equation {
         lhs: lhs.text,
         rhs: rhs.text,
@@ -238,7 +251,8 @@ fn split_annotations(line: &str) -> (Vec<&str>, String) {
 /// The line without a list marker in front: `- `, `* `, `+ `, `• `, `1. `, `2) `, `(3) `.
 fn without_bullet(line: &str) -> &str {
     let line = line.trim_start();
-    if let Some(rest) = ["- ", "* ", "+ ", "• ", "– "].iter().find_map(|marker| line.strip_prefix(marker)) {
+    if let Some(rest) = ["- ", "* ", "+ ", "• ", "– "].iter().find_map(|marker| line.strip_prefix(marker))
+    {
         return rest;
     }
     let numeral = line.strip_prefix('(').unwrap_or(line);

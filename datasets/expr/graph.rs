@@ -1,7 +1,7 @@
 //! The calculation of a solution as a graph: which step uses which number and which earlier result.
 //!
-//! From it follow one canonical text, so that two solutions that compute the same thing in another order, layout or
-//! wording are seen to be one; and what the calculation gives for other numbers.
+//! From it follow one canonical text, so that two solutions that compute the same thing in another order,
+//! layout or wording are seen to be one; and what the calculation gives for other numbers.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,8 @@ pub(crate) trait Arithmetic {
     fn apply(&self, operator: Operator, left: Self::Value, right: Self::Value) -> Option<Self::Value>;
 }
 
-/// Exact replay where a function names the number that stands in; values with more than [`MAX_BITS`] are none.
+/// Exact replay where a function names the number that stands in; values with more than [`MAX_BITS`] are
+/// none.
 pub(crate) struct Exact<F>(pub F);
 
 impl<F: Fn(&BigRational) -> BigRational> Arithmetic for Exact<F> {
@@ -122,8 +123,8 @@ impl Form {
 }
 
 impl Graph {
-    /// Lifts the equations of some steps. `given` is asked of each number that equals an earlier result, in the order of
-    /// the text: true if it is not to be taken for that.
+    /// Lifts the equations of some steps. `given` is asked of each number that equals an earlier result, in
+    /// the order of the text: true if it is not to be taken for that.
     pub(crate) fn of<S: AsRef<str>>(steps: &[S], given: &dyn Fn(&BigRational) -> bool) -> Self {
         let mut graph = Graph::default();
         for step in steps {
@@ -137,14 +138,15 @@ impl Graph {
     }
 
     fn canonical(self) -> String {
-        let mut roots: Vec<String> = self.results.into_iter().filter(|r| !r.used).map(|r| r.form.text()).collect();
+        let mut roots: Vec<String> =
+            self.results.into_iter().filter(|r| !r.used).map(|r| r.form.text()).collect();
         roots.extend(self.prose);
         roots.sort();
         roots.join("; ")
     }
 
-    /// What all results would be in another arithmetic, or with other numbers; `None` for those that then have no value
-    /// (division by zero, a left side that was not read).
+    /// What all results would be in another arithmetic, or with other numbers; `None` for those that then
+    /// have no value (division by zero, a left side that was not read).
     pub(crate) fn replay<A: Arithmetic>(&self, arithmetic: &A) -> Vec<Option<A::Value>> {
         let mut values: Vec<Option<A::Value>> = Vec::with_capacity(self.results.len());
         for result in &self.results {
@@ -202,7 +204,11 @@ impl Graph {
         }
     }
 
-    fn lift(&mut self, node: &Node<'_>, given: &dyn Fn(&BigRational) -> bool) -> Result<(Form, Term), ExprError> {
+    fn lift(
+        &mut self,
+        node: &Node<'_>,
+        given: &dyn Fn(&BigRational) -> bool,
+    ) -> Result<(Form, Term), ExprError> {
         Ok(match node {
             Node::Binary(operator, left, right) => {
                 let ((left, one), (right, two)) = (self.lift(left, given)?, self.lift(right, given)?);
@@ -255,11 +261,17 @@ impl Term {
         match self {
             Term::Number(value) => arithmetic.number(value),
             Term::Result(at) => results.get(*at)?.clone(),
-            Term::Negate(inner) => arithmetic.apply(Operator::Subtract, constant(0)?, inner.value(results, arithmetic)?),
-            Term::Percent(inner) => arithmetic.apply(Operator::Divide, inner.value(results, arithmetic)?, constant(100)?),
-            Term::Binary(operator, left, right) => {
-                arithmetic.apply(*operator, left.value(results, arithmetic)?, right.value(results, arithmetic)?)
+            Term::Negate(inner) => {
+                arithmetic.apply(Operator::Subtract, constant(0)?, inner.value(results, arithmetic)?)
             }
+            Term::Percent(inner) => {
+                arithmetic.apply(Operator::Divide, inner.value(results, arithmetic)?, constant(100)?)
+            }
+            Term::Binary(operator, left, right) => arithmetic.apply(
+                *operator,
+                left.value(results, arithmetic)?,
+                right.value(results, arithmetic)?,
+            ),
             Term::Unknown => None,
         }
     }
@@ -276,7 +288,10 @@ mod tests {
         assert_eq!(one, "((48/2)+48)");
         for steps in [
             &["48/2=24", "24+48=72"][..],
-            &["Natalia sold 48/2 = <<48/2=24>>24 clips in May.", "Altogether 48 + 24 = <<48+24=72>>72 clips."],
+            &[
+                "Natalia sold 48/2 = <<48/2=24>>24 clips in May.",
+                "Altogether 48 + 24 = <<48+24=72>>72 clips.",
+            ],
             &["48 / 2 = 24.0 clips", "24 + 48 = 72"],
             &["48/2 + 48 = 24 + 48 = 72"],
         ] {
@@ -287,7 +302,13 @@ mod tests {
     #[test]
     fn another_calculation() {
         let one = canonical_path(&["48/2=24", "48+24=72"]);
-        for steps in [&["48/2=24"][..], &["48*2=96"], &["24+48=72"], &["48/2=24", "48-24=24", "24+48=72"], &["2/48=24", "48+24=72"]] {
+        for steps in [
+            &["48/2=24"][..],
+            &["48*2=96"],
+            &["24+48=72"],
+            &["48/2=24", "48-24=24", "24+48=72"],
+            &["2/48=24", "48+24=72"],
+        ] {
             assert_ne!(canonical_path(steps), one, "{steps:?}");
         }
         assert_ne!(canonical_path(&["10-4=6"]), canonical_path(&["4-10=6"]));

@@ -65,7 +65,11 @@ impl Lexer {
 
     /// First character from `ahead` on that is not a blank.
     fn next_visible(&self, ahead: usize) -> char {
-        self.chars[(self.at + ahead).min(self.chars.len())..].iter().copied().find(|c| !c.is_whitespace()).unwrap_or('\0')
+        self.chars[(self.at + ahead).min(self.chars.len())..]
+            .iter()
+            .copied()
+            .find(|c| !c.is_whitespace())
+            .unwrap_or('\0')
     }
 
     fn push(&mut self, kind: Kind, length: usize) {
@@ -86,7 +90,9 @@ impl Lexer {
         match c {
             _ if c.is_whitespace() => self.at += 1,
             '0'..='9' => self.number(),
-            '.' if self.peek(1).is_ascii_digit() && !matches!(self.before(), '0'..='9' | '.') => self.number(),
+            '.' if self.peek(1).is_ascii_digit() && !matches!(self.before(), '0'..='9' | '.') => {
+                self.number()
+            }
             // Separators that glue two numbers together: `3.4.5`, `1,23`, `3:00`.
             '.' | ',' | ':' if between_digits => self.push(Kind::Symbol, 1),
             '$' | '£' | '€' | '¥' | '₹' => self.push(Kind::Currency, 1),
@@ -165,7 +171,8 @@ impl Lexer {
     /// `2**3` is a power, which the grammar does not have; any other `**` is emphasis and is dropped.
     fn stars(&mut self) {
         let length = self.run(0, |c| c == '*');
-        let left = matches!(self.tokens.last().map(|t| t.kind), Some(Kind::Number | Kind::Close | Kind::Percent));
+        let left =
+            matches!(self.tokens.last().map(|t| t.kind), Some(Kind::Number | Kind::Close | Kind::Percent));
         if left && matches!(self.next_visible(length), '0'..='9' | '(' | '-' | '.') {
             self.push(Kind::Symbol, length);
         } else {
@@ -190,8 +197,10 @@ impl Lexer {
     /// An `x` means times between two numbers, where it stands alone: `3 x 4`, `3x4`, `2 boxes x 5`.
     fn is_times(&self) -> bool {
         let apart = !self.before().is_alphabetic();
-        let left =
-            matches!(self.tokens.last().map(|t| t.kind), Some(Kind::Number | Kind::Close | Kind::Percent | Kind::Word | Kind::Currency));
+        let left = matches!(
+            self.tokens.last().map(|t| t.kind),
+            Some(Kind::Number | Kind::Close | Kind::Percent | Kind::Word | Kind::Currency)
+        );
         let spaced = self.before().is_whitespace() && self.peek(1).is_whitespace();
         let right = match self.next_visible(1) {
             '0'..='9' | '$' | '£' | '€' | '¥' | '₹' | '.' => !self.peek(1).is_alphabetic(),

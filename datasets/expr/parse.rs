@@ -25,7 +25,9 @@ impl Operator {
     }
 
     pub(crate) fn parse(sign: char) -> Option<Self> {
-        [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide].into_iter().find(|o| o.sign() == sign)
+        [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide]
+            .into_iter()
+            .find(|o| o.sign() == sign)
     }
 
     /// The exact value; `None` for a division by zero.
@@ -119,9 +121,15 @@ impl<'a> Parser<'a> {
     }
 
     /// Operands between operators of one rank, grouped to the left.
-    fn chain(&mut self, signs: [char; 2], operand: fn(&mut Self) -> Result<Node<'a>, ExprError>) -> Result<Node<'a>, ExprError> {
+    fn chain(
+        &mut self,
+        signs: [char; 2],
+        operand: fn(&mut Self) -> Result<Node<'a>, ExprError>,
+    ) -> Result<Node<'a>, ExprError> {
         let mut left = operand(self)?;
-        while let Some(Kind::Operator(sign)) = self.kind().filter(|k| matches!(k, Kind::Operator(s) if signs.contains(s))) {
+        while let Some(Kind::Operator(sign)) =
+            self.kind().filter(|k| matches!(k, Kind::Operator(s) if signs.contains(s)))
+        {
             self.spend()?;
             self.at += 1;
             let right = operand(self)?;

@@ -84,7 +84,8 @@ const SCALING: &[&str] = &[
 ];
 
 /// Words behind a result that start a new phrase, so that a number behind them does not belong to it.
-const JOINING: &[&str] = &["and", "so", "then", "thus", "therefore", "hence", "but", "while", "now", "next", "because", "since"];
+const JOINING: &[&str] =
+    &["and", "so", "then", "thus", "therefore", "hence", "but", "while", "now", "next", "because", "since"];
 
 /// Most unit words behind a number, as in `3 dollars per full hour`.
 const UNIT_WORDS: usize = 4;
@@ -156,7 +157,10 @@ pub(super) fn suffix(segment: &[Token]) -> Side {
         };
     }
     let dangling = matches!(run.last().map(|t| t.kind), Some(Kind::Operator(_)));
-    Side { after_symbol: dangling || matches!(segment.last().map(|t| t.kind), Some(Kind::Symbol)), ..Side::default() }
+    Side {
+        after_symbol: dangling || matches!(segment.last().map(|t| t.kind), Some(Kind::Symbol)),
+        ..Side::default()
+    }
 }
 
 /// The longest expression that starts a segment.
@@ -207,7 +211,10 @@ fn ends_here(behind: &[Token]) -> bool {
 }
 
 fn is_arithmetic(kind: Kind) -> bool {
-    matches!(kind, Kind::Number | Kind::Operator(_) | Kind::Open | Kind::Close | Kind::Percent | Kind::Currency)
+    matches!(
+        kind,
+        Kind::Number | Kind::Operator(_) | Kind::Open | Kind::Close | Kind::Percent | Kind::Currency
+    )
 }
 
 fn is_one_of(token: &Token, words: &[&str]) -> bool {

@@ -27,16 +27,18 @@ impl Amount {
             Ok(Answer::Value { expr, percent, .. }) => Some(Amount { value: expr.number()?, percent }),
             // `x = 18`, `3*6 = 18`.
             Ok(answer @ Answer::Relation { .. }) => match super::relations::stated(&answer)? {
-                Answer::Value { expr, percent, .. } => Some(Amount { value: expr.number()?, percent: *percent }),
+                Answer::Value { expr, percent, .. } => {
+                    Some(Amount { value: expr.number()?, percent: *percent })
+                }
                 _ => None,
             },
             _ => None,
         }
     }
 
-    /// Two answers that both have the sign, or both lack it, are compared as written. If one alone has it, the
-    /// number without the sign decides: below 1 in size it is a share (`0.28` is `28%`), from 1 on it counts percent
-    /// (`28` is `28%`). So `100%` is 100 and not 1, and `0.5%` is 0.005 and not 0.5.
+    /// Two answers that both have the sign, or both lack it, are compared as written. If one alone has it,
+    /// the number without the sign decides: below 1 in size it is a share (`0.28` is `28%`), from 1 on it
+    /// counts percent (`28` is `28%`). So `100%` is 100 and not 1, and `0.5%` is 0.005 and not 0.5.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let (plain, percent) = match (self.percent, other.percent) {
             (false, true) => (&self.value, &other.value),
@@ -48,8 +50,8 @@ impl Amount {
     }
 }
 
-/// Reads the plain forms of a number without allocation: `-1,234.50`, with blanks, `$` or `\$` before it and a full
-/// stop behind it. `None` for anything else, which the parser then reads.
+/// Reads the plain forms of a number without allocation: `-1,234.50`, with blanks, `$` or `\$` before it and
+/// a full stop behind it. `None` for anything else, which the parser then reads.
 pub(super) fn scan(answer: &str) -> Option<Number> {
     let mut bytes = answer.trim_ascii().as_bytes();
     let mut negative = false;
@@ -72,7 +74,8 @@ pub(super) fn scan(answer: &str) -> Option<Number> {
                 places = places.map(|n| n + 1);
             }
             b',' => {
-                let group = bytes.get(at + 1..at + 4).is_some_and(|group| group.iter().all(u8::is_ascii_digit));
+                let group =
+                    bytes.get(at + 1..at + 4).is_some_and(|group| group.iter().all(u8::is_ascii_digit));
                 let ends = !bytes.get(at + 4).is_some_and(u8::is_ascii_digit);
                 let first = (1..=3).contains(&at) || (at >= 4 && bytes[at - 4] == b',');
                 if !(group && ends && first) || places.is_some() {

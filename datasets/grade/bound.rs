@@ -1,8 +1,9 @@
 //! How small an algebraic number that is not zero can be.
 //!
-//! Burnikel, Funke, Mehlhorn, Schirra, Schmitt, "A separation bound for real algebraic expressions" (2001): an
-//! expression of integers, `+ - * /` and roots is a quotient of algebraic integers with conjugates of size at most u
-//! and l in a field of degree at most D; it is 0, or at least `1 / (l u^(D-1))` in size. For `2 cos(2πk/n)`, u is 2.
+//! Burnikel, Funke, Mehlhorn, Schirra, Schmitt, "A separation bound for real algebraic expressions" (2001):
+//! an expression of integers, `+ - * /` and roots is a quotient of algebraic integers with conjugates of size
+//! at most u and l in a field of degree at most D; it is 0, or at least `1 / (l u^(D-1))` in size. For `2
+//! cos(2πk/n)`, u is 2.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ pub(super) fn is_algebraic(generator: &Generator) -> bool {
     }
 }
 
-/// Degrees of the roots of an algebraic number, and the sizes of BFMSS as logarithms to the base 2, rounded up.
+/// Degrees of the roots of an algebraic number, and the sizes of BFMSS as logarithms to the base 2, rounded
+/// up.
 #[derive(Default)]
 struct Degrees {
     roots: BTreeMap<Generator, u64>,
@@ -49,7 +51,9 @@ impl Degrees {
             }
             sum = Some(match sum {
                 None => (u, l),
-                Some((v, m)) => (u.saturating_add(m).max(v.saturating_add(l)).saturating_add(1), l.saturating_add(m)),
+                Some((v, m)) => {
+                    (u.saturating_add(m).max(v.saturating_add(l)).saturating_add(1), l.saturating_add(m))
+                }
             });
         }
         sum.unwrap_or((0, 0))

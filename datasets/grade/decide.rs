@@ -2,8 +2,8 @@
 //!
 //! 1. The normal form is empty: yes. Before, denominators and common factors that cannot be zero are removed.
 //! 2. It is a polynomial in variables over ℚ(i): no.
-//! 3. Intervals of 64, 256, 1024 and 4096 bits (at fixed rational points, where there are variables): one that
-//!    excludes zero says no.
+//! 3. Intervals of 64, 256, 1024 and 4096 bits (at fixed rational points, where there are variables): one
+//!    that excludes zero says no.
 //! 4. Terms are grouped by their transcendental part. If every group's factor is an algebraic number that is
 //!    smaller than any such number but zero can be (see `bound`), yes.
 //! 5. Two terms out of reach in size are compared by their logarithms.
@@ -135,7 +135,9 @@ impl Decision<'_> {
         for &bits in levels {
             for point in &points {
                 match self.evaluate(&poly, Bits(bits), point) {
-                    Ok((real, imaginary)) if real.excludes_zero() || imaginary.excludes_zero() => return Ok(false),
+                    Ok((real, imaginary)) if real.excludes_zero() || imaginary.excludes_zero() => {
+                        return Ok(false);
+                    }
                     Err(Gap::Huge) => huge = true,
                     _ => {}
                 }
@@ -226,7 +228,8 @@ impl Decision<'_> {
     fn all_factors_vanish(&mut self, poly: &Poly) -> bool {
         let mut groups: BTreeMap<Monomial, Poly> = BTreeMap::new();
         for (monomial, coefficient) in &poly.0 {
-            let (algebraic, other): (Monomial, Monomial) = monomial.iter().cloned().partition(|(g, _)| is_algebraic(g));
+            let (algebraic, other): (Monomial, Monomial) =
+                monomial.iter().cloned().partition(|(g, _)| is_algebraic(g));
             groups.entry(other).or_default().0.insert(algebraic, coefficient.clone());
         }
         for group in groups.values() {
@@ -246,7 +249,12 @@ impl Decision<'_> {
     }
 
     /// Real and imaginary part.
-    fn evaluate(&mut self, poly: &Poly, bits: Bits, point: &[(String, BigRational)]) -> Result<(Interval, Interval), Gap> {
+    fn evaluate(
+        &mut self,
+        poly: &Poly,
+        bits: Bits,
+        point: &[(String, BigRational)],
+    ) -> Result<(Interval, Interval), Gap> {
         let zero = Interval { lo: BigInt::zero(), hi: BigInt::zero() };
         let (mut real, mut imaginary) = (zero.clone(), zero);
         for (monomial, coefficient) in &poly.0 {
@@ -271,7 +279,13 @@ impl Decision<'_> {
         if imaginary.lo.is_zero() && imaginary.hi.is_zero() { Ok(real) } else { Err(Gap::Unknown) }
     }
 
-    fn power(&mut self, generator: &Generator, e: Exponent, bits: Bits, point: &[(String, BigRational)]) -> Result<Interval, Gap> {
+    fn power(
+        &mut self,
+        generator: &Generator,
+        e: Exponent,
+        bits: Bits,
+        point: &[(String, BigRational)],
+    ) -> Result<Interval, Gap> {
         let one = BigRational::one;
         let base = match generator {
             Generator::Prime(p) => bits.rational(&BigRational::from_integer(p.clone()))?,
@@ -308,7 +322,8 @@ impl Decision<'_> {
             }
             Generator::I | Generator::Base => return Err(Gap::Unknown),
         };
-        let (over, under) = (u32::try_from(e.numer().unsigned_abs()).map_err(|_| Gap::Huge)?, *e.denom() as u32);
+        let (over, under) =
+            (u32::try_from(e.numer().unsigned_abs()).map_err(|_| Gap::Huge)?, *e.denom() as u32);
         let cheap = u64::from(under - 1) * bits.0 <= 40_000 && over <= 10_000;
         let words = bits.0.div_ceil(64);
         self.algebra.pay_units(1 + if under > 1 { 5 + words * words / 5 } else { 0 })?;
@@ -317,10 +332,15 @@ impl Decision<'_> {
             bits.power(&root, over)?
         } else {
             self.algebra.pay(bits.0)?;
-            let exponent = bits.mul(&bits.ln(&base)?, &bits.rational(&BigRational::new(over.into(), under.into()))?)?;
+            let exponent =
+                bits.mul(&bits.ln(&base)?, &bits.rational(&BigRational::new(over.into(), under.into()))?)?;
             bits.exp(&exponent)?
         };
-        if e < Exponent::zero() { bits.inverse(&result) } else { bits.rational(&one()).and_then(|unit| bits.mul(&unit, &result)) }
+        if e < Exponent::zero() {
+            bits.inverse(&result)
+        } else {
+            bits.rational(&one()).and_then(|unit| bits.mul(&unit, &result))
+        }
     }
 }
 

@@ -75,7 +75,9 @@ impl<'a> Parser<'a> {
         let mut left = self.unary()?;
         loop {
             match self.kind() {
-                Some(Kind::Sign(sign @ ('*' | '/'))) if !matches!(self.ahead(1), Some(Kind::Word(_)) | None) => {
+                Some(Kind::Sign(sign @ ('*' | '/')))
+                    if !matches!(self.ahead(1), Some(Kind::Word(_)) | None) =>
+                {
                     self.at += 1;
                     left = Expr::binary(*sign, left, self.unary()?);
                 }
@@ -94,7 +96,8 @@ impl<'a> Parser<'a> {
             Some(Kind::Variable(name)) => {
                 // `5 m` is an amount, `5m` a product.
                 let unit = units::is_unit_letter(name) && self.tokens[self.at].spaced && self.depth == 1;
-                let behind_number = matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Number(..)));
+                let behind_number =
+                    matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Number(..)));
                 !(unit && behind_number)
             }
             Some(Kind::Sign('(' | '[')) => !matches!(self.ahead(1), Some(Kind::Word(_))),
@@ -215,7 +218,11 @@ impl<'a> Parser<'a> {
             "infinity" => Ok(Expr::Variable("∞".into())),
             "frac" | "binom" => {
                 let (over, under) = self.two_arguments()?;
-                Ok(if name == "frac" { Expr::binary('/', over, under) } else { Expr::Call(Function::Binomial, vec![over, under]) })
+                Ok(if name == "frac" {
+                    Expr::binary('/', over, under)
+                } else {
+                    Expr::Call(Function::Binomial, vec![over, under])
+                })
             }
             "sqrt" | "cbrt" => {
                 let degree = if name == "cbrt" {
@@ -269,7 +276,8 @@ impl<'a> Parser<'a> {
         if name == "log" {
             if self.take('_') {
                 base = Some(self.primary()?);
-            } else if let (Some(Kind::Number(value, true)), Some(Kind::Sign('('))) = (self.kind(), self.ahead(1))
+            } else if let (Some(Kind::Number(value, true)), Some(Kind::Sign('('))) =
+                (self.kind(), self.ahead(1))
                 && !self.tokens[self.at].spaced
             {
                 base = Some(Expr::Number(value.clone()));
@@ -280,13 +288,21 @@ impl<'a> Parser<'a> {
         self.in_call += 1;
         let argument = self.argument()?;
         self.in_call -= 1;
-        let inverse = exponent.as_ref().and_then(Expr::number).is_some_and(|n| n == BigRational::from_integer((-1).into()));
+        let inverse = exponent
+            .as_ref()
+            .and_then(Expr::number)
+            .is_some_and(|n| n == BigRational::from_integer((-1).into()));
         let exponent = exponent.filter(|_| !(inverse && matches!(name, "sin" | "cos" | "tan")));
         let inverse = inverse && exponent.is_none();
         let call = |function| Expr::Call(function, vec![argument.clone()]);
         let one_over = |expr| Expr::binary('/', Expr::integer(1), expr);
-        let e_to =
-            |negative: bool| Expr::binary('^', Expr::E, if negative { Expr::Negate(Box::new(argument.clone())) } else { argument.clone() });
+        let e_to = |negative: bool| {
+            Expr::binary(
+                '^',
+                Expr::E,
+                if negative { Expr::Negate(Box::new(argument.clone())) } else { argument.clone() },
+            )
+        };
         let expr = match name {
             "sin" => call(if inverse { Function::Asin } else { Function::Sin }),
             "cos" => call(if inverse { Function::Acos } else { Function::Cos }),
@@ -299,7 +315,11 @@ impl<'a> Parser<'a> {
             "atan" => call(Function::Atan),
             "sinh" => Expr::binary('/', Expr::binary('-', e_to(false), e_to(true)), Expr::integer(2)),
             "cosh" => Expr::binary('/', Expr::binary('+', e_to(false), e_to(true)), Expr::integer(2)),
-            "tanh" => Expr::binary('/', Expr::binary('-', e_to(false), e_to(true)), Expr::binary('+', e_to(false), e_to(true))),
+            "tanh" => Expr::binary(
+                '/',
+                Expr::binary('-', e_to(false), e_to(true)),
+                Expr::binary('+', e_to(false), e_to(true)),
+            ),
             "ln" => call(Function::Ln),
             "lg" => Expr::Call(Function::Log, vec![Expr::integer(10), argument.clone()]),
             "log" => Expr::Call(Function::Log, base.into_iter().chain([argument.clone()]).collect()),

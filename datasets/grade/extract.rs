@@ -1,17 +1,17 @@
 //! Where the final answer stands in a text.
 //!
-//! Markers are looked for in this order of kinds; the first kind that occurs decides, and of that kind the last
-//! marker in the text:
+//! Markers are looked for in this order of kinds; the first kind that occurs decides, and of that kind the
+//! last marker in the text:
 //!
-//! 1. `\boxed{}` or `\fbox{}` with balanced braces (a box that is cut off is none). Boxes side by side, with nothing
-//!    but commas, `and`, `or` and dollar signs between them, are one list.
+//! 1. `\boxed{}` or `\fbox{}` with balanced braces (a box that is cut off is none). Boxes side by side, with
+//!    nothing but commas, `and`, `or` and dollar signs between them, are one list.
 //! 2. `####`, up to the end of its line.
-//! 3. `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised; the answer is the rest of the line,
-//!    or the next line if that is blank.
+//! 3. `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised; the answer is the rest of
+//!    the line, or the next line if that is blank.
 //! 4. The phrase `answer is`, up to the end of its sentence.
 //!
-//! The word "answer" alone is no marker. A text without markers is its own answer if it is one line, or if it can be
-//! read as mathematics from end to end; any other has none.
+//! The word "answer" alone is no marker. A text without markers is its own answer if it is one line, or if it
+//! can be read as mathematics from end to end; any other has none.
 
 use std::borrow::Cow;
 
@@ -36,14 +36,15 @@ pub fn gold(text: &str) -> String {
     last.rsplit_once("####").map_or(text, |(_, answer)| answer).trim().to_owned()
 }
 
-/// The line that takes back the step before it, of those that still stand: a search written as one text (stream of search,
-/// arXiv 2404.03683).
+/// The line that takes back the step before it, of those that still stand: a search written as one text
+/// (stream of search, arXiv 2404.03683).
 pub const UNDO: &str = "undo";
 
 /// A completion taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completion {
-    /// The lines before the answer that are not blank, trimmed: what was taken back and each [`UNDO`] included.
+    /// The lines before the answer that are not blank, trimmed: what was taken back and each [`UNDO`]
+    /// included.
     pub lines: Vec<String>,
     /// Indices of the lines that are steps, in order; none if the text is overdrawn.
     pub steps: Vec<usize>,
@@ -87,7 +88,11 @@ pub fn read_completion(text: &str) -> Completion {
 /// The steps of a completion that stand at its end, and its final answer, see [`read_completion`].
 pub fn split_completion(text: &str) -> (Vec<String>, String) {
     let Completion { mut lines, steps, answer, .. } = read_completion(text);
-    let steps = if steps.len() == lines.len() { lines } else { steps.into_iter().map(|at| std::mem::take(&mut lines[at])).collect() };
+    let steps = if steps.len() == lines.len() {
+        lines
+    } else {
+        steps.into_iter().map(|at| std::mem::take(&mut lines[at])).collect()
+    };
     (steps, answer)
 }
 
@@ -135,7 +140,9 @@ fn boxed(text: &str) -> Option<Found<'_>> {
 }
 
 fn between_boxes(text: &str) -> bool {
-    let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | ';')).filter(|word| !word.is_empty());
+    let mut words = text
+        .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | ';'))
+        .filter(|word| !word.is_empty());
     words.all(|word| matches!(word, "and" | "or" | "\\text{and}" | "\\text{or}")) && !text.contains('\n')
 }
 
@@ -160,7 +167,11 @@ fn hashes(text: &str) -> Option<Found<'_>> {
         if text[..last].ends_with("###") {
             let start = line_start(text, last);
             let answer = text[last + 1..].lines().next().unwrap_or("").trim();
-            return Some(Found { line_start: start, beside: text[start..=last].trim_end_matches('#').into(), answer: answer.into() });
+            return Some(Found {
+                line_start: start,
+                beside: text[start..=last].trim_end_matches('#').into(),
+                answer: answer.into(),
+            });
         }
         end = last;
     }
@@ -171,9 +182,15 @@ fn labelled(text: &str) -> Option<Found<'_>> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#' | '>'));
-        let word = |word: &str| bare.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)).then(|| &bare[word.len()..]);
-        let rest =
-            word("final answer").or_else(|| word("answer")).map(|rest| rest.trim_start_matches('*')).or_else(|| bare.strip_prefix('A'));
+        let word = |word: &str| {
+            bare.get(..word.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(word))
+                .then(|| &bare[word.len()..])
+        };
+        let rest = word("final answer")
+            .or_else(|| word("answer"))
+            .map(|rest| rest.trim_start_matches('*'))
+            .or_else(|| bare.strip_prefix('A'));
         if let Some(body) = rest.and_then(|rest| rest.strip_prefix(':')) {
             last = Some((start, start + line.len(), body));
         }
@@ -206,5 +223,9 @@ fn phrase(text: &str) -> Option<Found<'_>> {
     // `3*4=12. The answer is 12`: the sentence that holds the phrase is no step.
     let before = &text[start..at];
     let beside = [". ", "! ", "? ", "; ", ", "].iter().filter_map(|end| before.rfind(end)).max();
-    Some(Found { line_start: start, beside: before[..beside.map_or(before.len(), |end| end + 1)].into(), answer: answer.into() })
+    Some(Found {
+        line_start: start,
+        beside: before[..beside.map_or(before.len(), |end| end + 1)].into(),
+        answer: answer.into(),
+    })
 }

@@ -1,9 +1,9 @@
 //! Values of rational functions modulo two primes, for expressions that are too large to multiply out.
 //!
-//! Both sides are evaluated at the same fixed pseudo-random points. Different values prove that the expressions
-//! differ. Expressions of degree d agree at a random point although they differ with a chance below d/2^61
-//! (Schwartz, Zippel), so equal values at [`POINTS`] points for two primes are taken for equality: with a degree
-//! below [`MAX_DEGREE`], the chance of an error is below 2^-200.
+//! Both sides are evaluated at the same fixed pseudo-random points. Different values prove that the
+//! expressions differ. Expressions of degree d agree at a random point although they differ with a chance
+//! below d/2^61 (Schwartz, Zippel), so equal values at [`POINTS`] points for two primes are taken for
+//! equality: with a degree below [`MAX_DEGREE`], the chance of an error is below 2^-200.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;

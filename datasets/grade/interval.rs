@@ -1,8 +1,9 @@
 //! Real numbers between two bounds: fixed-point intervals on big integers, rounded outwards. No floats.
 //!
-//! An interval at precision `p` is a pair of integers `lo <= hi` that stand for `lo / 2^p` and `hi / 2^p`; whatever an
-//! operation is given, the true result lies inside of what it returns. Elementary functions are computed with guard
-//! bits from their series after argument reduction, and their result is widened by more than the error bound.
+//! An interval at precision `p` is a pair of integers `lo <= hi` that stand for `lo / 2^p` and `hi / 2^p`;
+//! whatever an operation is given, the true result lies inside of what it returns. Elementary functions are
+//! computed with guard bits from their series after argument reduction, and their result is widened by more
+//! than the error bound.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -68,7 +69,8 @@ impl Bits {
     }
 
     pub(super) fn power(self, a: &Interval, exponent: u32) -> Result<Interval, Gap> {
-        let (mut result, mut square, mut left) = (Interval { lo: self.one(), hi: self.one() }, a.clone(), exponent);
+        let (mut result, mut square, mut left) =
+            (Interval { lo: self.one(), hi: self.one() }, a.clone(), exponent);
         while left > 0 {
             if left & 1 == 1 {
                 result = self.mul(&result, &square)?;
@@ -90,7 +92,9 @@ impl Bits {
             return Err(if a.hi.is_negative() { Gap::Unknown } else { Gap::Wide });
         }
         let shift = self.0 * u64::from(degree - 1);
-        let root = |x: &BigInt| if x.is_negative() { -((-x) << shift).nth_root(degree) } else { (x << shift).nth_root(degree) };
+        let root = |x: &BigInt| {
+            if x.is_negative() { -((-x) << shift).nth_root(degree) } else { (x << shift).nth_root(degree) }
+        };
         Ok(Interval { lo: root(&a.lo) - 1, hi: root(&a.hi) + 1 })
     }
 

@@ -85,16 +85,24 @@ impl Judge {
             (Answer::Value { .. }, Answer::Value { .. }) => self.values(gold, given),
             (Answer::Relation { .. }, _) | (_, Answer::Relation { .. }) => self.relations(gold, given),
             (Answer::Group { .. }, Answer::Group { .. }) => self.groups(gold, given),
-            (Answer::Group { open: '{' | ',', items, .. }, one) if items.len() == 1 => self.compare(&items[0], one),
-            (one, Answer::Group { open: '{' | ',', items, .. }) if items.len() == 1 => self.compare(one, &items[0]),
-            (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => OTHER_KIND,
+            (Answer::Group { open: '{' | ',', items, .. }, one) if items.len() == 1 => {
+                self.compare(&items[0], one)
+            }
+            (one, Answer::Group { open: '{' | ',', items, .. }) if items.len() == 1 => {
+                self.compare(one, &items[0])
+            }
+            (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => {
+                OTHER_KIND
+            }
         }
     }
 
     fn choices(&mut self, gold: &Answer, given: &Answer) -> Outcome {
         let letter_of = |answer: &Answer| match answer {
             Answer::Choice(letter, _) => Some(*letter),
-            Answer::Value { expr: Expr::Variable(name), .. } if name.len() == 1 => name.chars().next().map(|c| c.to_ascii_uppercase()),
+            Answer::Value { expr: Expr::Variable(name), .. } if name.len() == 1 => {
+                name.chars().next().map(|c| c.to_ascii_uppercase())
+            }
             Answer::Value { expr: Expr::E, .. } => Some('E'),
             _ => None,
         };
@@ -118,10 +126,14 @@ impl Judge {
     }
 
     fn values(&mut self, gold: &Answer, given: &Answer) -> Outcome {
-        let (Answer::Value { expr: a, percent: p, unit: u }, Answer::Value { expr: b, percent: q, unit: v }) = (gold, given) else {
+        let (Answer::Value { expr: a, percent: p, unit: u }, Answer::Value { expr: b, percent: q, unit: v }) =
+            (gold, given)
+        else {
             return OTHER_KIND;
         };
-        let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else { return Outcome::Different("other_unit") };
+        let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else {
+            return Outcome::Different("other_unit");
+        };
         if let (Some(x), Some(y)) = (a.number(), b.number()) {
             let (x, y) = (Amount { value: x * factor, percent: *p }, Amount { value: y, percent: *q });
             return Outcome::when(x.is_same(&y) || (p == q && self.is_near(&(&x.value - &y.value))));
@@ -135,7 +147,11 @@ impl Judge {
         if p != q {
             return NOT_DECIDED;
         }
-        if factor.is_one() { self.expressions(a, b) } else { self.expressions(&Expr::binary('*', a.clone(), Expr::Number(factor)), b) }
+        if factor.is_one() {
+            self.expressions(a, b)
+        } else {
+            self.expressions(&Expr::binary('*', a.clone(), Expr::Number(factor)), b)
+        }
     }
 
     /// Within half a unit of the last decimal that was asked for.
@@ -162,7 +178,9 @@ impl Judge {
         }
         let (a, b) = match (a, b) {
             (Ok(a), Ok(b)) => (a, b),
-            (Err(stop), _) | (_, Err(stop)) => return field::compare(gold, given).map_or(unknown(stop), Outcome::when),
+            (Err(stop), _) | (_, Err(stop)) => {
+                return field::compare(gold, given).map_or(unknown(stop), Outcome::when);
+            }
         };
         let difference = match self.algebra.sub(&a, &b) {
             Ok(difference) => difference,
@@ -171,22 +189,28 @@ impl Judge {
         let exact = match decide::is_zero(&difference, &mut self.algebra) {
             Ok(true) => return Outcome::Same,
             Ok(false) => WRONG,
-            Err(Stop::Fuel) => field::compare(gold, given).map_or(Outcome::Unknown("out_of_fuel"), Outcome::when),
+            Err(Stop::Fuel) => {
+                field::compare(gold, given).map_or(Outcome::Unknown("out_of_fuel"), Outcome::when)
+            }
             Err(stop) => unknown(stop),
         };
         match self.tolerance() {
-            Some(tolerance) if exact != Outcome::Same => match decide::is_within(&difference, &tolerance, &mut self.algebra) {
-                Ok(true) => Outcome::Same,
-                Ok(false) => WRONG,
-                Err(_) => exact,
-            },
+            Some(tolerance) if exact != Outcome::Same => {
+                match decide::is_within(&difference, &tolerance, &mut self.algebra) {
+                    Ok(true) => Outcome::Same,
+                    Ok(false) => WRONG,
+                    Err(_) => exact,
+                }
+            }
             _ => exact,
         }
     }
 
     fn groups(&mut self, gold: &Answer, given: &Answer) -> Outcome {
         let (gold, given) = (column(gold), column(given));
-        let (Answer::Group { open: a, close: c, items: x }, Answer::Group { open: b, close: d, items: y }) = (&gold, &given) else {
+        let (Answer::Group { open: a, close: c, items: x }, Answer::Group { open: b, close: d, items: y }) =
+            (&gold, &given)
+        else {
             return self.compare(&gold, &given);
         };
         match (a, b) {
@@ -194,7 +218,8 @@ impl Judge {
             (':', ':') => self.ratios(x, y),
             ('-', '-') => self.in_order(x, y),
             ('(' | '[' | ',', '(' | '[' | ',') => {
-                let interval = x.len() == 2 && [(a, c), (b, d)].iter().any(|(open, close)| **open == '[' || **close == ']');
+                let interval = x.len() == 2
+                    && [(a, c), (b, d)].iter().any(|(open, close)| **open == '[' || **close == ']');
                 if interval && (a, c) != (b, d) { OTHER_KIND } else { self.in_order(x, y) }
             }
             _ => OTHER_KIND,
@@ -211,7 +236,11 @@ impl Judge {
     fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
         let all_in = |judge: &mut Self, from: &[Answer], to: &[Answer], turned: bool| {
             from.iter().fold(Outcome::Same, |so_far, a| {
-                so_far.and(|| to.iter().fold(WRONG, |found, b| found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) })))
+                so_far.and(|| {
+                    to.iter().fold(WRONG, |found, b| {
+                        found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) })
+                    })
+                })
             })
         };
         all_in(self, gold, given, false).and(|| all_in(self, given, gold, true))
@@ -220,7 +249,9 @@ impl Judge {
     /// `3:4` and `6:8` may be one ratio, and are two times of day.
     fn ratios(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
         let written = self.in_order(gold, given);
-        let numbers = |items: &[Answer]| -> Option<Vec<BigRational>> { items.iter().map(|i| i.expr()?.number()).collect() };
+        let numbers = |items: &[Answer]| -> Option<Vec<BigRational>> {
+            items.iter().map(|i| i.expr()?.number()).collect()
+        };
         if let (Outcome::Different(_), Some(x), Some(y)) = (written, numbers(gold), numbers(given))
             && x.len() == y.len()
             && x.iter().chain(&y).all(|n| !n.is_zero())

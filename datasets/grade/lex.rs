@@ -5,7 +5,8 @@ use num_rational::BigRational;
 use num_traits::{One, Zero};
 
 use super::names::{
-    DOLLAR, GREEK, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS, SILENT, TEXTS, is_product, power_of, vulgar,
+    DOLLAR, GREEK, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS, SILENT, TEXTS,
+    is_product, power_of, vulgar,
 };
 use super::{MAX_DIGITS, MAX_TOKENS, Stop};
 
@@ -32,7 +33,14 @@ pub(super) struct Token {
 }
 
 pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {
-    let mut lexer = Lexer { chars: text.chars().collect(), at: 0, tokens: Vec::new(), spaced: false, digits: 0, words_until: 0 };
+    let mut lexer = Lexer {
+        chars: text.chars().collect(),
+        at: 0,
+        tokens: Vec::new(),
+        spaced: false,
+        digits: 0,
+        words_until: 0,
+    };
     while lexer.at < lexer.chars.len() {
         lexer.step()?;
         if lexer.tokens.len() > MAX_TOKENS {
@@ -102,7 +110,10 @@ impl Lexer {
             '⩽' => self.sign('≤', 1),
             '⩾' => self.sign('≥', 1),
             '*' if self.peek(1) == '*' => {
-                let power = self.after_operand() && !self.spaced && !self.peek(2).is_whitespace() && self.at + 2 < self.chars.len();
+                let power = self.after_operand()
+                    && !self.spaced
+                    && !self.peek(2).is_whitespace()
+                    && self.at + 2 < self.chars.len();
                 if power { self.sign('^', 2) } else { self.skip(2) }
             }
             '<' | '>' | '!' if self.peek(1) == '=' => self.sign(
@@ -118,9 +129,9 @@ impl Lexer {
             '=' => self.sign('=', self.run(0, |c| c == '=')),
             '~' if self.after_operand() => self.skip(1),
             '`' => self.skip(1),
-            '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' | ':' | '|'
-            | '!' | '%' | '<' | '>' | '&' | '\'' | '±' | '≤' | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' =>
-            {
+            '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{'
+            | '}' | ',' | ';' | ':' | '|' | '!' | '%' | '<' | '>' | '&' | '\'' | '±' | '≤' | '≥' | '≠'
+            | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' => {
                 self.sign(c, 1);
             }
             _ if power_of(c).is_some() => self.superscript(),
@@ -164,7 +175,8 @@ impl Lexer {
             let sign = usize::from(matches!(self.peek(1), '+' | '-' | '−'));
             let digits = self.run(1 + sign, |c| c.is_ascii_digit());
             if (1..=4).contains(&digits) && !self.peek(1 + sign + digits).is_alphabetic() {
-                let exponent: String = self.chars[self.at + 1 + sign..self.at + 1 + sign + digits].iter().collect();
+                let exponent: String =
+                    self.chars[self.at + 1 + sign..self.at + 1 + sign + digits].iter().collect();
                 let exponent: usize = exponent.parse().unwrap_or(usize::MAX);
                 self.digits += exponent;
                 if exponent > MAX_DIGITS {
@@ -190,8 +202,10 @@ impl Lexer {
 
     /// Digits under a bar at `ahead`, and where they end: `\overline{3}`, `\bar{3}`.
     fn repeats(&self, ahead: usize) -> Option<(String, usize)> {
-        let rest: String = self.chars[(self.at + ahead).min(self.chars.len())..].iter().take(MAX_DIGITS).collect();
-        let (open, body) = ["\\overline{", "\\bar{"].into_iter().find_map(|open| Some((open, rest.strip_prefix(open)?)))?;
+        let rest: String =
+            self.chars[(self.at + ahead).min(self.chars.len())..].iter().take(MAX_DIGITS).collect();
+        let (open, body) =
+            ["\\overline{", "\\bar{"].into_iter().find_map(|open| Some((open, rest.strip_prefix(open)?)))?;
         let (digits, _) = body.split_once('}')?;
         let good = !digits.is_empty() && digits.len() <= 64 && digits.bytes().all(|b| b.is_ascii_digit());
         good.then(|| (digits.to_owned(), self.at + ahead + open.len() + digits.len() + 1))
@@ -256,7 +270,11 @@ impl Lexer {
         let mut length = length;
         if is(self.tokens.last(), '^') {
             self.tokens.pop();
-        } else if count >= 2 && is(self.tokens.last(), '{') && is(self.tokens.get(count - 2), '^') && self.peek(length) == '}' {
+        } else if count >= 2
+            && is(self.tokens.last(), '{')
+            && is(self.tokens.get(count - 2), '^')
+            && self.peek(length) == '}'
+        {
             self.tokens.truncate(count - 2);
             length += 1;
         }

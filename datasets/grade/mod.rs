@@ -1,9 +1,10 @@
 //! Is a predicted answer the gold answer? Exactly, with bounded work, and with a reason.
 //!
 //! [`grade`] takes two whole texts and finds the final answers in them; [`compare`] takes final answers;
-//! [`grade_with_steps`] checks the arithmetic on the way too. All are pure functions: no clock, no thread, no random number, no floating point. Work is bounded by fuel (digits, tokens,
-//! nesting, products of terms, bits of intervals), and where it runs out the verdict is `undecidable`, never `wrong`.
-//! No text makes them panic. Swapping gold and prediction never turns `correct` into anything else.
+//! [`grade_with_steps`] checks the arithmetic on the way too. All are pure functions: no clock, no thread, no
+//! random number, no floating point. Work is bounded by fuel (digits, tokens, nesting, products of terms,
+//! bits of intervals), and where it runs out the verdict is `undecidable`, never `wrong`. No text makes them
+//! panic. Swapping gold and prediction never turns `correct` into anything else.
 //!
 //! ```
 //! use datasets::Verdict;
@@ -35,31 +36,31 @@
 //! In this order, plain text and LaTeX alike:
 //!
 //! 1. Emphasis, quotes, delimiters of mathematics and a full stop around the answer are dropped.
-//! 2. A letter A to H, alone or before a text (`(B)`, `B. 12`), is a choice: equal letters are equal. A choice with a
-//!    text is also equal to that text. A letter alone and a text are `not_decided`.
+//! 2. A letter A to H, alone or before a text (`(B)`, `B. 12`), is a choice: equal letters are equal. A
+//!    choice with a text is also equal to that text. A letter alone and a text are `not_decided`.
 //! 3. `yes` and `true`, `no` and `false`.
 //! 4. Mathematics, end to end, by the grammar below.
 //! 5. Anything else is text, compared without case, markup and runs of blanks.
 //!
 //! Lists (`1, 2`, `1 and 2`) and sets have no order, tuples, matrices and intervals do; a list equals a tuple
-//! in its order. `a ± b` is the set of both. `x = …` is its right side where the other answer is no equation. Two
-//! equations are the same if one is a multiple of the other; a bound on one variable is an interval. `18-20` is a range,
-//! `3:4` a ratio or a time.
+//! in its order. `a ± b` is the set of both. `x = …` is its right side where the other answer is no equation.
+//! Two equations are the same if one is a multiple of the other; a bound on one variable is an interval.
+//! `18-20` is a range, `3:4` a ratio or a time.
 //!
 //! Numbers: `1,234`, `1 234`, `.5`, `1 1/4`, `1½`, `1e3`, `0.\overline{3}`, `2 million`, `50%` (see
-//! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped, unless
-//! both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100 m`. Words behind
-//! a letter alone make it a text (`C major`).
-//! `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`, binomials, sines and their inverses, logarithms
-//! (without a base: to one that is not known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling.
-//! A variable is a real number. There is no tolerance, unless [`Options::precision`] asks for one.
+//! `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped,
+//! unless both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100
+//! m`. Words behind a letter alone make it a text (`C major`). `5 m` is an amount, `5m` a product. Functions:
+//! roots, powers, `!`, binomials, sines and their inverses, logarithms (without a base: to one that is not
+//! known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling. A variable is a real
+//! number. There is no tolerance, unless [`Options::precision`] asks for one.
 //!
 //! # How equality is proved
 //!
-//! Rationals are compared exactly. Everything else is a polynomial over the rationals in variables and in such numbers as
-//! π, roots and logarithms of primes (`poly`, `normal`): equal normal forms are equal values. Where they are not equal,
-//! `decide` evaluates the difference with intervals of up to 4096 bits, and proves algebraic numbers equal
-//! by a bound on how small such a number can be.
+//! Rationals are compared exactly. Everything else is a polynomial over the rationals in variables and in
+//! such numbers as π, roots and logarithms of primes (`poly`, `normal`): equal normal forms are equal values.
+//! Where they are not equal, `decide` evaluates the difference with intervals of up to 4096 bits, and proves
+//! algebraic numbers equal by a bound on how small such a number can be.
 
 mod amount;
 mod bound;
@@ -134,11 +135,19 @@ impl Grade {
             "correct" => format!("The prediction {given} is the gold answer {gold}."),
             "wrong_answer" => format!("The prediction {given} is not the gold answer {gold}."),
             "other_kind" => format!("The prediction {given} is of another kind than the gold answer {gold}."),
-            "other_unit" => format!("The prediction {given} and the gold answer {gold} have units of different dimensions."),
-            "answer_unreadable" => format!("The prediction ({given}) is no readable value, the gold answer is {gold}."),
+            "other_unit" => format!(
+                "The prediction {given} and the gold answer {gold} have units of different dimensions."
+            ),
+            "answer_unreadable" => {
+                format!("The prediction ({given}) is no readable value, the gold answer is {gold}.")
+            }
             "no_answer" => format!("The prediction has no final answer, the gold answer is {gold}."),
-            "gold_unreadable" => format!("The gold answer ({gold}) is no readable value, and the prediction is not the same text."),
-            "out_of_fuel" => format!("The answers are too large to compare: gold {gold}, prediction {given}."),
+            "gold_unreadable" => format!(
+                "The gold answer ({gold}) is no readable value, and the prediction is not the same text."
+            ),
+            "out_of_fuel" => {
+                format!("The answers are too large to compare: gold {gold}, prediction {given}.")
+            }
             _ => format!("Whether {given} equals the gold answer {gold} could not be proved either way."),
         }
     }
@@ -155,15 +164,22 @@ pub struct Comparison {
     pub predicted_read: String,
 }
 
-/// Judges a predicted text against the gold text: finds the final answer in both, see `extract`, and compares them.
+/// Judges a predicted text against the gold text: finds the final answer in both, see `extract`, and compares
+/// them.
 ///
-/// Markers, by rank: `\boxed{}`, `####`, `A:` / `Answer:` / `Final answer:` at the start of a line, `answer is`; of the
-/// first kind that occurs, the last. A text without a marker is an answer if it is one line or mathematics as a whole.
+/// Markers, by rank: `\boxed{}`, `####`, `A:` / `Answer:` / `Final answer:` at the start of a line, `answer
+/// is`; of the first kind that occurs, the last. A text without a marker is an answer if it is one line or
+/// mathematics as a whole.
 pub fn grade(gold: &str, prediction: &str, options: &Options) -> Grade {
     let (gold_found, given_found) = (extract::find(gold), extract::find(prediction));
     let gold = Side::of(gold, gold_found.as_ref());
     let judged = judge(gold, Side::of(prediction, given_found.as_ref()), options);
-    Grade { verdict: judged.verdict, reason: judged.reason, gold_read: judged.gold_read, prediction_read: judged.predicted_read }
+    Grade {
+        verdict: judged.verdict,
+        reason: judged.reason,
+        gold_read: judged.gold_read,
+        prediction_read: judged.predicted_read,
+    }
 }
 
 /// Judges a final answer against the gold answer.
@@ -201,7 +217,8 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     if options.precision.is_none()
         && let (Some(a), Some(b)) = (amount::scan(gold.text), amount::scan(given.text))
     {
-        let (verdict, reason) = if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong_answer") };
+        let (verdict, reason) =
+            if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong_answer") };
         return Comparison { verdict, reason, gold_read: a.to_string(), predicted_read: b.to_string() };
     }
     let (gold, given) = (gold.read(), given.read());
@@ -216,7 +233,9 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
         Outcome::Different(reason) => (Verdict::Wrong, reason),
         Outcome::Unknown(reason) => (Verdict::Undecidable, reason),
     };
-    let text = |read: &Result<Answer, Stop>| read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string);
+    let text = |read: &Result<Answer, Stop>| {
+        read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string)
+    };
     Comparison { verdict, reason, gold_read: text(&gold), predicted_read: text(&given) }
 }
 

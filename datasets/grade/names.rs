@@ -127,8 +127,19 @@ pub(super) const SILENT: &[&str] = &[
     "hfill",
 ];
 
-pub(super) const TEXTS: &[&str] =
-    &["text", "textbf", "textit", "textrm", "mathrm", "mbox", "textsf", "mathsf", "operatorname", "hbox", "emph"];
+pub(super) const TEXTS: &[&str] = &[
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "mathrm",
+    "mbox",
+    "textsf",
+    "mathsf",
+    "operatorname",
+    "hbox",
+    "emph",
+];
 
 pub(super) const GREEK: &[&str] = &[
     "alpha",
@@ -168,13 +179,15 @@ pub(super) const GREEK: &[&str] = &[
     "ell",
 ];
 
-/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`. Longer ones in alphabetical order only,
-/// so that no two words become the same product.
+/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`. Longer ones in alphabetical
+/// order only, so that no two words become the same product.
 pub(super) fn is_product(text: &str) -> bool {
     let all = |letters: &[u8]| text.bytes().all(|b| letters.contains(&b));
     let sorted = text.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
     match text.len() {
-        2 => text != "by" && (all(b"ixyz") || (sorted && all(b"abcxyz")) || matches!(text, "ai" | "bi" | "ci")),
+        2 => {
+            text != "by" && (all(b"ixyz") || (sorted && all(b"abcxyz")) || matches!(text, "ai" | "bi" | "ci"))
+        }
         3 => sorted && all(b"abcxyz"),
         _ => false,
     }

@@ -1,7 +1,7 @@
 //! Normal forms: what an expression is as a [`Poly`].
 //!
-//! Every rule here is an identity of the principal values, so that two expressions with one normal form are equal.
-//! Roots of odd degree of negative rationals are the real ones (`(-8)^(1/3)` is -2).
+//! Every rule here is an identity of the principal values, so that two expressions with one normal form are
+//! equal. Roots of odd degree of negative rationals are the real ones (`(-8)^(1/3)` is -2).
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -55,7 +55,8 @@ impl Algebra {
                 }
             }
             Expr::Call(function, arguments) => {
-                let arguments: Vec<Poly> = arguments.iter().map(|a| self.normal(a)).collect::<Result<_, _>>()?;
+                let arguments: Vec<Poly> =
+                    arguments.iter().map(|a| self.normal(a)).collect::<Result<_, _>>()?;
                 self.call(*function, &arguments)
             }
         }
@@ -118,9 +119,15 @@ impl Algebra {
     }
 
     /// `(c m)^by`: what is positive comes out of the power, the rest stays in it.
-    fn monomial_power(&mut self, c: &BigRational, m: &[(Generator, Exponent)], by: Exponent) -> Result<Poly, Stop> {
+    fn monomial_power(
+        &mut self,
+        c: &BigRational,
+        m: &[(Generator, Exponent)],
+        by: Exponent,
+    ) -> Result<Poly, Stop> {
         if c.is_negative() && m.is_empty() && *by.denom() == 2 {
-            let unit = self.reduce(BigRational::one(), vec![(Generator::I, Exponent::from_integer(*by.numer()))])?;
+            let unit =
+                self.reduce(BigRational::one(), vec![(Generator::I, Exponent::from_integer(*by.numer()))])?;
             let positive = self.monomial_power(&-c, m, by)?;
             return self.mul(&positive, &unit);
         }
@@ -212,7 +219,9 @@ impl Algebra {
 
     /// The root of `a + b√c` as a sum of roots, where `a² - b²c` is the square of a rational.
     fn denested(&mut self, poly: &Poly) -> Result<Option<Poly>, Stop> {
-        let Some(a) = poly.0.get(&Vec::new()).filter(|a| a.is_positive() && poly.0.len() == 2) else { return Ok(None) };
+        let Some(a) = poly.0.get(&Vec::new()).filter(|a| a.is_positive() && poly.0.len() == 2) else {
+            return Ok(None);
+        };
         let surd = self.sub(poly, &Poly::constant(a.clone()))?;
         let Some(square) = self.mul(&surd, &surd)?.rational() else { return Ok(None) };
         let Some(root) = rational_root(&(a * a - square)) else { return Ok(None) };
@@ -231,7 +240,9 @@ impl Algebra {
         for (monomial, c) in &poly.0 {
             let factor = match monomial.as_slice() {
                 // e^(c ln P) = P^c
-                [(Generator::Ln(base), e)] if e.is_one() && exponent(c).is_ok() => self.rational_power(base, exponent(c)?)?,
+                [(Generator::Ln(base), e)] if e.is_one() && exponent(c).is_ok() => {
+                    self.rational_power(base, exponent(c)?)?
+                }
                 [(Generator::I, _), (Generator::Pi, e)] if e.is_one() => {
                     let cos = self.cosine_of_pi(c)?;
                     let sin = self.cosine_of_pi(&(half() - c))?;
@@ -240,12 +251,17 @@ impl Algebra {
                 }
                 [(Generator::I, _), rest @ ..] => {
                     let angle = Poly::term(c.clone(), rest.to_vec());
-                    let (cos, sin) = (self.trigonometric(Function::Cos, &angle)?, self.trigonometric(Function::Sin, &angle)?);
+                    let (cos, sin) = (
+                        self.trigonometric(Function::Cos, &angle)?,
+                        self.trigonometric(Function::Sin, &angle)?,
+                    );
                     let imaginary = self.mul(&sin, &Poly::generator(Generator::I))?;
                     self.add(&cos, &imaginary)?
                 }
                 _ => match exponent(c) {
-                    Ok(power) => Poly::term(BigRational::one(), vec![(Generator::Exp(monomial.clone()), power)]),
+                    Ok(power) => {
+                        Poly::term(BigRational::one(), vec![(Generator::Exp(monomial.clone()), power)])
+                    }
                     // A multiple too large for an exponent: part of what e is raised to.
                     Err(_) => self.exp_of_much(c, monomial)?,
                 },
@@ -311,7 +327,8 @@ impl Algebra {
         match function {
             Function::Sin | Function::Cos => self.trigonometric(function, first),
             Function::Tan => {
-                let (sin, cos) = (self.trigonometric(Function::Sin, first)?, self.trigonometric(Function::Cos, first)?);
+                let (sin, cos) =
+                    (self.trigonometric(Function::Sin, first)?, self.trigonometric(Function::Cos, first)?);
                 self.quotient(&sin, &cos)
             }
             Function::Asin | Function::Acos | Function::Atan => self.inverse_trigonometric(function, first),
@@ -326,13 +343,19 @@ impl Algebra {
             }
             Function::Abs => match decide::sign(first, self) {
                 Ok(sign) => Ok(first.clone().scaled(&BigRational::from_integer(sign.into()))),
-                Err(_) if first.leads_negative() => Ok(opaque(Function::Abs, first.clone().scaled(&-BigRational::one()))),
+                Err(_) if first.leads_negative() => {
+                    Ok(opaque(Function::Abs, first.clone().scaled(&-BigRational::one())))
+                }
                 Err(_) => Ok(opaque(Function::Abs, first.clone())),
             },
             Function::Floor | Function::Ceil => match first.rational() {
-                Some(value) => Ok(Poly::constant(if function == Function::Floor { value.floor() } else { value.ceil() })),
+                Some(value) => {
+                    Ok(Poly::constant(if function == Function::Floor { value.floor() } else { value.ceil() }))
+                }
                 None => match decide::floor(first, self) {
-                    Ok(floor) => Ok(Poly::constant(BigRational::from_integer(floor + i32::from(function == Function::Ceil)))),
+                    Ok(floor) => Ok(Poly::constant(BigRational::from_integer(
+                        floor + i32::from(function == Function::Ceil),
+                    ))),
                     Err(_) => Ok(opaque(function, first.clone())),
                 },
             },
@@ -358,8 +381,11 @@ impl Algebra {
             self.spend(monomial.len() as u64)?;
             return self.reduce(BigRational::one(), monomial);
         }
-        let shift = argument.0.get(&Vec::new()).filter(|k| k.is_integer()).and_then(|k| k.to_integer().to_i64());
-        let Some(k) = shift.filter(|k| k.abs() <= 16) else { return Ok(opaque(Function::Factorial, argument.clone())) };
+        let shift =
+            argument.0.get(&Vec::new()).filter(|k| k.is_integer()).and_then(|k| k.to_integer().to_i64());
+        let Some(k) = shift.filter(|k| k.abs() <= 16) else {
+            return Ok(opaque(Function::Factorial, argument.clone()));
+        };
         let base = self.sub(argument, &Poly::integer(k))?;
         let mut result = opaque(Function::Factorial, base.clone());
         for j in 1..=k.abs() {
@@ -400,5 +426,6 @@ pub(super) fn rational_root(value: &BigRational) -> Option<BigRational> {
         return None;
     }
     let (over, under) = (value.numer().sqrt(), value.denom().sqrt());
-    (&over * &over == *value.numer() && &under * &under == *value.denom()).then(|| BigRational::new(over, under))
+    (&over * &over == *value.numer() && &under * &under == *value.denom())
+        .then(|| BigRational::new(over, under))
 }

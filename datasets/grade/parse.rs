@@ -3,7 +3,9 @@
 
 use super::expression::Parser;
 use super::lex::{Kind, Token, lex};
-use super::names::{CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, ROW, SET_CLOSE, SET_OPEN};
+use super::names::{
+    CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, ROW, SET_CLOSE, SET_OPEN,
+};
 use super::tree::{Answer, Expr};
 use super::units::{self, SCALES, Unit};
 use super::{MAX_DEPTH, Stop};
@@ -50,7 +52,9 @@ fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> (Vec<&[Token]>, Vec<&
 
 /// What stands between a bracket that opens the tokens and its partner that ends them.
 fn enclosed(tokens: &[Token]) -> Option<(char, char, &[Token])> {
-    let (Kind::Sign(open), Kind::Sign(close)) = (&tokens.first()?.kind, &tokens.last()?.kind) else { return None };
+    let (Kind::Sign(open), Kind::Sign(close)) = (&tokens.first()?.kind, &tokens.last()?.kind) else {
+        return None;
+    };
     let mut depth = 0_usize;
     for (i, token) in tokens.iter().enumerate() {
         depth += usize::from(is_open(&token.kind));
@@ -84,7 +88,11 @@ fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     match parts.as_slice() {
         [] => Err(Stop::Unreadable),
         [one] => item(one, depth),
-        _ => Ok(Answer::group(',', ',', parts.iter().map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?)),
+        _ => Ok(Answer::group(
+            ',',
+            ',',
+            parts.iter().map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?,
+        )),
     }
 }
 
@@ -94,9 +102,14 @@ fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     }
     let (parts, _) = split(tokens, |t| t.kind == Kind::Sign('∪') || t.kind == Kind::Variable("U".into()));
     if parts.len() > 1 && parts.iter().all(|part| enclosed(part).is_some()) {
-        return Ok(Answer::group('∪', '∪', parts.into_iter().map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?));
+        return Ok(Answer::group(
+            '∪',
+            '∪',
+            parts.into_iter().map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?,
+        ));
     }
-    let (sides, signs) = split(tokens, |t| matches!(t.kind, Kind::Sign('=' | '≠' | '<' | '>' | '≤' | '≥' | '∈')));
+    let (sides, signs) =
+        split(tokens, |t| matches!(t.kind, Kind::Sign('=' | '≠' | '<' | '>' | '≤' | '≥' | '∈')));
     if sides.len() > 1 {
         return relation(&sides, &signs, depth);
     }
@@ -111,7 +124,9 @@ fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
             ('{', '}') if split(inner, is_separator).0.len() > 1 => return group('{', '}', inner, depth),
             ('{', '}') => return answer(inner, depth + 1),
             ('[', ']') => return group('[', ']', inner, depth),
-            ('(' | '[', ')' | ']') if split(inner, is_separator).0.len() > 1 => return group(open, close, inner, depth),
+            ('(' | '[', ')' | ']') if split(inner, is_separator).0.len() > 1 => {
+                return group(open, close, inner, depth);
+            }
             _ => {}
         }
     }
@@ -123,14 +138,19 @@ fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
         return Ok(Answer::group(':', ':', parts.into_iter().map(value).collect::<Result<_, _>>()?));
     }
     if let [a, sign, b, rest @ ..] = tokens
-        && let (Kind::Number(low, true), Kind::Sign('-'), Kind::Number(high, true)) = (&a.kind, &sign.kind, &b.kind)
+        && let (Kind::Number(low, true), Kind::Sign('-'), Kind::Number(high, true)) =
+            (&a.kind, &sign.kind, &b.kind)
         && low < high
         && !sign.spaced
         && !b.spaced
         && rest.iter().all(|t| matches!(t.kind, Kind::Word(_)))
     {
         // `18-20` is a range, or a difference that somebody left to the reader.
-        return Ok(Answer::group('-', '-', [low, high].map(|n| Answer::value(Expr::Number(n.clone()))).into()));
+        return Ok(Answer::group(
+            '-',
+            '-',
+            [low, high].map(|n| Answer::value(Expr::Number(n.clone()))).into(),
+        ));
     }
     value(tokens)
 }
@@ -156,14 +176,19 @@ fn matrix(inner: &[Token], depth: usize) -> Result<Answer, Stop> {
         .filter(|row| !row.is_empty())
         .map(|row| {
             let cells = split(row, |t| t.kind == Kind::Sign('&')).0;
-            Ok(Answer::group('(', ')', cells.into_iter().map(|cell| item(cell, depth + 1)).collect::<Result<_, _>>()?))
+            Ok(Answer::group(
+                '(',
+                ')',
+                cells.into_iter().map(|cell| item(cell, depth + 1)).collect::<Result<_, _>>()?,
+            ))
         })
         .collect::<Result<_, Stop>>()?;
     Ok(Answer::group('(', ')', rows))
 }
 
 fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer, Stop> {
-    let mut signs: Vec<char> = signs.iter().map(|t| if let Kind::Sign(c) = t.kind { c } else { '=' }).collect();
+    let mut signs: Vec<char> =
+        signs.iter().map(|t| if let Kind::Sign(c) = t.kind { c } else { '=' }).collect();
     let last = sides[sides.len() - 1];
     if signs.contains(&'∈') {
         return if signs.len() == 1 { item(last, depth + 1) } else { Err(Stop::Unreadable) };
@@ -189,7 +214,10 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
 }
 
 fn is_name(tokens: &[Token]) -> bool {
-    !tokens.is_empty() && tokens.iter().all(|t| matches!(t.kind, Kind::Word(_) | Kind::Variable(_) | Kind::Sign('(' | ')' | '\'')))
+    !tokens.is_empty()
+        && tokens
+            .iter()
+            .all(|t| matches!(t.kind, Kind::Word(_) | Kind::Variable(_) | Kind::Sign('(' | ')' | '\'')))
 }
 
 /// `I like dogs`, `C major`: a letter with words behind it is one of them, and no variable.
@@ -212,9 +240,13 @@ fn plus_minus(tokens: &[Token], at: usize, depth: usize) -> Result<Answer, Stop>
 fn value(tokens: &[Token]) -> Result<Answer, Stop> {
     let mut rest: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut unit: Option<Unit> = None;
-    let end = tokens.iter().position(|t| matches!(t.kind, Kind::Word(_)) && units::currency(t).is_none()).unwrap_or(tokens.len());
+    let end = tokens
+        .iter()
+        .position(|t| matches!(t.kind, Kind::Word(_)) && units::currency(t).is_none())
+        .unwrap_or(tokens.len());
     for (i, token) in tokens.iter().enumerate() {
-        let next_is_operand = tokens.get(i + 1).is_some_and(|t| !matches!(t.kind, Kind::Sign('+' | '*' | '/')));
+        let next_is_operand =
+            tokens.get(i + 1).is_some_and(|t| !matches!(t.kind, Kind::Sign('+' | '*' | '/')));
         match units::currency(token) {
             Some(currency) if i < end && next_is_operand => unit = Some(currency),
             _ => rest.push(token.clone()),

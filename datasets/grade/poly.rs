@@ -1,6 +1,6 @@
-//! Polynomials over the rationals in generators: variables, and numbers of which nothing more is known than how
-//! their powers multiply (π, roots of primes, logarithms of primes, sines, …). Exponents are rational, so roots and
-//! denominators are exponents too: `1/(1+√2)` is the generator `Power(1+√2)` to the power -1.
+//! Polynomials over the rationals in generators: variables, and numbers of which nothing more is known than
+//! how their powers multiply (π, roots of primes, logarithms of primes, sines, …). Exponents are rational, so
+//! roots and denominators are exponents too: `1/(1+√2)` is the generator `Power(1+√2)` to the power -1.
 //!
 //! Products are normalised by the generators' own rules (`i² = -1`, `√2² = 2`, `Power(P)^1 = P`,
 //! `sin² = 1 - cos²`), so that equal results mean equal values. Unequal results mean little by themselves.
@@ -22,7 +22,8 @@ pub(super) type Exponent = Ratio<i64>;
 pub(super) enum Generator {
     I,
     Variable(String),
-    /// A positive integer without small factors in common with any other: a prime, or what trial division left.
+    /// A positive integer without small factors in common with any other: a prime, or what trial division
+    /// left.
     Prime(BigInt),
     Pi,
     /// ln of the base of a logarithm that was written without one.
@@ -53,17 +54,20 @@ impl Generator {
     pub(super) fn is_positive(&self) -> bool {
         match self {
             Generator::Prime(_) | Generator::Pi | Generator::Cosine(_) => true,
-            Generator::Exp(monomial) => monomial.iter().all(|(g, _)| g.is_positive() || matches!(g, Generator::Variable(_))),
-            // A prime and π are larger than 1.
-            Generator::Ln(poly) => {
-                poly.single().is_some_and(|(c, m)| c.is_one() && matches!(m, [(Generator::Prime(_) | Generator::Pi, e)] if e.is_positive()))
+            Generator::Exp(monomial) => {
+                monomial.iter().all(|(g, _)| g.is_positive() || matches!(g, Generator::Variable(_)))
             }
+            // A prime and π are larger than 1.
+            Generator::Ln(poly) => poly.single().is_some_and(|(c, m)| {
+                c.is_one() && matches!(m, [(Generator::Prime(_) | Generator::Pi, e)] if e.is_positive())
+            }),
             _ => false,
         }
     }
 
     pub(super) fn is_never_zero(&self) -> bool {
-        self.is_positive() || matches!(self, Generator::I | Generator::Exp(_) | Generator::Base | Generator::Variable(_))
+        self.is_positive()
+            || matches!(self, Generator::I | Generator::Exp(_) | Generator::Base | Generator::Variable(_))
     }
 }
 
@@ -146,7 +150,9 @@ impl Poly {
                 see(generator, *exponent);
                 match generator {
                     Generator::Exp(inner) => monomial(inner, see),
-                    Generator::Ln(poly) | Generator::Power(poly) | Generator::Call(_, poly) => poly.visit(see),
+                    Generator::Ln(poly) | Generator::Power(poly) | Generator::Call(_, poly) => {
+                        poly.visit(see)
+                    }
                     _ => {}
                 }
             }
@@ -157,7 +163,8 @@ impl Poly {
     }
 }
 
-/// What it costs to copy or compare a monomial, whose generators may hold whole polynomials: generators in all.
+/// What it costs to copy or compare a monomial, whose generators may hold whole polynomials: generators in
+/// all.
 fn weight(monomial: &Monomial) -> u64 {
     let of = |generator: &Generator| match generator {
         Generator::Exp(inner) => 1 + weight(inner),
@@ -269,7 +276,8 @@ impl Algebra {
                     push(&mut rest, generator, exponent - floor);
                 }
                 Generator::Call(Function::Sin, argument) if floor >= 2 && exponent.is_integer() => {
-                    let cosine = vec![(Generator::Call(Function::Cos, argument.clone()), Exponent::from_integer(2))];
+                    let cosine =
+                        vec![(Generator::Call(Function::Cos, argument.clone()), Exponent::from_integer(2))];
                     let square = self.sub(&Poly::integer(1), &Poly::term(BigRational::one(), cosine))?;
                     factors.push((square, floor as u64 / 2));
                     push(&mut rest, generator, Exponent::from_integer(floor % 2));

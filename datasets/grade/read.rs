@@ -44,7 +44,9 @@ fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
                 *expr = Expr::Number(value);
             }
         }
-        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter_mut().for_each(|item| simplify(item, algebra)),
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => {
+            items.iter_mut().for_each(|item| simplify(item, algebra))
+        }
         Answer::Choice(_, Some(body)) => simplify(body, algebra),
         Answer::Choice(_, None) | Answer::Truth(_) | Answer::Text(_) => {}
     }
@@ -67,7 +69,8 @@ pub(super) fn undecorated(answer: &str) -> &str {
     let mut text = answer;
     loop {
         let before = text.len();
-        text = text.trim().trim_end_matches([',', ';']).trim_start_matches("**").trim_start_matches("\u{feff}");
+        text =
+            text.trim().trim_end_matches([',', ';']).trim_start_matches("**").trim_start_matches("\u{feff}");
         if !text.ends_with("\\left.") && !text.ends_with("\\right.") {
             text = text.strip_suffix('.').filter(|rest| !rest.ends_with('.')).unwrap_or(text);
         }
@@ -96,7 +99,9 @@ pub(super) fn undecorated(answer: &str) -> &str {
 fn normal(text: &str) -> String {
     let mut plain = text.to_owned();
     if text.contains(['\\', '{', '*', '$', '~']) {
-        for command in ["\\textbf", "\\textit", "\\text", "\\mathrm", "\\mathbf", "\\mbox", "\\,", "\\ ", "\\!", "\\;"] {
+        for command in
+            ["\\textbf", "\\textit", "\\text", "\\mathrm", "\\mathbf", "\\mbox", "\\,", "\\ ", "\\!", "\\;"]
+        {
             plain = plain.replace(command, " ");
         }
         plain = plain.replace(['{', '}', '*', '$', '~'], " ");
@@ -121,7 +126,8 @@ fn choice(text: &str) -> Option<Answer> {
     }
     let open = rest.starts_with('(');
     let rest = rest.trim_start_matches('(');
-    let letter = rest.chars().next().filter(|c| matches!(c, 'A'..='H') || (matches!(c, 'a'..='h') && open))?;
+    let letter =
+        rest.chars().next().filter(|c| matches!(c, 'A'..='H') || (matches!(c, 'a'..='h') && open))?;
     let rest = &rest[1..];
     let (marked, mut rest) = match rest.strip_prefix(')') {
         Some(rest) => (true, rest),
@@ -140,7 +146,12 @@ fn choice(text: &str) -> Option<Answer> {
         return Some(Answer::Choice(letter, None));
     }
     // `A12`, `(a)(b)` and the like are no choices.
-    let apart = marked && (rest.starts_with(char::is_whitespace) || rest.starts_with('\\') || rest.starts_with('$'));
+    let apart =
+        marked && (rest.starts_with(char::is_whitespace) || rest.starts_with('\\') || rest.starts_with('$'));
     let body = if apart { content(undecorated(body)).ok()? } else { return None };
-    if matches!(&body, Answer::Text(text) if text.is_empty()) { None } else { Some(Answer::Choice(letter, Some(Box::new(body)))) }
+    if matches!(&body, Answer::Text(text) if text.is_empty()) {
+        None
+    } else {
+        Some(Answer::Choice(letter, Some(Box::new(body))))
+    }
 }

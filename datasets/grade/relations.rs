@@ -23,11 +23,15 @@ impl Judge {
                     _ => None,
                 };
                 match (named(x, s), named(y, t)) {
-                    (Some((a, p)), Some((b, q))) if a == b && !depends(&p, &a) && !depends(&q, &a) => self.compare(&p, &q),
+                    (Some((a, p)), Some((b, q))) if a == b && !depends(&p, &a) && !depends(&q, &a) => {
+                        self.compare(&p, &q)
+                    }
                     _ => self.equations(x, s, y, t),
                 }
             }
-            (relation, other) | (other, relation) if matches!(relation, Answer::Relation { .. }) && interval(relation).is_none() => {
+            (relation, other) | (other, relation)
+                if matches!(relation, Answer::Relation { .. }) && interval(relation).is_none() =>
+            {
                 let turned = std::ptr::eq(relation, given);
                 match stated(relation) {
                     Some(value) if turned => self.compare(other, value),
@@ -71,7 +75,9 @@ impl Judge {
     /// The rational factor between two expressions.
     fn proportional(&mut self, first: &Expr, second: &Expr) -> Result<Option<BigRational>, Stop> {
         let (a, b) = (self.algebra.normal(first)?, self.algebra.normal(second)?);
-        let (Some((m, c)), Some(d)) = (a.0.last_key_value(), a.0.last_key_value().and_then(|(m, _)| b.0.get(m))) else {
+        let (Some((m, c)), Some(d)) =
+            (a.0.last_key_value(), a.0.last_key_value().and_then(|(m, _)| b.0.get(m)))
+        else {
             return Ok((a.is_zero() && b.is_zero()).then(BigRational::one));
         };
         debug_assert!(b.0.contains_key(m));
@@ -82,7 +88,9 @@ impl Judge {
 
     /// A point where one equation holds and the other does not, on a line where one of them is linear.
     fn witness(&mut self, first: &Expr, second: &Expr) -> Outcome {
-        let (Ok(a), Ok(b)) = (self.algebra.normal(first), self.algebra.normal(second)) else { return NOT_DECIDED };
+        let (Ok(a), Ok(b)) = (self.algebra.normal(first), self.algebra.normal(second)) else {
+            return NOT_DECIDED;
+        };
         for (one, other) in [(&a, &b), (&b, &a)] {
             if self.has_witness(one, other).unwrap_or(false) {
                 return WRONG;
@@ -103,18 +111,27 @@ impl Judge {
         names.dedup();
         for solved in &names {
             // Fixed values for all variables but one, small so that powers stay small.
-            let fix = |name: &str| names.iter().position(|n| n == name).map(|i| BigRational::new((7 + 4 * i as i64).into(), 3.into()));
+            let fix = |name: &str| {
+                names
+                    .iter()
+                    .position(|n| n == name)
+                    .map(|i| BigRational::new((7 + 4 * i as i64).into(), 3.into()))
+            };
             let [zero, one_, two] = [0, 1, 2].map(|value: i64| {
-                substitute(one, &|name| if name == solved { Some(BigRational::from_integer(value.into())) } else { fix(name) })
+                substitute(one, &|name| {
+                    if name == solved { Some(BigRational::from_integer(value.into())) } else { fix(name) }
+                })
             });
             let (Some(zero), Some(one_), Some(two)) = (zero, one_, two) else { return Ok(false) };
-            let linear = one.0.keys().flatten().all(|(g, e)| *g != Generator::Variable(solved.clone()) || e.is_one());
+            let linear =
+                one.0.keys().flatten().all(|(g, e)| *g != Generator::Variable(solved.clone()) || e.is_one());
             let slope = &one_ - &zero;
             if !linear || slope.is_zero() || &two - &one_ != slope {
                 continue;
             }
             let root = -zero / slope;
-            let value = substitute(other, &|name| if name == solved { Some(root.clone()) } else { fix(name) });
+            let value =
+                substitute(other, &|name| if name == solved { Some(root.clone()) } else { fix(name) });
             if value.is_some_and(|value| !value.is_zero()) {
                 return Ok(true);
             }
@@ -159,14 +176,16 @@ fn expr_depends(expr: &Expr, on: Option<&str>) -> bool {
 fn depends(answer: &Answer, on: &str) -> bool {
     match answer {
         Answer::Value { expr, .. } => expr_depends(expr, Some(on)),
-        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => items.iter().any(|item| depends(item, on)),
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => {
+            items.iter().any(|item| depends(item, on))
+        }
         Answer::Choice(_, body) => body.as_deref().is_some_and(|body| depends(body, on)),
         Answer::Truth(_) | Answer::Text(_) => false,
     }
 }
 
-/// What a chain of equations states as the value: its last side if the first is a name (`x = …`, `f(x) = …`, `(x, y) = …`)
-/// or a computation without variables; the first side if only the last is a name.
+/// What a chain of equations states as the value: its last side if the first is a name (`x = …`, `f(x) = …`,
+/// `(x, y) = …`) or a computation without variables; the first side if only the last is a name.
 pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
     let Answer::Relation { sides, signs } = answer else { return None };
     let (first, last) = (sides.first()?, sides.last()?);
@@ -188,10 +207,13 @@ pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
     (is_name(last) && !own(last, first)).then_some(first)
 }
 
-/// An interval, or inequalities that bound one variable (then with its name) by expressions without variables.
+/// An interval, or inequalities that bound one variable (then with its name) by expressions without
+/// variables.
 fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
     let (sides, signs) = match answer {
-        Answer::Group { open, close, items } if matches!((open, close), ('(' | '[', ')' | ']')) && items.len() == 2 => {
+        Answer::Group { open, close, items }
+            if matches!((open, close), ('(' | '[', ')' | ']')) && items.len() == 2 =>
+        {
             return Some((None, answer.clone()));
         }
         Answer::Relation { sides, signs } => (sides, signs),
@@ -217,7 +239,11 @@ fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
                 _ => return None,
             };
             let interval = if upper {
-                Answer::group('(', bracket(*sign, false), vec![Answer::value(Expr::Negate(Box::new(infinity()))), bound.clone()])
+                Answer::group(
+                    '(',
+                    bracket(*sign, false),
+                    vec![Answer::value(Expr::Negate(Box::new(infinity()))), bound.clone()],
+                )
             } else {
                 Answer::group(bracket(*sign, true), ')', vec![bound.clone(), Answer::value(infinity())])
             };
@@ -226,7 +252,10 @@ fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
         ([a, middle, b], [s, t]) if below(*s) == below(*t) && fixed(a) && fixed(b) => {
             let name = variable(middle)?.to_owned();
             let (low, high, s, t) = if below(*s) { (a, b, *s, *t) } else { (b, a, *t, *s) };
-            Some((Some(name), Answer::group(bracket(s, true), bracket(t, false), vec![low.clone(), high.clone()])))
+            Some((
+                Some(name),
+                Answer::group(bracket(s, true), bracket(t, false), vec![low.clone(), high.clone()]),
+            ))
         }
         _ => None,
     }

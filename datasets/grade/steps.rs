@@ -15,9 +15,10 @@ pub struct StepsGrade {
     pub prediction_read: String,
 }
 
-/// [`grade`], and where the answer is correct the verdict and the reason of the domain `math`, which checks the steps:
-/// each line of the prediction before its answer is one, unless a line `undo` took it back. A prediction that takes back more than
-/// it has is wrong (`no_answer`). Without the question only the steps' equations are checked.
+/// [`grade`], and where the answer is correct the verdict and the reason of the domain `math`, which checks
+/// the steps: each line of the prediction before its answer is one, unless a line `undo` took it back. A
+/// prediction that takes back more than it has is wrong (`no_answer`). Without the question only the steps'
+/// equations are checked.
 ///
 /// ```
 /// use datasets::grade::{Options, grade_with_steps};
@@ -25,13 +26,23 @@ pub struct StepsGrade {
 /// let found = grade_with_steps(Some("Ann has 3 bags of 4 pens. How many pens?"), "12", "3*4=13\n#### 12", &Options::default());
 /// assert_eq!((found.verdict.name(), found.reason.as_str()), ("correct", "correct_answer_wrong_steps"));
 /// ```
-pub fn grade_with_steps(question: Option<&str>, gold: &str, prediction: &str, options: &Options) -> StepsGrade {
+pub fn grade_with_steps(
+    question: Option<&str>,
+    gold: &str,
+    prediction: &str,
+    options: &Options,
+) -> StepsGrade {
     let found = grade(gold, prediction, options);
     let (mut verdict, mut reason) = (found.verdict, found.reason.to_owned());
     if verdict == Verdict::Correct {
         if read_completion(prediction).overdrawn {
             let (verdict, reason) = (Verdict::Wrong, "no_answer".to_owned());
-            return StepsGrade { verdict, reason, gold_read: found.gold_read, prediction_read: String::new() };
+            return StepsGrade {
+                verdict,
+                reason,
+                gold_read: found.gold_read,
+                prediction_read: String::new(),
+            };
         }
         let (steps, marked) = split_completion(prediction);
         let given = if marked.is_empty() { prediction.trim().to_owned() } else { marked };
@@ -45,7 +56,9 @@ pub fn grade_with_steps(question: Option<&str>, gold: &str, prediction: &str, op
         if question.is_some() {
             let judged = Math.verify(&problem, &steps, &given);
             (verdict, reason) = (judged.verdict, judged.reason);
-        } else if (0..steps.len()).any(|at| Math.check_step(&problem, &steps[..at], &steps[at]) == StepCheck::False) {
+        } else if (0..steps.len())
+            .any(|at| Math.check_step(&problem, &steps[..at], &steps[at]) == StepCheck::False)
+        {
             reason = "correct_answer_wrong_steps".to_owned();
         }
     }
@@ -80,10 +93,17 @@ mod tests {
 
     #[test]
     fn steps_of_a_correct_answer_are_checked() {
-        assert_eq!(judged("3*4=12\n12-2=10\n#### 10", "3*4=12\n12-2=10\nThe answer is 10."), ("correct", "correct".into()));
+        assert_eq!(
+            judged("3*4=12\n12-2=10\n#### 10", "3*4=12\n12-2=10\nThe answer is 10."),
+            ("correct", "correct".into())
+        );
         assert_eq!(judged("10", "3*4=12\n12-2=10\n#### 10.0"), ("correct", "correct".into()));
         assert_eq!(judged("10", "3*4=14\n#### 10"), ("correct", "correct_answer_wrong_steps".into()));
-        assert_eq!(judged("10", "3*4=14\n#### 11"), ("wrong", "wrong_answer".into()), "the answer is judged first");
+        assert_eq!(
+            judged("10", "3*4=14\n#### 11"),
+            ("wrong", "wrong_answer".into()),
+            "the answer is judged first"
+        );
         assert_eq!(judged("because", "3*4=14\n#### 11"), ("undecidable", "gold_unreadable".into()));
     }
 
@@ -104,7 +124,8 @@ mod tests {
     #[test]
     fn precision_is_that_of_the_grade() {
         let question = Some("Two of three marbles are red. Which share?");
-        let rounded = |precision| grade_with_steps(question, "2/3", "#### 0.67", &Options { precision }).reason;
+        let rounded =
+            |precision| grade_with_steps(question, "2/3", "#### 0.67", &Options { precision }).reason;
         assert_eq!([rounded(None), rounded(Some(2))], ["wrong_answer", "correct"]);
     }
 

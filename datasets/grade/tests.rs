@@ -14,9 +14,12 @@ fn verdict_of(word: &str) -> Option<Verdict> {
 /// `pairs.txt`: a line is `gold | prediction | verdict`; with ` || ` between, where a side holds a bar.
 #[test]
 fn pairs() {
-    let table = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/grade/pairs.txt")).expect("the table");
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/grade/pairs.txt")).expect("the table");
     let (mut count, mut rejects, mut failures) = (0, 0, Vec::new());
-    for (i, line) in table.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+    for (i, line) in
+        table.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+    {
         let separator = if line.contains(" || ") { " || " } else { " | " };
         let fields: Vec<&str> = line.split(separator).collect();
         let [gold, given, expected] = fields.as_slice() else { panic!("line {}: {line}", i + 1) };
@@ -56,7 +59,11 @@ fn precision_is_asked_for() {
         ("1000000", "1000001", Some(2), Verdict::Wrong),
     ] {
         assert_eq!(with(gold, given, digits), expected, "{gold} {given} {digits:?}");
-        assert_eq!(with(given, gold, digits) == Verdict::Correct, expected == Verdict::Correct, "{gold} {given} {digits:?}");
+        assert_eq!(
+            with(given, gold, digits) == Verdict::Correct,
+            expected == Verdict::Correct,
+            "{gold} {given} {digits:?}"
+        );
     }
 }
 
@@ -163,8 +170,10 @@ fn gsm8k_answers() {
 #[ignore = "measures speed; wants QSTILL_GSM8K"]
 fn speed() {
     let rows = gsm8k();
-    let short: Vec<(String, String)> = rows.iter().map(|(gold, _)| (gold.clone(), format!("The answer is {gold}."))).collect();
-    let long: Vec<(String, String)> = rows.iter().map(|(_, solution)| (solution.clone(), solution.clone())).collect();
+    let short: Vec<(String, String)> =
+        rows.iter().map(|(gold, _)| (gold.clone(), format!("The answer is {gold}."))).collect();
+    let long: Vec<(String, String)> =
+        rows.iter().map(|(_, solution)| (solution.clone(), solution.clone())).collect();
     for (name, pairs) in [("The answer is X.", short), ("full solutions", long)] {
         println!("{name}: {:.0} pairs a second", pairs_per_second(&pairs, Duration::from_secs(3)));
     }

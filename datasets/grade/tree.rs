@@ -143,8 +143,9 @@ pub(super) enum Answer {
         sides: Vec<Answer>,
         signs: Vec<char>,
     },
-    /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its rows),
-    /// `{` for sets, `,` for a list without brackets, `∪` for a union, `:` for a ratio, `-` for a range.
+    /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its
+    /// rows), `{` for sets, `,` for a list without brackets, `∪` for a union, `:` for a ratio, `-` for a
+    /// range.
     Group {
         open: char,
         close: char,

@@ -1,4 +1,5 @@
-//! Normal forms of sines, cosines and their inverses: exact at multiples of π/12, reduced to the first quarter turn.
+//! Normal forms of sines, cosines and their inverses: exact at multiples of π/12, reduced to the first
+//! quarter turn.
 
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
@@ -21,7 +22,8 @@ impl Algebra {
             turn = BigRational::one() - turn;
         }
         let twelfths = &turn * BigRational::from_integer(12.into());
-        let root = |n: i64| Poly::term(BigRational::one(), vec![(Generator::Prime(n.into()), Exponent::new(1, 2))]);
+        let root =
+            |n: i64| Poly::term(BigRational::one(), vec![(Generator::Prime(n.into()), Exponent::new(1, 2))]);
         let value = if twelfths.is_integer() {
             let quarter = BigRational::new(1.into(), 4.into());
             match twelfths.to_integer().to_i64() {
@@ -33,7 +35,11 @@ impl Algebra {
                 other => {
                     let six = self.mul(&root(2), &root(3))?;
                     let two = root(2);
-                    if other == Some(1) { self.add(&six, &two)?.scaled(&quarter) } else { self.sub(&six, &two)?.scaled(&quarter) }
+                    if other == Some(1) {
+                        self.add(&six, &two)?.scaled(&quarter)
+                    } else {
+                        self.sub(&six, &two)?.scaled(&quarter)
+                    }
                 }
             }
         } else {
@@ -67,16 +73,22 @@ impl Algebra {
         Ok(if negative { value.scaled(&-BigRational::one()) } else { value })
     }
 
-    pub(super) fn inverse_trigonometric(&mut self, function: Function, argument: &Poly) -> Result<Poly, Stop> {
+    pub(super) fn inverse_trigonometric(
+        &mut self,
+        function: Function,
+        argument: &Poly,
+    ) -> Result<Poly, Stop> {
         for k in 0..=12_i64 {
-            let (turn, turn_of_sine) = (BigRational::new(k.into(), 12.into()), BigRational::new((k - 6).into(), 12.into()));
+            let (turn, turn_of_sine) =
+                (BigRational::new(k.into(), 12.into()), BigRational::new((k - 6).into(), 12.into()));
             let angle = if function == Function::Acos { turn.clone() } else { turn_of_sine.clone() };
             let value = match function {
                 Function::Acos => self.cosine_of_pi(&turn)?,
                 Function::Asin => self.cosine_of_pi(&(half() - turn_of_sine))?,
                 _ if k == 0 || k == 12 => continue,
                 _ => {
-                    let (sin, cos) = (self.cosine_of_pi(&(half() - &turn_of_sine))?, self.cosine_of_pi(&turn_of_sine)?);
+                    let (sin, cos) =
+                        (self.cosine_of_pi(&(half() - &turn_of_sine))?, self.cosine_of_pi(&turn_of_sine)?);
                     // tan x = y where sin x = y cos x.
                     let product = self.mul(argument, &cos)?;
                     if product != sin {

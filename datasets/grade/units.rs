@@ -49,13 +49,18 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
 
 /// Words that make another number of the one before them, so they are no units.
 const NO_UNITS: &[&str] = &[
-    "or", "to", "half", "trillion", "and", "sqrt", "not", "about", "than", "minus", "plus", "times", "squared", "cubed", "quarter",
-    "third", "thirds", "am", "pm", "more", "less",
+    "or", "to", "half", "trillion", "and", "sqrt", "not", "about", "than", "minus", "plus", "times",
+    "squared", "cubed", "quarter", "third", "thirds", "am", "pm", "more", "less",
 ];
 
 /// Words that multiply the number before them.
-pub(super) const SCALES: &[(&str, i64)] =
-    &[("hundred", 100), ("thousand", 1000), ("million", 1_000_000), ("billion", 1_000_000_000), ("trillion", 1_000_000_000_000)];
+pub(super) const SCALES: &[(&str, i64)] = &[
+    ("hundred", 100),
+    ("thousand", 1000),
+    ("million", 1_000_000),
+    ("billion", 1_000_000_000),
+    ("trillion", 1_000_000_000_000),
+];
 
 /// Is it a letter that names a unit where it stands behind a number and a blank?
 pub(super) fn is_unit_letter(name: &str) -> bool {
@@ -112,7 +117,9 @@ pub(super) fn may_follow(tokens: &[Token]) -> bool {
         match &token.kind {
             Kind::Word(text) => !NO_UNITS.contains(&text.as_str()),
             Kind::Variable(name) => is_unit_letter(name) || matches!(name.as_str(), "a" | "A"),
-            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | '{' | '}' | DOLLAR) => true,
+            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | '{' | '}' | DOLLAR) => {
+                true
+            }
             // `km/h`, `12-inch`, `km per h`, `cm^2`.
             Kind::Sign('/' | '-' | '*') => next_is_word,
             Kind::Sign('^') => matches!(before, Some(Kind::Word(_) | Kind::Variable(_))),

@@ -1,8 +1,8 @@
 //! Countdown problems: random numbers and a target that they can make.
 //!
-//! A target is made by combining all numbers with random legal steps, so every problem has a solution, which goes
-//! into `meta`. Targets, not problems, are held out ([`held_out`]): a model that has learnt a training target by
-//! heart gains nothing on the others.
+//! A target is made by combining all numbers with random legal steps, so every problem has a solution, which
+//! goes into `meta`. Targets, not problems, are held out ([`held_out`]): a model that has learnt a training
+//! target by heart gains nothing on the others.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -48,8 +48,9 @@ pub struct Draft {
 /// Draws until the target is in range; beyond it the draw whose target is nearest to the range is taken.
 const MAX_DRAWS: u32 = 100_000;
 
-/// The problem number `index` of a seed. Bounds given in the wrong order are swapped, and the count of numbers is
-/// kept within 2 to 6. Where the numbers cannot make a target in range, the target is out of range.
+/// The problem number `index` of a seed. Bounds given in the wrong order are swapped, and the count of
+/// numbers is kept within 2 to 6. Where the numbers cannot make a target in range, the target is out of
+/// range.
 pub fn generate(seed: u64, index: u64, dial: &Dial) -> Draft {
     let mut rng = key::rng(&["countdown".into(), seed.into(), index.into()]);
     let count = dial.numbers.clamp(2, 6) as usize;
@@ -70,8 +71,8 @@ pub fn generate(seed: u64, index: u64, dial: &Dial) -> Draft {
     best.map(|(_, draw)| draw).unwrap_or_default().into_draft()
 }
 
-/// Is a target held out for evaluation? Decided by seed and target alone, so that each target is on one side in
-/// every run; `fraction` of all targets are.
+/// Is a target held out for evaluation? Decided by seed and target alone, so that each target is on one side
+/// in every run; `fraction` of all targets are.
 pub fn held_out(seed: u64, target: u32, fraction: f64) -> bool {
     key::unit(&["countdown target".into(), seed.into(), u64::from(target).into()]) < fraction
 }
@@ -125,10 +126,13 @@ fn draw(rng: &mut ChaCha8Rng, count: usize, (low, high): (u32, u32)) -> Option<D
         let first = pool.swap_remove(rng.random_range(0..pool.len()));
         let second = pool.swap_remove(rng.random_range(0..pool.len()));
         let (a, b) = (first.max(second), first.min(second));
-        let legal: Vec<(Operator, Number)> = [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide]
-            .into_iter()
-            .filter_map(|operator| Some((operator, combine(a, operator, b).filter(|value| !value.is_zero())?)))
-            .collect();
+        let legal: Vec<(Operator, Number)> =
+            [Operator::Add, Operator::Subtract, Operator::Multiply, Operator::Divide]
+                .into_iter()
+                .filter_map(|operator| {
+                    Some((operator, combine(a, operator, b).filter(|value| !value.is_zero())?))
+                })
+                .collect();
         if legal.is_empty() {
             return None;
         }
@@ -172,7 +176,14 @@ mod tests {
 
     #[test]
     fn an_impossible_range_gives_the_nearest_target() {
-        let dial = Dial { numbers: 2, min_number: 2, max_number: 3, min_target: 1000, max_target: 900, holdout: 0.0 };
+        let dial = Dial {
+            numbers: 2,
+            min_number: 2,
+            max_number: 3,
+            min_target: 1000,
+            max_target: 900,
+            holdout: 0.0,
+        };
         let draft = generate(1, 1, &dial);
         assert_eq!(draft.answer, "9");
         let zeros = Dial { min_number: 0, max_number: 0, ..dial };

@@ -1,8 +1,8 @@
 //! The user's files: JSON lines and Parquet, row by row in bounded memory.
 //!
-//! [`open_columns`] reads any columns as texts ([`cells`]); [`open`] reads problems, a question and an answer each, in
-//! columns that the caller names. A bad row is an error that says where it stands and what is wrong with it;
-//! reading goes on behind it, and the caller decides whether it is fatal ([`SourceError::is_row`]).
+//! [`open_columns`] reads any columns as texts ([`cells`]); [`open`] reads problems, a question and an answer
+//! each, in columns that the caller names. A bad row is an error that says where it stands and what is wrong
+//! with it; reading goes on behind it, and the caller decides whether it is fatal ([`SourceError::is_row`]).
 //!
 //! Answers of GSM8K hold the worked solution and, behind `####` on the last line, the gold. Where an
 //! answer has such a line the two are taken apart; the last such line counts.
@@ -44,7 +44,11 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { question_column: "question".into(), answer_column: "answer".into(), max_question_bytes: 64 << 10 }
+        Options {
+            question_column: "question".into(),
+            answer_column: "answer".into(),
+            max_question_bytes: 64 << 10,
+        }
     }
 }
 
@@ -73,7 +77,11 @@ impl Iterator for Reader {
             Err(error) => return Some(Err(error)),
         };
         let (path, place) = (Arc::clone(&row.path), row.place);
-        Some(raw(row, &self.options).map_err(|fault| SourceError::Row { path: path.to_path_buf(), place, fault }))
+        Some(raw(row, &self.options).map_err(|fault| SourceError::Row {
+            path: path.to_path_buf(),
+            place,
+            fault,
+        }))
     }
 }
 
@@ -86,7 +94,11 @@ fn raw(row: Row, options: &Options) -> Result<Raw, Fault> {
         return Err(Fault::Empty { column: options.question_column.clone() });
     }
     if question.len() > options.max_question_bytes {
-        return Err(Fault::Long { column: options.question_column.clone(), bytes: question.len(), limit: options.max_question_bytes });
+        return Err(Fault::Long {
+            column: options.question_column.clone(),
+            bytes: question.len(),
+            limit: options.max_question_bytes,
+        });
     }
     let (worked, gold) = take_apart(&answer);
     if gold.is_empty() {
@@ -102,7 +114,8 @@ fn raw(row: Row, options: &Options) -> Result<Raw, Fault> {
     Ok(Raw { question, answer: gold.to_owned(), difficulty: 0, meta, worked: worked.map(str::to_owned) })
 }
 
-/// The worked solution, if there is one, and the gold: what stands behind `####` on the last line that begins so.
+/// The worked solution, if there is one, and the gold: what stands behind `####` on the last line that begins
+/// so.
 fn take_apart(answer: &str) -> (Option<&str>, &str) {
     let mut start = 0;
     let mut marked = None;

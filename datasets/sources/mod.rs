@@ -26,7 +26,8 @@ pub struct Raw {
     pub difficulty: u32,
     /// JSON for audits: how it was generated, or where it stands in its file.
     pub meta: String,
-    /// The worked solution, one step a line, where the source has one (GSM8K, generators). Never part of a [`Problem`].
+    /// The worked solution, one step a line, where the source has one (GSM8K, generators). Never part of a
+    /// [`Problem`].
     pub worked: Option<String>,
 }
 
@@ -62,10 +63,12 @@ impl From<words::Draft> for Raw {
     }
 }
 
-/// A generator's row. Where `meta` has the steps that it was made from as a list `solution`, they are the worked solution.
+/// A generator's row. Where `meta` has the steps that it was made from as a list `solution`, they are the
+/// worked solution.
 fn generated(question: String, answer: String, difficulty: u32, meta: &serde_json::Value) -> Raw {
     let steps = meta.get("solution").and_then(serde_json::Value::as_array);
-    let worked = steps.and_then(|steps| steps.iter().map(serde_json::Value::as_str).collect::<Option<Vec<_>>>());
+    let worked =
+        steps.and_then(|steps| steps.iter().map(serde_json::Value::as_str).collect::<Option<Vec<_>>>());
     let worked = worked.filter(|steps| !steps.is_empty()).map(|steps| steps.join("\n"));
     Raw { question, answer, difficulty, meta: meta.to_string(), worked }
 }
@@ -87,7 +90,8 @@ pub struct Dedup {
 }
 
 impl Dedup {
-    /// How many rows of the same content came before this one: 0 for the first. Rows are to be given in their order.
+    /// How many rows of the same content came before this one: 0 for the first. Rows are to be given in their
+    /// order.
     pub fn copy(&mut self, domain: &str, source: &str, raw: &Raw) -> u32 {
         let hash = key::digest(&content(domain, source, raw));
         let hash = hash[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));

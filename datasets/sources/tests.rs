@@ -10,7 +10,10 @@ fn raw(question: &str, answer: &str) -> Raw {
 fn copies_are_counted_and_have_ids_of_their_own() {
     let mut dedup = Dedup::default();
     let mut copy = |question, answer| dedup.copy("math", "words", &raw(question, answer));
-    assert_eq!([copy("a", "1"), copy("b", "1"), copy("a", "1"), copy("a", "2"), copy("a", "1")], [0, 0, 1, 0, 2]);
+    assert_eq!(
+        [copy("a", "1"), copy("b", "1"), copy("a", "1"), copy("a", "2"), copy("a", "1")],
+        [0, 0, 1, 0, 2]
+    );
     assert_eq!(dedup.distinct(), 3);
 
     let id = |copy| raw("a", "1").into_problem("math", "words", copy, Split::Train).problem_id;
@@ -42,7 +45,10 @@ fn steps_of_a_generator_are_the_worked_solution() {
 
 #[test]
 fn rewrapped_copies_share_a_draw() {
-    assert!((split_of("math", "How many\n are there?") - split_of("math", " How many are there? ")).abs() < f64::EPSILON);
+    assert!(
+        (split_of("math", "How many\n are there?") - split_of("math", " How many are there? ")).abs()
+            < f64::EPSILON
+    );
     assert!((split_of("math", "a") - split_of("countdown", "a")).abs() > f64::EPSILON);
 }
 

@@ -1,4 +1,5 @@
-//! `bakeoff` and `selection`: searches of the same problems at equal budgets, and answers chosen among the same samples.
+//! `bakeoff` and `selection`: searches of the same problems at equal budgets, and answers chosen among the
+//! same samples.
 
 use super::column::table;
 

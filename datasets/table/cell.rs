@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int32Array, ListArray, StringArray, StructArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int32Array, ListArray, StringArray, StructArray,
+    UInt64Array,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Int32Type, UInt64Type};
 
@@ -28,7 +31,12 @@ pub trait Cell: Sized {
 }
 
 /// The array as the one its type promises, at a row that is not null.
-fn solid<'a, A>(array: &'a dyn Array, row: usize, cast: impl Fn(&'a dyn Array) -> Option<&'a A>, expected: &str) -> Result<&'a A, String> {
+fn solid<'a, A>(
+    array: &'a dyn Array,
+    row: usize,
+    cast: impl Fn(&'a dyn Array) -> Option<&'a A>,
+    expected: &str,
+) -> Result<&'a A, String> {
     if array.is_null(row) {
         return Err(format!("expected {expected}, found null"));
     }
@@ -93,7 +101,9 @@ impl Cell for Option<u32> {
     }
 
     fn pack<'a>(cells: impl Iterator<Item = &'a Self> + Clone) -> Result<ArrayRef, Misfit> {
-        let counts = cells.enumerate().map(|(row, count)| count.map(small).transpose().map_err(|problem| (row, problem)));
+        let counts = cells
+            .enumerate()
+            .map(|(row, count)| count.map(small).transpose().map_err(|problem| (row, problem)));
         Ok(Arc::new(Int32Array::from(counts.collect::<Result<Vec<_>, _>>()?)))
     }
 
@@ -112,7 +122,8 @@ impl Cell for u64 {
     }
 
     fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
-        Ok(solid(array, row, |a| a.as_primitive_opt::<UInt64Type>(), "an unsigned 64-bit integer")?.value(row))
+        Ok(solid(array, row, |a| a.as_primitive_opt::<UInt64Type>(), "an unsigned 64-bit integer")?
+            .value(row))
     }
 }
 
@@ -175,7 +186,8 @@ macro_rules! named {
 
             fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
                 let name = text(array, row)?;
-                <$kind>::parse(name).ok_or_else(|| format!(concat!("expected ", $names, ", found `{}`"), name))
+                <$kind>::parse(name)
+                    .ok_or_else(|| format!(concat!("expected ", $names, ", found `{}`"), name))
             }
         }
     };
@@ -241,8 +253,14 @@ list_of!(StepCheck, String, bool, f32, u32);
 fn step_fields() -> Fields {
     Fields::from(vec![
         described::<String>("text", "the step, one line"),
-        described::<Option<f32>>("logprob", "natural log of the policy's probability of the step; null if it gave none"),
-        described::<Option<f32>>("value", "estimated probability that the state after it leads to a correct answer"),
+        described::<Option<f32>>(
+            "logprob",
+            "natural log of the policy's probability of the step; null if it gave none",
+        ),
+        described::<Option<f32>>(
+            "value",
+            "estimated probability that the state after it leads to a correct answer",
+        ),
         described::<Option<f32>>("q", "step value from the search tree; null if not estimated"),
         described::<u32>("tokens", "tokens generated for the step"),
     ])
@@ -278,9 +296,13 @@ impl Cell for Vec<Step> {
     fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
         let (items, range) = list(array, row)?;
         let items = items.as_struct_opt().ok_or("expected a list of structs")?;
-        let column = |name: &str| items.column_by_name(name).ok_or_else(|| format!("expected `{name}` in each step"));
-        let [text, logprob, value, q, tokens] = [column("text")?, column("logprob")?, column("value")?, column("q")?, column("tokens")?];
-        let float = |array: &ArrayRef, item| Option::<f32>::unpack(array, item).map(|number| number.unwrap_or(f32::NAN));
+        let column =
+            |name: &str| items.column_by_name(name).ok_or_else(|| format!("expected `{name}` in each step"));
+        let [text, logprob, value, q, tokens] =
+            [column("text")?, column("logprob")?, column("value")?, column("q")?, column("tokens")?];
+        let float = |array: &ArrayRef, item| {
+            Option::<f32>::unpack(array, item).map(|number| number.unwrap_or(f32::NAN))
+        };
         range
             .map(|item| {
                 Ok(Step {
@@ -297,7 +319,10 @@ impl Cell for Vec<Step> {
 
 fn fault_fields() -> Fields {
     Fields::from(vec![
-        described::<FaultKind>("kind", "false_equation, contradiction, unsupported, made_up_number or orphan_step"),
+        described::<FaultKind>(
+            "kind",
+            "false_equation, contradiction, unsupported, made_up_number or orphan_step",
+        ),
         described::<Option<u32>>("step", "index of the step; null where it is the path as a whole"),
         described::<String>("evidence", "what shows it, e.g. the equation"),
     ])
@@ -326,7 +351,8 @@ impl Cell for Vec<Fault> {
     fn unpack(array: &dyn Array, row: usize) -> Result<Self, String> {
         let (items, range) = list(array, row)?;
         let items = items.as_struct_opt().ok_or("expected a list of structs")?;
-        let column = |name: &str| items.column_by_name(name).ok_or_else(|| format!("expected `{name}` in each fault"));
+        let column =
+            |name: &str| items.column_by_name(name).ok_or_else(|| format!("expected `{name}` in each fault"));
         let [kind, step, evidence] = [column("kind")?, column("step")?, column("evidence")?];
         let fault = |item| {
             let (kind, step) = (FaultKind::unpack(kind, item)?, Option::<u32>::unpack(step, item)?);

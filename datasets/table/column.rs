@@ -41,7 +41,11 @@ pub fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, B
 /// The array of a column.
 pub fn array<'a>(batch: &'a RecordBatch, column: &'static str) -> Result<&'a dyn Array, BadCell> {
     let found = batch.column_by_name(column).map(|array| &**array as &dyn Array);
-    found.ok_or_else(|| BadCell { column, row: 0, problem: "expected the column, found none of that name".into() })
+    found.ok_or_else(|| BadCell {
+        column,
+        row: 0,
+        problem: "expected the column, found none of that name".into(),
+    })
 }
 
 /// One cell of a column.
@@ -49,7 +53,8 @@ pub fn cell<C: Cell>(array: &dyn Array, column: &'static str, row: usize) -> Res
     C::unpack(array, row).map_err(|problem| BadCell { column, row, problem })
 }
 
-/// Implements [`super::Row`] for a struct whose fields are the columns: the order written here is the order in the file.
+/// Implements [`super::Row`] for a struct whose fields are the columns: the order written here is the order
+/// in the file.
 macro_rules! table {
     (
         $row:ident, $table:literal, version $version:literal, $about:literal,

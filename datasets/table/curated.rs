@@ -1,5 +1,6 @@
-//! `step_labels` and `preferences`: what curation has for verifiers and for learning from comparisons, with the columns that
-//! TRL reads for stepwise supervision (`prompt`, `completions`, `labels`) and preferences (`prompt`, `chosen`, `rejected`).
+//! `step_labels` and `preferences`: what curation has for verifiers and for learning from comparisons, with
+//! the columns that TRL reads for stepwise supervision (`prompt`, `completions`, `labels`) and preferences
+//! (`prompt`, `chosen`, `rejected`).
 
 use super::column::table;
 

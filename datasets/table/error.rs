@@ -20,7 +20,8 @@ pub struct BadCell {
 /// Why a table cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// The disk or the pipe failed. The [`io::Error`] is kept: a caller tells a full disk from others by its kind.
+    /// The disk or the pipe failed. The [`io::Error`] is kept: a caller tells a full disk from others by its
+    /// kind.
     #[error("cannot read or write {place}")]
     Io {
         /// The file, or the table if it is written to something that is no file.
@@ -68,7 +69,8 @@ impl TableError {
         }
     }
 
-    /// An error of the Parquet library while encoding or decoding: the system's own error if that lies under it.
+    /// An error of the Parquet library while encoding or decoding: the system's own error if that lies under
+    /// it.
     pub(super) fn data(place: String, error: ParquetError) -> Self {
         match into_io(error) {
             Ok(source) => TableError::Io { place, source },

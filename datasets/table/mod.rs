@@ -67,7 +67,8 @@ pub trait Row: Sized {
     /// Rows to columns. Fails on a value that its column cannot hold.
     fn to_batch(rows: &[Self]) -> Result<RecordBatch, BadCell>;
 
-    /// Columns to rows. The batch must hold the columns of [`Row::schema`], in any order; others are not read.
+    /// Columns to rows. The batch must hold the columns of [`Row::schema`], in any order; others are not
+    /// read.
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, BadCell>;
 }
 

@@ -26,8 +26,9 @@ pub struct Node {
     pub q: Option<f32>,
     /// How often the search went through the node.
     pub visits: u32,
-    /// `open` (not looked into), `expanded`, `solution`, `wrong` (a whole path that is not correct), `dead` (nothing can follow), `duplicate`
-    /// (of a state or solution that was there), `pruned` (its value is below the threshold) or `false` (its step is).
+    /// `open` (not looked into), `expanded`, `solution`, `wrong` (a whole path that is not correct), `dead`
+    /// (nothing can follow), `duplicate` (of a state or solution that was there), `pruned` (its value is
+    /// below the threshold) or `false` (its step is).
     pub status: String,
     /// Tokens generated for the step.
     pub tokens: u32,

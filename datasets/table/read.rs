@@ -94,13 +94,17 @@ impl<R: Row> Rows<R> {
     /// The next batch; false at the end of the file.
     fn refill(&mut self) -> Result<bool, TableError> {
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
-        let next = guarded(|| Ok(reader.next())).map_err(|error| TableError::data(self.place(self.decoded), error))?;
+        let next = guarded(|| Ok(reader.next()))
+            .map_err(|error| TableError::data(self.place(self.decoded), error))?;
         let Some(next) = next else {
             if self.decoded == self.total {
                 return Ok(false);
             }
             let short = format!("the footer promises {} rows, there are {}", self.total, self.decoded);
-            return Err(TableError::Data { place: self.place(self.decoded), source: ParquetError::EOF(short) });
+            return Err(TableError::Data {
+                place: self.place(self.decoded),
+                source: ParquetError::EOF(short),
+            });
         };
         let batch = next.map_err(|error| TableError::data(self.place(self.decoded), from_arrow(error)))?;
         let rows = R::from_batch(&batch).map_err(|bad| {
@@ -132,18 +136,24 @@ impl<R: Row> Iterator for Rows<R> {
 }
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
+    let file =
+        File::open(path).map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
     let length = file.metadata().map(|file| file.len());
     let length = length.map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
-    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(|error| TableError::opening(path, error))?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
+        .map_err(|error| TableError::opening(path, error))?;
     check_extents(builder.metadata(), length).map_err(|error| TableError::opening(path, error))?;
     Ok(builder)
 }
 
-/// Runs a call of the Parquet library, which panics on some files that were tampered with; that is an error of the file.
+/// Runs a call of the Parquet library, which panics on some files that were tampered with; that is an error
+/// of the file.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(ParquetError::General(format!("it cannot be decoded ({})", text.unwrap_or_default())))
     })
 }
@@ -193,7 +203,12 @@ fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), TableError> 
     let found = heading.version.as_deref();
     if found != Some(R::VERSION.to_string().as_str()) {
         let found = found.map_or_else(|| "no version".to_owned(), str::to_owned);
-        return Err(TableError::WrongVersion { path: path.to_owned(), table: R::TABLE, expected: R::VERSION, found });
+        return Err(TableError::WrongVersion {
+            path: path.to_owned(),
+            table: R::TABLE,
+            expected: R::VERSION,
+            found,
+        });
     }
     Ok(())
 }
@@ -213,7 +228,11 @@ fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<usize>, Tabl
             let names: Vec<_> = found.fields().iter().map(|field| format!("`{}`", field.name())).collect();
             return Err(wrong(format!("no such column among {}", names.join(", "))));
         };
-        if same_type(expected.data_type(), field.data_type()) { Ok(index) } else { Err(wrong(field.data_type().to_string())) }
+        if same_type(expected.data_type(), field.data_type()) {
+            Ok(index)
+        } else {
+            Err(wrong(field.data_type().to_string()))
+        }
     };
     R::schema().fields().iter().map(position).collect()
 }
@@ -222,10 +241,12 @@ fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<usize>, Tabl
 /// further fields of a struct do not matter, a null where none may be is found with its row.
 fn same_type(expected: &DataType, found: &DataType) -> bool {
     match (expected, found) {
-        (DataType::List(expected), DataType::List(found)) => same_type(expected.data_type(), found.data_type()),
-        (DataType::Struct(expected), DataType::Struct(found)) => {
-            expected.iter().all(|field| found.find(field.name()).is_some_and(|(_, other)| same_type(field.data_type(), other.data_type())))
+        (DataType::List(expected), DataType::List(found)) => {
+            same_type(expected.data_type(), found.data_type())
         }
+        (DataType::Struct(expected), DataType::Struct(found)) => expected.iter().all(|field| {
+            found.find(field.name()).is_some_and(|(_, other)| same_type(field.data_type(), other.data_type()))
+        }),
         _ => expected == found,
     }
 }

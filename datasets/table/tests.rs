@@ -81,7 +81,13 @@ fn plain_tables_come_back_as_they_were() {
     round_trip(&(0..10).map(problem).collect::<Vec<_>>());
     round_trip(&[Example { question: "1+1?".into(), completion: "1+1=2\n#### 2".into() }]);
     round_trip(&(0..10).map(node).collect::<Vec<_>>());
-    round_trip(&[Dropped { solution_id: "s".into(), problem_id: "p".into(), round: 1, reason: "duplicate".into(), evidence: "s0".into() }]);
+    round_trip(&[Dropped {
+        solution_id: "s".into(),
+        problem_id: "p".into(),
+        round: 1,
+        reason: "duplicate".into(),
+        evidence: "s0".into(),
+    }]);
     let labels = StepLabels {
         prompt: "1+1?".into(),
         completions: vec!["1+1=2".into(), String::new()],
@@ -91,9 +97,21 @@ fn plain_tables_come_back_as_they_were() {
         ..StepLabels::default()
     };
     round_trip(&[labels, StepLabels::default()]);
-    round_trip(&[Preference { chosen: "a".into(), rejected: "b".into(), margin: 0.5, ..Preference::default() }]);
-    let loss =
-        Loss { step: 1, epoch: 0.5, tokens: u64::MAX, loss: 2.5, value_loss: Some(0.5), validation_loss: Some(3.0), ..Loss::default() };
+    round_trip(&[Preference {
+        chosen: "a".into(),
+        rejected: "b".into(),
+        margin: 0.5,
+        ..Preference::default()
+    }]);
+    let loss = Loss {
+        step: 1,
+        epoch: 0.5,
+        tokens: u64::MAX,
+        loss: 2.5,
+        value_loss: Some(0.5),
+        validation_loss: Some(3.0),
+        ..Loss::default()
+    };
     round_trip(&[loss, Loss::default()]);
     round_trip(&[Evaluation {
         round: 0,
@@ -123,13 +141,21 @@ fn plain_tables_come_back_as_they_were() {
 #[test]
 fn verdicts_come_back_as_they_were() {
     let faults = |first_wrong| match first_wrong {
-        Some(_) => FaultKind::ALL.map(|kind| Fault { kind, step: first_wrong, evidence: "1+1=3".into() }).to_vec(),
+        Some(_) => {
+            FaultKind::ALL.map(|kind| Fault { kind, step: first_wrong, evidence: "1+1=3".into() }).to_vec()
+        }
         None => vec![Fault { kind: FaultKind::Unsupported, step: None, evidence: String::new() }],
     };
     let row = |verdict, checks: Vec<StepCheck>, first_wrong| VerdictRow {
         solution_id: "s".into(),
         problem_id: "p".into(),
-        judgement: Judgement { verdict, reason: "r".into(), checks, first_wrong, faults: faults(first_wrong) },
+        judgement: Judgement {
+            verdict,
+            reason: "r".into(),
+            checks,
+            first_wrong,
+            faults: faults(first_wrong),
+        },
     };
     round_trip(&[
         row(Verdict::Correct, vec![StepCheck::True, StepCheck::Prose], None),
@@ -155,7 +181,8 @@ fn kept_rows_carry_messages() {
     let batch = Kept::to_batch(&rows).unwrap();
     let second = batch.column_by_name("messages").unwrap().as_list::<i32>().value(1);
     let second = second.as_struct();
-    let texts = |name| second.column_by_name(name).unwrap().as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    let texts =
+        |name| second.column_by_name(name).unwrap().as_string::<i32>().iter().flatten().collect::<Vec<_>>();
     assert_eq!(texts("role"), ["user", "assistant"]);
     assert_eq!(texts("content"), ["q1", "c1"]);
 }
@@ -170,7 +197,11 @@ fn every_table_has_its_name_version_and_descriptions() {
                 fields.iter().for_each(|field| check(field));
             }
         }
-        assert!(field.metadata().get(DESCRIPTION_KEY).is_some_and(|text| !text.is_empty()), "{}", field.name());
+        assert!(
+            field.metadata().get(DESCRIPTION_KEY).is_some_and(|text| !text.is_empty()),
+            "{}",
+            field.name()
+        );
     }
     for table in TABLES {
         assert_eq!(info(table.name).map(|found| found.version), Some(table.version));
@@ -202,7 +233,9 @@ fn not_a_number_is_null() {
 
 /// Writes a file with this metadata and these columns.
 fn foreign(metadata: &[(&str, &str)], columns: Vec<(&str, Arc<dyn Array>)>) -> (TempDir, PathBuf) {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    );
     let batch = batch.unwrap();
     let pairs = metadata.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), (*value).to_owned()));
     let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs.collect())).build();
@@ -233,14 +266,16 @@ fn another_table_or_version_is_refused() {
     let (_folder, path) = foreign(&[], vec![("question", texts(&[Some("q")]))]);
     assert!(message::<Example>(&path).contains("found a file without `qstill.table`"));
 
-    let (_folder, path) = foreign(&[(TABLE_KEY, "examples"), (VERSION_KEY, "7")], vec![("question", texts(&[Some("q")]))]);
+    let (_folder, path) =
+        foreign(&[(TABLE_KEY, "examples"), (VERSION_KEY, "7")], vec![("question", texts(&[Some("q")]))]);
     assert!(matches!(read::<Example>(&path), Err(TableError::WrongVersion { .. })));
     assert!(message::<Example>(&path).ends_with("expected version 1 of the table `examples`, found 7"));
 }
 
 #[test]
 fn wrong_columns_are_named() {
-    let (_folder, path) = foreign(&EXAMPLES, vec![("question", texts(&[Some("q")])), ("answer", texts(&[Some("a")]))]);
+    let (_folder, path) =
+        foreign(&EXAMPLES, vec![("question", texts(&[Some("q")])), ("answer", texts(&[Some("a")]))]);
     let found = message::<Example>(&path);
     assert!(found.contains("column `completion`") && found.contains("among `question`, `answer`"), "{found}");
 
@@ -252,7 +287,11 @@ fn wrong_columns_are_named() {
 #[test]
 fn other_columns_and_order_are_no_error_but_nulls_are() {
     let columns = |question| {
-        vec![("extra", texts(&[None, None])), ("completion", texts(&[Some("c"), Some("c")])), ("question", texts(&[Some("q"), question]))]
+        vec![
+            ("extra", texts(&[None, None])),
+            ("completion", texts(&[Some("c"), Some("c")])),
+            ("question", texts(&[Some("q"), question])),
+        ]
     };
     let (_folder, path) = foreign(&EXAMPLES, columns(Some("q")));
     assert_eq!(read_all::<Example>(&path).unwrap().len(), 2);
@@ -283,7 +322,10 @@ fn a_count_beyond_the_column_is_refused() {
 
 #[test]
 fn a_misfit_in_a_list_names_its_row() {
-    let with = |tokens| Solution { steps: vec![Step { tokens: 1, ..Step::default() }, Step { tokens, ..Step::default() }], ..solution(0) };
+    let with = |tokens| Solution {
+        steps: vec![Step { tokens: 1, ..Step::default() }, Step { tokens, ..Step::default() }],
+        ..solution(0)
+    };
     let found = Solution::to_batch(&[with(1), solution(1), with(u32::MAX)]).unwrap_err();
     assert_eq!((found.column, found.row), ("steps", 2));
 }
@@ -305,7 +347,8 @@ fn a_file_that_is_short_or_no_parquet_is_refused() {
     assert!(matches!(read_all::<Problem>(&path), Err(TableError::Data { .. })));
 }
 
-/// Some flips are read back unnoticed, which is why a run keeps hashes of its files; none may end the program.
+/// Some flips are read back unnoticed, which is why a run keeps hashes of its files; none may end the
+/// program.
 #[test]
 fn no_flipped_bit_of_a_footer_ends_the_program() {
     let whole = bytes(&(0..50).map(problem).collect::<Vec<_>>());

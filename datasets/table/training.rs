@@ -1,4 +1,5 @@
-//! `kept`, `dropped` and `losses`: what a student is trained on, what was left out and why, and how training went.
+//! `kept`, `dropped` and `losses`: what a student is trained on, what was left out and why, and how training
+//! went.
 
 use std::sync::Arc;
 
@@ -95,15 +96,26 @@ table! {
 }
 
 fn message_fields() -> Fields {
-    Fields::from(vec![described::<String>("role", "user or assistant"), described::<String>("content", "the turn")])
+    Fields::from(vec![
+        described::<String>("role", "user or assistant"),
+        described::<String>("content", "the turn"),
+    ])
 }
 
 /// `[user: prompt, assistant: completion]` of each row, the form that trainers of chat models read.
 fn messages(rows: &[Kept]) -> Result<ArrayRef, BadCell> {
     let turns = rows.iter().flat_map(|row| [row.prompt.as_str(), row.completion.as_str()]);
-    let content = pack_texts(turns).map_err(|(turn, problem)| BadCell { column: "messages", row: turn / 2, problem })?;
+    let content = pack_texts(turns).map_err(|(turn, problem)| BadCell {
+        column: "messages",
+        row: turn / 2,
+        problem,
+    })?;
     let roles = rows.iter().flat_map(|_| ["user", "assistant"]);
-    let items = StructArray::new(message_fields(), vec![Arc::new(StringArray::from_iter_values(roles)), content], None);
+    let items = StructArray::new(
+        message_fields(),
+        vec![Arc::new(StringArray::from_iter_values(roles)), content],
+        None,
+    );
     Ok(pack_list(Arc::new(items), rows.iter().map(|_| 2)))
 }
 
@@ -114,13 +126,22 @@ impl Row for Kept {
     const DESCRIPTION: &'static str = "a training row";
 
     fn schema() -> SchemaRef {
-        let messages = Field::new("messages", DataType::List(element(DataType::Struct(message_fields()))), false);
+        let messages =
+            Field::new("messages", DataType::List(element(DataType::Struct(message_fields()))), false);
         Arc::new(Schema::new(vec![
             describe(messages, "the prompt as the user's turn and the completion as the assistant's"),
             column::field("prompt", "the question as asked", |row: &Self| &row.prompt),
-            column::field("completion", "steps and answer line as the student should write them", |row: &Self| &row.completion),
+            column::field(
+                "completion",
+                "steps and answer line as the student should write them",
+                |row: &Self| &row.completion,
+            ),
             column::field("problem_id", "the problem", |row: &Self| &row.problem_id),
-            column::field("solution_id", "the solution that the completion was written from", |row: &Self| &row.solution_id),
+            column::field(
+                "solution_id",
+                "the solution that the completion was written from",
+                |row: &Self| &row.solution_id,
+            ),
             column::field("round", "round of the run", |row: &Self| &row.round),
             column::field("weight", "weight of the row in the loss, > 0", |row: &Self| &row.weight),
             column::field(
@@ -128,7 +149,9 @@ impl Row for Kept {
                 "share of its problem's samples in this round that are correct; of all its solutions where none was sampled",
                 |row: &Self| &row.pass_rate,
             ),
-            column::field("origin", "who found it: rules, model, endpoint or repair", |row: &Self| &row.origin),
+            column::field("origin", "who found it: rules, model, endpoint or repair", |row: &Self| {
+                &row.origin
+            }),
         ]))
     }
 

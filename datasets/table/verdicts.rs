@@ -28,8 +28,14 @@ impl Row for VerdictRow {
             column::field("problem_id", "the problem it answers", |row: &Self| &row.problem_id),
             column::field("verdict", "correct, wrong or undecidable", |row: &Self| &row.judgement.verdict),
             column::field("reason", "reason code of the verdict", |row: &Self| &row.judgement.reason),
-            column::field("checks", "for each step: true, rounded, false, prose or unreadable", |row: &Self| &row.judgement.checks),
-            column::field("first_wrong", "index of the first false step; null if none", |row: &Self| &row.judgement.first_wrong),
+            column::field(
+                "checks",
+                "for each step: true, rounded, false, prose or unreadable",
+                |row: &Self| &row.judgement.checks,
+            ),
+            column::field("first_wrong", "index of the first false step; null if none", |row: &Self| {
+                &row.judgement.first_wrong
+            }),
             column::field("faults", "what is wrong with the steps", |row: &Self| &row.judgement.faults),
         ]))
     }

@@ -30,7 +30,8 @@ pub struct Writer<R: Row, W: Write + Send> {
 
 impl<R: Row, W: Write + Send> Writer<R, W> {
     pub fn new(sink: W) -> Result<Self, TableError> {
-        let inner = ArrowWriter::try_new(sink, R::schema(), Some(properties::<R>()?)).map_err(failure::<R>)?;
+        let inner =
+            ArrowWriter::try_new(sink, R::schema(), Some(properties::<R>()?)).map_err(failure::<R>)?;
         Ok(Writer { inner, pending: Vec::new(), written: 0 })
     }
 
@@ -50,7 +51,8 @@ impl<R: Row, W: Write + Send> Writer<R, W> {
         self.written + self.pending.len() as u64
     }
 
-    /// Writes what is left and the footer; gives back the number of rows and the sink, which is flushed but not synced.
+    /// Writes what is left and the footer; gives back the number of rows and the sink, which is flushed but
+    /// not synced.
     pub fn finish(mut self) -> Result<(u64, W), TableError> {
         self.encode()?;
         let mut sink = self.inner.into_inner().map_err(failure::<R>)?;

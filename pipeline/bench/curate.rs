@@ -1,8 +1,9 @@
 //! `qstill bench curate`: solutions curated per second, and the memory that it takes.
 //!
-//! Word problems and solutions of all kinds (right, reordered, in prose, wrong, looping) are made and verified a shard at a
-//! time and written as a run writes them; then they are surveyed and curated from disk as a run does it, and the tables
-//! written out. Only the second part is timed. The peak of memory is that of the whole process.
+//! Word problems and solutions of all kinds (right, reordered, in prose, wrong, looping) are made and
+//! verified a shard at a time and written as a run writes them; then they are surveyed and curated from disk
+//! as a run does it, and the tables written out. Only the second part is timed. The peak of memory is that of
+//! the whole process.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -41,7 +42,9 @@ impl Drop for Folder {
 /// # Errors
 /// Failed reads and writes.
 pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result<Value> {
-    let folder = parent.map_or_else(std::env::temp_dir, Path::to_path_buf).join(format!("qstill-bench-{}", std::process::id()));
+    let folder = parent
+        .map_or_else(std::env::temp_dir, Path::to_path_buf)
+        .join(format!("qstill-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let folder = Folder(folder);
     let size = PROBLEMS.min(solutions.div_ceil(SAMPLES)).max(1);
@@ -51,7 +54,8 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     let progress = console.stage("make", "shards", shards, 0);
     for shard in 0..shards {
         let problems: Vec<Problem> = (0..size).into_par_iter().map(|at| problem(shard * size + at)).collect();
-        let solutions: Vec<Solution> = problems.par_iter().flat_map_iter(|p| (0..SAMPLES).map(|sample| solution(p, sample))).collect();
+        let solutions: Vec<Solution> =
+            problems.par_iter().flat_map_iter(|p| (0..SAMPLES).map(|sample| solution(p, sample))).collect();
         let verdicts = verify(&problems, &solutions, &Silent)?;
         put(&folder.0, shard, problems)?;
         put(&folder.0, shard, solutions)?;
@@ -60,7 +64,9 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     }
     progress.finish();
     let made = clock.elapsed().as_secs_f64();
-    let bytes: u64 = std::fs::read_dir(&folder.0)?.map(|entry| Ok(entry?.metadata()?.len())).sum::<std::io::Result<u64>>()?;
+    let bytes: u64 = std::fs::read_dir(&folder.0)?
+        .map(|entry| Ok(entry?.metadata()?.len()))
+        .sum::<std::io::Result<u64>>()?;
 
     let config = CurateConfig::default();
     let clock = Instant::now();
@@ -93,7 +99,10 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
     progress.finish();
     let seconds = clock.elapsed().as_secs_f64();
     let [solutions, kept, dropped, step_labels, preferences] = rows;
-    anyhow::ensure!(kept + dropped == solutions, "{kept} kept and {dropped} dropped are not {solutions} solutions");
+    anyhow::ensure!(
+        kept + dropped == solutions,
+        "{kept} kept and {dropped} dropped are not {solutions} solutions"
+    );
     Ok(json!({
         "solutions": solutions, "problems": shards * size, "shards": shards, "threads": rayon::current_num_threads(), "input_bytes": bytes,
         "kept": kept, "dropped": dropped, "step_labels": step_labels, "preferences": preferences, "seconds": seconds, "survey_seconds": surveyed,
@@ -112,20 +121,25 @@ fn problem(index: u64) -> Problem {
 fn solution(problem: &Problem, sample: u64) -> Solution {
     let id = [(&problem.problem_id).into(), sample.into()];
     let meta: Value = serde_json::from_str(&problem.meta).unwrap_or_default();
-    let mut steps: Vec<String> =
-        meta["solution"].as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
+    let mut steps: Vec<String> = meta["solution"]
+        .as_array()
+        .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        .unwrap_or_default();
     let mut answer = problem.answer.clone();
     match (key::unit(&id) * 8.0) as u32 {
         0 | 1 => steps = steps.iter().map(|s| format!("That makes {s} of them.")).collect(),
         2 => steps = steps.iter().map(|s| swapped(s).unwrap_or_else(|| s.clone())).collect(),
         3 => answer = format!("{answer}1"),
         4 => drop(steps.pop()),
-        5 if sample.is_multiple_of(5) => steps = vec!["Again and again he has the same number of them and so on.".to_owned(); 12],
+        5 if sample.is_multiple_of(5) => {
+            steps = vec!["Again and again he has the same number of them and so on.".to_owned(); 12]
+        }
         5 => steps.reverse(),
         6 => steps.iter_mut().for_each(|s| s.push('7')),
         _ => {}
     }
-    let steps = steps.into_iter().map(|text| Step { text, logprob: -0.5, value: f32::NAN, q: f32::NAN, tokens: 8 });
+    let steps =
+        steps.into_iter().map(|text| Step { text, logprob: -0.5, value: f32::NAN, q: f32::NAN, tokens: 8 });
     Solution {
         solution_id: key::id(&id),
         problem_id: problem.problem_id.clone(),

@@ -58,11 +58,13 @@ pub enum Bench {
         /// How many; they are made first, and written to disk.
         #[arg(long, default_value_t = 1_000_000)]
         solutions: u64,
-        /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the system's.
+        /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the
+        /// system's.
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
-    /// States per second of every search: over rules on one thread (no model, no values), and with the demo's decoder, untrained.
+    /// States per second of every search: over rules on one thread (no model, no values), and with the demo's
+    /// decoder, untrained.
     Search {
         /// How long to measure each.
         #[arg(long, default_value_t = 2.0, value_parser = seconds)]
@@ -80,7 +82,8 @@ pub enum Bench {
 
 #[derive(Args)]
 pub struct Measured {
-    /// `demo` (the demo's student), `50m` (50 million parameters), or a Hugging Face directory. May be given several times.
+    /// `demo` (the demo's student), `50m` (50 million parameters), or a Hugging Face directory. May be given
+    /// several times.
     #[arg(long, value_name = "NAME|FOLDER", default_values = ["demo", "50m"])]
     model: Vec<String>,
     /// Rows together. May be given several times.
@@ -107,7 +110,11 @@ impl Measured {
         let mut all = Vec::new();
         for model in &self.model {
             for rows in &self.rows {
-                let load = models::Load { rows: *rows as usize, time: Duration::from_secs_f64(self.seconds), ..like };
+                let load = models::Load {
+                    rows: *rows as usize,
+                    time: Duration::from_secs_f64(self.seconds),
+                    ..like
+                };
                 all.push(measure(model, &sets, &device, load)?);
             }
         }
@@ -131,7 +138,9 @@ pub fn run(what: Bench, console: &Console) -> Result<Exit> {
         }
         Bench::Curate { solutions, dir } => print_json(&curate::bench(solutions, dir.as_deref(), console)?),
         Bench::Search { seconds } => print_json(&search::search(Duration::from_secs_f64(seconds))?),
-        Bench::Verify { file, seconds } => print_json(&verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?),
+        Bench::Verify { file, seconds } => {
+            print_json(&verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?)
+        }
     }
 }
 
@@ -143,7 +152,10 @@ fn print_json(value: &impl serde::Serialize) -> Result<Exit> {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds)).ok_or_else(|| "expected a number from 0 to 3600".to_owned())
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.0..=3600.0).contains(seconds))
+        .ok_or_else(|| "expected a number from 0 to 3600".to_owned())
 }
 
 /// Most memory that the process has had since its start or [`forget_peak`], in bytes, where the system tells.

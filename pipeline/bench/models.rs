@@ -1,4 +1,5 @@
-//! `qstill bench train` and `qstill bench generate`: tokens per second of a model, and the memory that it takes.
+//! `qstill bench train` and `qstill bench generate`: tokens per second of a model, and the memory that it
+//! takes.
 
 use std::time::{Duration, Instant};
 
@@ -53,9 +54,12 @@ fn configs(model: &str, sets: &[String]) -> Result<(ModelConfig, TrainConfig)> {
     Ok((config.model, config.train))
 }
 
-/// An untrained decoder with all the vocabulary that its configuration asks for, or one read from its directory.
+/// An untrained decoder with all the vocabulary that its configuration asks for, or one read from its
+/// directory.
 fn load(config: &ModelConfig, device: &Choice) -> Result<Model> {
-    let texts = || Ok((0..config.vocab_size * 4).map(|i| format!("{:x}", i * 2_654_435_761 % 4_294_967_291)).collect());
+    let texts = || {
+        Ok((0..config.vocab_size * 4).map(|i| format!("{:x}", i * 2_654_435_761 % 4_294_967_291)).collect())
+    };
     stages::train::base(config, texts, 1, device)
 }
 
@@ -85,7 +89,14 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let Load { rows, length, time, .. } = load_of;
     let vocabulary = model.llama.config.vocab_size;
     let mut examples: Vec<Example> = (0..rows)
-        .map(|r| Example::new(&[token(r, 0, vocabulary)], &(1..=length).map(|c| token(r, c, vocabulary)).collect::<Vec<_>>(), 0.0, 1.0))
+        .map(|r| {
+            Example::new(
+                &[token(r, 0, vocabulary)],
+                &(1..=length).map(|c| token(r, c, vocabulary)).collect::<Vec<_>>(),
+                0.0,
+                1.0,
+            )
+        })
         .collect();
     if train.loss == TokenLoss::Golden {
         losses::refer(&model.llama, &mut examples, device)?;
@@ -93,9 +104,16 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let batch: Vec<&Example> = examples.iter().collect();
     let shape = &model.llama.config;
     let exact = losses::exact_tokens(&model.tokenizer, vocabulary, &shape.eos_token_ids);
-    let mut learner = Learner::new(&model.llama, Tuned::of(&train, shape, 1)?, Adam::of(&train), train.recompute, None, device)
-        .with_objective(Objective::of(&train, &exact)?)
-        .with_future(future::start(&train, shape, 1)?);
+    let mut learner = Learner::new(
+        &model.llama,
+        Tuned::of(&train, shape, 1)?,
+        Adam::of(&train),
+        train.recompute,
+        None,
+        device,
+    )
+    .with_objective(Objective::of(&train, &exact)?)
+    .with_future(future::start(&train, shape, 1)?);
     // The first step makes room, and on a GPU tries out kernels.
     let mut seconds = Vec::new();
     let mut loss = 0.0;
@@ -127,8 +145,11 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
     let model = load(&config, device)?;
     let Load { rows, length, tokens, sequences, time } = load_of;
     let vocabulary = model.llama.config.vocab_size;
-    let mut generator =
-        Generator::with_heads(&model.llama, model.future.as_ref(), stages::model::generate::Limits { rows, ..config.limits() });
+    let mut generator = Generator::with_heads(
+        &model.llama,
+        model.future.as_ref(),
+        stages::model::generate::Limits { rows, ..config.limits() },
+    );
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: tokens, calculator: false };
     let (mut rates, mut memory, mut count) = (Vec::new(), Vec::new(), 0);
     let mut start = Instant::now();

@@ -1,5 +1,5 @@
-//! `qstill bench search`: states per second of every search, over rules without a model (what the search itself costs) and with the
-//! demo's decoder as policy.
+//! `qstill bench search`: states per second of every search, over rules without a model (what the search
+//! itself costs) and with the demo's decoder as policy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ use crate::config::{Config, preset};
 
 /// Problems of a preset, as many as are searched together.
 fn drawn(config: &Config, count: usize) -> Result<Vec<Problem>> {
-    let settings = problems::ProblemsConfig { train: count, validation: 0, test: 0, ..config.problems.clone() };
+    let settings =
+        problems::ProblemsConfig { train: count, validation: 0, test: 0, ..config.problems.clone() };
     let mut all = Vec::new();
     problems::problems(&settings, 1, &Silent, &mut |problem| {
         all.push(problem);
@@ -31,7 +32,13 @@ fn drawn(config: &Config, count: usize) -> Result<Vec<Problem>> {
 }
 
 /// Searches again and again for as long as is asked.
-fn measure(name: &str, problems: &[Problem], plan: &Plan, policy: &mut dyn Policy, time: Duration) -> Result<Value> {
+fn measure(
+    name: &str,
+    problems: &[Problem],
+    plan: &Plan,
+    policy: &mut dyn Policy,
+    time: Duration,
+) -> Result<Value> {
     let draws = Draws { seed: 1, round: 1, purpose: "bench" };
     let (mut nodes, mut expansions, mut tokens, mut solved, mut searched) = (0, 0, 0, 0, 0);
     let start = Instant::now();
@@ -53,19 +60,29 @@ fn measure(name: &str, problems: &[Problem], plan: &Plan, policy: &mut dyn Polic
     }))
 }
 
-/// Every search over the rules of Countdown with four numbers on one thread, then over the demo's decoder, which is untrained.
+/// Every search over the rules of Countdown with four numbers on one thread, then over the demo's decoder,
+/// which is untrained.
 ///
 /// # Errors
 /// Those of the searches.
 pub fn search(time: Duration) -> Result<Value> {
-    let of = |name: &str| Config::resolve(&[(name.to_owned(), preset(name)?.to_owned())], &[]).map(|(config, _)| config);
+    let of = |name: &str| {
+        Config::resolve(&[(name.to_owned(), preset(name)?.to_owned())], &[]).map(|(config, _)| config)
+    };
     let countdown = of("countdown4")?;
     let mut all = Vec::new();
     // With an answer that no path reaches, a tree is searched to its end and no time goes into the verifier.
-    let problems: Vec<Problem> = drawn(&countdown, 100)?.into_iter().map(|p| Problem { answer: "1000003".into(), ..p }).collect();
+    let problems: Vec<Problem> =
+        drawn(&countdown, 100)?.into_iter().map(|p| Problem { answer: "1000003".into(), ..p }).collect();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().context("failed to start a thread")?;
     for algorithm in Algorithm::ALL {
-        let tree = TreeConfig { unit: Unit::Expansions, budget: 2000, goal: Goal::Verified, depth: 8, ..countdown.tree.clone() };
+        let tree = TreeConfig {
+            unit: Unit::Expansions,
+            budget: 2000,
+            goal: Goal::Verified,
+            depth: 8,
+            ..countdown.tree.clone()
+        };
         let plan = Plan {
             algorithm,
             tree,
@@ -84,8 +101,15 @@ pub fn search(time: Duration) -> Result<Value> {
     let model = Arc::new(stages::train::base(&demo.model, texts, 1, &device)?);
     for algorithm in Algorithm::ALL {
         let tree = TreeConfig { unit: Unit::Tokens, budget: 256, goal: Goal::Verified, ..demo.tree.clone() };
-        let plan =
-            Plan { algorithm, tree, samples: 1000, aim: None, siblings: None, sampling: demo.search.sampling(), name: algorithm.name() };
+        let plan = Plan {
+            algorithm,
+            tree,
+            samples: 1000,
+            aim: None,
+            siblings: None,
+            sampling: demo.search.sampling(),
+            name: algorithm.name(),
+        };
         let mut policy = ModelPolicy::new(Arc::clone(&model), Prompt::default(), demo.model.limits());
         all.push(measure("demo", &problems, &plan, &mut policy, time)?);
     }

@@ -11,8 +11,9 @@ use serde_json::json;
 /// Most pairs that the grader is measured on.
 const PAIRS: usize = 10_000;
 
-/// Measures the grader on one thread for about `time` with each kind of prediction: `The answer is X.`, and whole
-/// solutions. The gold is a solution both times. They come from a file in GSM8K's form, or are those of generated problems.
+/// Measures the grader on one thread for about `time` with each kind of prediction: `The answer is X.`, and
+/// whole solutions. The gold is a solution both times. They come from a file in GSM8K's form, or are those of
+/// generated problems.
 ///
 /// # Errors
 /// A file that cannot be read.

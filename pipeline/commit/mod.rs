@@ -9,14 +9,14 @@
 //! stale/FINGERPRINT/  damaged/                       what no longer counts, kept to look at
 //! ```
 //!
-//! An [`Attempt`] writes its tables to `tmp/`, fsyncs them, renames them to names that follow from their content,
-//! fsyncs the directory, and then `link()`s one record into `commits/`. Linking fails if the name is there, so of two
-//! attempts one wins, and a record is either absent or complete. Files without a record do not count and are removed
-//! when the holder of the run opens the directory again.
+//! An [`Attempt`] writes its tables to `tmp/`, fsyncs them, renames them to names that follow from their
+//! content, fsyncs the directory, and then `link()`s one record into `commits/`. Linking fails if the name is
+//! there, so of two attempts one wins, and a record is either absent or complete. Files without a record do
+//! not count and are removed when the holder of the run opens the directory again.
 //!
-//! Records carry the hash of whole files because nothing weaker suffices: Parquet's page checksums leave most bit
-//! flips unnoticed. A failed fsync is never tried again on the same file, as the kernel may have dropped its pages:
-//! the attempt fails, and the next one writes new files.
+//! Records carry the hash of whole files because nothing weaker suffices: Parquet's page checksums leave most
+//! bit flips unnoticed. A failed fsync is never tried again on the same file, as the kernel may have dropped
+//! its pages: the attempt fails, and the next one writes new files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -28,7 +28,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use stages::fault;
 
-use crate::layout::{create_dirs, names, read_small, remove_leftovers, set_aside, sync_dir, sync_file, unique, write_new};
+use crate::layout::{
+    create_dirs, names, read_small, remove_leftovers, set_aside, sync_dir, sync_file, unique, write_new,
+};
 use crate::lock::Lock;
 use crate::text::plural;
 
@@ -73,7 +75,8 @@ pub fn scan(stage: &Path, fingerprint: &str, check: Check) -> Result<Scan> {
     scan_for(stage, Some(fingerprint).filter(|_| !fault::is("stale-counts")), check)
 }
 
-/// Compares every committed file of a stage directory with its record, whatever the settings it was made with.
+/// Compares every committed file of a stage directory with its record, whatever the settings it was made
+/// with.
 ///
 /// # Errors
 /// Failed reads. A missing directory is an empty one.
@@ -88,7 +91,9 @@ fn scan_for(stage: &Path, fingerprint: Option<&str>, check: Check) -> Result<Sca
         let record = dir.join(name);
         let commit = read_record(&record, name)?;
         let why = match &commit {
-            Ok(commit) if fingerprint.is_none_or(|f| f == commit.fingerprint) => commit.fault(stage, check)?,
+            Ok(commit) if fingerprint.is_none_or(|f| f == commit.fingerprint) => {
+                commit.fault(stage, check)?
+            }
             _ => None,
         };
         Ok((record, commit, why))
@@ -99,7 +104,9 @@ fn scan_for(stage: &Path, fingerprint: Option<&str>, check: Check) -> Result<Sca
         match (commit, why) {
             (Err(why), _) => scan.damaged.push(Damaged { record, commit: None, why }),
             (Ok(commit), Some(why)) => scan.damaged.push(Damaged { record, commit: Some(commit), why }),
-            (Ok(commit), None) if fingerprint.is_some_and(|f| f != commit.fingerprint) => scan.stale.push(commit),
+            (Ok(commit), None) if fingerprint.is_some_and(|f| f != commit.fingerprint) => {
+                scan.stale.push(commit)
+            }
             (Ok(commit), None) => scan.good.push(commit),
         }
     }
@@ -137,7 +144,9 @@ impl StageDir {
         if fault::is("leftovers-kept") {
             return Ok(dir);
         }
-        remove_leftovers(path).and_then(|()| dir.clear()).with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
+        remove_leftovers(path)
+            .and_then(|()| dir.clear())
+            .with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
         Ok(dir)
     }
 
@@ -146,8 +155,9 @@ impl StageDir {
         &self.path
     }
 
-    /// The commits that count under `fingerprint`, in order of their shards. Those with another fingerprint are moved
-    /// to `stale/`, damaged ones to `damaged/`; `say` gets a line about each kind. Never while an attempt is under way.
+    /// The commits that count under `fingerprint`, in order of their shards. Those with another fingerprint
+    /// are moved to `stale/`, damaged ones to `damaged/`; `say` gets a line about each kind. Never while an
+    /// attempt is under way.
     ///
     /// # Errors
     /// Failed reads and moves.
@@ -159,7 +169,11 @@ impl StageDir {
         }
         if !scan.stale.is_empty() {
             let at = self.path.join("stale");
-            say(&format!("set aside {} made with other settings in {}", plural(scan.stale.len() as u64, "shard"), at.display()));
+            say(&format!(
+                "set aside {} made with other settings in {}",
+                plural(scan.stale.len() as u64, "shard"),
+                at.display()
+            ));
         }
         for damaged in &scan.damaged {
             let into = self.path.join("damaged");
@@ -181,8 +195,8 @@ impl StageDir {
         self.path.join("commits").join(record::record_name(shard))
     }
 
-    /// Moves the files of a commit, and its record last: should this be cut short, the record still says what the
-    /// commit was, and the rest moves next time.
+    /// Moves the files of a commit, and its record last: should this be cut short, the record still says what
+    /// the commit was, and the rest moves next time.
     fn put_away(&self, commit: &Commit, record: &Path, into: &Path) -> Result<()> {
         for file in &commit.files {
             move_to(&self.path.join("shards").join(&file.name), into)?;
@@ -205,16 +219,17 @@ impl StageDir {
         move_to(record, into)
     }
 
-    /// Removes temporary files, and shards which no record names. The shards of an unreadable record stay, to be
-    /// moved with it.
+    /// Removes temporary files, and shards which no record names. The shards of an unreadable record stay, to
+    /// be moved with it.
     fn clear(&self) -> io::Result<()> {
         self.clear_tmp()?;
         let commits = self.path.join("commits");
-        let read = |name: String| match read_small(&commits.join(&name)).map(|bytes| Commit::parse(&name, &bytes)) {
-            Ok(Ok(commit)) => Ok((commit.files.into_iter().map(|f| f.name).collect::<Vec<_>>(), None)),
-            Err(err) if err.kind() != io::ErrorKind::InvalidData => Err(err),
-            _ => Ok((Vec::new(), record::shard_of_record(&name).map(record::part_prefix))),
-        };
+        let read =
+            |name: String| match read_small(&commits.join(&name)).map(|bytes| Commit::parse(&name, &bytes)) {
+                Ok(Ok(commit)) => Ok((commit.files.into_iter().map(|f| f.name).collect::<Vec<_>>(), None)),
+                Err(err) if err.kind() != io::ErrorKind::InvalidData => Err(err),
+                _ => Ok((Vec::new(), record::shard_of_record(&name).map(record::part_prefix))),
+            };
         let records: Vec<_> = names(&commits)?.into_par_iter().map(read).collect::<io::Result<_>>()?;
         let named: BTreeSet<&String> = records.iter().flat_map(|(files, _)| files).collect();
         let unreadable: Vec<&String> = records.iter().filter_map(|(_, prefix)| prefix.as_ref()).collect();
@@ -231,14 +246,19 @@ impl StageDir {
     fn clear_tmp(&self) -> io::Result<()> {
         for name in names(&self.path.join("tmp"))? {
             let path = self.path.join("tmp").join(name);
-            if fs::symlink_metadata(&path)?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+            if fs::symlink_metadata(&path)?.is_dir() {
+                fs::remove_dir_all(path)?
+            } else {
+                fs::remove_file(path)?
+            }
         }
         Ok(())
     }
 }
 
 fn move_to(from: &Path, into: &Path) -> Result<()> {
-    set_aside(from, into).with_context(|| format!("failed to move {} to {}", from.display(), into.display()))?;
+    set_aside(from, into)
+        .with_context(|| format!("failed to move {} to {}", from.display(), into.display()))?;
     Ok(())
 }
 
@@ -283,8 +303,9 @@ impl Attempt {
         Ok(())
     }
 
-    /// Makes a directory beside the stage part of the commit, e.g. `student`: it must be published already (see
-    /// [`crate::layout::publish_dir`]), and is checked, set aside as stale or as damaged, with the commit.
+    /// Makes a directory beside the stage part of the commit, e.g. `student`: it must be published already
+    /// (see [`crate::layout::publish_dir`]), and is checked, set aside as stale or as damaged, with the
+    /// commit.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -293,12 +314,12 @@ impl Attempt {
         Ok(())
     }
 
-    /// Makes all of the attempt's tables count, at once. If another attempt at the shard was first, that one is
-    /// returned and this one is dropped.
+    /// Makes all of the attempt's tables count, at once. If another attempt at the shard was first, that one
+    /// is returned and this one is dropped.
     ///
     /// # Errors
-    /// A step that failed: nothing counts then. Also if the shard is committed with another fingerprint, which
-    /// [`StageDir::committed`] would have moved away.
+    /// A step that failed: nothing counts then. Also if the shard is committed with another fingerprint,
+    /// which [`StageDir::committed`] would have moved away.
     pub fn commit(mut self, fingerprint: &str, counts: BTreeMap<String, i64>) -> Result<Commit> {
         let (shards, commits) = (self.dir.path.join("shards"), self.dir.path.join("commits"));
         let mut files = Vec::new();

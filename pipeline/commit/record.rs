@@ -103,21 +103,27 @@ impl Commit {
     /// Reads a record named `name`. The error says what is wrong with it.
     pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Self, String> {
         let say = |why: &str| format!("the commit record {name} {why}");
-        let mut commit: Self = serde_json::from_slice(bytes).map_err(|err| say(&format!("cannot be read: {err}")))?;
+        let mut commit: Self =
+            serde_json::from_slice(bytes).map_err(|err| say(&format!("cannot be read: {err}")))?;
         if commit.format != FORMAT {
             return Err(say(&format!("has format {} and not {FORMAT}", commit.format)));
         }
         if commit.sealing().ok().as_ref() != Some(&commit.seal) && !fault::is("seal-unchecked") {
             return Err(say("was changed after it was written"));
         }
-        // The seal keeps out accidents, not strangers: names become paths, so they are held to what is written here.
+        // The seal keeps out accidents, not strangers: names become paths, so they are held to what is
+        // written here.
         let words = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        let names_fit =
-            commit.files.iter().all(|f| table_name(&f.table) && words(&f.sha256) && f.name == part_name(commit.shard, &f.table, &f.sha256));
+        let names_fit = commit.files.iter().all(|f| {
+            table_name(&f.table) && words(&f.sha256) && f.name == part_name(commit.shard, &f.table, &f.sha256)
+        });
         if shard_of_record(name) != Some(commit.shard) || !names_fit {
             return Err(say("is for another shard"));
         }
-        if !words(&commit.fingerprint) || !commit.dirs.iter().all(|d| plain(&d.name)) || commit.shard > MOST_SHARDS {
+        if !words(&commit.fingerprint)
+            || !commit.dirs.iter().all(|d| plain(&d.name))
+            || commit.shard > MOST_SHARDS
+        {
             return Err(say("names what no record names"));
         }
         commit.seal = String::new();
@@ -242,8 +248,8 @@ pub fn hash_file(path: &Path) -> Result<(u64, String)> {
     read().with_context(|| format!("failed to read {}", path.display()))
 }
 
-/// Bytes in all files of a directory, and one hash over their relative names, lengths and bytes.
-/// A missing directory is an empty one. What is not a plain file is not read, and makes another hash than any file.
+/// Bytes in all files of a directory, and one hash over their relative names, lengths and bytes. A missing
+/// directory is an empty one. What is not a plain file is not read, and makes another hash than any file.
 ///
 /// # Errors
 /// A failed read.
@@ -253,8 +259,10 @@ pub fn digest_dir(dir: &Path) -> Result<(u64, String)> {
     let (mut total, mut hashes) = (0, Vec::new());
     for name in files {
         let path = dir.join(&name);
-        let meta = fs::symlink_metadata(&path).with_context(|| format!("failed to look at {}", path.display()))?;
-        let (length, sha256) = if meta.is_file() { hash_file(&path)? } else { (0, "not a plain file".to_owned()) };
+        let meta =
+            fs::symlink_metadata(&path).with_context(|| format!("failed to look at {}", path.display()))?;
+        let (length, sha256) =
+            if meta.is_file() { hash_file(&path)? } else { (0, "not a plain file".to_owned()) };
         total += length;
         hashes.push((name, length, sha256));
     }
@@ -275,7 +283,9 @@ pub fn size_of_dir(dir: &Path) -> Result<u64> {
     let mut total = 0;
     for name in files {
         let path = dir.join(name);
-        total += fs::symlink_metadata(&path).with_context(|| format!("failed to look at {}", path.display()))?.len();
+        total += fs::symlink_metadata(&path)
+            .with_context(|| format!("failed to look at {}", path.display()))?
+            .len();
     }
     Ok(total)
 }

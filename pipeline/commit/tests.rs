@@ -144,7 +144,10 @@ fn a_damaged_record_takes_its_files_along() -> Result<()> {
         let kept = write(&dir, 8, "f", "text")?;
         let record = bench.path.join("commits/00007.json");
         let text = fs::read_to_string(&record)?;
-        fs::write(&record, if damage == "flip" { text.replace("\"rows\": 3", "\"rows\": 2") } else { damage.to_owned() })?;
+        fs::write(
+            &record,
+            if damage == "flip" { text.replace("\"rows\": 3", "\"rows\": 2") } else { damage.to_owned() },
+        )?;
         let (good, said) = read(&bench.open()?, "f", Check::Hash)?;
         assert_eq!((good, said.len()), (vec![kept], 1));
         assert_eq!(bench.ls("damaged")?.len(), 3);
@@ -205,7 +208,10 @@ fn commits_of_other_settings_are_kept_aside() -> Result<()> {
     assert_eq!(scan(&bench.path, "new", Check::Hash)?.stale.len(), 2);
     let (good, said) = read(&dir, "new", Check::Hash)?;
     assert!(good.is_empty());
-    assert!(said.len() == 1 && said[0].starts_with("set aside 2 shards made with other settings"), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].starts_with("set aside 2 shards made with other settings"),
+        "{said:?}"
+    );
     assert_eq!(bench.ls("stale/old")?.len(), 6);
     let fresh = write(&dir, 0, "new", "text")?;
     assert_eq!(read(&dir, "new", Check::Hash)?, (vec![fresh], vec![]));

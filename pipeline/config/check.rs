@@ -1,4 +1,5 @@
-//! What each setting may be. All of it is checked before any work: hours of search must not end in a typing error.
+//! What each setting may be. All of it is checked before any work: hours of search must not end in a typing
+//! error.
 
 use std::fmt::{self, Display};
 
@@ -67,14 +68,20 @@ use Permit::{Above0To1, AtLeast, Below1, Between, NotNegative, Positive, Share};
 /// Checks numbers of a section against what they may be.
 fn numbers(section: &str, rows: &[(&str, f64, Permit)]) -> Checked {
     rows.iter().try_for_each(|(key, number, permit)| {
-        if permit.holds(*number) { Ok(()) } else { Err(refuse(format!("{section}.{key} is {number}"), format!("permitted: {permit}"))) }
+        if permit.holds(*number) {
+            Ok(())
+        } else {
+            Err(refuse(format!("{section}.{key} is {number}"), format!("permitted: {permit}")))
+        }
     })
 }
 
 /// Checks names in a list against those there are.
 fn names(key: &str, given: &[String], known: &[&str]) -> Checked {
     let unknown = given.iter().find(|name| !known.contains(&name.as_str()));
-    unknown.map_or(Ok(()), |name| Err(refuse(format!("{key} names `{name}`"), format!("permitted: {}", known.join(", ")))))
+    unknown.map_or(Ok(()), |name| {
+        Err(refuse(format!("{key} names `{name}`"), format!("permitted: {}", known.join(", "))))
+    })
 }
 
 fn refuse(what: impl Into<String>, hint: impl Into<String>) -> Failure {
@@ -106,15 +113,31 @@ pub fn check(config: &Config) -> Checked {
             ("max_endless", gate.max_endless, Share),
         ],
     )?;
-    numbers("evaluate", &[("temperature", evaluate.temperature, NotNegative), ("max_tokens", evaluate.max_tokens as f64, AtLeast(1.0))])?;
+    numbers(
+        "evaluate",
+        &[
+            ("temperature", evaluate.temperature, NotNegative),
+            ("max_tokens", evaluate.max_tokens as f64, AtLeast(1.0)),
+        ],
+    )?;
     config.endpoint.check().map_err(|error| refuse(error.to_string(), ""))?;
     policies(config)?;
     losses(config)?;
-    if config.model.from_scratch() { tuned(&config.train, &config.model.shape(config.model.vocab_size, None)) } else { Ok(()) }
+    if config.model.from_scratch() {
+        tuned(&config.train, &config.model.shape(config.model.vocab_size, None))
+    } else {
+        Ok(())
+    }
 }
 
 fn run(run: &RunConfig) -> Checked {
-    numbers("run", &[("rounds", f64::from(run.rounds), AtLeast(1.0)), ("shard_size", run.shard_size as f64, AtLeast(1.0))])
+    numbers(
+        "run",
+        &[
+            ("rounds", f64::from(run.rounds), AtLeast(1.0)),
+            ("shard_size", run.shard_size as f64, AtLeast(1.0)),
+        ],
+    )
 }
 
 fn problems(problems: &ProblemsConfig) -> Checked {
@@ -139,7 +162,11 @@ fn problems(problems: &ProblemsConfig) -> Checked {
     if p.source != Source::Files {
         let all = p.train + p.validation + p.test;
         let hint = "give problems.train a number of 1 or more: a generator has no end of its own";
-        return if all > 0 { Ok(()) } else { Err(refuse("problems.train, problems.validation and problems.test are all 0", hint)) };
+        return if all > 0 {
+            Ok(())
+        } else {
+            Err(refuse("problems.train, problems.validation and problems.test are all 0", hint))
+        };
     }
     if p.files.is_empty() && p.train_files.is_empty() {
         return Err(refuse(
@@ -228,15 +255,23 @@ fn value(value: &ValueConfig) -> Checked {
             ("rollouts", v.rollouts as f64, AtLeast(1.0)),
         ],
     )?;
-    if v.levels.len() > 1 && v.levels.iter().any(|level| v.levels.iter().filter(|other| *other == level).count() > 1) {
-        return Err(refuse("value.levels names a level twice", "permitted: \"steps\", \"outcome\", or both once"));
+    if v.levels.len() > 1
+        && v.levels.iter().any(|level| v.levels.iter().filter(|other| *other == level).count() > 1)
+    {
+        return Err(refuse(
+            "value.levels names a level twice",
+            "permitted: \"steps\", \"outcome\", or both once",
+        ));
     }
     Ok(())
 }
 
 fn model(model: &ModelConfig) -> Checked {
     let m = model;
-    numbers("model", &[("batch_rows", m.batch_rows as f64, AtLeast(1.0)), ("cache_mib", m.cache_mib as f64, AtLeast(1.0))])?;
+    numbers(
+        "model",
+        &[("batch_rows", m.batch_rows as f64, AtLeast(1.0)), ("cache_mib", m.cache_mib as f64, AtLeast(1.0))],
+    )?;
     if !m.from_scratch() {
         return Ok(());
     }
@@ -254,7 +289,12 @@ fn model(model: &ModelConfig) -> Checked {
         return Err(refuse(format!("model.hidden_size is {}", m.hidden_size), "permitted: an even number"));
     }
     // A head has an even number of dimensions, for rotary embeddings.
-    divides("model.heads", m.heads, m.hidden_size / 2, &format!("for model.hidden_size = {}", m.hidden_size))?;
+    divides(
+        "model.heads",
+        m.heads,
+        m.hidden_size / 2,
+        &format!("for model.hidden_size = {}", m.hidden_size),
+    )?;
     divides("model.kv_heads", m.kv_heads, m.heads, &format!("for model.heads = {}", m.heads))
 }
 
@@ -310,7 +350,9 @@ fn train(train: &TrainConfig) -> Checked {
 pub fn tuned(train: &TrainConfig, shape: &LlamaConfig) -> Checked {
     let tuned = if train.value_weight > 0.0 { Tuned::beside_head } else { Tuned::of };
     let layers = shape.num_hidden_layers;
-    tuned(train, shape, 0).map(|_| ()).map_err(|error| refuse(error.to_string(), format!("the model has {layers} layers")))
+    tuned(train, shape, 0)
+        .map(|_| ())
+        .map_err(|error| refuse(error.to_string(), format!("the model has {layers} layers")))
 }
 
 /// Whether there is somebody to search with, and values where they are asked for.
@@ -326,12 +368,19 @@ fn policies(config: &Config) -> Checked {
     }
     if search.algorithm != Algorithm::BestOfN {
         let (unit, hint) = match (search.policy, tree.unit) {
-            (Sampler::Model | Sampler::Endpoint, Unit::Expansions) => ("expansions", "models spend \"tokens\" or \"calls\""),
-            (Sampler::Rules, Unit::Tokens) => ("tokens", "rules generate no tokens: they spend \"expansions\" or \"calls\""),
+            (Sampler::Model | Sampler::Endpoint, Unit::Expansions) => {
+                ("expansions", "models spend \"tokens\" or \"calls\"")
+            }
+            (Sampler::Rules, Unit::Tokens) => {
+                ("tokens", "rules generate no tokens: they spend \"expansions\" or \"calls\"")
+            }
             _ => ("", ""),
         };
         if !unit.is_empty() {
-            return Err(refuse(format!("tree.unit is \"{unit}\", but this policy does not spend them"), hint));
+            return Err(refuse(
+                format!("tree.unit is \"{unit}\", but this policy does not spend them"),
+                hint,
+            ));
         }
     }
     if value.model == Estimator::Trunk && search.policy != Sampler::Model {
@@ -341,7 +390,10 @@ fn policies(config: &Config) -> Checked {
         ));
     }
     if value.is_on() && value.bisect > 0 && search.policy == Sampler::None {
-        return Err(refuse("value.bisect needs a policy for its rollouts", "set value.bisect to 0, or search.policy to \"model\""));
+        return Err(refuse(
+            "value.bisect needs a policy for its rollouts",
+            "set value.bisect to 0, or search.policy to \"model\"",
+        ));
     }
     Ok(())
 }
@@ -358,8 +410,13 @@ fn losses(config: &Config) -> Checked {
     if train.loss == TokenLoss::Value {
         if !config.has_value(1) {
             let (what, hint) = match value.model {
-                Estimator::None => ("value.model is \"none\"", "set value.model to \"features\" or \"decoder\""),
-                _ => ("value.model = \"trunk\" has no trunk in round 1", "set value.model to \"features\" or \"decoder\", or model.path"),
+                Estimator::None => {
+                    ("value.model is \"none\"", "set value.model to \"features\" or \"decoder\"")
+                }
+                _ => (
+                    "value.model = \"trunk\" has no trunk in round 1",
+                    "set value.model to \"features\" or \"decoder\", or model.path",
+                ),
             };
             return Err(refuse(format!("train.loss is \"value\", but {what}"), hint));
         }

@@ -1,5 +1,5 @@
-//! Tables and their rows laid out for reading: one block a row, one line a column, and a line for each item of a
-//! list of structs, so that the steps of a solution stand below each other.
+//! Tables and their rows laid out for reading: one block a row, one line a column, and a line for each item
+//! of a list of structs, so that the steps of a solution stand below each other.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -64,7 +64,8 @@ pub fn table(out: &mut dyn Write, table: &Table, options: &Options, look: Look) 
 
 /// E.g. `120 rows in 2 committed shards, 12.3 kB, zstd, 2 row groups`.
 fn totals(table: &Table) -> String {
-    let files = text::plural(table.files.len() as u64, if table.committed { "committed shard" } else { "file" });
+    let files =
+        text::plural(table.files.len() as u64, if table.committed { "committed shard" } else { "file" });
     let compression: Vec<&str> = table.compression.iter().map(String::as_str).collect();
     let mut parts = vec![format!("{} in {files}", text::plural(table.rows, "row")), text::size(table.bytes)];
     if !compression.is_empty() {
@@ -81,7 +82,8 @@ fn columns(fields: &[FieldRef], width: usize) -> String {
         lines_of(field, 0, &mut rows);
     }
     let meant = rows.iter().any(|row| !row[2].is_empty());
-    let table = text::table(if meant { &["column", "type", "meaning"] } else { &["column", "type"] }, &rows, &[]);
+    let table =
+        text::table(if meant { &["column", "type", "meaning"] } else { &["column", "type"] }, &rows, &[]);
     table.lines().fold(String::new(), |mut cut, line| {
         cut.push_str(&text::brief(line, width));
         cut.push('\n');
@@ -133,13 +135,18 @@ fn lines(value: &Value, width: usize) -> Vec<String> {
     vec![text::brief(&text, width)]
 }
 
-/// An item of a list of structs. One with a `text`, such as a step, begins with that, and ends with what else is known.
+/// An item of a list of structs. One with a `text`, such as a step, begins with that, and ends with what else
+/// is known.
 fn item(number: usize, fields: &Map<String, Value>, width: usize) -> String {
     let number = format!("{number}. ");
     if let Some(Value::String(step)) = fields.get("text") {
         let known = fields.iter().filter(|(name, value)| *name != "text" && !value.is_null());
         let known: Vec<String> = known.map(|(name, value)| format!("{name} {}", detail(value))).collect();
-        let known = if known.is_empty() { String::new() } else { format!("  [{}]", text::brief(&known.join(", "), width / 2)) };
+        let known = if known.is_empty() {
+            String::new()
+        } else {
+            format!("  [{}]", text::brief(&known.join(", "), width / 2))
+        };
         let room = width.saturating_sub(number.chars().count() + known.chars().count());
         return format!("{number}{}{known}", text::brief(step, room));
     }
@@ -241,7 +248,10 @@ mod tests {
         let mut out = Vec::new();
         let plain = Look { width: 80, colour: false };
         block(&mut out, row.as_object().unwrap_or(&Map::new()), plain)?;
-        assert_eq!(String::from_utf8_lossy(&out), "  id        p1\n  question  Why?\n  steps     1. a\n            2. b\n");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "  id        p1\n  question  Why?\n  steps     1. a\n            2. b\n"
+        );
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! What is committed in a stage directory: counted from its commit records, so that only what counts is counted.
+//! What is committed in a stage directory: counted from its commit records, so that only what counts is
+//! counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -61,9 +62,13 @@ impl Summary {
     /// Failed reads. A damaged commit is none: it is noted.
     pub fn of(path: &Path) -> Result<Self> {
         let scan = scan_stored(path)?;
-        let mut notes: Vec<String> = scan.damaged.iter().map(|damaged| format!("does not count: {}", damaged.why)).collect();
+        let mut notes: Vec<String> =
+            scan.damaged.iter().map(|damaged| format!("does not count: {}", damaged.why)).collect();
         if !scan.stale.is_empty() {
-            notes.push(format!("{} made with other settings, not counted", plural(scan.stale.len() as u64, "shard")));
+            notes.push(format!(
+                "{} made with other settings, not counted",
+                plural(scan.stale.len() as u64, "shard")
+            ));
         }
         notes.extend(leftovers(path, &scan)?);
 
@@ -86,7 +91,9 @@ impl Summary {
             }
         }
         for line in tables.values_mut() {
-            let Some(first) = commit::table_paths(path, &scan.good, &line.table).into_iter().next() else { continue };
+            let Some(first) = commit::table_paths(path, &scan.good, &line.table).into_iter().next() else {
+                continue;
+            };
             match Table::of_file(&first) {
                 Ok(table) => line.version = table.version,
                 Err(err) => notes.push(format!("cannot be read: {err}")),
@@ -110,7 +117,9 @@ impl Summary {
         let place = self.path.join(name);
         let Some(mut table) = Table::of_files(&place, &files)?.into_iter().next() else { return Ok(None) };
         if table.files.len() < files.len() {
-            table.notes.push("its shards differ in their columns: only those like the first are shown".to_owned());
+            table
+                .notes
+                .push("its shards differ in their columns: only those like the first are shown".to_owned());
         }
         table.place = place.display().to_string();
         table.committed = true;
@@ -139,7 +148,8 @@ impl Summary {
     }
 }
 
-/// The commits under the settings that the stage was last made with; if it does not say, those of its first commit.
+/// The commits under the settings that the stage was last made with; if it does not say, those of its first
+/// commit.
 fn scan_stored(path: &Path) -> Result<Scan> {
     let mut fingerprint = Fingerprint::load(path)?.map(|stored| stored.hash());
     if fingerprint.is_none() {
@@ -152,7 +162,8 @@ fn scan_stored(path: &Path) -> Result<Scan> {
 fn leftovers(path: &Path, scan: &Scan) -> Result<Vec<String>> {
     let damaged = scan.damaged.iter().filter_map(|damaged| damaged.commit.as_ref());
     let commits = scan.good.iter().chain(&scan.stale).chain(damaged);
-    let named: BTreeSet<&str> = commits.flat_map(|commit| &commit.files).map(|file| file.name.as_str()).collect();
+    let named: BTreeSet<&str> =
+        commits.flat_map(|commit| &commit.files).map(|file| file.name.as_str()).collect();
     let unnamed = names(&path.join("shards"))?.iter().filter(|name| !named.contains(name.as_str())).count();
     let mut notes = Vec::new();
     if unnamed > 0 {
@@ -195,11 +206,18 @@ pub fn summaries(run: &RunDir, only: Option<u32>) -> Result<Vec<Summary>> {
 pub fn to_text(stages: &[Summary]) -> String {
     let mut rows = Vec::new();
     for stage in stages {
-        let place = [stage.round.map_or_else(|| "-".to_owned(), |round| round.to_string()), stage.stage.clone()];
+        let place =
+            [stage.round.map_or_else(|| "-".to_owned(), |round| round.to_string()), stage.stage.clone()];
         let mut row = |cells: [String; 5]| rows.push(place.iter().cloned().chain(cells).collect::<Vec<_>>());
         for line in &stage.tables {
             let version = line.version.clone().unwrap_or_else(|| "-".to_owned());
-            row([line.table.clone(), version, line.shards.to_string(), line.rows.to_string(), size(line.bytes)]);
+            row([
+                line.table.clone(),
+                version,
+                line.shards.to_string(),
+                line.rows.to_string(),
+                size(line.bytes),
+            ]);
         }
         for dir in &stage.directories {
             row([format!("{}/", dir.name), "-".to_owned(), "-".to_owned(), "-".to_owned(), size(dir.bytes)]);
@@ -208,7 +226,8 @@ pub fn to_text(stages: &[Summary]) -> String {
             row(["-".to_owned(), "-".to_owned(), "0".to_owned(), "0".to_owned(), size(0)]);
         }
     }
-    let mut text = table(&["round", "stage", "table", "version", "shards", "rows", "size"], &rows, &[0, 3, 4, 5, 6]);
+    let mut text =
+        table(&["round", "stage", "table", "version", "shards", "rows", "size"], &rows, &[0, 3, 4, 5, 6]);
     for stage in stages {
         text.extend(stage.notes.iter().map(|note| format!("{}: {note}\n", stage.name())));
     }

@@ -71,7 +71,9 @@ impl Table {
         for file in files {
             let mut next = Self::of_file(file)?;
             let same = |table: &&mut Self| {
-                table.schema.fields() == next.schema.fields() && table.name == next.name && table.version == next.version
+                table.schema.fields() == next.schema.fields()
+                    && table.name == next.name
+                    && table.version == next.version
             };
             match tables.iter_mut().find(same) {
                 Some(table) => {
@@ -97,7 +99,8 @@ impl Table {
         self.schema.column_with_name(column).is_some()
     }
 
-    /// The fields to show: those that are named, in that order, else all. A name that is no column is left out.
+    /// The fields to show: those that are named, in that order, else all. A name that is no column is left
+    /// out.
     pub fn shown(&self, columns: &[String]) -> Vec<FieldRef> {
         if columns.is_empty() {
             return self.schema.fields().to_vec();
@@ -110,7 +113,12 @@ impl Table {
     ///
     /// # Errors
     /// Those of `each`; `Exit::Input` on rows that cannot be decoded.
-    pub fn sample(&self, columns: &[String], limit: usize, each: &mut dyn FnMut(Map<String, Value>) -> Result<()>) -> Result<()> {
+    pub fn sample(
+        &self,
+        columns: &[String],
+        limit: usize,
+        each: &mut dyn FnMut(Map<String, Value>) -> Result<()>,
+    ) -> Result<()> {
         let mut left = limit;
         for path in &self.files {
             if left > 0 {
@@ -130,7 +138,8 @@ impl Table {
         let names: Vec<String> = self.shown(columns).iter().map(|field| field.name().clone()).collect();
         let builder = builder(path, open(path)?)?;
         let roots = builder.schema().fields().iter().enumerate();
-        let roots: Vec<usize> = roots.filter(|(_, field)| names.contains(field.name())).map(|(index, _)| index).collect();
+        let roots: Vec<usize> =
+            roots.filter(|(_, field)| names.contains(field.name())).map(|(index, _)| index).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let builder = builder.with_projection(mask).with_batch_size(limit.min(BATCH_ROWS)).with_limit(limit);
         let mut reader = guarded(path, || builder.build())?.map_err(|err| damaged(path, err))?;
@@ -139,8 +148,13 @@ impl Table {
             let next = guarded(path, || {
                 let batch = reader.next()?;
                 Some(batch.map(|batch| {
-                    let columns = names.iter().filter_map(|name| Some((name, batch.column_by_name(name)?))).collect::<Vec<_>>();
-                    let row = |row| columns.iter().map(|(name, column)| ((*name).clone(), cell(column, row))).collect();
+                    let columns = names
+                        .iter()
+                        .filter_map(|name| Some((name, batch.column_by_name(name)?)))
+                        .collect::<Vec<_>>();
+                    let row = |row| {
+                        columns.iter().map(|(name, column)| ((*name).clone(), cell(column, row))).collect()
+                    };
                     (0..batch.num_rows()).map(row).collect::<Vec<Map<String, Value>>>()
                 }))
             })?;
@@ -235,6 +249,10 @@ fn damaged(path: &Path, err: impl std::error::Error + Send + Sync + 'static) -> 
 
 /// Calls the Parquet library, which panics on some damaged files: for a user that is a bad file, not a bug.
 fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| Failure::input(format!("{} is damaged: it cannot be decoded", path.display()), "make it again, or give another file"))
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        Failure::input(
+            format!("{} is damaged: it cannot be decoded", path.display()),
+            "make it again, or give another file",
+        )
+    })
 }

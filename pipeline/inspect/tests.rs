@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datasets::table::Writer;
 use datasets::{Solution, Step};
 use parquet::arrow::ArrowWriter;
@@ -35,7 +37,8 @@ fn refused(path: &Path, options: &Options) -> (Exit, String) {
 }
 
 fn solution(number: u64) -> Solution {
-    let step = Step { text: format!("{number} + 4 = 7"), logprob: -0.5, value: f32::NAN, q: f32::NAN, tokens: 6 };
+    let step =
+        Step { text: format!("{number} + 4 = 7"), logprob: -0.5, value: f32::NAN, q: f32::NAN, tokens: 6 };
     Solution {
         solution_id: format!("{number:016x}"),
         problem_id: "p".to_owned(),
@@ -94,11 +97,17 @@ fn a_run_shows_what_is_committed_and_names_the_rest() -> Result<()> {
     let text = text_of(home.path(), &Options::default())?;
     assert!(text.contains("running: process "), "{text}");
     let line = text.lines().find(|line| line.contains("search  solutions")).unwrap_or_default();
-    assert_eq!(line.split_whitespace().take(6).collect::<Vec<_>>(), ["1", "search", "solutions", "1", "2", "6"]);
+    assert_eq!(
+        line.split_whitespace().take(6).collect::<Vec<_>>(),
+        ["1", "search", "solutions", "1", "2", "6"]
+    );
     assert!(text.contains("round 1 search: 1 file in shards/ without a commit, not counted"), "{text}");
     assert_eq!(text_of(&home.path().join("round-1"), &Options::default())?, text);
 
-    let shard = names(&stage.path().join("shards"))?.into_iter().find(|name| name.contains("00001")).unwrap_or_default();
+    let shard = names(&stage.path().join("shards"))?
+        .into_iter()
+        .find(|name| name.contains("00001"))
+        .unwrap_or_default();
     fs::write(stage.path().join("shards").join(shard), "torn")?;
     let value = json_of(home.path())?;
     assert_eq!(value["stages"][0]["tables"][0]["rows"], 3);
@@ -124,20 +133,29 @@ fn shards_of_other_settings_do_not_count() -> Result<()> {
 #[test]
 fn a_stage_and_its_table_show_rows_over_all_shards() -> Result<()> {
     let (_home, stage, _lock) = a_run()?;
-    let options = Options { head: 5, columns: vec!["steps".to_owned(), "seed".to_owned()], ..Options::default() };
+    let options =
+        Options { head: 5, columns: vec!["steps".to_owned(), "seed".to_owned()], ..Options::default() };
     let text = text_of(&stage.path().join("solutions"), &options)?;
-    assert!(text.contains("table solutions, version 1; a row is a complete path of steps with a final answer"), "{text}");
-    assert!(text.contains("6 rows in 2 committed shards, ") && text.contains(", zstd, 2 row groups"), "{text}");
+    assert!(
+        text.contains("table solutions, version 1; a row is a complete path of steps with a final answer"),
+        "{text}"
+    );
+    assert!(
+        text.contains("6 rows in 2 committed shards, ") && text.contains(", zstd, 2 row groups"),
+        "{text}"
+    );
     assert!(text.contains("  logprob  float32         natural log of"), "{text}");
-    let block =
-        "row 5 of 6\n  steps  1. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n         2. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n  seed   4\n";
+    let block = "row 5 of 6\n  steps  1. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n         2. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n  seed   4\n";
     assert!(text.ends_with(block), "{text}");
 
     let whole = text_of(stage.path(), &Options::default())?;
     assert!(whole.contains("solved: 4\n") && whole.contains("row 3 of 6\n"), "{whole}");
     let value = json_of(&stage.path().join("solutions"))?;
     assert_eq!((&value["rows"], &value["committed"]), (&json!(6), &json!(true)));
-    assert_eq!(value["sample"][1]["steps"][0], json!({"text": "1 + 4 = 7", "logprob": -0.5, "value": null, "q": null, "tokens": 6}));
+    assert_eq!(
+        value["sample"][1]["steps"][0],
+        json!({"text": "1 + 4 = 7", "logprob": -0.5, "value": null, "q": null, "tokens": 6})
+    );
     assert_eq!(
         value["columns"][7]["fields"][1]["description"],
         "natural log of the policy's probability of the step; null if it gave none"
@@ -160,10 +178,16 @@ fn files_of_other_makers() -> Result<()> {
     assert!(text.contains("row 2 of 2\n  n     -\n"), "{text}");
     foreign(&home.path().join("more.parquet"))?;
     let value = json_of(home.path())?;
-    assert_eq!((&value["files"], &value["rows"], &value["sample"][2]["n"]), (&json!(2), &json!(4), &json!(1)));
+    assert_eq!(
+        (&value["files"], &value["rows"], &value["sample"][2]["n"]),
+        (&json!(2), &json!(4), &json!(1))
+    );
     let none = Options { head: 0, columns: vec!["nope".to_owned()], ..Options::default() };
     let (exit, line) = refused(&path, &none);
-    assert_eq!((exit, line.as_str()), (Exit::Usage, "there is no column `nope` (there are n, day, at, raw, text)"));
+    assert_eq!(
+        (exit, line.as_str()),
+        (Exit::Usage, "there is no column `nope` (there are n, day, at, raw, text)")
+    );
     Ok(())
 }
 

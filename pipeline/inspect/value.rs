@@ -1,7 +1,7 @@
 //! Cells of any Arrow array as JSON values.
 //!
-//! Written out, and not left to Arrow's own JSON writer, because inspection must not stop at a type: what JSON has no
-//! word for (dates, decimals, intervals) is given as Arrow displays it, and bytes as hex digits.
+//! Written out, and not left to Arrow's own JSON writer, because inspection must not stop at a type: what
+//! JSON has no word for (dates, decimals, intervals) is given as Arrow displays it, and bytes as hex digits.
 
 use std::fmt::Write;
 
@@ -53,7 +53,8 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
         DataType::FixedSizeList(_, _) => items(&array.as_fixed_size_list_opt()?.value(row)),
         DataType::Struct(fields) => {
             let columns = array.as_struct_opt()?.columns();
-            let pairs = fields.iter().zip(columns).map(|(field, column)| (field.name().clone(), cell(column, row)));
+            let pairs =
+                fields.iter().zip(columns).map(|(field, column)| (field.name().clone(), cell(column, row)));
             Value::Object(pairs.collect())
         }
         DataType::Map(_, _) => {
@@ -61,9 +62,15 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
             pairs(entries.columns().first()?, entries.columns().get(1)?)
         }
         DataType::Timestamp(TimeUnit::Second, Some(_)) => instant::<types::TimestampSecondType>(array, row)?,
-        DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => instant::<types::TimestampMillisecondType>(array, row)?,
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => instant::<types::TimestampMicrosecondType>(array, row)?,
-        DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => instant::<types::TimestampNanosecondType>(array, row)?,
+        DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => {
+            instant::<types::TimestampMillisecondType>(array, row)?
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            instant::<types::TimestampMicrosecondType>(array, row)?
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => {
+            instant::<types::TimestampNanosecondType>(array, row)?
+        }
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary_opt()?;
             let key = cell(dictionary.keys(), row).as_u64()? as usize;
@@ -79,7 +86,8 @@ fn primitive<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> Option<T::
     Some(array.as_primitive_opt::<T>()?.value(row))
 }
 
-/// A time with a zone, as UTC: that is what is stored, and Arrow knows zones by name only with a database of them.
+/// A time with a zone, as UTC: that is what is stored, and Arrow knows zones by name only with a database of
+/// them.
 fn instant<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Option<Value> {
     let one = array.as_primitive_opt::<T>()?.slice(row, 1).with_timezone_opt(None::<&str>);
     Some(Value::String(array_value_to_string(&one, 0).ok()? + "Z"))
@@ -113,7 +121,8 @@ fn items(array: &ArrayRef) -> Value {
 
 /// A map as an object; as a list of pairs if its keys are no texts.
 fn pairs(keys: &ArrayRef, values: &ArrayRef) -> Value {
-    let entries: Vec<(Value, Value)> = (0..keys.len()).map(|item| (cell(keys, item), cell(values, item))).collect();
+    let entries: Vec<(Value, Value)> =
+        (0..keys.len()).map(|item| (cell(keys, item), cell(values, item))).collect();
     if entries.iter().all(|(key, _)| key.is_string()) {
         let named = entries.into_iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value)));
         return Value::Object(named.collect::<Map<_, _>>());
@@ -128,7 +137,9 @@ pub fn type_name(kind: &DataType) -> String {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".to_owned(),
         DataType::FixedSizeBinary(width) => format!("binary({width})"),
         DataType::Boolean => "bool".to_owned(),
-        DataType::List(item) | DataType::LargeList(item) => format!("list of {}", type_name(item.data_type())),
+        DataType::List(item) | DataType::LargeList(item) => {
+            format!("list of {}", type_name(item.data_type()))
+        }
         DataType::FixedSizeList(item, length) => format!("list({length}) of {}", type_name(item.data_type())),
         DataType::Struct(_) => "struct".to_owned(),
         DataType::Map(_, _) => "map".to_owned(),
@@ -146,7 +157,9 @@ pub fn type_name(kind: &DataType) -> String {
 pub fn fields_within(field: &Field) -> &[arrow::datatypes::FieldRef] {
     match field.data_type() {
         DataType::Struct(fields) => fields,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => fields_within(item),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            fields_within(item)
+        }
         _ => &[],
     }
 }
@@ -173,7 +186,10 @@ mod tests {
         assert_eq!(all(&Float64Array::from(vec![f64::NEG_INFINITY, 2.0])), [json!("-inf"), json!(2.0)]);
         assert_eq!(all(&BooleanArray::from(vec![true])), [json!(true)]);
         assert_eq!(all(&LargeStringArray::from(vec!["é"])), [json!("é")]);
-        assert_eq!(all(&StringViewArray::from(vec![Some("long enough to be in a buffer"), None]))[1], Value::Null);
+        assert_eq!(
+            all(&StringViewArray::from(vec![Some("long enough to be in a buffer"), None]))[1],
+            Value::Null
+        );
         assert_eq!(all(&NullArray::new(1)), [Value::Null]);
     }
 
@@ -186,12 +202,21 @@ mod tests {
 
     #[test]
     fn nested_values() {
-        let lists = ListArray::from_iter_primitive::<types::Int32Type, _, _>(vec![Some(vec![Some(1), None]), None, Some(vec![])]);
+        let lists = ListArray::from_iter_primitive::<types::Int32Type, _, _>(vec![
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![]),
+        ]);
         assert_eq!(all(&lists), [json!([1, null]), Value::Null, json!([])]);
-        let fixed = FixedSizeListArray::from_iter_primitive::<types::Int32Type, _, _>(vec![Some(vec![Some(1), Some(2)])], 2);
+        let fixed = FixedSizeListArray::from_iter_primitive::<types::Int32Type, _, _>(
+            vec![Some(vec![Some(1), Some(2)])],
+            2,
+        );
         assert_eq!(all(&fixed), [json!([1, 2])]);
-        let columns: Vec<(&str, ArrayRef)> =
-            vec![("a", Arc::new(Int32Array::from(vec![1]))), ("b", Arc::new(StringArray::from(vec![None::<&str>])))];
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("a", Arc::new(Int32Array::from(vec![1]))),
+            ("b", Arc::new(StringArray::from(vec![None::<&str>]))),
+        ];
         let structs = StructArray::try_from(columns);
         assert_eq!(structs.map(|array| all(&array)).ok(), Some(vec![json!({"a": 1, "b": null})]));
         let words: DictionaryArray<types::Int8Type> = vec![Some("x"), None, Some("x")].into_iter().collect();

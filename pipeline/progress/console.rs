@@ -14,8 +14,8 @@ use crate::layout::now_utc;
 
 /// Says lines, above the bar if there is one. Clones speak through the same mouth.
 ///
-/// A line that cannot be written, to a closed stderr or to a log on a full disk, is lost without an error: the rows
-/// are what matters, and they report the same trouble in their own way.
+/// A line that cannot be written, to a closed stderr or to a log on a full disk, is lost without an error:
+/// the rows are what matters, and they report the same trouble in their own way.
 #[derive(Clone)]
 pub struct Console(Arc<Inner>);
 
@@ -31,7 +31,8 @@ struct Inner {
 }
 
 impl Console {
-    /// The console of the process. `quiet` keeps stderr to warnings; `interval` is the pause between plain lines.
+    /// The console of the process. `quiet` keeps stderr to warnings; `interval` is the pause between plain
+    /// lines.
     pub fn new(quiet: bool, interval: Duration) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let terminal = io::stderr().is_terminal() && !dumb;
@@ -40,12 +41,19 @@ impl Console {
         Self::over(quiet, terminal, colour, interval, Box::new(io::stderr()))
     }
 
-    fn over(quiet: bool, terminal: bool, colour: bool, interval: Duration, out: Box<dyn Write + Send>) -> Self {
+    fn over(
+        quiet: bool,
+        terminal: bool,
+        colour: bool,
+        interval: Duration,
+        out: Box<dyn Write + Send>,
+    ) -> Self {
         let (out, log, bar, cancel) = (Mutex::new(out), Mutex::default(), Mutex::default(), Arc::default());
         Self(Arc::new(Inner { quiet, terminal, colour, interval, out, log, bar, cancel }))
     }
 
-    /// Appends all that is said from now on to a log, each line with its time; panics and errors go there too.
+    /// Appends all that is said from now on to a log, each line with its time; panics and errors go there
+    /// too.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -125,8 +133,8 @@ impl Console {
         self.0.cancel.store(true, Ordering::Relaxed);
     }
 
-    /// From now on, the first Ctrl-C or SIGTERM asks to stop, and the second ends the process at once: the commit
-    /// protocol makes even that safe. Call it once.
+    /// From now on, the first Ctrl-C or SIGTERM asks to stop, and the second ends the process at once: the
+    /// commit protocol makes even that safe. Call it once.
     ///
     /// # Errors
     /// The handlers or their thread cannot be set up.

@@ -53,7 +53,8 @@ impl Kind {
 pub struct Schema {
     /// The default configuration. In a list of tables the first one stands for all.
     pub defaults: Table,
-    /// Settings that the defaults leave out, as `a.b` and type. Entries of lists are named without their number.
+    /// Settings that the defaults leave out, as `a.b` and type. Entries of lists are named without their
+    /// number.
     pub optional: &'static [(&'static str, Kind)],
     /// Tables whose content is the user's own, e.g. `endpoint.extra_body`.
     pub free: &'static [&'static str],
@@ -103,7 +104,13 @@ impl Schema {
         self.optional.iter().find(|(path, _)| *path == dotted).map(|(_, kind)| *kind)
     }
 
-    fn check_table(&self, schema: &Table, given: &Table, path: &mut Vec<String>, origin: &Origin<'_>) -> Result<(), Failure> {
+    fn check_table(
+        &self,
+        schema: &Table,
+        given: &Table,
+        path: &mut Vec<String>,
+        origin: &Origin<'_>,
+    ) -> Result<(), Failure> {
         for (key, value) in given {
             path.push(key.clone());
             let dotted = path.join(".");
@@ -124,7 +131,13 @@ impl Schema {
         Ok(())
     }
 
-    fn check_value(&self, known: &Value, value: &Value, path: &mut Vec<String>, origin: &Origin<'_>) -> Result<(), Failure> {
+    fn check_value(
+        &self,
+        known: &Value,
+        value: &Value,
+        path: &mut Vec<String>,
+        origin: &Origin<'_>,
+    ) -> Result<(), Failure> {
         expect(Kind::of(known), value, path, origin)?;
         match (known, value) {
             (Value::Table(known), Value::Table(value)) => self.check_table(known, value, path, origin),
@@ -202,8 +215,8 @@ fn expect(kind: Kind, value: &Value, path: &[String], origin: &Origin<'_>) -> Re
     Err(Failure::usage(what, ""))
 }
 
-/// Number of the line, from 1, that sets a key: looked for as text, since a parsed table knows no places. A key
-/// within an inline table is found at the line of that table.
+/// Number of the line, from 1, that sets a key: looked for as text, since a parsed table knows no places. A
+/// key within an inline table is found at the line of that table.
 pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
     let mut best: Option<(usize, usize)> = None;
     let mut header: Vec<String> = Vec::new();

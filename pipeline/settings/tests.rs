@@ -23,7 +23,11 @@ url = ''
 fn schema() -> Result<Schema, Failure> {
     Ok(Schema {
         defaults: parse(DEFAULTS, "defaults")?,
-        optional: &[("search.limit", Kind::Integer), ("policies.path", Kind::Text), ("model.path", Kind::Text)],
+        optional: &[
+            ("search.limit", Kind::Integer),
+            ("policies.path", Kind::Text),
+            ("model.path", Kind::Text),
+        ],
         free: &["endpoint.extra_body"],
     })
 }
@@ -66,7 +70,10 @@ fn a_known_configuration_passes() -> Result<(), Failure> {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() -> Result<(), Failure> {
     let cases = [
-        ("seed = 1\n[search]\n# samples\nsample = 4", "a.toml line 4: unknown key `search.sample` (did you mean `search.samples`?)"),
+        (
+            "seed = 1\n[search]\n# samples\nsample = 4",
+            "a.toml line 4: unknown key `search.sample` (did you mean `search.samples`?)",
+        ),
         ("samples = 4", "a.toml line 1: unknown key `samples` (did you mean `search.samples`?)"),
         ("[serach]\nsamples = 4", "a.toml line 1: unknown key `serach` (did you mean `search`?)"),
         ("[search]\nlimti = 4", "a.toml line 2: unknown key `search.limti` (did you mean `search.limit`?)"),
@@ -74,7 +81,10 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() -> Result<(), F
             "[[policies]]\nkind = 'a'\nshare = 1\nshares = 2",
             "a.toml line 4: unknown key `policies.shares` (did you mean `policies.share`?)",
         ),
-        ("[search]\nqq = 4", "a.toml line 2: unknown key `search.qq` (known in `search`: samples, temperature, shuffle, stop)"),
+        (
+            "[search]\nqq = 4",
+            "a.toml line 2: unknown key `search.qq` (known in `search`: samples, temperature, shuffle, stop)",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(said(text)?, expected);
@@ -85,14 +95,26 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known() -> Result<(), F
 #[test]
 fn a_wrong_type_is_named_with_what_was_found() -> Result<(), Failure> {
     let cases = [
-        ("[search]\nsamples = 'many'", "a.toml line 2: `search.samples` must be a whole number, and is text, \"many\""),
-        ("search.samples = 1.5", "a.toml line 1: `search.samples` must be a whole number, and is a number, 1.5"),
+        (
+            "[search]\nsamples = 'many'",
+            "a.toml line 2: `search.samples` must be a whole number, and is text, \"many\"",
+        ),
+        (
+            "search.samples = 1.5",
+            "a.toml line 1: `search.samples` must be a whole number, and is a number, 1.5",
+        ),
         ("search.temperature = nan", "a.toml line 1: `search.temperature` must be a number, and is nan"),
-        ("search.shuffle = 1", "a.toml line 1: `search.shuffle` must be true or false, and is a whole number, 1"),
+        (
+            "search.shuffle = 1",
+            "a.toml line 1: `search.shuffle` must be true or false, and is a whole number, 1",
+        ),
         ("search = 3", "a.toml line 1: `search` must be a table, and is a whole number, 3"),
         ("search.stop = [1]", "a.toml line 1: `search.stop` must be text, and is a whole number, 1"),
         ("search.limit = 'x'", "a.toml line 1: `search.limit` must be a whole number, and is text, \"x\""),
-        ("endpoint = { extra_body = 1 }", "a.toml line 1: `endpoint.extra_body` must be a table, and is a whole number, 1"),
+        (
+            "endpoint = { extra_body = 1 }",
+            "a.toml line 1: `endpoint.extra_body` must be a table, and is a whole number, 1",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(said(text)?, expected);
@@ -129,16 +151,22 @@ fn overrides_are_read() -> Result<(), Failure> {
 fn overrides_are_checked_and_applied() -> Result<(), Failure> {
     let schema = schema()?;
     let mut config = schema.defaults.clone();
-    for text in ["search.samples=16", "device=7", "model.path=a/b", "search.limit=5", "endpoint.extra_body.x=1"] {
+    for text in
+        ["search.samples=16", "device=7", "model.path=a/b", "search.limit=5", "endpoint.extra_body.x=1"]
+    {
         apply_set(&mut config, &parse_set(text)?, &schema)?;
     }
-    let at = |path: &str| path.split('.').try_fold(&Value::Table(config.clone()), |v, k| v.get(k)).map(ToString::to_string);
+    let at = |path: &str| {
+        path.split('.').try_fold(&Value::Table(config.clone()), |v, k| v.get(k)).map(ToString::to_string)
+    };
     assert_eq!(at("search.samples").as_deref(), Some("16"));
     assert_eq!(at("search.temperature").as_deref(), Some("0.8"));
     assert_eq!(at("device").as_deref(), Some("\"7\""));
     assert_eq!(at("model.path").as_deref(), Some("\"a/b\""));
     let before = config.clone();
-    let Err(failure) = apply_set(&mut config, &parse_set("search.sampels=16")?, &schema) else { panic!("accepted") };
+    let Err(failure) = apply_set(&mut config, &parse_set("search.sampels=16")?, &schema) else {
+        panic!("accepted")
+    };
     assert_eq!(failure.what, "--set search.sampels=16: unknown key `search.sampels`");
     assert_eq!(failure.hint, "did you mean `search.samples`?");
     assert_eq!(config, before);

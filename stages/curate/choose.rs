@@ -1,7 +1,9 @@
-//! Duplicates and choice: which of a problem's correct solutions are the same, and which of the distinct ones stay.
+//! Duplicates and choice: which of a problem's correct solutions are the same, and which of the distinct ones
+//! stay.
 //!
-//! Likelihood has no part in it: choosing by it entrenches what a policy does anyway. More votes come first, because of
-//! several ways to an answer the one that was found again and again is the least likely to be right by chance.
+//! Likelihood has no part in it: choosing by it entrenches what a policy does anyway. More votes come first,
+//! because of several ways to an answer the one that was found again and again is the least likely to be
+//! right by chance.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,7 +35,8 @@ pub fn graph(solution: &Solution) -> String {
     if steps.is_empty() { format!("answer {}", solution.final_answer) } else { canonical_path(&steps) }
 }
 
-/// The equations of a step as they are written, without spaces; a step without one is its words in lower case.
+/// The equations of a step as they are written, without spaces; a step without one is its words in lower
+/// case.
 pub fn step_text(step: &str) -> String {
     let mut found = equations(step);
     // `48/2 = <<48/2=24>>24` says the same twice.
@@ -49,12 +52,17 @@ pub fn step_text(step: &str) -> String {
 
 /// The equations of a solution in their order, the key of RFT; prose between them is left out.
 fn text(solution: &Solution) -> String {
-    let equations: Vec<String> = solution.steps.iter().filter(|s| s.text.contains('=')).map(|s| step_text(&s.text)).collect();
-    if equations.is_empty() { solution.steps.iter().map(|s| step_text(&s.text)).collect::<Vec<_>>().join("|") } else { equations.join("|") }
+    let equations: Vec<String> =
+        solution.steps.iter().filter(|s| s.text.contains('=')).map(|s| step_text(&s.text)).collect();
+    if equations.is_empty() {
+        solution.steps.iter().map(|s| step_text(&s.text)).collect::<Vec<_>>().join("|")
+    } else {
+        equations.join("|")
+    }
 }
 
-/// For each of some solutions of a problem how many samples, or repairs of different samples, among them compute the same function of the
-/// given numbers, the solution itself included if it is one.
+/// For each of some solutions of a problem how many samples, or repairs of different samples, among them
+/// compute the same function of the given numbers, the solution itself included if it is one.
 pub fn agreement(problem: &Problem, solutions: &[&Solution], among: &[usize]) -> Vec<usize> {
     let paths: Vec<Vec<&str>> = among.iter().map(|at| solutions[*at].texts()).collect();
     let classes = classes(problem, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -77,8 +85,8 @@ pub fn voices(solutions: &[&Solution], classes: &[usize]) -> HashMap<usize, usiz
     voters.into_iter().map(|(class, voters)| (class, voters.len())).collect()
 }
 
-/// The distinct ones among some of a problem's solutions, in the order in which they were found, and for each solution the
-/// place of its path.
+/// The distinct ones among some of a problem's solutions, in the order in which they were found, and for each
+/// solution the place of its path.
 pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -> (Vec<Path>, Vec<usize>) {
     let mut paths: Vec<Path> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
@@ -106,11 +114,21 @@ pub fn paths(solutions: &[&Solution], among: &[usize], duplicates: Duplicates) -
     (paths, places)
 }
 
-/// What decides between paths: most siblings that confirm it; most votes; then those that a policy drew before those of the enumeration, which fits
-/// numbers without reading the question; then, where ambiguity counts, fewest steps.
-pub fn merit(path: &Path, solutions: &[&Solution], config: &CurateConfig) -> (Reverse<usize>, Reverse<usize>, bool, usize) {
+/// What decides between paths: most siblings that confirm it; most votes; then those that a policy drew
+/// before those of the enumeration, which fits numbers without reading the question; then, where ambiguity
+/// counts, fewest steps.
+pub fn merit(
+    path: &Path,
+    solutions: &[&Solution],
+    config: &CurateConfig,
+) -> (Reverse<usize>, Reverse<usize>, bool, usize) {
     let solution = solutions[path.standing];
-    (Reverse(path.siblings), Reverse(path.votes), !solution.sampled(), if config.drop_ambiguous { solution.steps.len() } else { 0 })
+    (
+        Reverse(path.siblings),
+        Reverse(path.votes),
+        !solution.sampled(),
+        if config.drop_ambiguous { solution.steps.len() } else { 0 },
+    )
 }
 
 /// The paths in the order in which they are chosen, best first: places in `paths`.
@@ -118,7 +136,9 @@ pub fn order(paths: &[Path], solutions: &[&Solution], config: &CurateConfig) -> 
     let mut ranked: Vec<usize> = (0..paths.len()).collect();
     ranked.sort_by_key(|&i| (merit(&paths[i], solutions, config), i));
     match config.choose {
-        Choose::Diverse if config.per_problem > 1 && paths.len() > config.per_problem => farthest(paths, &ranked, config.per_problem),
+        Choose::Diverse if config.per_problem > 1 && paths.len() > config.per_problem => {
+            farthest(paths, &ranked, config.per_problem)
+        }
         _ => ranked,
     }
 }
@@ -136,9 +156,10 @@ pub fn twin(paths: &[Path], solutions: &[&Solution], config: &CurateConfig) -> O
     }
 }
 
-/// Farthest first: the best of `ranked`, then each time the one whose nearest chosen one is farthest away, up to `most`,
-/// then the rest as it was. Paths that a policy drew come before those that only the enumeration found, or the oddest
-/// coincidences of numbers would be what stays. Of equally far ones the better ranked is chosen.
+/// Farthest first: the best of `ranked`, then each time the one whose nearest chosen one is farthest away, up
+/// to `most`, then the rest as it was. Paths that a policy drew come before those that only the enumeration
+/// found, or the oddest coincidences of numbers would be what stays. Of equally far ones the better ranked is
+/// chosen.
 fn farthest(paths: &[Path], ranked: &[usize], most: usize) -> Vec<usize> {
     let shapes: Vec<Shape> = paths.iter().map(|path| Shape::of(&path.graph)).collect();
     let mut waiting: Vec<(usize, f64)> = ranked.iter().map(|&i| (i, f64::INFINITY)).collect();
@@ -161,7 +182,8 @@ fn farthest(paths: &[Path], ranked: &[usize], most: usize) -> Vec<usize> {
     chosen
 }
 
-/// A calculation as its parts: every expression in it, and how often it adds, subtracts, multiplies and divides.
+/// A calculation as its parts: every expression in it, and how often it adds, subtracts, multiplies and
+/// divides.
 struct Shape {
     nodes: BTreeMap<String, usize>,
     operations: BTreeMap<String, usize>,

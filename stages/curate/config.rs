@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Duplicates {
     /// The same calculation: [`datasets::expr::canonical_path`].
     Graph,
-    /// The same equations in the same order, as they are written, spaces aside (the key of RFT, arXiv:2308.01825).
+    /// The same equations in the same order, as they are written, spaces aside (the key of RFT,
+    /// arXiv:2308.01825).
     Text,
     Off,
 }
@@ -61,7 +62,8 @@ pub struct CurateConfig {
     pub max_compression: f64,
     /// Least bits per token of a text; 0 for no limit.
     pub min_entropy: f64,
-    /// Most median absolute deviations between a solution's length and the median of its like; 0 for no limit.
+    /// Most median absolute deviations between a solution's length and the median of its like; 0 for no
+    /// limit.
     pub length_outliers: f64,
     pub contamination: Contamination,
     /// Tokens of an n-gram.
@@ -135,7 +137,9 @@ mod fault_names {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FaultKind>, D::Error> {
         let known = || FaultKind::ALL.map(FaultKind::name).join(", ");
         let parse = |name: &String| {
-            FaultKind::parse(name).ok_or_else(|| D::Error::custom(format!("curate.faults: there is no fault `{name}`; known: {}", known())))
+            FaultKind::parse(name).ok_or_else(|| {
+                D::Error::custom(format!("curate.faults: there is no fault `{name}`; known: {}", known()))
+            })
         };
         Vec::<String>::deserialize(from)?.iter().map(parse).collect()
     }

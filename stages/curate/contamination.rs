@@ -1,10 +1,11 @@
 //! Contamination: train problems that are a held-out question in disguise.
 //!
-//! Questions are compared as n-grams of masked words: numbers become `#`, names `@`, case and punctuation go. Problems
-//! made of one template share such n-grams by construction, so sharing one is only half of the evidence; the other is
-//! the same multiset of numbers. N-grams that occur in more than 5% of the distinct templates (masked questions) of the
-//! train problems, and in more than four of them, are a manner of speaking and say nothing. A question that equals a
-//! held-out one up to case, blanks and punctuation is contaminated whatever its n-grams.
+//! Questions are compared as n-grams of masked words: numbers become `#`, names `@`, case and punctuation go.
+//! Problems made of one template share such n-grams by construction, so sharing one is only half of the
+//! evidence; the other is the same multiset of numbers. N-grams that occur in more than 5% of the distinct
+//! templates (masked questions) of the train problems, and in more than four of them, are a manner of
+//! speaking and say nothing. A question that equals a held-out one up to case, blanks and punctuation is
+//! contaminated whatever its n-grams.
 //!
 //! What is held out costs about 2 kB a question; of train questions eight bytes for each template are kept.
 
@@ -215,8 +216,13 @@ impl HeldOut {
             let key = hash(gram);
             let known = self.grams.get(&key).filter(|known| f64::from(known.templates) <= common)?;
             let same = self.with_numbers.get(&(key, numbers));
-            let held = same.copied().or_else(|| Some(known.held).filter(|_| self.rule == Contamination::Masked))?;
-            Some(Leak { gram: Some(gram.join(" ")), place: self.places[held as usize].clone(), same_numbers: same.is_some() })
+            let held =
+                same.copied().or_else(|| Some(known.held).filter(|_| self.rule == Contamination::Masked))?;
+            Some(Leak {
+                gram: Some(gram.join(" ")),
+                place: self.places[held as usize].clone(),
+                same_numbers: same.is_some(),
+            })
         })
     }
 
@@ -238,7 +244,11 @@ mod tests {
     const HELD: &str = "Ann Lee has 1,200 apples in her garden and gives 3.50 of them to each of her friends. How many friends?";
 
     fn held_out(rule: Contamination) -> HeldOut {
-        let mut held = HeldOut::new(&CurateConfig { contamination: rule, contamination_n: 8, ..CurateConfig::default() });
+        let mut held = HeldOut::new(&CurateConfig {
+            contamination: rule,
+            contamination_n: 8,
+            ..CurateConfig::default()
+        });
         held.hold("test x".into(), HELD);
         held
     }
@@ -246,7 +256,10 @@ mod tests {
     #[test]
     fn numbers_and_names_are_masked() {
         let Masked { words, numbers } = masked(HELD);
-        assert_eq!(words.join(" "), "@ has # apples in her garden and gives # of them to each of her friends how many friends");
+        assert_eq!(
+            words.join(" "),
+            "@ has # apples in her garden and gives # of them to each of her friends how many friends"
+        );
         assert_eq!(numbers, ["1200", "3.5"]);
         assert_eq!(masked("How far? Twelve miles, said Bo.").words.join(" "), "how far # miles said @");
         assert_eq!(normalised("How  FAR, Bo's 1,200.5 m?"), "how far bo's 1,200.5 m");
@@ -259,10 +272,17 @@ mod tests {
         let other_number = other_name.replace("1,200", "900");
         let other_order = "Bob gives 3.5 pens away. Then Bob has 1200 apples in her garden and gives some.";
         let elsewhere = "A train has 1,200 seats. Each of 3.5 tickets costs a lot. How many seats are there?";
-        let found = |rule, question: &str| held_out(rule).leak(question).map(|leak| (leak.gram.is_some(), leak.same_numbers));
-        for (rule, number) in [(Contamination::SameNumbers, None), (Contamination::Masked, Some((true, false)))] {
+        let found = |rule, question: &str| {
+            held_out(rule).leak(question).map(|leak| (leak.gram.is_some(), leak.same_numbers))
+        };
+        for (rule, number) in
+            [(Contamination::SameNumbers, None), (Contamination::Masked, Some((true, false)))]
+        {
             assert_eq!(found(rule, HELD), Some((false, true)));
-            assert_eq!(found(rule, &HELD.to_uppercase().replace('.', " . ").replace("3 . 50", "3.50")), Some((false, true)));
+            assert_eq!(
+                found(rule, &HELD.to_uppercase().replace('.', " . ").replace("3 . 50", "3.50")),
+                Some((false, true))
+            );
             assert_eq!(found(rule, &other_name), Some((true, true)));
             assert_eq!(found(rule, other_order), Some((true, true)));
             assert_eq!(found(rule, &other_number), number);
@@ -276,7 +296,9 @@ mod tests {
     #[test]
     fn common_phrases_say_nothing() {
         let mut held = held_out(Contamination::Masked);
-        let question = |n: usize| format!("{} Bob has 7 apples in her garden and gives 9 away.", "So it goes. ".repeat(n));
+        let question = |n: usize| {
+            format!("{} Bob has 7 apples in her garden and gives 9 away.", "So it goes. ".repeat(n))
+        };
         for n in 0..4 {
             held.count(&question(n));
             held.count(&question(n).replace('7', "8"));

@@ -1,4 +1,5 @@
-//! curate: which correct solutions the student learns from. Every solution is kept, or dropped for one reason.
+//! curate: which correct solutions the student learns from. Every solution is kept, or dropped for one
+//! reason.
 //!
 //! The rules, in their order. A solution is dropped by the first that applies, and the key switches it off.
 //!
@@ -21,14 +22,16 @@
 //! | `over_cap` | how many of its problem's solutions were chosen before it, the cap, id of the last chosen | `per_problem`, a large number |
 //!
 //! - [`text`]: degenerate text    - [`outliers`]: lengths    - [`contamination`]: held-out questions
-//! - [`choose`]: duplicates, and which of the distinct solutions stay    - [`outputs`]: `step_labels` and `preferences`
+//! - [`choose`]: duplicates, and which of the distinct solutions stay - [`outputs`]: `step_labels` and
+//!   `preferences`
 //! - [`retire`]: rows of earlier rounds that samples of this one speak against
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
-//! The first eleven look at one solution, with three things that all shards share ([`Ground`]): what lengths are usual,
-//! what is held out, and which problems differ in numbers and names alone. A first pass over the shards gathers them in bounded memory ([`Survey`]), the second curates shard
-//! by shard, the problems of a shard in parallel. What comes out is a function of the rows alone, in the order of the
-//! problems and, within a problem, of its solutions.
+//! The first eleven look at one solution, with three things that all shards share ([`Ground`]): what lengths
+//! are usual, what is held out, and which problems differ in numbers and names alone. A first pass over the
+//! shards gathers them in bounded memory ([`Survey`]), the second curates shard by shard, the problems of a
+//! shard in parallel. What comes out is a function of the rows alone, in the order of the problems and,
+//! within a problem, of its solutions.
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
@@ -73,16 +76,25 @@ pub fn completion<S: AsRef<str>>(steps: &[S], final_answer: &str) -> String {
 /// A solution's text as a student would write it; without an answer line where it has no answer.
 fn written(solution: &Solution) -> String {
     let steps = solution.texts();
-    if solution.final_answer.is_empty() { steps.join("\n") } else { completion(&steps, &solution.final_answer) }
+    if solution.final_answer.is_empty() {
+        steps.join("\n")
+    } else {
+        completion(&steps, &solution.final_answer)
+    }
 }
 
 /// Solutions with their judgements by problem, in their order.
-fn judged<'a>(solutions: &'a [Solution], verdicts: &'a [VerdictRow]) -> Result<HashMap<&'a str, Vec<(&'a Solution, &'a Judgement)>>> {
-    let judgements: HashMap<&str, &Judgement> = verdicts.iter().map(|v| (v.solution_id.as_str(), &v.judgement)).collect();
+fn judged<'a>(
+    solutions: &'a [Solution],
+    verdicts: &'a [VerdictRow],
+) -> Result<HashMap<&'a str, Vec<(&'a Solution, &'a Judgement)>>> {
+    let judgements: HashMap<&str, &Judgement> =
+        verdicts.iter().map(|v| (v.solution_id.as_str(), &v.judgement)).collect();
     let mut by_problem: HashMap<&str, Vec<_>> = HashMap::new();
     for solution in solutions {
         let id = solution.solution_id.as_str();
-        let judgement = judgements.get(id).with_context(|| format!("solution {id} has no verdict; run verify again"))?;
+        let judgement =
+            judgements.get(id).with_context(|| format!("solution {id} has no verdict; run verify again"))?;
         by_problem.entry(&solution.problem_id).or_default().push((solution, *judgement));
     }
     Ok(by_problem)
@@ -106,7 +118,8 @@ impl Curated {
     }
 }
 
-/// Sorts the solutions of some problems into kept and dropped. A problem has all its solutions of the round here.
+/// Sorts the solutions of some problems into kept and dropped. A problem has all its solutions of the round
+/// here.
 ///
 /// # Errors
 /// If a solution has no verdict or no problem, or two problems have the same id.
@@ -119,8 +132,13 @@ pub fn curate(
 ) -> Result<Curated> {
     let by_problem = judged(solutions, verdicts)?;
     let known: HashSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
-    ensure!(known.len() == problems.len(), "{} problems of this shard have the id of another", problems.len() - known.len());
-    let lost: usize = by_problem.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, rows)| rows.len()).sum();
+    ensure!(
+        known.len() == problems.len(),
+        "{} problems of this shard have the id of another",
+        problems.len() - known.len()
+    );
+    let lost: usize =
+        by_problem.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, rows)| rows.len()).sum();
     ensure!(lost == 0, "{lost} solutions answer problems that are not in this shard");
     let parts: Vec<Curated> = problems
         .par_iter()
@@ -147,7 +165,8 @@ pub struct Rate {
 
 impl Rate {
     fn of(rows: &[(&Solution, &Judgement)]) -> Self {
-        // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem is.
+        // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem
+        // is.
         let any = rows.iter().any(|(solution, _)| solution.sampled());
         let counted = rows.iter().filter(|(solution, _)| solution.sampled() == any);
         let correct = counted.clone().filter(|(_, judgement)| judgement.verdict == Verdict::Correct).count();
@@ -161,7 +180,13 @@ impl Rate {
 
 impl Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} {} correct", self.correct, self.of, if self.sampled { "samples" } else { "solutions" })
+        write!(
+            f,
+            "{} of {} {} correct",
+            self.correct,
+            self.of,
+            if self.sampled { "samples" } else { "solutions" }
+        )
     }
 }
 
@@ -307,11 +332,19 @@ impl<'a> Settled<'a> {
                         String::new()
                     };
                     let siblings = if tried {
-                        format!("{} of its siblings speak for it, limit {}", scope.tried(solutions[*at]).solved, config.min_siblings)
+                        format!(
+                            "{} of its siblings speak for it, limit {}",
+                            scope.tried(solutions[*at]).solved,
+                            config.min_siblings
+                        )
                     } else {
                         String::new()
                     };
-                    let evidence = [samples, siblings].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+                    let evidence = [samples, siblings]
+                        .into_iter()
+                        .filter(|text| !text.is_empty())
+                        .collect::<Vec<_>>()
+                        .join("; ");
                     fates[*at] = Fate::Dropped { reason: "unconfirmed", evidence };
                 }
             }
@@ -328,14 +361,21 @@ impl<'a> Settled<'a> {
         }
         let order = choose::order(&paths, &solutions, config);
         // Samples that agree, and siblings, tell which of several paths is meant.
-        let twin = if agreed || paths.iter().any(|path| path.siblings > 0) { None } else { choose::twin(&paths, &solutions, config) };
+        let twin = if agreed || paths.iter().any(|path| path.siblings > 0) {
+            None
+        } else {
+            choose::twin(&paths, &solutions, config)
+        };
         for (place, path) in order.iter().map(|i| &paths[*i]).enumerate() {
             if let Some(twin) = twin {
                 let other = if order[place] == twin.0 { twin.1 } else { twin.0 };
                 fates[path.standing] = Fate::Dropped { reason: "ambiguous", evidence: id(&paths[other]) };
             } else if place >= config.per_problem {
                 let cap = config.per_problem;
-                let evidence = format!("{place} rank before it, cap {cap}, the last kept is {}", id(&paths[order[cap - 1]]));
+                let evidence = format!(
+                    "{place} rank before it, cap {cap}, the last kept is {}",
+                    id(&paths[order[cap - 1]])
+                );
                 fates[path.standing] = Fate::Dropped { reason: "over_cap", evidence };
             }
         }
@@ -357,8 +397,18 @@ impl<'a> Settled<'a> {
                 Fate::Kept => {
                     let completion = completion(&solution.texts(), &solution.final_answer);
                     let prompt = self.problem.question.clone();
-                    let origin = if solution.algorithm == REPAIR { REPAIR } else { &solution.policy }.to_owned();
-                    curated.kept.push(Kept { prompt, completion, problem_id, solution_id, round, weight, pass_rate, origin });
+                    let origin =
+                        if solution.algorithm == REPAIR { REPAIR } else { &solution.policy }.to_owned();
+                    curated.kept.push(Kept {
+                        prompt,
+                        completion,
+                        problem_id,
+                        solution_id,
+                        round,
+                        weight,
+                        pass_rate,
+                        origin,
+                    });
                 }
                 Fate::Dropped { reason, evidence } => {
                     let (reason, evidence) = ((*reason).to_owned(), evidence.clone());
@@ -371,9 +421,11 @@ impl<'a> Settled<'a> {
         if self.scope.leak.is_none() && (config.step_labels || config.preferences > 0) {
             let prefixes = outputs::prefixes(self.rows);
             if config.step_labels {
-                curated.step_labels = outputs::step_labels(self.problem, self.rows, &self.fates, &prefixes, &config.faults);
+                curated.step_labels =
+                    outputs::step_labels(self.problem, self.rows, &self.fates, &prefixes, &config.faults);
             }
-            curated.preferences = outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config.preferences);
+            curated.preferences =
+                outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config.preferences);
         }
         curated
     }

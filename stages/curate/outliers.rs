@@ -1,9 +1,9 @@
 //! Lengths: which solutions are far longer or shorter than others to problems as difficult.
 //!
-//! A first pass over all shards counts the lengths of correct solutions in bins of their logarithm, so that the memory
-//! is that of the bins, and the order of the shards makes no difference. Solutions are compared with those of the same
-//! difficulty, and what a policy wrote only with what a policy wrote: the enumeration's bare equations say nothing
-//! about the length of prose.
+//! A first pass over all shards counts the lengths of correct solutions in bins of their logarithm, so that
+//! the memory is that of the bins, and the order of the shards makes no difference. Solutions are compared
+//! with those of the same difficulty, and what a policy wrote only with what a policy wrote: the
+//! enumeration's bare equations say nothing about the length of prose.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ const LAST: usize = 18 * 64;
 const MAX_DIFFICULTY: u32 = 64;
 /// Fewest lengths that tell what is usual.
 const MIN_COUNT: u64 = 50;
-/// Least deviation, in units of the logarithm: where all solutions are about as long, none is an outlier for a word.
+/// Least deviation, in units of the logarithm: where all solutions are about as long, none is an outlier for
+/// a word.
 const MIN_DEVIATION: f64 = 0.2;
 
 /// Whom a solution is compared with: sampled or enumerated, and the difficulty of its problem.
@@ -49,7 +50,8 @@ impl Lengths {
         let difficulty = difficulty(problem, solutions);
         for (solution, judgement) in solutions {
             if judgement.verdict == Verdict::Correct {
-                let bins = self.0.entry((solution.sampled(), difficulty)).or_insert_with(|| vec![0; LAST + 1]);
+                let bins =
+                    self.0.entry((solution.sampled(), difficulty)).or_insert_with(|| vec![0; LAST + 1]);
                 bins[bin(characters(solution))] += 1;
             }
         }
@@ -65,7 +67,10 @@ impl Lengths {
                 away[at.abs_diff(middle)] += count;
             }
             let deviation = median(away.into_iter().enumerate(), total) as f64 / BINS;
-            let usual = Usual { median: ((middle as f64 + 0.5) / BINS).exp(), deviation: deviation.max(MIN_DEVIATION) };
+            let usual = Usual {
+                median: ((middle as f64 + 0.5) / BINS).exp(),
+                deviation: deviation.max(MIN_DEVIATION),
+            };
             (total >= MIN_COUNT).then_some(usual)
         };
         self.0.iter().filter_map(|(like, bins)| Some((*like, spread(bins)?))).collect()
@@ -92,16 +97,22 @@ fn median(bins: impl Iterator<Item = (usize, u64)>, total: u64) -> usize {
 
 /// Characters of a completion.
 pub fn characters(solution: &Solution) -> usize {
-    solution.steps.iter().map(|s| s.text.chars().count() + 1).sum::<usize>() + solution.final_answer.chars().count() + 5
+    solution.steps.iter().map(|s| s.text.chars().count() + 1).sum::<usize>()
+        + solution.final_answer.chars().count()
+        + 5
 }
 
-/// The problem's difficulty where its source knows it, else the median number of steps of its correct solutions.
+/// The problem's difficulty where its source knows it, else the median number of steps of its correct
+/// solutions.
 pub fn difficulty(problem: &Problem, solutions: &[(&Solution, &Judgement)]) -> u32 {
     if problem.difficulty > 0 {
         return problem.difficulty.min(MAX_DIFFICULTY);
     }
-    let mut steps: Vec<usize> =
-        solutions.iter().filter(|(_, j)| j.verdict == Verdict::Correct).map(|(solution, _)| solution.steps.len()).collect();
+    let mut steps: Vec<usize> = solutions
+        .iter()
+        .filter(|(_, j)| j.verdict == Verdict::Correct)
+        .map(|(solution, _)| solution.steps.len())
+        .collect();
     steps.sort_unstable();
     steps.get(steps.len().saturating_sub(1) / 2).map_or(0, |n| (*n as u32).min(MAX_DIFFICULTY))
 }

@@ -1,12 +1,14 @@
 //! `step_labels` for verifiers of steps, and `preferences` for learning from comparisons.
 //!
-//! - **Labels.** A step is wrong if it is the first with a false equation or a fault that counts. In a wrong solution without
-//!   one, it is the first step through which no solution of the problem comes right, if others do (hard Monte-Carlo
-//!   labels, arXiv:2312.08935): with few samples a guess, which `tries` lets a reader leave out. The list ends with it.
-//! - **Values.** Of the problem's judged solutions in this round with the same steps up to here, the share whose answer is
-//!   correct and whose steps have no fault that counts. Steps are the same if they calculate the same and say the same result.
-//! - **Pairs.** A kept solution and one with a wrong answer (margin 1) or wrong steps (margin 0.5), those that part latest
-//!   first: there the comparison says where the mistake is. A rejected text is used once.
+//! - **Labels.** A step is wrong if it is the first with a false equation or a fault that counts. In a wrong
+//!   solution without one, it is the first step through which no solution of the problem comes right, if
+//!   others do (hard Monte-Carlo labels, arXiv:2312.08935): with few samples a guess, which `tries` lets a
+//!   reader leave out. The list ends with it.
+//! - **Values.** Of the problem's judged solutions in this round with the same steps up to here, the share
+//!   whose answer is correct and whose steps have no fault that counts. Steps are the same if they calculate
+//!   the same and say the same result.
+//! - **Pairs.** A kept solution and one with a wrong answer (margin 1) or wrong steps (margin 0.5), those
+//!   that part latest first: there the comparison says where the mistake is. A rejected text is used once.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -48,19 +50,28 @@ fn meaning(step: &str) -> u64 {
 
 /// Whether an answer is right and no fault that counts is in its steps.
 fn sound(judgement: &Judgement, counting: &[FaultKind]) -> bool {
-    judgement.verdict == Verdict::Correct && !judgement.faults.iter().any(|fault| counting.contains(&fault.kind))
+    judgement.verdict == Verdict::Correct
+        && !judgement.faults.iter().any(|fault| counting.contains(&fault.kind))
 }
 
 /// The first step that is known to be wrong.
 fn first_wrong(judgement: &Judgement, counting: &[FaultKind]) -> Option<usize> {
-    let faults = judgement.faults.iter().filter(|fault| counting.contains(&fault.kind)).filter_map(|fault| fault.step);
+    let faults =
+        judgement.faults.iter().filter(|fault| counting.contains(&fault.kind)).filter_map(|fault| fault.step);
     faults.chain(judgement.first_wrong).min().map(|step| step as usize)
 }
 
-/// Labels of a problem's solutions, one row for each distinct list of steps. Left out: solutions that could not be judged,
-/// degenerate text, and what is wrong where no step can be blamed.
-pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes: &[Vec<u64>], counting: &[FaultKind]) -> Vec<StepLabels> {
-    let judged: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].1.verdict != Verdict::Undecidable).collect();
+/// Labels of a problem's solutions, one row for each distinct list of steps. Left out: solutions that could
+/// not be judged, degenerate text, and what is wrong where no step can be blamed.
+pub fn step_labels(
+    problem: &Problem,
+    rows: &[Row<'_>],
+    fates: &[Fate],
+    prefixes: &[Vec<u64>],
+    counting: &[FaultKind],
+) -> Vec<StepLabels> {
+    let judged: Vec<usize> =
+        (0..rows.len()).filter(|at| rows[*at].1.verdict != Verdict::Undecidable).collect();
     let solved = judged.iter().any(|at| sound(rows[*at].1, counting));
     let mut tally: HashMap<u64, (u32, u32)> = HashMap::new();
     for at in &judged {
@@ -74,10 +85,10 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes
     let mut labels = Vec::new();
     for at in judged {
         let ((solution, judgement), prefixes) = (rows[at], &prefixes[at]);
-        let degenerate =
-            matches!(&fates[at], Fate::Dropped { reason, .. } if ["repetition", "compressible", "low_entropy"].contains(reason));
+        let degenerate = matches!(&fates[at], Fate::Dropped { reason, .. } if ["repetition", "compressible", "low_entropy"].contains(reason));
         let known = first_wrong(judgement, counting);
-        let blamed = known.is_some() || sound(judgement, counting) || (solved && judgement.verdict == Verdict::Wrong);
+        let blamed =
+            known.is_some() || sound(judgement, counting) || (solved && judgement.verdict == Verdict::Wrong);
         if prefixes.is_empty() || degenerate || !blamed {
             continue;
         }
@@ -94,7 +105,10 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes
             prompt: problem.question.clone(),
             completions: solution.steps[..end].iter().map(|s| s.text.clone()).collect(),
             labels: (0..end).map(|step| wrong != Some(step)).collect(),
-            values: prefixes[..end].iter().map(|prefix| tally[prefix].0 as f32 / tally[prefix].1 as f32).collect(),
+            values: prefixes[..end]
+                .iter()
+                .map(|prefix| tally[prefix].0 as f32 / tally[prefix].1 as f32)
+                .collect(),
             tries: prefixes[..end].iter().map(|prefix| tally[prefix].1).collect(),
         });
     }
@@ -102,9 +116,17 @@ pub fn step_labels(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes
 }
 
 /// Pairs of a problem's solutions, at most `most`.
-pub fn preferences(problem: &Problem, rows: &[Row<'_>], fates: &[Fate], prefixes: &[Vec<u64>], most: usize) -> Vec<Preference> {
+pub fn preferences(
+    problem: &Problem,
+    rows: &[Row<'_>],
+    fates: &[Fate],
+    prefixes: &[Vec<u64>],
+    most: usize,
+) -> Vec<Preference> {
     let margin = |at: usize| match &fates[at] {
-        Fate::Dropped { reason: reason @ "not_correct", .. } if rows[at].1.verdict == Verdict::Wrong => Some((MARGINS.0, *reason)),
+        Fate::Dropped { reason: reason @ "not_correct", .. } if rows[at].1.verdict == Verdict::Wrong => {
+            Some((MARGINS.0, *reason))
+        }
         Fate::Dropped { reason: reason @ "wrong_steps", .. } => Some((MARGINS.1, *reason)),
         _ => None,
     };

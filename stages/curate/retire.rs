@@ -1,5 +1,6 @@
-//! Second thoughts: rows of earlier rounds that the samples of this one speak against. So a path that reached the answer by chance, and
-//! was kept while nobody could tell, leaves the pool once a policy that reads the question computes something else.
+//! Second thoughts: rows of earlier rounds that the samples of this one speak against. So a path that reached
+//! the answer by chance, and was kept while nobody could tell, leaves the pool once a policy that reads the
+//! question computes something else.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,13 @@ use rayon::prelude::*;
 
 use super::{CurateConfig, Retire, judged};
 
-/// Which rows of earlier rounds are no longer learned from. `earlier` are those still in use, of the problems of this shard.
+/// Which rows of earlier rounds are no longer learned from. `earlier` are those still in use, of the problems
+/// of this shard.
 ///
-/// A row of a word problem is retired as `outvoted` if `min_agreement` samples of this round (one at least) compute another function of the
-/// given numbers, and more than compute the row's. With [`Retire::Unconfirmed`] a row that the rules found is also retired, as
-/// `unconfirmed`, if its problem was sampled and no correct sample computes the same.
+/// A row of a word problem is retired as `outvoted` if `min_agreement` samples of this round (one at least)
+/// compute another function of the given numbers, and more than compute the row's. With
+/// [`Retire::Unconfirmed`] a row that the rules found is also retired, as `unconfirmed`, if its problem was
+/// sampled and no correct sample computes the same.
 ///
 /// # Errors
 /// A solution without a verdict.
@@ -45,15 +48,24 @@ pub fn retire(
     Ok(parts.concat())
 }
 
-fn of_problem(problem: &Problem, rows: &[&Kept], judged: &[(&Solution, &Judgement)], config: &CurateConfig) -> Vec<Retired> {
+fn of_problem(
+    problem: &Problem,
+    rows: &[&Kept],
+    judged: &[(&Solution, &Judgement)],
+    config: &CurateConfig,
+) -> Vec<Retired> {
     let Some(round) = judged.first().map(|(solution, _)| solution.round) else { return Vec::new() };
     let samples = judged.iter().filter(|(solution, _)| solution.sampled()).count();
     let sound = |judgement: &Judgement| {
-        judgement.verdict == Verdict::Correct && judgement.faults.iter().all(|fault| !config.faults.contains(&fault.kind))
+        judgement.verdict == Verdict::Correct
+            && judgement.faults.iter().all(|fault| !config.faults.contains(&fault.kind))
     };
-    let voters: Vec<&Solution> = judged.iter().filter(|(s, j)| s.votes() && sound(j)).map(|(s, _)| *s).collect();
-    let written: Vec<Vec<&str>> =
-        rows.iter().map(|row| row.completion.lines().filter(|line| !line.starts_with("####")).collect()).collect();
+    let voters: Vec<&Solution> =
+        judged.iter().filter(|(s, j)| s.votes() && sound(j)).map(|(s, _)| *s).collect();
+    let written: Vec<Vec<&str>> = rows
+        .iter()
+        .map(|row| row.completion.lines().filter(|line| !line.starts_with("####")).collect())
+        .collect();
     let drawn: Vec<Vec<&str>> = voters.iter().map(|solution| solution.texts()).collect();
     let paths: Vec<&[&str]> = written.iter().chain(&drawn).map(Vec::as_slice).collect();
     let classes = classes(problem, &paths);
@@ -63,10 +75,19 @@ fn of_problem(problem: &Problem, rows: &[&Kept], judged: &[(&Solution, &Judgemen
     let mut retired = Vec::new();
     for (row, class) in rows.iter().zip(own) {
         let mine = votes.get(class).copied().unwrap_or(0);
-        let outvoted = most.filter(|(other, count)| *other != class && **count >= config.min_agreement.max(1) && **count > mine);
+        let outvoted = most.filter(|(other, count)| {
+            *other != class && **count >= config.min_agreement.max(1) && **count > mine
+        });
         let (reason, evidence) = match outvoted {
-            Some((_, count)) => ("outvoted", format!("{count} of {samples} samples compute another function, {mine} this one")),
-            None if config.retire == Retire::Unconfirmed && row.origin == "rules" && samples > 0 && mine == 0 => {
+            Some((_, count)) => (
+                "outvoted",
+                format!("{count} of {samples} samples compute another function, {mine} this one"),
+            ),
+            None if config.retire == Retire::Unconfirmed
+                && row.origin == "rules"
+                && samples > 0
+                && mine == 0 =>
+            {
                 ("unconfirmed", format!("none of {samples} samples computes the same"))
             }
             None => continue,
@@ -94,7 +115,10 @@ mod tests {
 
     #[test]
     fn rows_leave_when_samples_compute_something_else() {
-        let question = Problem { domain: "math".into(), ..problem("p", "Ann has 2 bags of 4 pens and 6 caps. How many pens?", "8") };
+        let question = Problem {
+            domain: "math".into(),
+            ..problem("p", "Ann has 2 bags of 4 pens and 6 caps. How many pens?", "8")
+        };
         let product = |id: &str| solution(id, "p", "best-of-n", &["2*4=8"], "8");
         let sum = |id: &str| solution(id, "p", "best-of-n", &["2+6=8"], "8");
         let reasons = |rows: &[Kept], drawn: &[Solution], second: Retire, least: usize| -> Vec<String> {

@@ -1,4 +1,5 @@
-//! The rules that look at one solution, each a function of what it is shown. Their order and evidence: [`super`].
+//! The rules that look at one solution, each a function of what it is shown. Their order and evidence:
+//! [`super`].
 
 use std::borrow::Cow;
 
@@ -66,13 +67,20 @@ fn wrong_steps<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     match subject.judgement.faults.iter().find(|fault| counting.contains(&fault.kind)) {
-        Some(fault) => Finding::Drops(Measured::Text(format!("{}: {}", fault.kind.name(), fault.evidence).into())),
+        Some(fault) => {
+            Finding::Drops(Measured::Text(format!("{}: {}", fault.kind.name(), fault.evidence).into()))
+        }
         None => Finding::Passes(Measured::Text(Cow::Borrowed("no fault that counts"))),
     }
 }
 
 /// A measure of the text against its limit, 0 for none.
-fn measured<'a>(value: impl FnOnce() -> Option<f64>, of: &'static str, bound: f64, beyond: fn(f64, f64) -> bool) -> Finding<'a> {
+fn measured<'a>(
+    value: impl FnOnce() -> Option<f64>,
+    of: &'static str,
+    bound: f64,
+    beyond: fn(f64, f64) -> bool,
+) -> Finding<'a> {
     if bound <= 0.0 {
         return Finding::Skips("off");
     }
@@ -84,12 +92,22 @@ fn measured<'a>(value: impl FnOnce() -> Option<f64>, of: &'static str, bound: f6
 
 fn repetition<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     let most = subject.of.ground.config.max_repetition;
-    measured(|| text::repetition(subject.text()), "of the characters in repeated n-grams", most, |value, most| value > most)
+    measured(
+        || text::repetition(subject.text()),
+        "of the characters in repeated n-grams",
+        most,
+        |value, most| value > most,
+    )
 }
 
 fn compressible<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     let most = subject.of.ground.config.max_compression;
-    measured(|| text::compression(subject.text()), "times smaller when compressed", most, |value, most| value > most)
+    measured(
+        || text::compression(subject.text()),
+        "times smaller when compressed",
+        most,
+        |value, most| value > most,
+    )
 }
 
 fn low_entropy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
@@ -170,6 +188,9 @@ fn refuted<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     let (solved, all) = (tried.solved, tried.tried);
     limit(
         tried.refuted(),
-        Measured::Text(format!("gives the answer of {solved} of {all} problems that differ in numbers and names alone").into()),
+        Measured::Text(
+            format!("gives the answer of {solved} of {all} problems that differ in numbers and names alone")
+                .into(),
+        ),
     )
 }

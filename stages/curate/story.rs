@@ -56,14 +56,24 @@ pub struct Story {
     pub weight: Option<f32>,
 }
 
-/// Tells the story of one of a problem's solutions; `solutions` and `verdicts` may hold more than the problem's.
+/// Tells the story of one of a problem's solutions; `solutions` and `verdicts` may hold more than the
+/// problem's.
 ///
 /// # Errors
 /// If there is no such solution among them, or a solution has no verdict.
-pub fn story(problem: &Problem, solutions: &[Solution], verdicts: &[VerdictRow], id: &str, ground: &Ground) -> Result<Story> {
+pub fn story(
+    problem: &Problem,
+    solutions: &[Solution],
+    verdicts: &[VerdictRow],
+    id: &str,
+    ground: &Ground,
+) -> Result<Story> {
     let by_problem: HashMap<&str, Vec<(&Solution, &Judgement)>> = judged(solutions, verdicts)?;
     let rows = by_problem.get(problem.problem_id.as_str()).context("the problem has no solution")?;
-    let at = rows.iter().position(|(solution, _)| solution.solution_id == id).context("the problem has no such solution")?;
+    let at = rows
+        .iter()
+        .position(|(solution, _)| solution.solution_id == id)
+        .context("the problem has no such solution")?;
     let settled = Settled::of(problem, rows, ground);
     let (solution, judgement) = rows[at];
     let fault = |at: Option<u32>| {
@@ -104,7 +114,11 @@ pub fn story(problem: &Problem, solutions: &[Solution], verdicts: &[VerdictRow],
         verdict_reason: judgement.reason.clone(),
         faults: fault(None),
         rules,
-        other: rows.iter().map(|(s, _)| &s.solution_id).find(|other| *other != id && evidence.contains(*other)).cloned(),
+        other: rows
+            .iter()
+            .map(|(s, _)| &s.solution_id)
+            .find(|other| *other != id && evidence.contains(*other))
+            .cloned(),
         end,
         evidence,
         weight: (*fate == Fate::Kept).then(|| settled.weight()),
@@ -126,10 +140,16 @@ impl Settled<'_> {
         let path = self.paths.iter().position(|path| path.standing == at);
         let place = self.order.iter().position(|i| Some(*i) == path);
         let chosen = |cap: usize| format!("{} chosen before it, cap {cap}", place.unwrap_or(0));
-        let votes = path.map_or(String::new(), |i| format!("stands for {} of the problem's solutions", self.paths[i].votes));
+        let votes = path.map_or(String::new(), |i| {
+            format!("stands for {} of the problem's solutions", self.paths[i].votes)
+        });
         let off = |is_off: bool| if is_off { "skips" } else { "passes" };
         let skipped = !self.scope.asks_agreement();
-        let confirmed = if skipped { "off, or nobody was sampled".into() } else { format!("limit {}", config.min_agreement) };
+        let confirmed = if skipped {
+            "off, or nobody was sampled".into()
+        } else {
+            format!("limit {}", config.min_agreement)
+        };
         let states = [
             ("unconfirmed", off(skipped), confirmed),
             ("duplicate", off(config.duplicates == super::Duplicates::Off), votes),

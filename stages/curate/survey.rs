@@ -13,7 +13,8 @@ use super::outliers::{Lengths, Like, Usual};
 use super::{Contamination, CurateConfig, judged};
 use crate::siblings::Siblings;
 
-/// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any order.
+/// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any
+/// order.
 #[derive(Debug)]
 pub struct Survey {
     config: CurateConfig,
@@ -33,7 +34,12 @@ pub struct Ground {
 
 impl Survey {
     pub fn new(config: &CurateConfig) -> Self {
-        Self { config: config.clone(), lengths: Lengths::default(), held_out: HeldOut::new(config), siblings: Siblings::default() }
+        Self {
+            config: config.clone(),
+            lengths: Lengths::default(),
+            held_out: HeldOut::new(config),
+            siblings: Siblings::default(),
+        }
     }
 
     /// Holds out a question; `place` says where it is from.
@@ -47,10 +53,17 @@ impl Survey {
     /// Files and rows that cannot be read.
     pub fn hold_files(&mut self, column: &str, max_bytes: usize) -> Result<()> {
         // Questions are all that is read of them: the answers' column may be missing.
-        let options = files::Options { question_column: column.into(), answer_column: column.into(), max_question_bytes: max_bytes };
+        let options = files::Options {
+            question_column: column.into(),
+            answer_column: column.into(),
+            max_question_bytes: max_bytes,
+        };
         for path in &self.config.held_out_files.clone() {
-            let name = path.file_name().map_or_else(|| "a held-out file".into(), |n| n.to_string_lossy().into_owned());
-            let rows = files::open(path, &options).with_context(|| format!("curate.held_out_files: {}", path.display()))?;
+            let name = path
+                .file_name()
+                .map_or_else(|| "a held-out file".into(), |n| n.to_string_lossy().into_owned());
+            let rows = files::open(path, &options)
+                .with_context(|| format!("curate.held_out_files: {}", path.display()))?;
             for (row, raw) in rows.enumerate() {
                 let raw = raw.with_context(|| format!("curate.held_out_files: {}", path.display()))?;
                 self.hold(format!("{name} row {}", row + 1), &raw.question);
@@ -69,7 +82,12 @@ impl Survey {
     ///
     /// # Errors
     /// If a solution has no verdict.
-    pub fn shard(&mut self, problems: &[Problem], solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<()> {
+    pub fn shard(
+        &mut self,
+        problems: &[Problem],
+        solutions: &[Solution],
+        verdicts: &[VerdictRow],
+    ) -> Result<()> {
         for problem in problems {
             self.held_out.count(&problem.question);
             if self.config.min_siblings > 0 {
@@ -88,7 +106,12 @@ impl Survey {
     }
 
     pub fn finish(self) -> Ground {
-        Ground { usual: self.lengths.usual(), held_out: self.held_out, siblings: self.siblings, config: self.config }
+        Ground {
+            usual: self.lengths.usual(),
+            held_out: self.held_out,
+            siblings: self.siblings,
+            config: self.config,
+        }
     }
 }
 
@@ -98,5 +121,9 @@ impl Survey {
 /// Files that cannot be read.
 pub fn held_out_hash(config: &CurateConfig) -> Result<String> {
     let paths: Vec<&Path> = config.held_out_files.iter().map(PathBuf::as_path).collect();
-    if config.contamination == Contamination::Off { Ok("off".into()) } else { crate::problems::content_hash(&paths) }
+    if config.contamination == Contamination::Off {
+        Ok("off".into())
+    } else {
+        crate::problems::content_hash(&paths)
+    }
 }

@@ -11,7 +11,8 @@ use super::{Choose, Contamination, CurateConfig, Curated, Duplicates, Ground, Su
 use crate::events::Silent;
 use crate::verify::verify;
 
-const CLIPS: &str = "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?";
+const CLIPS: &str =
+    "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?";
 
 pub fn problem(id: &str, question: &str, answer: &str) -> Problem {
     Problem {
@@ -65,14 +66,26 @@ pub fn verdict(solution: &Solution, correct: bool, fault: Option<(FaultKind, Opt
         reason: if correct { "correct" } else { "wrong_answer" }.into(),
         checks: vec![StepCheck::True; solution.steps.len()],
         first_wrong: None,
-        faults: fault.map(|(kind, step)| Fault { kind, step, evidence: "shown".into() }).into_iter().collect(),
+        faults: fault
+            .map(|(kind, step)| Fault { kind, step, evidence: "shown".into() })
+            .into_iter()
+            .collect(),
     };
-    VerdictRow { solution_id: solution.solution_id.clone(), problem_id: solution.problem_id.clone(), judgement }
+    VerdictRow {
+        solution_id: solution.solution_id.clone(),
+        problem_id: solution.problem_id.clone(),
+        judgement,
+    }
 }
 
 /// Without rules that look at more than the solutions, but the one on wrong steps.
 fn bare() -> CurateConfig {
-    CurateConfig { length_outliers: 0.0, contamination: Contamination::Off, per_problem: 99, ..CurateConfig::default() }
+    CurateConfig {
+        length_outliers: 0.0,
+        contamination: Contamination::Off,
+        per_problem: 99,
+        ..CurateConfig::default()
+    }
 }
 
 fn ground(config: &CurateConfig) -> Ground {
@@ -94,10 +107,14 @@ fn why<'a>(dropped: &'a [Dropped], id: &str) -> (&'a str, &'a str) {
 
 #[test]
 fn every_solution_is_kept_or_dropped_once_and_the_path_found_most_often_wins() {
-    let curated = run(&[problem("clips", CLIPS, "72")], &everything(), &CurateConfig { per_problem: 1, ..bare() });
+    let curated =
+        run(&[problem("clips", CLIPS, "72")], &everything(), &CurateConfig { per_problem: 1, ..bare() });
     assert_eq!(ids(&curated), ["first"]);
     assert_eq!(curated.kept[0].completion, "48/2=24\n48+24=72\n#### 72");
-    assert!((curated.kept[0].pass_rate - 4.0 / 6.0).abs() < 1e-6 || (curated.kept[0].pass_rate - 0.5).abs() < 1e-6);
+    assert!(
+        (curated.kept[0].pass_rate - 4.0 / 6.0).abs() < 1e-6
+            || (curated.kept[0].pass_rate - 0.5).abs() < 1e-6
+    );
     let dropped = &curated.dropped;
     assert_eq!(why(dropped, "again"), ("duplicate", "first"));
     assert_eq!(why(dropped, "odd"), ("over_cap", "1 rank before it, cap 1, the last kept is first"));
@@ -112,8 +129,17 @@ fn what_too_few_samples_compute_is_unconfirmed() {
     let mut solutions = vec![rule("half", &["48/2=24", "48+24=72"]), rule("odd", &["48+48=96", "96-24=72"])];
     let dropped = |solutions: &[Solution], min_agreement| -> Vec<String> {
         let faults = Vec::new();
-        let curated = run(&[problem("clips", CLIPS, "72")], solutions, &CurateConfig { faults, min_agreement, ..bare() });
-        curated.dropped.iter().filter(|d| d.reason == "unconfirmed").map(|d| format!("{} {}", d.solution_id, d.evidence)).collect()
+        let curated = run(
+            &[problem("clips", CLIPS, "72")],
+            solutions,
+            &CurateConfig { faults, min_agreement, ..bare() },
+        );
+        curated
+            .dropped
+            .iter()
+            .filter(|d| d.reason == "unconfirmed")
+            .map(|d| format!("{} {}", d.solution_id, d.evidence))
+            .collect()
     };
     assert_eq!(dropped(&solutions, 1), [""; 0], "nobody was sampled");
     // Another layout of the same calculation.
@@ -130,9 +156,11 @@ fn every_number_is_used_where_that_is_asked() {
     let question = "Ann sold 48 clips in April, half as many in May, and 5 pens. How many clips did she sell in both months?";
     let rule = |id, steps: &[&str]| solution(id, "clips", "best-first", steps, "72");
     // What a policy drew without knowing the answer need not use all there is.
-    let solutions = [rule("half", &["48/2=24", "48+24=72"]), rule("none", &[]), clips("sample", &["48*1.5=72"], "72")];
+    let solutions =
+        [rule("half", &["48/2=24", "48+24=72"]), rule("none", &[]), clips("sample", &["48*1.5=72"], "72")];
     let dropped = |use_all_numbers, question| -> Vec<String> {
-        let curated = run(&[problem("clips", question, "72")], &solutions, &CurateConfig { use_all_numbers, ..bare() });
+        let curated =
+            run(&[problem("clips", question, "72")], &solutions, &CurateConfig { use_all_numbers, ..bare() });
         curated.dropped.iter().map(|d| format!("{} {}", d.reason, d.evidence)).collect()
     };
     assert_eq!(dropped(false, question), [""; 0]);
@@ -149,7 +177,8 @@ fn faults_that_count_drop() {
     ];
     let reasons = |faults: &[FaultKind]| -> Vec<String> {
         let ground = ground(&CurateConfig { faults: faults.to_vec(), ..bare() });
-        let curated = curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground, &Silent).unwrap();
+        let curated =
+            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground, &Silent).unwrap();
         curated.dropped.iter().map(|d| format!("{} {} {}", d.solution_id, d.reason, d.evidence)).collect()
     };
     assert_eq!(reasons(&[FaultKind::OrphanStep]), ["a wrong_steps orphan_step: shown"]);
@@ -165,13 +194,24 @@ fn degenerate_text_is_dropped_by_the_first_measure_that_tells() {
     let solutions = [clips("loop", &lines, "72"), clips("signs", &signs, "72")];
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let reasons = |config: CurateConfig| -> Vec<String> {
-        let curated = curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground(&config), &Silent).unwrap();
+        let curated =
+            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground(&config), &Silent)
+                .unwrap();
         curated.dropped.iter().map(|d| format!("{} {}", d.solution_id, d.reason)).collect()
     };
     assert_eq!(reasons(bare()), ["loop repetition", "signs repetition"]);
-    assert_eq!(reasons(CurateConfig { max_repetition: 0.0, min_entropy: 2.5, ..bare() }), ["loop compressible", "signs low_entropy"]);
-    assert_eq!(reasons(CurateConfig { max_repetition: 0.0, max_compression: 0.0, min_entropy: 2.5, ..bare() }), ["signs low_entropy"]);
-    assert!(reasons(CurateConfig { max_repetition: 0.0, max_compression: 0.0, min_entropy: 0.0, ..bare() }).is_empty());
+    assert_eq!(
+        reasons(CurateConfig { max_repetition: 0.0, min_entropy: 2.5, ..bare() }),
+        ["loop compressible", "signs low_entropy"]
+    );
+    assert_eq!(
+        reasons(CurateConfig { max_repetition: 0.0, max_compression: 0.0, min_entropy: 2.5, ..bare() }),
+        ["signs low_entropy"]
+    );
+    assert!(
+        reasons(CurateConfig { max_repetition: 0.0, max_compression: 0.0, min_entropy: 0.0, ..bare() })
+            .is_empty()
+    );
 }
 
 /// Sixty problems with a solution each, one of them far too long; shards in both orders.
@@ -202,7 +242,9 @@ fn a_length_outlier_is_told_from_all_shards_in_any_order() {
     let (reason, evidence) = why(&curated.dropped, "s7");
     assert_eq!(reason, "length_outlier");
     assert!(evidence.contains("characters") && evidence.contains("limit 8"), "{evidence}");
-    assert!(of(&[(0, 20), (20, 60)], &CurateConfig { length_outliers: 0.0, ..config.clone() }).dropped.is_empty());
+    assert!(
+        of(&[(0, 20), (20, 60)], &CurateConfig { length_outliers: 0.0, ..config.clone() }).dropped.is_empty()
+    );
     assert!(of(&[(0, 20)], &config).dropped.is_empty(), "twenty are too few to tell what is usual");
 }
 
@@ -220,7 +262,11 @@ fn a_held_out_question_is_dropped_with_its_evidence_and_gives_no_labels() {
     let curated = with(Contamination::SameNumbers, CLIPS);
     let (reason, evidence) = why(&curated.dropped, "first");
     assert_eq!(reason, "contaminated");
-    assert!(evidence.ends_with("and the same numbers as test problem x") && evidence.starts_with("`@ sold # clips"), "{evidence}");
+    assert!(
+        evidence.ends_with("and the same numbers as test problem x")
+            && evidence.starts_with("`@ sold # clips"),
+        "{evidence}"
+    );
     assert_eq!(why(&curated.dropped, "wrong").0, "not_correct", "the first reason counts");
     assert!(curated.kept.is_empty() && curated.step_labels.is_empty() && curated.preferences.is_empty());
     let renumbered = CLIPS.replace("48", "50");
@@ -235,8 +281,11 @@ fn bands_and_rates_go_by_samples() {
     let mut solutions = vec![clips("right", &["48/2=24", "48+24=72"], "72")];
     solutions.extend((0..3).map(|n| clips(&format!("wrong{n}"), &["48*2=96"], "96")));
     solutions.push(solution("rule", "clips", "best-first", &["48*2=96", "96*3/4=72"], "72"));
-    let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, s.final_answer == "72", None)).collect();
-    let of = |config: CurateConfig, solutions: &[Solution]| curate(&problems, solutions, &verdicts, &ground(&config), &Silent).unwrap();
+    let verdicts: Vec<VerdictRow> =
+        solutions.iter().map(|s| verdict(s, s.final_answer == "72", None)).collect();
+    let of = |config: CurateConfig, solutions: &[Solution]| {
+        curate(&problems, solutions, &verdicts, &ground(&config), &Silent).unwrap()
+    };
     let hard = of(CurateConfig { min_pass_rate: 0.3, ..bare() }, &solutions);
     assert_eq!(why(&hard.dropped, "right"), ("too_hard", "1 of 4 samples correct, limit 0.3"));
     assert_eq!(why(&hard.dropped, "rule").0, "too_hard");
@@ -303,7 +352,10 @@ fn ambiguous_problems_are_dropped_where_asked() {
         curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap()
     };
     let curated = of(true);
-    assert_eq!((why(&curated.dropped, "a"), why(&curated.dropped, "b")), (("ambiguous", "b"), ("ambiguous", "a")));
+    assert_eq!(
+        (why(&curated.dropped, "a"), why(&curated.dropped, "b")),
+        (("ambiguous", "b"), ("ambiguous", "a"))
+    );
     assert!(of(false).dropped.is_empty());
 }
 
@@ -313,7 +365,11 @@ fn labels_end_at_the_first_wrong_step() {
     let labels = |id: &str| {
         let row = curated.step_labels.iter().find(|row| row.solution_id == id).unwrap();
         assert!(row.completions.len() == row.labels.len() && row.labels.len() == row.values.len());
-        (row.labels.clone(), row.values.iter().map(|v| (v * 100.0).round() as i32).collect::<Vec<_>>(), row.tries.clone())
+        (
+            row.labels.clone(),
+            row.values.iter().map(|v| (v * 100.0).round() as i32).collect::<Vec<_>>(),
+            row.tries.clone(),
+        )
     };
     // `first`, `again` and `near` begin alike, and two of the three come right.
     assert_eq!(labels("first"), (vec![true, true], vec![67, 100], vec![3, 2]));
@@ -322,24 +378,38 @@ fn labels_end_at_the_first_wrong_step() {
     assert!(curated.step_labels.iter().all(|row| row.solution_id != "again"), "the same steps are one row");
     let unsolved = run(&[problem("clips", CLIPS, "72")], &everything()[4..5], &bare());
     assert!(unsolved.step_labels.is_empty(), "nobody knows which step of it is wrong");
-    assert!(run(&[problem("clips", CLIPS, "72")], &everything(), &CurateConfig { step_labels: false, ..bare() }).step_labels.is_empty());
+    assert!(
+        run(&[problem("clips", CLIPS, "72")], &everything(), &CurateConfig { step_labels: false, ..bare() })
+            .step_labels
+            .is_empty()
+    );
 }
 
 #[test]
 fn pairs_part_as_late_as_they_can() {
     let problems = [problem("clips", CLIPS, "72")];
-    let pairs = |preferences| run(&problems, &everything(), &CurateConfig { preferences, ..bare() }).preferences;
-    let shown: Vec<_> = pairs(9).into_iter().map(|p| (p.chosen_id, p.rejected_id, p.margin, p.reason)).collect();
+    let pairs =
+        |preferences| run(&problems, &everything(), &CurateConfig { preferences, ..bare() }).preferences;
+    let shown: Vec<_> =
+        pairs(9).into_iter().map(|p| (p.chosen_id, p.rejected_id, p.margin, p.reason)).collect();
     let ends = |row: &(String, String, f32, String)| (row.0.clone(), row.1.clone());
-    assert_eq!(shown[..2].iter().map(ends).collect::<Vec<_>>(), [("odd", "wrong"), ("first", "near")].map(|(a, b)| (a.into(), b.into())));
-    assert!(shown[..2].iter().all(|(.., margin, reason)| (margin - 1.0).abs() < 1e-6 && reason == "not_correct"));
+    assert_eq!(
+        shown[..2].iter().map(ends).collect::<Vec<_>>(),
+        [("odd", "wrong"), ("first", "near")].map(|(a, b)| (a.into(), b.into()))
+    );
+    assert!(
+        shown[..2].iter().all(|(.., margin, reason)| (margin - 1.0).abs() < 1e-6 && reason == "not_correct")
+    );
     let (.., margin, reason) = shown.iter().find(|(_, rejected, ..)| rejected == "false").unwrap();
     assert!((margin - 0.5).abs() < 1e-6 && reason == "wrong_steps");
     let rejected: BTreeSet<&String> = shown.iter().map(|(_, rejected, ..)| rejected).collect();
     assert_eq!(rejected.len(), shown.len(), "a rejected text is used once");
     assert_eq!(pairs(1).len(), 1);
     assert!(pairs(0).is_empty());
-    assert_eq!((pairs(1)[0].chosen.as_str(), pairs(1)[0].rejected.as_str()), ("48*2=96\n96*3/4=72\n#### 72", "48*2=96\n#### 96"));
+    assert_eq!(
+        (pairs(1)[0].chosen.as_str(), pairs(1)[0].rejected.as_str()),
+        ("48*2=96\n96*3/4=72\n#### 72", "48*2=96\n#### 96")
+    );
 }
 
 #[test]
@@ -372,9 +442,15 @@ fn what_does_not_belong_together_is_an_error() {
     let failed = |problems: &[Problem], verdicts: &[VerdictRow]| {
         curate(problems, &solutions, verdicts, &ground(&bare()), &Silent).unwrap_err().to_string()
     };
-    assert!(failed(&[problem("other", CLIPS, "72")], &verdicts).contains("6 solutions answer problems that are not in this shard"));
+    assert!(
+        failed(&[problem("other", CLIPS, "72")], &verdicts)
+            .contains("6 solutions answer problems that are not in this shard")
+    );
     assert!(failed(&[problem("clips", CLIPS, "72")], &verdicts[1..]).contains("solution odd has no verdict"));
-    assert!(failed(&[problem("clips", CLIPS, "72"), problem("clips", "?", "1")], &verdicts).contains("1 problems of this shard"));
+    assert!(
+        failed(&[problem("clips", CLIPS, "72"), problem("clips", "?", "1")], &verdicts)
+            .contains("1 problems of this shard")
+    );
 }
 
 /// Some problems with solutions of all kinds.
@@ -383,7 +459,8 @@ fn worlds() -> impl Strategy<Value = Vec<(u8, u8, bool)>> {
 }
 
 fn built(draws: &[(u8, u8, bool)]) -> (Vec<Problem>, Vec<Solution>, Vec<VerdictRow>) {
-    let problems: Vec<Problem> = (0..4).map(|n| problem(&format!("p{n}"), &format!("{CLIPS} {n}"), "72")).collect();
+    let problems: Vec<Problem> =
+        (0..4).map(|n| problem(&format!("p{n}"), &format!("{CLIPS} {n}"), "72")).collect();
     let looped = vec!["and so on with 48/2=24 of the clips again and again"; 8];
     let solutions: Vec<Solution> = draws
         .iter()
@@ -399,13 +476,21 @@ fn built(draws: &[(u8, u8, bool)]) -> (Vec<Problem>, Vec<Solution>, Vec<VerdictR
                 _ => &["48*2=96"],
             };
             let algorithm = if *enumerated { "best-first" } else { "best-of-n" };
-            solution(&format!("s{at}"), &format!("p{of}"), algorithm, steps, if *kind == 6 { "96" } else { "72" })
+            solution(
+                &format!("s{at}"),
+                &format!("p{of}"),
+                algorithm,
+                steps,
+                if *kind == 6 { "96" } else { "72" },
+            )
         })
         .collect();
     let verdicts = solutions
         .iter()
         .zip(draws)
-        .map(|(s, (_, kind, _))| verdict(s, *kind != 6, (*kind == 3).then_some((FaultKind::MadeUpNumber, Some(0)))))
+        .map(|(s, (_, kind, _))| {
+            verdict(s, *kind != 6, (*kind == 3).then_some((FaultKind::MadeUpNumber, Some(0))))
+        })
         .collect();
     (problems, solutions, verdicts)
 }

@@ -1,9 +1,10 @@
 //! Degenerate text: what a collapsing policy writes, e.g. `a a a a` or the same line again and again.
 //!
-//! Three measures of a solution's steps, each of which knows how much text it needs before it says anything. Limits are
-//! those below which no worked solution of GSM8K's 7,473 train problems falls, with some room: reasoning repeats itself
-//! (Whisper's limit on compression, 2.4, would drop 2 of 100 of them). None looks at the policy's probabilities: a
-//! loop is as likely as a sound calculation, and choosing by likelihood entrenches what a policy does anyway.
+//! Three measures of a solution's steps, each of which knows how much text it needs before it says anything.
+//! Limits are those below which no worked solution of GSM8K's 7,473 train problems falls, with some room:
+//! reasoning repeats itself (Whisper's limit on compression, 2.4, would drop 2 of 100 of them). None looks at
+//! the policy's probabilities: a loop is as likely as a sound calculation, and choosing by likelihood
+//! entrenches what a policy does anyway.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -45,7 +46,8 @@ pub fn tokens(text: &str) -> Vec<&str> {
     found
 }
 
-/// The share of characters, spaces aside, in n-grams of six tokens that the text has already had; `None` for short texts.
+/// The share of characters, spaces aside, in n-grams of six tokens that the text has already had; `None` for
+/// short texts.
 pub fn repetition(text: &str) -> Option<f64> {
     let tokens = Some(text).filter(|t| t.len() >= MIN_TOKENS).map(tokens)?;
     if tokens.len() < MIN_TOKENS {
@@ -130,7 +132,10 @@ mod tests {
 
     #[test]
     fn words_numbers_and_signs() {
-        assert_eq!(tokens("Ann's 12.5+x1 =  7%"), ["Ann", "'", "s", "12", ".", "5", "+", "x", "1", "=", "7", "%"]);
+        assert_eq!(
+            tokens("Ann's 12.5+x1 =  7%"),
+            ["Ann", "'", "s", "12", ".", "5", "+", "x", "1", "=", "7", "%"]
+        );
         assert!(tokens(" \n").is_empty());
     }
 

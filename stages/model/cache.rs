@@ -1,8 +1,8 @@
 //! Keys and values on a device, for generation.
 //!
-//! A [`Block`] has a fixed number of slots with a fixed number of cells each. It is made once; every pass writes its cells in
-//! place, so no tensor grows and no shape changes from token to token. What all rows have in common at their start
-//! stands beside it, once.
+//! A [`Block`] has a fixed number of slots with a fixed number of cells each. It is made once; every pass
+//! writes its cells in place, so no tensor grows and no shape changes from token to token. What all rows have
+//! in common at their start stands beside it, once.
 
 use burn::tensor::{Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 
@@ -24,9 +24,17 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn new(config: &LlamaConfig, slots: usize, capacity: usize, dtype: FloatDType, device: &Device) -> Self {
+    pub fn new(
+        config: &LlamaConfig,
+        slots: usize,
+        capacity: usize,
+        dtype: FloatDType,
+        device: &Device,
+    ) -> Self {
         let (heads, size) = (config.num_key_value_heads, config.head_dim);
-        let empty = || Tensor::<2>::zeros([slots * heads * capacity, size], (device, burn::tensor::DType::from(dtype)));
+        let empty = || {
+            Tensor::<2>::zeros([slots * heads * capacity, size], (device, burn::tensor::DType::from(dtype)))
+        };
         let layers = (0..config.num_hidden_layers).map(|_| Some((empty(), empty()))).collect();
         Self { layers, slots, capacity, heads, size }
     }
@@ -46,7 +54,8 @@ impl Block {
     pub fn write(&mut self, layer: usize, cells: &Tensor<2, Int>, keys: Tensor<2>, values: Tensor<2>) {
         // Taken out, so that nobody else holds the tensors: only then they are written in place.
         if let Some((k, v)) = self.layers[layer].take() {
-            let put = |old: Tensor<2>, new: Tensor<2>| old.scatter_nd(cells.clone(), new, IndexingUpdateOp::Assign);
+            let put =
+                |old: Tensor<2>, new: Tensor<2>| old.scatter_nd(cells.clone(), new, IndexingUpdateOp::Assign);
             self.layers[layer] = Some((put(k, keys), put(v, values)));
         }
     }
@@ -91,7 +100,12 @@ impl Memory<'_> {
             }
             Self::Slots { block, cells, columns, .. } => {
                 let [rows, heads, _, size] = k.dims();
-                block.write(layer, cells, k.clone().reshape([rows * heads, size]), v.clone().reshape([rows * heads, size]));
+                block.write(
+                    layer,
+                    cells,
+                    k.clone().reshape([rows * heads, size]),
+                    v.clone().reshape([rows * heads, size]),
+                );
                 block.first(layer, *columns).unwrap_or((k, v))
             }
         }

@@ -69,12 +69,18 @@ impl LlamaConfig {
         if kind != "llama" {
             return Err(bad(format!("model_type is `{kind}`; qstill reads `llama` (LlamaForCausalLM)")));
         }
-        for (key, plain) in [("attention_bias", json!(false)), ("mlp_bias", json!(false)), ("hidden_act", json!("silu"))] {
+        for (key, plain) in
+            [("attention_bias", json!(false)), ("mlp_bias", json!(false)), ("hidden_act", json!("silu"))]
+        {
             if !value[key].is_null() && value[key] != plain {
                 return Err(bad(format!("`{key}` is {}; qstill supports {plain} only", value[key])));
             }
         }
-        let rope = if value["rope_parameters"].is_object() { &value["rope_parameters"] } else { &value["rope_scaling"] };
+        let rope = if value["rope_parameters"].is_object() {
+            &value["rope_parameters"]
+        } else {
+            &value["rope_scaling"]
+        };
         if rope.is_object() {
             let kind = rope["rope_type"].as_str().or(rope["type"].as_str()).unwrap_or("default");
             if kind != "default" {
@@ -90,15 +96,23 @@ impl LlamaConfig {
         };
         let number = |key: &str, fallback: f64| match &value[key] {
             Value::Null => Ok(fallback),
-            v => {
-                v.as_f64().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}")))
-            }
+            v => v
+                .as_f64()
+                .filter(|n| n.is_finite() && *n > 0.0)
+                .ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}"))),
         };
         let hidden_size = size("hidden_size", WIDE)?;
         let num_attention_heads = size("num_attention_heads", NARROW)?;
-        let num_key_value_heads =
-            if value["num_key_value_heads"].is_null() { num_attention_heads } else { size("num_key_value_heads", NARROW)? };
-        let head_dim = if value["head_dim"].is_null() { hidden_size / num_attention_heads } else { size("head_dim", NARROW)? };
+        let num_key_value_heads = if value["num_key_value_heads"].is_null() {
+            num_attention_heads
+        } else {
+            size("num_key_value_heads", NARROW)?
+        };
+        let head_dim = if value["head_dim"].is_null() {
+            hidden_size / num_attention_heads
+        } else {
+            size("head_dim", NARROW)?
+        };
         if num_attention_heads % num_key_value_heads != 0 {
             return Err(bad(format!(
                 "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` ({num_key_value_heads})"
@@ -172,7 +186,8 @@ impl LlamaConfig {
 
     /// Number of weights.
     pub fn parameters(&self) -> usize {
-        let attention = self.hidden_size * self.head_dim * 2 * (self.num_attention_heads + self.num_key_value_heads);
+        let attention =
+            self.hidden_size * self.head_dim * 2 * (self.num_attention_heads + self.num_key_value_heads);
         let mlp = 3 * self.hidden_size * self.intermediate_size;
         let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
         embeddings + self.num_hidden_layers * (attention + mlp + 2 * self.hidden_size) + self.hidden_size

@@ -1,5 +1,5 @@
-//! Which device computes, and why: a real GPU through wgpu where there is one, else the CPU. A software adapter (lavapipe,
-//! SwiftShader) is used only when wgpu is asked for by name.
+//! Which device computes, and why: a real GPU through wgpu where there is one, else the CPU. A software
+//! adapter (lavapipe, SwiftShader) is used only when wgpu is asked for by name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -84,7 +84,9 @@ impl Choice {
             ));
         }
         if dtype != FloatDType::F32 && !self.device.supports_dtype(dtype) {
-            return Err(ModelError::Device(format!("this GPU does not compute in {dtype:?} (model.dtype): use \"auto\" or \"f32\"")));
+            return Err(ModelError::Device(format!(
+                "this GPU does not compute in {dtype:?} (model.dtype): use \"auto\" or \"f32\""
+            )));
         }
         Ok(dtype)
     }
@@ -98,11 +100,19 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
         let instance = wgpu::Instance::new(descriptor);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         Ok::<_, std::io::Error>(
-            runtime.block_on(instance.enumerate_adapters(wgpu::Backends::all())).into_iter().map(|a| a.get_info()).collect::<Vec<_>>(),
+            runtime
+                .block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+                .into_iter()
+                .map(|a| a.get_info())
+                .collect::<Vec<_>>(),
         )
     });
     let infos = listed
-        .map_err(|_| ModelError::Device("listing GPU adapters failed: the graphics driver is broken; use --device cpu".into()))?
+        .map_err(|_| {
+            ModelError::Device(
+                "listing GPU adapters failed: the graphics driver is broken; use --device cpu".into(),
+            )
+        })?
         .map_err(|e| ModelError::Device(format!("listing GPU adapters failed: {e}")))?;
     let mut counts = [0usize; 3];
     let mut next = |kind: usize| {
@@ -145,18 +155,30 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
         Err(error) if setting == DeviceSetting::Auto => return Ok(cpu(format!("device: CPU ({error})"))),
         Err(error) => return Err(error),
     };
-    let rank = |a: &&Adapter| ["DiscreteGpu", "IntegratedGpu", "VirtualGpu"].iter().position(|k| a.kind == *k);
+    let rank =
+        |a: &&Adapter| ["DiscreteGpu", "IntegratedGpu", "VirtualGpu"].iter().position(|k| a.kind == *k);
     let gpu = found.iter().filter(|a| a.is_gpu()).min_by_key(rank);
     let software = found.iter().find(|a| a.kind == "Cpu");
     let (adapter, why) = match (setting, gpu, software) {
         (DeviceSetting::Auto, None, None) => return Ok(cpu("device: CPU (no GPU adapter found)".into())),
         (DeviceSetting::Auto, None, Some(a)) => {
-            return Ok(cpu(format!("device: CPU (the only adapter, {}, computes in software; --device wgpu would use it)", a.name)));
+            return Ok(cpu(format!(
+                "device: CPU (the only adapter, {}, computes in software; --device wgpu would use it)",
+                a.name
+            )));
         }
         (_, Some(a), _) => (a, format!("device: wgpu on {} ({}, {})", a.name, a.kind, a.backend)),
-        (_, None, Some(a)) => (a, format!("device: wgpu on {} ({}): a software adapter, slower than --device cpu", a.name, a.backend)),
+        (_, None, Some(a)) => (
+            a,
+            format!(
+                "device: wgpu on {} ({}): a software adapter, slower than --device cpu",
+                a.name, a.backend
+            ),
+        ),
         (_, None, None) => {
-            return Err(ModelError::Device("no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into()));
+            return Err(ModelError::Device(
+                "no GPU adapter found; install a Vulkan, Metal or DX12 driver, or use --device cpu".into(),
+            ));
         }
     };
     Ok(Choice { device: open(adapter)?, kind: "wgpu", gpu: adapter.is_gpu(), why })
@@ -179,7 +201,9 @@ pub fn open(adapter: &Adapter) -> Result<Device, ModelError> {
 }
 
 fn open_new(adapter: &Adapter) -> Result<Device, ModelError> {
-    let failed = |what: String| ModelError::Device(format!("{} cannot be opened: {what}; use --device cpu", adapter.name));
+    let failed = |what: String| {
+        ModelError::Device(format!("{} cannot be opened: {what}; use --device cpu", adapter.name))
+    };
     let select = adapter.select.clone().ok_or_else(|| failed("an adapter of unknown kind".into()))?;
     // The driver stack panics on some failures instead of reporting them.
     catch_unwind(|| Device::wgpu_options().device_kind(select).init())
@@ -199,11 +223,17 @@ pub fn check(device: &Device) -> Result<f32, ModelError> {
         let llama = Llama::random(&config, 1, &device).map(|w| larger(w).require_grad());
         let tokens: Vec<i64> = (0..20).map(|i| i * 7 % 40).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [2, 10]), &device);
-        let logits = llama.logits(llama.hidden(tokens, &llama.causal(10, &device), None).reshape([20, config.hidden_size]));
+        let logits = llama
+            .logits(llama.hidden(tokens, &llama.causal(10, &device), None).reshape([20, config.hidden_size]));
         let gradients = activation::log_softmax(logits.clone(), 1).narrow(1, 3, 1).mean().backward();
         let mut all: Vec<f32> = logits.to_data().iter::<f32>().collect();
         for weight in llama.weights() {
-            all.extend(weight.grad(&gradients).map(|g| g.to_data().iter::<f32>().collect::<Vec<f32>>()).unwrap_or_default());
+            all.extend(
+                weight
+                    .grad(&gradients)
+                    .map(|g| g.to_data().iter::<f32>().collect::<Vec<f32>>())
+                    .unwrap_or_default(),
+            );
         }
         all
     };

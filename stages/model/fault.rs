@@ -1,7 +1,8 @@
 //! What a device does when it fails: it may be out of memory, which fewer rows cure, or be gone.
 //!
-//! Work on a device is queued. A failure stands on the tensors that were never written and surfaces when one of them is read;
-//! an allocation that the driver refuses, or a lost device, may panic too. [`guard`] makes one error of both.
+//! Work on a device is queued. A failure stands on the tensors that were never written and surfaces when one
+//! of them is read; an allocation that the driver refuses, or a lost device, may panic too. [`guard`] makes
+//! one error of both.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,16 +23,29 @@ pub enum Fault {
 }
 
 /// What runtimes and drivers say when memory is short.
-const MEMORY: [&str; 6] =
-    ["out of device memory", "out of memory", "outofmemory", "out_of_device_memory", "can't allocate buffer", "not enough memory"];
+const MEMORY: [&str; 6] = [
+    "out of device memory",
+    "out of memory",
+    "outofmemory",
+    "out_of_device_memory",
+    "can't allocate buffer",
+    "not enough memory",
+];
 /// What they say of a device that is gone.
-const LOST: [&str; 5] = ["device is poisoned", "device lost", "device was lost", "device_lost", "parent device is lost"];
+const LOST: [&str; 5] =
+    ["device is poisoned", "device lost", "device was lost", "device_lost", "parent device is lost"];
 
 impl Fault {
     /// Reads a message of the runtime.
     pub fn of(message: &str) -> Self {
         // The rest of a message is a backtrace.
-        let text = message.split("\nBacktrace").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = message
+            .split("\nBacktrace")
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         let lower = text.to_lowercase();
         if LOST.iter().any(|said| lower.contains(said)) {
             Self::Lost(text)
@@ -46,17 +60,17 @@ impl Fault {
 impl From<Fault> for ModelError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Memory(text) => {
-                Self::Device(format!("the GPU is out of memory ({text}): lower model.batch_rows, model.cache_mib or train.micro_batch"))
-            }
+            Fault::Memory(text) => Self::Device(format!(
+                "the GPU is out of memory ({text}): lower model.batch_rows, model.cache_mib or train.micro_batch"
+            )),
             Fault::Lost(text) => Self::Lost(text),
             Fault::Other(text) => Self::Device(format!("the GPU failed: {text}; use --device cpu")),
         }
     }
 }
 
-/// Does some work on a device, and makes its panics faults as well. A panic that speaks of neither memory nor a lost device is
-/// a bug and goes on.
+/// Does some work on a device, and makes its panics faults as well. A panic that speaks of neither memory nor
+/// a lost device is a bug and goes on.
 ///
 /// # Errors
 /// Those of the work.
@@ -68,7 +82,11 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default()
 }
 
 /// How values come to the host: [`read`], or a test's own way that fails.
@@ -79,9 +97,9 @@ pub type Reader<const D: usize> = Box<dyn FnMut(Tensor<D>) -> Result<Vec<f32>, F
 /// # Errors
 /// What went wrong in computing it.
 pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Fault> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|e| if e.is_device_poisoned() { Fault::Lost(e.reason().to_owned()) } else { Fault::of(e.reason()) })?;
+    let data = tensor.try_into_data().map_err(|e| {
+        if e.is_device_poisoned() { Fault::Lost(e.reason().to_owned()) } else { Fault::of(e.reason()) }
+    })?;
     Ok(data.iter::<f32>().collect())
 }
 

@@ -1,9 +1,9 @@
-//! Heads that predict the tokens after the next one (multi-token prediction, arXiv 2404.19737): each is one more decoder layer on the
-//! stream after the decoder's last layer, before its final norm; norm and output matrix are the decoder's own. Head k of 1..=n, read
-//! after token t, predicts token t + 1 + k.
+//! Heads that predict the tokens after the next one (multi-token prediction, arXiv 2404.19737): each is one
+//! more decoder layer on the stream after the decoder's last layer, before its final norm; norm and output
+//! matrix are the decoder's own. Head k of 1..=n, read after token t, predicts token t + 1 + k.
 //!
-//! They stand in a file of their own in the model directory, which other programs pass over. No answer depends on them, and so no
-//! fingerprint does.
+//! They stand in a file of their own in the model directory, which other programs pass over. No answer
+//! depends on them, and so no fingerprint does.
 
 use std::path::Path;
 
@@ -56,9 +56,11 @@ impl FutureHeads {
     /// If the tensors cannot be encoded.
     pub fn file(&self, config: &LlamaConfig) -> Result<(String, Vec<u8>), ModelError> {
         let shapes = shapes(config);
-        let names: Vec<String> = (1..=self.layers.len()).flat_map(|k| PARTS.map(|part| name(k, part))).collect();
+        let names: Vec<String> =
+            (1..=self.layers.len()).flat_map(|k| PARTS.map(|part| name(k, part))).collect();
         let values = self.layers.iter().flatten().zip(shapes.iter().cycle());
-        let tensors: Vec<(&str, &[usize], &[f32])> = names.iter().zip(values).map(|(n, (v, s))| (n.as_str(), &s[..], &v[..])).collect();
+        let tensors: Vec<(&str, &[usize], &[f32])> =
+            names.iter().zip(values).map(|(n, (v, s))| (n.as_str(), &s[..], &v[..])).collect();
         Ok((FILE.to_owned(), hf::safetensors(&tensors)?))
     }
 
@@ -74,9 +76,12 @@ impl FutureHeads {
             let mut layer: [Vec<f32>; PER_LAYER] = Default::default();
             for ((place, part), expected) in layer.iter_mut().zip(PARTS).zip(shapes(config)) {
                 let name = name(layers.len() + 1, part);
-                let (shape, values) = tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+                let (shape, values) =
+                    tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
                 if shape != expected {
-                    return Err(bad(format!("tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}")));
+                    return Err(bad(format!(
+                        "tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}"
+                    )));
                 }
                 if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                     return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
@@ -96,7 +101,8 @@ fn name(head: usize, part: &str) -> String {
     format!("future_heads.{head}.{part}")
 }
 
-/// A head's layer as a decoder of one layer that reads a stream instead of tokens: no embeddings, and the decoder's own norm.
+/// A head's layer as a decoder of one layer that reads a stream instead of tokens: no embeddings, and the
+/// decoder's own norm.
 pub fn as_weights(config: &LlamaConfig, layer: [Vec<f32>; PER_LAYER], norm: Vec<f32>) -> Weights {
     let config = LlamaConfig { num_hidden_layers: 1, ..config.clone() };
     Weights { config, all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect() }

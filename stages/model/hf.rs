@@ -1,7 +1,8 @@
 //! Hugging Face model directories: `config.json`, `tokenizer.json`, `tokenizer_config.json` and
 //! `model.safetensors` (or shards named by `model.safetensors.index.json`), read and written, so that
-//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value head and future heads
-//! stand beside them in files of their own ([`value_head::FILE`], [`future_heads::FILE`]).
+//! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value
+//! head and future heads stand beside them in files of their own ([`value_head::FILE`],
+//! [`future_heads::FILE`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::llama::Layer;
-use super::{FutureHeads, Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head};
+use super::{
+    FutureHeads, Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head,
+};
 
 /// Loads a model directory; weights in f32 on `device`.
 ///
@@ -28,7 +31,11 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     if tokenizer.vocab_size() > config.vocab_size {
         return Err(ModelError::Tokenizer {
             path: dir.join("tokenizer.json"),
-            what: format!("has {} tokens, but config.json says vocab_size {}", tokenizer.vocab_size(), config.vocab_size),
+            what: format!(
+                "has {} tokens, but config.json says vocab_size {}",
+                tokenizer.vocab_size(),
+                config.vocab_size
+            ),
         });
     }
     let files = weight_files(dir)?;
@@ -66,8 +73,15 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
 pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     let mut files = weight_files(dir)?;
     files.extend(
-        ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", value_head::FILE]
-            .map(|name| dir.join(name)),
+        [
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "generation_config.json",
+            "chat_template.jinja",
+            value_head::FILE,
+        ]
+        .map(|name| dir.join(name)),
     );
     let mut hashes = BTreeMap::new();
     for path in files {
@@ -76,7 +90,10 @@ pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 hashes.insert(name, hash_file(&mut file).map_err(|e| ModelError::io(&path, e))?);
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !path.ends_with("config.json") && !path.ends_with("tokenizer.json") => {}
+            Err(e)
+                if e.kind() == std::io::ErrorKind::NotFound
+                    && !path.ends_with("config.json")
+                    && !path.ends_with("tokenizer.json") => {}
             Err(e) => return Err(ModelError::io(&path, e)),
         }
     }
@@ -133,16 +150,25 @@ pub(super) type Raw = (Vec<usize>, Vec<f32>);
 /// If the file is damaged or holds a type that is not read.
 pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-    let file =
-        SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
     let mut all = BTreeMap::new();
     for (name, view) in file.tensors() {
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Dtype::BF16 => data.chunks_exact(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect(),
-            Dtype::F16 => data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect(),
-            other => return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16"))),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            Dtype::BF16 => data
+                .chunks_exact(2)
+                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
+                .collect(),
+            Dtype::F16 => {
+                data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect()
+            }
+            other => {
+                return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16")));
+            }
         };
         all.insert(name, (view.shape().to_vec(), values));
     }
@@ -161,7 +187,12 @@ fn half_to_f32(bits: u16) -> f32 {
     }
 }
 
-fn assemble(config: &LlamaConfig, mut tensors: BTreeMap<String, Raw>, path: &Path, device: &Device) -> Result<Llama, ModelError> {
+fn assemble(
+    config: &LlamaConfig,
+    mut tensors: BTreeMap<String, Raw>,
+    path: &Path,
+    device: &Device,
+) -> Result<Llama, ModelError> {
     let c = config;
     let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
@@ -170,10 +201,13 @@ fn assemble(config: &LlamaConfig, mut tensors: BTreeMap<String, Raw>, path: &Pat
         let mut all = Vec::new();
         let mut height = 0;
         for (name, rows) in parts {
-            let (shape, values) = tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+            let (shape, values) =
+                tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
             let expected = if *rows == 1 && shape.len() == 1 { vec![columns] } else { vec![*rows, columns] };
             if shape != expected {
-                return Err(bad(format!("tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}")));
+                return Err(bad(format!(
+                    "tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}"
+                )));
             }
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
@@ -190,17 +224,28 @@ fn assemble(config: &LlamaConfig, mut tensors: BTreeMap<String, Raw>, path: &Pat
         layers.push(Layer {
             attention_norm: stacked(&[(name("input_layernorm"), 1)], c.hidden_size)?,
             qkv: stacked(
-                &[(name("self_attn.q_proj"), query), (name("self_attn.k_proj"), shared), (name("self_attn.v_proj"), shared)],
+                &[
+                    (name("self_attn.q_proj"), query),
+                    (name("self_attn.k_proj"), shared),
+                    (name("self_attn.v_proj"), shared),
+                ],
                 c.hidden_size,
             )?,
             output: stacked(&[(name("self_attn.o_proj"), c.hidden_size)], query)?,
             mlp_norm: stacked(&[(name("post_attention_layernorm"), 1)], c.hidden_size)?,
-            gate_up: stacked(&[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)], c.hidden_size)?,
+            gate_up: stacked(
+                &[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)],
+                c.hidden_size,
+            )?,
             down: stacked(&[(name("mlp.down_proj"), c.hidden_size)], c.intermediate_size)?,
         });
     }
     let norm = stacked(&[("model.norm.weight".into(), 1)], c.hidden_size)?;
-    let head = if c.tie_word_embeddings { None } else { Some(stacked(&[("lm_head.weight".into(), c.vocab_size)], c.hidden_size)?) };
+    let head = if c.tie_word_embeddings {
+        None
+    } else {
+        Some(stacked(&[("lm_head.weight".into(), c.vocab_size)], c.hidden_size)?)
+    };
     Ok(Llama { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
 }
 
@@ -223,10 +268,20 @@ pub fn export(llama: &Llama) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     for (i, layer) in llama.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{i}.{part}.weight");
         put(&layer.attention_norm, &[(name("input_layernorm"), 1)]);
-        put(&layer.qkv, &[(name("self_attn.q_proj"), query), (name("self_attn.k_proj"), shared), (name("self_attn.v_proj"), shared)]);
+        put(
+            &layer.qkv,
+            &[
+                (name("self_attn.q_proj"), query),
+                (name("self_attn.k_proj"), shared),
+                (name("self_attn.v_proj"), shared),
+            ],
+        );
         put(&layer.output, &[(name("self_attn.o_proj"), c.hidden_size)]);
         put(&layer.mlp_norm, &[(name("post_attention_layernorm"), 1)]);
-        put(&layer.gate_up, &[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)]);
+        put(
+            &layer.gate_up,
+            &[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)],
+        );
         put(&layer.down, &[(name("mlp.down_proj"), c.hidden_size)]);
     }
     put(&llama.norm, &[("model.norm.weight".into(), 1)]);
@@ -239,7 +294,8 @@ pub fn export(llama: &Llama) -> Vec<(String, Vec<usize>, Vec<f32>)> {
 /// The files of a model directory: name and content. Equal models give equal bytes.
 pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
     let weights = export(llama);
-    let tensors: Vec<(&str, &[usize], &[f32])> = weights.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> =
+        weights.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
     let mut files = vec![
         ("config.json".to_owned(), pretty(&llama.config.to_json())),
         (
@@ -256,8 +312,10 @@ pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8
 
 /// A safetensors file of f32 tensors.
 pub fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError> {
-    let failed =
-        |e: safetensors::SafeTensorError| ModelError::Weights { path: "model.safetensors".into(), what: format!("failed to encode: {e}") };
+    let failed = |e: safetensors::SafeTensorError| ModelError::Weights {
+        path: "model.safetensors".into(),
+        what: format!("failed to encode: {e}"),
+    };
     let bytes: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = tensors
         .iter()
         .map(|(name, shape, values)| {
@@ -267,7 +325,9 @@ pub fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, Mode
         .collect();
     let views = bytes
         .iter()
-        .map(|(name, shape, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).map_err(failed)?)))
+        .map(|(name, shape, data)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).map_err(failed)?))
+        })
         .collect::<Result<Vec<_>, ModelError>>()?;
     let info = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize(views, Some(info)).map_err(failed)

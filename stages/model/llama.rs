@@ -2,8 +2,9 @@
 //! SwiGLU, optionally tied embeddings (as `transformers`' `modeling_llama`).
 //!
 //! Every weight is a rank-2 tensor in one list, so that optimizer, replicas and checkpoints are loops.
-//! Projections that read the same input are stored as one matrix (`qkv`, `gate_up`): fewer, larger
-//! matrix products. Sums that must not lose digits (norms, softmax) are in f32, whatever the weights are. Shapes: B rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
+//! Projections that read the same input are stored as one matrix (`qkv`, `gate_up`): fewer, larger matrix
+//! products. Sums that must not lose digits (norms, softmax) are in f32, whatever the weights are. Shapes: B
+//! rows, T tokens, D hidden, H query heads, K key/value heads, d head size.
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 use rand::RngExt;
@@ -48,11 +49,13 @@ pub struct Places {
     /// Rotary `cos` and `sin`, `[B or 1, 1, T, d/2]`.
     pub cos: Tensor<4>,
     pub sin: Tensor<4>,
-    /// Added to attention scores: 0 or a large negative number, `[B or 1, 1, T, columns]`; `None` if all may look at all.
+    /// Added to attention scores: 0 or a large negative number, `[B or 1, 1, T, columns]`; `None` if all may
+    /// look at all.
     pub mask: Option<Tensor<4>>,
 }
 
-/// Score of a masked column: far below any real score, and finite, so that a row with nothing to see stays finite.
+/// Score of a masked column: far below any real score, and finite, so that a row with nothing to see stays
+/// finite.
 pub const MASKED: f32 = -1e9;
 
 impl Llama {
@@ -61,7 +64,10 @@ impl Llama {
     pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
         let mut rng = datasets::key::rng(&["weights".into(), seed.into()]);
         let mut normal = |rows: usize, columns: usize, deviation: f32| {
-            Tensor::<2>::from_data(TensorData::new(normal(&mut rng, rows * columns, deviation), [rows, columns]), device)
+            Tensor::<2>::from_data(
+                TensorData::new(normal(&mut rng, rows * columns, deviation), [rows, columns]),
+                device,
+            )
         };
         let c = config;
         let residual = 0.02 / (2.0 * c.num_hidden_layers as f32).sqrt();
@@ -78,7 +84,14 @@ impl Llama {
             })
             .collect();
         let head = (!c.tie_word_embeddings).then(|| normal(c.vocab_size, c.hidden_size, 0.02));
-        Self { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm: Tensor::ones([1, c.hidden_size], device), head }
+        Self {
+            config: c.clone(),
+            dtype: FloatDType::F32,
+            embed,
+            layers,
+            norm: Tensor::ones([1, c.hidden_size], device),
+            head,
+        }
     }
 
     /// Every weight, in a fixed order.
@@ -143,8 +156,9 @@ impl Llama {
         let columns = positions.len() / rows;
         let mut cos = Vec::with_capacity(positions.len() * half);
         let mut sin = Vec::with_capacity(positions.len() * half);
-        let frequencies: Vec<f64> =
-            (0..half).map(|i| self.config.rope_theta.powf(-(2.0 * i as f64) / self.config.head_dim as f64)).collect();
+        let frequencies: Vec<f64> = (0..half)
+            .map(|i| self.config.rope_theta.powf(-(2.0 * i as f64) / self.config.head_dim as f64))
+            .collect();
         for &position in positions {
             for frequency in &frequencies {
                 let angle = position as f64 * frequency;
@@ -152,7 +166,8 @@ impl Llama {
                 sin.push(angle.sin() as f32);
             }
         }
-        let tensor = |data: Vec<f32>| Tensor::<4>::from_data(TensorData::new(data, [rows, 1, columns, half]), device);
+        let tensor =
+            |data: Vec<f32>| Tensor::<4>::from_data(TensorData::new(data, [rows, 1, columns, half]), device);
         (tensor(cos), tensor(sin))
     }
 
@@ -160,13 +175,19 @@ impl Llama {
     pub fn causal(&self, tokens: usize, device: &Device) -> Places {
         let positions: Vec<usize> = (0..tokens).collect();
         let (cos, sin) = self.rotary(&positions, 1, device);
-        let mask: Vec<f32> = (0..tokens).flat_map(|i| (0..tokens).map(move |j| if j <= i { 0.0 } else { MASKED })).collect();
+        let mask: Vec<f32> =
+            (0..tokens).flat_map(|i| (0..tokens).map(move |j| if j <= i { 0.0 } else { MASKED })).collect();
         let mask = Tensor::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), device);
         Places { cos, sin, mask: Some(mask) }
     }
 
     /// Final hidden states `[B, T, D]` (normalised) of tokens `[B, T]`.
-    pub fn hidden(&self, tokens: Tensor<2, Int>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+    pub fn hidden(
+        &self,
+        tokens: Tensor<2, Int>,
+        places: &Places,
+        memory: Option<&mut Memory<'_>>,
+    ) -> Tensor<3> {
         self.normed(self.stream(tokens, places, memory))
     }
 
@@ -176,14 +197,28 @@ impl Llama {
     }
 
     /// The stream `[B, T, D]` after the last layer, before the final norm.
-    pub fn stream(&self, tokens: Tensor<2, Int>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+    pub fn stream(
+        &self,
+        tokens: Tensor<2, Int>,
+        places: &Places,
+        memory: Option<&mut Memory<'_>>,
+    ) -> Tensor<3> {
         let [rows, len] = tokens.dims();
-        let x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([rows, len, self.config.hidden_size]);
+        let x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([
+            rows,
+            len,
+            self.config.hidden_size,
+        ]);
         self.through(x, places, memory)
     }
 
     /// A stream `[B, T, D]` after all layers.
-    pub fn through(&self, mut x: Tensor<3>, places: &Places, mut memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+    pub fn through(
+        &self,
+        mut x: Tensor<3>,
+        places: &Places,
+        mut memory: Option<&mut Memory<'_>>,
+    ) -> Tensor<3> {
         let c = &self.config;
         for (i, layer) in self.layers.iter().enumerate() {
             let normed = rms_norm(x.clone(), &layer.attention_norm, c.rms_norm_eps);
@@ -202,12 +237,19 @@ impl Llama {
         hidden.matmul(self.head.as_ref().unwrap_or(&self.embed).clone().transpose()).cast(FloatDType::F32)
     }
 
-    fn attention(&self, index: usize, x: Tensor<3>, places: &Places, memory: Option<&mut Memory<'_>>) -> Tensor<3> {
+    fn attention(
+        &self,
+        index: usize,
+        x: Tensor<3>,
+        places: &Places,
+        memory: Option<&mut Memory<'_>>,
+    ) -> Tensor<3> {
         let c = &self.config;
         let [rows, len, _] = x.dims();
         let (heads, shared, size) = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
         let group = heads / shared;
-        let qkv = linear(x, &self.layers[index].qkv).reshape([rows, len, heads + 2 * shared, size]).swap_dims(1, 2);
+        let qkv =
+            linear(x, &self.layers[index].qkv).reshape([rows, len, heads + 2 * shared, size]).swap_dims(1, 2);
         let qk = rotate(qkv.clone().narrow(1, 0, heads + shared), places);
         let v = qkv.narrow(1, heads + shared, shared);
         let scale = 1.0 / (size as f64).sqrt();
@@ -226,16 +268,25 @@ impl Llama {
         if let Some(mask) = &places.mask {
             let [mask_rows, _, _, _] = mask.dims();
             let mask = mask.clone().reshape([mask_rows, 1, 1, len, columns]);
-            scores = (scores.reshape([rows, shared, group, len, columns]) + mask).reshape([rows, shared, group * len, columns]);
+            scores = (scores.reshape([rows, shared, group, len, columns]) + mask).reshape([
+                rows,
+                shared,
+                group * len,
+                columns,
+            ]);
         }
         let out = match prefix {
             None => activation::softmax(scores, 3).cast(dtype).matmul(v),
             Some((prefix_k, prefix_v)) => {
                 // All rows look at the same prefix: one product for the whole batch instead of one a row.
                 let seen = prefix_k.dims()[2];
-                let fold = |t: Tensor<4>, last: usize| t.swap_dims(0, 1).reshape([1, shared, rows * group * len, last]);
-                let unfold = |t: Tensor<4>, last: usize| t.reshape([shared, rows, group * len, last]).swap_dims(0, 1);
-                let before = unfold(fold(q, size).matmul(prefix_k.swap_dims(2, 3)), seen).cast(FloatDType::F32);
+                let fold = |t: Tensor<4>, last: usize| {
+                    t.swap_dims(0, 1).reshape([1, shared, rows * group * len, last])
+                };
+                let unfold =
+                    |t: Tensor<4>, last: usize| t.reshape([shared, rows, group * len, last]).swap_dims(0, 1);
+                let before =
+                    unfold(fold(q, size).matmul(prefix_k.swap_dims(2, 3)), seen).cast(FloatDType::F32);
                 let weights = activation::softmax(Tensor::cat(vec![before, scores], 3), 3).cast(dtype);
                 let near = weights.clone().narrow(3, seen, columns).matmul(v);
                 let far = unfold(fold(weights.narrow(3, 0, seen), seen).matmul(prefix_v), size);

@@ -53,14 +53,20 @@ pub enum ModelError {
     #[error("{0}")]
     Device(String),
     /// The same may work later: a driver that was reset, a GPU that is gone.
-    #[error("the GPU stopped working: {0}; what is committed is kept, so try again, or go on with --device cpu")]
+    #[error(
+        "the GPU stopped working: {0}; what is committed is kept, so try again, or go on with --device cpu"
+    )]
     Lost(String),
 }
 
 impl ModelError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        if source.kind() == io::ErrorKind::NotFound { Self::Missing { path } } else { Self::Io { path, source } }
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::Missing { path }
+        } else {
+            Self::Io { path, source }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The decoder against itself: cached, batched and prefix-shared generation must say what one plain forward pass says.
+//! The decoder against itself: cached, batched and prefix-shared generation must say what one plain forward
+//! pass says.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -40,10 +41,21 @@ fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
     out
 }
 
-fn run(llama: &Llama, tokenizer: &Tokenizer, prompts: &[Vec<u32>], seeds: &[u64], sampling: &Sampling, rows: usize) -> Vec<Vec<Generated>> {
-    let requests: Vec<Request> =
-        prompts.iter().map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() }).collect();
-    Generator::new(llama, Limits { rows, cache: 1 << 24 }).generate(tokenizer, &requests, sampling, Stop::AnswerLine, &Silent).unwrap()
+fn run(
+    llama: &Llama,
+    tokenizer: &Tokenizer,
+    prompts: &[Vec<u32>],
+    seeds: &[u64],
+    sampling: &Sampling,
+    rows: usize,
+) -> Vec<Vec<Generated>> {
+    let requests: Vec<Request> = prompts
+        .iter()
+        .map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() })
+        .collect();
+    Generator::new(llama, Limits { rows, cache: 1 << 24 })
+        .generate(tokenizer, &requests, sampling, Stop::AnswerLine, &Silent)
+        .unwrap()
 }
 
 #[test]
@@ -53,8 +65,11 @@ fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
     let shared: Vec<u32> = (0..40).map(|i| i * 5 % 200 + 3).collect();
     for prefix in [0, 40] {
         // Prompts of different lengths, with and without a long common start.
-        let prompts: Vec<Vec<u32>> =
-            (1..6u32).map(|n| shared[..prefix].iter().copied().chain((0..n * 3).map(|i| (i * 11 + n) % 200 + 3)).collect()).collect();
+        let prompts: Vec<Vec<u32>> = (1..6u32)
+            .map(|n| {
+                shared[..prefix].iter().copied().chain((0..n * 3).map(|i| (i * 11 + n) % 200 + 3)).collect()
+            })
+            .collect();
         let all = run(&llama, &tokenizer, &prompts, &[1, 2], &greedy(12), 64);
         for (prompt, samples) in prompts.iter().zip(&all) {
             let expected = plain(&llama, prompt, 12);
@@ -73,11 +88,14 @@ fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
 fn a_sample_depends_on_its_seed_and_not_on_its_batch() {
     let tokenizer = Tokenizer::tiny().unwrap();
     let llama = tiny(&tokenizer);
-    let prompts: Vec<Vec<u32>> = (1..5u32).map(|n| (0..n * 4).map(|i| (i * 13 + n) % 200 + 3).collect()).collect();
+    let prompts: Vec<Vec<u32>> =
+        (1..5u32).map(|n| (0..n * 4).map(|i| (i * 13 + n) % 200 + 3).collect()).collect();
     let sampling = Sampling { temperature: 1.0, top_p: 0.95, top_k: 50, ..greedy(10) };
     let together = run(&llama, &tokenizer, &prompts, &[5, 6, 7], &sampling, 64);
     let alone = run(&llama, &tokenizer, &prompts, &[5, 6, 7], &sampling, 1);
-    let ids = |all: &[Vec<Generated>]| -> Vec<Vec<u32>> { all.iter().flatten().map(|g| g.tokens.iter().map(|t| t.id).collect()).collect() };
+    let ids = |all: &[Vec<Generated>]| -> Vec<Vec<u32>> {
+        all.iter().flatten().map(|g| g.tokens.iter().map(|t| t.id).collect()).collect()
+    };
     assert_eq!(ids(&together), ids(&alone));
     assert_ne!(together[0][0].tokens, together[0][1].tokens, "two seeds gave the same sample");
 }
@@ -87,7 +105,8 @@ fn top_k_one_is_greedy() {
     let tokenizer = Tokenizer::tiny().unwrap();
     let llama = tiny(&tokenizer);
     let prompt = vec![(3..20).collect::<Vec<u32>>()];
-    let one = run(&llama, &tokenizer, &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
+    let one =
+        run(&llama, &tokenizer, &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
     assert_eq!(one, run(&llama, &tokenizer, &prompt, &[1], &greedy(8), 8));
 }
 
@@ -132,7 +151,8 @@ fn a_model_directory_gives_back_its_value_head_and_is_another_model_with_it() {
 
 #[test]
 fn digits_stand_apart_and_training_a_tokenizer_is_deterministic() {
-    let texts: Vec<String> = (0..200).map(|i| format!("{i} apples and {} pears, {i}+7={}", i * 3, i + 7)).collect();
+    let texts: Vec<String> =
+        (0..200).map(|i| format!("{i} apples and {} pears, {i}+7={}", i * 3, i + 7)).collect();
     let (a, b) = (Tokenizer::train(&texts, 400).unwrap(), Tokenizer::train(&texts, 400).unwrap());
     assert_eq!(a.json(), b.json());
     assert_eq!(a.encode("1234").len(), 4);
@@ -144,16 +164,22 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
     let tokenizer = Tokenizer::tiny().unwrap();
     let llama = tiny(&tokenizer);
     // A common beginning, then prompts of different lengths: more than fits at once, whichever comes first.
-    let prompts: Vec<Vec<u32>> = (1..12u32).map(|n| (0..20).chain((0..n * 5).map(|i| (i * 13 + n) % 200 + 3)).collect()).collect();
-    let requests: Vec<Request> =
-        prompts.iter().map(|p| Request { prompt: p.clone(), seeds: vec![1, 2, 3], begun: String::new() }).collect();
+    let prompts: Vec<Vec<u32>> =
+        (1..12u32).map(|n| (0..20).chain((0..n * 5).map(|i| (i * 13 + n) % 200 + 3)).collect()).collect();
+    let requests: Vec<Request> = prompts
+        .iter()
+        .map(|p| Request { prompt: p.clone(), seeds: vec![1, 2, 3], begun: String::new() })
+        .collect();
     let sampling = Sampling { temperature: 1.0, ..greedy(30) };
     let with = |cache: usize, rows: usize| {
         let mut generator = Generator::new(&llama, Limits { rows, cache });
         let all = generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent);
         // What an earlier call has left in memory makes no difference.
         if let Ok(all) = &all {
-            assert_eq!(*all, generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent).unwrap());
+            assert_eq!(
+                *all,
+                generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent).unwrap()
+            );
         }
         (all, generator.cache_bytes())
     };
@@ -174,8 +200,9 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
 /// Texts with common beginnings, one twice, one of a single token, and some of whole blocks.
 fn texts() -> Vec<Vec<u32>> {
     let shared: Vec<u32> = (0..40).map(|i| i * 5 % 200 + 3).collect();
-    let mut texts: Vec<Vec<u32>> =
-        (0..12u32).map(|n| shared.iter().copied().chain((0..n * 4).map(|i| (i * 13 + n % 3) % 200 + 3)).collect()).collect();
+    let mut texts: Vec<Vec<u32>> = (0..12u32)
+        .map(|n| shared.iter().copied().chain((0..n * 4).map(|i| (i * 13 + n % 3) % 200 + 3)).collect())
+        .collect();
     texts.extend([vec![9], shared[..32].to_vec(), shared[..16].to_vec(), texts[3].clone()]);
     texts
 }
@@ -203,9 +230,13 @@ fn hidden_states_are_those_of_the_plain_forward_pass_in_any_company() {
         let expected = plain_hidden(&llama, text);
         assert_eq!(hidden.len(), expected.len());
         assert!(hidden.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{} tokens", text.len());
-        assert_eq!(bits(&generator(1 << 24).hidden(std::slice::from_ref(text), &Silent).unwrap()), bits(std::slice::from_ref(hidden)));
+        assert_eq!(
+            bits(&generator(1 << 24).hidden(std::slice::from_ref(text), &Silent).unwrap()),
+            bits(std::slice::from_ref(hidden))
+        );
     }
-    // In another order, with what an earlier call has left, on other numbers of threads, and with hardly any memory.
+    // In another order, with what an earlier call has left, on other numbers of threads, and with hardly any
+    // memory.
     let backwards: Vec<Vec<u32>> = texts.iter().rev().cloned().collect();
     let block = 16 * 2 * 2 * 2 * 8 * 4;
     for (threads, cache) in [(1, 1 << 24), (3, 1 << 24), (7, 7 * block)] {
@@ -246,9 +277,11 @@ fn what_hidden_states_have_read_is_not_read_again() {
     warm.hidden(std::slice::from_ref(&text), &Silent).unwrap();
     assert_eq!(warm.computed(), 70);
     assert_eq!(run(&mut warm), (expected, 6 + 2 * 7));
-    // Longer texts pay for what is new, and those that are known for the tokens of their last block, or of the last of these.
+    // Longer texts pay for what is new, and those that are known for the tokens of their last block, or of
+    // the last of these.
     let before = warm.computed();
-    let texts = [[&text[..], &[5; 20]].concat(), [&text[..], &[6; 3]].concat(), text.clone(), text[..64].to_vec()];
+    let texts =
+        [[&text[..], &[5; 20]].concat(), [&text[..], &[6; 3]].concat(), text.clone(), text[..64].to_vec()];
     warm.hidden(&texts, &Silent).unwrap();
     assert_eq!(warm.computed() - before, 26 + 9 + 6 + 16);
     // Prefixes of one text in one call: what they share is read once.
@@ -272,17 +305,20 @@ fn texts_longer_than_a_pass_have_hidden_states() {
 #[test]
 fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    // A decoder that always says `=`: every embedding is the same vector, which only that row of the head points to.
+    // A decoder that always says `=`: every embedding is the same vector, which only that row of the head
+    // points to.
     let mut llama = tiny(&tokenizer);
     let [vocab, size] = llama.embed.dims();
     let device = llama.device();
     llama = llama.map(|w| if w.dims()[0] == 1 { w } else { w.zeros_like() });
     llama.embed = Tensor::ones([vocab, size], &device);
     let says = tokenizer.encode("=")[0] as usize;
-    let head: Vec<f32> = (0..vocab).flat_map(|row| std::iter::repeat_n(if row == says { 0.1 } else { 0.0 }, size)).collect();
+    let head: Vec<f32> =
+        (0..vocab).flat_map(|row| std::iter::repeat_n(if row == says { 0.1 } else { 0.0 }, size)).collect();
     llama.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device));
     llama.config.tie_word_embeddings = false;
-    let requests = [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];
+    let requests =
+        [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];
     let answer = |max_tokens: usize| {
         let sampling = Sampling { calculator: true, ..greedy(max_tokens) };
         Generator::new(&llama, Limits { rows: 4, cache: 1 << 20 })
@@ -304,7 +340,10 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
     let (c, s) = (&weights.config, Shape::of(&weights.config));
     let wide = |x: &[f32]| x.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
     let times = |matrix: &[f32], x: &[f64]| -> Vec<f64> {
-        matrix.par_chunks(x.len()).map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()).collect()
+        matrix
+            .par_chunks(x.len())
+            .map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum())
+            .collect()
     };
     let norm = |x: &[f64], weight: &[f32]| -> Vec<f64> {
         let rms = (x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64 + c.rms_norm_eps).sqrt();
@@ -316,12 +355,14 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
     for (position, token) in tokens.iter().enumerate() {
         let mut x = wide(&weights.all[0][*token as usize * s.hidden..][..s.hidden]);
         for (l, seen) in seen.iter_mut().enumerate() {
-            let mut qkv = times(weights.layer(l, Part::Qkv), &norm(&x, weights.layer(l, Part::AttentionNorm)));
+            let mut qkv =
+                times(weights.layer(l, Part::Qkv), &norm(&x, weights.layer(l, Part::AttentionNorm)));
             for head in qkv.chunks_exact_mut(s.size).take(s.heads + s.shared) {
                 for i in 0..s.size / 2 {
                     let angle = position as f64 * c.rope_theta.powf(-(2.0 * i as f64) / s.size as f64);
                     let (a, b) = (head[i], head[i + s.size / 2]);
-                    (head[i], head[i + s.size / 2]) = (a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin());
+                    (head[i], head[i + s.size / 2]) =
+                        (a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin());
                 }
             }
             seen.push(qkv.clone());
@@ -329,7 +370,8 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
             for head in 0..s.heads {
                 let part = |row: &[f64], head: usize| row[head * s.size..(head + 1) * s.size].to_vec();
                 let (query, key) = (part(&qkv, head), s.heads + head / (s.heads / s.shared));
-                let dots = seen.iter().map(|row| part(row, key).iter().zip(&query).map(|(k, q)| k * q).sum::<f64>());
+                let dots =
+                    seen.iter().map(|row| part(row, key).iter().zip(&query).map(|(k, q)| k * q).sum::<f64>());
                 let mut scores: Vec<f64> = dots.map(|dot| dot / (s.size as f64).sqrt()).collect();
                 let top = scores.iter().copied().fold(f64::MIN, f64::max);
                 for score in &mut scores {
@@ -338,7 +380,9 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
                 let sum: f64 = scores.iter().sum();
                 let mut out = vec![0.0; s.size];
                 for (score, row) in scores.iter().zip(seen.iter()) {
-                    out.iter_mut().zip(part(row, key + s.shared)).for_each(|(out, v)| *out += score / sum * v);
+                    out.iter_mut()
+                        .zip(part(row, key + s.shared))
+                        .for_each(|(out, v)| *out += score / sum * v);
                 }
                 attended.extend(out);
             }
@@ -353,26 +397,38 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
     all
 }
 
-/// Logits of both decoders after each token, the CPU's reading token by token, against the exact ones: largest differences.
+/// Logits of both decoders after each token, the CPU's reading token by token, against the exact ones:
+/// largest differences.
 fn off(llama: &Llama, tokens: &[u32]) -> (f64, f64) {
     let device = llama.device();
     let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
     let hidden = llama.hidden(input, &llama.causal(tokens.len(), &device), None);
-    let reference: Vec<f32> = llama.logits(hidden.reshape([tokens.len(), llama.config.hidden_size])).to_data().iter::<f32>().collect();
+    let reference: Vec<f32> = llama
+        .logits(hidden.reshape([tokens.len(), llama.config.hidden_size]))
+        .to_data()
+        .iter::<f32>()
+        .collect();
     let weights = Weights::of(llama);
     let decoder = Decoder::new(&weights);
     let (mut pool, mut passes) = (decoder.pool(1 << 28), Passes::default());
     let mut sequence = pool.begin(tokens);
     let (mut of_engine, mut of_reference) = (0.0f64, 0.0f64);
-    for ((token, reference), exact) in tokens.iter().zip(reference.chunks_exact(decoder.vocab())).zip(exact(&weights, tokens)) {
+    for ((token, reference), exact) in
+        tokens.iter().zip(reference.chunks_exact(decoder.vocab())).zip(exact(&weights, tokens))
+    {
         pool.extend(&mut sequence, 1).unwrap();
         let got = std::sync::Mutex::new(Vec::new());
         let entry = Entry { sequence: &mut sequence, tokens: &[*token] };
-        decoder.forward(&mut [entry], &mut passes, Asked::Logits, &|_, logits| got.lock().unwrap().extend_from_slice(logits));
+        decoder.forward(&mut [entry], &mut passes, Asked::Logits, &|_, logits| {
+            got.lock().unwrap().extend_from_slice(logits)
+        });
         pool.added(&mut sequence, &[*token]);
-        let far = |logits: &[f32]| logits.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-        (of_engine, of_reference) = (of_engine.max(far(&got.into_inner().unwrap())), of_reference.max(far(reference)));
+        let far = |logits: &[f32]| {
+            logits.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
+        };
+        (of_engine, of_reference) =
+            (of_engine.max(far(&got.into_inner().unwrap())), of_reference.max(far(reference)));
     }
     (of_engine, of_reference)
 }
@@ -384,14 +440,19 @@ fn logits_are_exact_within_what_f32_rounds() {
     assert!(engine < 1e-5 && reference < 1e-5, "{engine} {reference}");
 }
 
-/// On a real model, where one is given: `QSTILL_TEST_MODEL=path/to/smollm2 just test real_model --run-ignored only --no-capture`.
+/// On a real model, where one is given: `QSTILL_TEST_MODEL=path/to/smollm2 just test real_model --run-ignored
+/// only --no-capture`.
 #[test]
 #[ignore = "needs QSTILL_TEST_MODEL"]
 fn logits_of_a_real_model_are_exact_within_1e_4() {
     let dir = std::env::var_os("QSTILL_TEST_MODEL").expect("QSTILL_TEST_MODEL names a model directory");
     let model = hf::load(dir.as_ref(), &Device::flex()).unwrap();
-    let text = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. ".repeat(4);
+    let text =
+        "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
+            .repeat(4);
     let (engine, reference) = off(&model.llama, &model.tokenizer.encode(&text));
-    println!("largest difference of a logit from the exact one: {engine:.1e} on the CPU, {reference:.1e} with burn's tensors");
+    println!(
+        "largest difference of a logit from the exact one: {engine:.1e} on the CPU, {reference:.1e} with burn's tensors"
+    );
     assert!(engine < 1e-4, "{engine}");
 }

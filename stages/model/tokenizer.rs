@@ -17,7 +17,8 @@ use tokenizers::{AddedToken, DecoderWrapper, PreTokenizerWrapper, TokenizerBuild
 use super::ModelError;
 use crate::policy::{Message, Role};
 
-/// Start of the user's turn, start of the assistant's turn, end of a turn (a trained tokenizer's special tokens).
+/// Start of the user's turn, start of the assistant's turn, end of a turn (a trained tokenizer's special
+/// tokens).
 const USER: &str = "<|user|>";
 const ASSISTANT: &str = "<|assistant|>";
 const END: &str = "<|end|>";
@@ -49,9 +50,8 @@ impl Tokenizer {
         let json = fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
         let settings_path = dir.join("tokenizer_config.json");
         let settings: Value = match fs::read_to_string(&settings_path) {
-            Ok(text) => {
-                serde_json::from_str(&text).map_err(|e| ModelError::Tokenizer { path: settings_path, what: format!("not JSON: {e}") })?
-            }
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|e| ModelError::Tokenizer { path: settings_path, what: format!("not JSON: {e}") })?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => json!({}),
             Err(e) => return Err(ModelError::io(&settings_path, e)),
         };
@@ -59,7 +59,8 @@ impl Tokenizer {
             Ok(text) => text,
             Err(_) => settings["chat_template"].as_str().unwrap_or_default().to_owned(),
         };
-        let tokenizer = Self::from_parts(json, template, settings).map_err(|what| ModelError::Tokenizer { path, what })?;
+        let tokenizer = Self::from_parts(json, template, settings)
+            .map_err(|what| ModelError::Tokenizer { path, what })?;
         // A template that cannot be rendered is noticed now, not in the middle of a search.
         tokenizer.prompt(&[Message { role: Role::User, content: "1+1".into() }])?;
         Ok(tokenizer)
@@ -91,7 +92,9 @@ impl Tokenizer {
         let failed = |what: String| ModelError::Tokenizer { path: "tokenizer.json".into(), what };
         if vocab_size < Self::LEAST {
             let least = Self::LEAST;
-            return Err(failed(format!("a vocabulary of {vocab_size} is too small: the bytes and special tokens alone take {least}")));
+            return Err(failed(format!(
+                "a vocabulary of {vocab_size} is too small: the bytes and special tokens alone take {least}"
+            )));
         }
         let mut trainer = BpeTrainer::builder()
             .vocab_size(vocab_size)
@@ -147,7 +150,8 @@ impl Tokenizer {
         self.inner.decode(ids, true).unwrap_or_default()
     }
 
-    /// The text that asks the model for its next turn. Without a chat template: turns separated by blank lines.
+    /// The text that asks the model for its next turn. Without a chat template: turns separated by blank
+    /// lines.
     ///
     /// # Errors
     /// If the model's template does not render.
@@ -166,14 +170,18 @@ impl Tokenizer {
         let mut environment = Environment::new();
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         // As `transformers` renders them.
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
+        environment.set_syntax(
+            SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?,
+        );
         environment.add_function("raise_exception", |text: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text))
         });
         environment.add_template("chat", &self.template).map_err(failed)?;
         let template = environment.get_template("chat").map_err(failed)?;
-        let turns: Vec<minijinja::Value> =
-            messages.iter().map(|m| context! { role => m.role.to_string(), content => m.content.clone() }).collect();
+        let turns: Vec<minijinja::Value> = messages
+            .iter()
+            .map(|m| context! { role => m.role.to_string(), content => m.content.clone() })
+            .collect();
         template
             .render(context! { messages => turns, add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str() })
             .map_err(failed)
@@ -203,7 +211,10 @@ impl Tokenizer {
             settings["chat_template"] = json!(self.template);
         }
         let text = serde_json::to_string_pretty(&settings).unwrap_or_default() + "\n";
-        vec![("tokenizer.json".to_owned(), self.json.clone().into_bytes()), ("tokenizer_config.json".to_owned(), text.into_bytes())]
+        vec![
+            ("tokenizer.json".to_owned(), self.json.clone().into_bytes()),
+            ("tokenizer_config.json".to_owned(), text.into_bytes()),
+        ]
     }
 
     /// A small trained tokenizer, for tests and device checks.

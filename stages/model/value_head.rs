@@ -1,7 +1,8 @@
-//! The value head: one row of weights on the decoder's final normalised hidden state h `[D]`, z = w·h + b, V = sigmoid(z).
+//! The value head: one row of weights on the decoder's final normalised hidden state h `[D]`, z = w·h + b, V
+//! = sigmoid(z).
 //!
-//! V estimates the probability that a text which ends after a reasoning step leads to a correct answer. The head stands in
-//! a file of its own in the model directory, which other programs pass over.
+//! V estimates the probability that a text which ends after a reasoning step leads to a correct answer. The
+//! head stands in a file of its own in the model directory, which other programs pass over.
 
 use std::path::Path;
 
@@ -44,7 +45,8 @@ impl ValueHead {
     /// If the tensors cannot be encoded.
     pub fn file(&self) -> Result<(String, Vec<u8>), ModelError> {
         let shape = [1, self.weight.len()];
-        let tensors: [(&str, &[usize], &[f32]); 2] = [(WEIGHT, &shape, &self.weight), (BIAS, &[1, 1], &[self.bias])];
+        let tensors: [(&str, &[usize], &[f32]); 2] =
+            [(WEIGHT, &shape, &self.weight), (BIAS, &[1, 1], &[self.bias])];
         Ok((FILE.to_owned(), hf::safetensors(&tensors)?))
     }
 
@@ -56,9 +58,12 @@ impl ValueHead {
         let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
         let mut tensors = hf::tensors(path, bytes)?;
         let mut take = |name: &str, columns: usize| {
-            let (shape, values) = tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+            let (shape, values) =
+                tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
             if shape != [1, columns] {
-                return Err(bad(format!("tensor `{name}` has shape {shape:?}, config.json makes it [1, {columns}]")));
+                return Err(bad(format!(
+                    "tensor `{name}` has shape {shape:?}, config.json makes it [1, {columns}]"
+                )));
             }
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
@@ -99,6 +104,11 @@ mod tests {
         let other = hf::safetensors(&[(WEIGHT, &[1, 3], &head.weight)]).unwrap();
         assert!(ValueHead::parse(name.as_ref(), &other, 3).unwrap_err().to_string().contains(BIAS));
         let broken = ValueHead { bias: f32::NAN, ..head };
-        assert!(ValueHead::parse(name.as_ref(), &broken.file().unwrap().1, 3).unwrap_err().to_string().contains("NaN"));
+        assert!(
+            ValueHead::parse(name.as_ref(), &broken.file().unwrap().1, 3)
+                .unwrap_err()
+                .to_string()
+                .contains("NaN")
+        );
     }
 }

@@ -65,7 +65,8 @@ pub trait Policy {
     /// What its proposals depend on besides the ask: rules and versions, weights, endpoint settings.
     fn fingerprint(&self) -> String;
 
-    /// Whether its steps are all that the domain's rules allow, so that a search enumerates them instead of asking.
+    /// Whether its steps are all that the domain's rules allow, so that a search enumerates them instead of
+    /// asking.
     fn enumerates(&self) -> bool {
         false
     }
@@ -83,12 +84,15 @@ pub trait Policy {
         Ok(0)
     }
 
-    /// Estimated probability that each place leads to a correct answer, and how many tokens were new to it there.
+    /// Estimated probability that each place leads to a correct answer, and how many tokens were new to it
+    /// there.
     ///
     /// # Errors
     /// If it has no value head.
     fn values(&mut self, _places: &[Place<'_>], _events: &dyn Events) -> anyhow::Result<Vec<(f32, u64)>> {
-        bail!("the policy has no value head: train one (train.value_weight), or use a value model of its own ([value])")
+        bail!(
+            "the policy has no value head: train one (train.value_weight), or use a value model of its own ([value])"
+        )
     }
 
     fn propose(

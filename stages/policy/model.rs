@@ -23,7 +23,12 @@ pub struct ModelPolicy {
 
 impl ModelPolicy {
     pub fn new(model: Arc<Model>, prompt: Prompt, limits: Limits) -> Self {
-        Self { generator: Generator::with_heads(&model.llama, model.future.as_ref(), limits), head: model.value.clone(), model, prompt }
+        Self {
+            generator: Generator::with_heads(&model.llama, model.future.as_ref(), limits),
+            head: model.value.clone(),
+            model,
+            prompt,
+        }
     }
 }
 
@@ -35,7 +40,11 @@ impl Policy for ModelPolicy {
     fn fingerprint(&self) -> String {
         let examples = self.prompt.examples.iter().flat_map(|(q, a)| [q.as_str(), a.as_str()]);
         let parts: Vec<datasets::key::Part<'_>> =
-            [self.model.fingerprint.as_str(), self.prompt.instruction.as_str()].into_iter().chain(examples).map(Into::into).collect();
+            [self.model.fingerprint.as_str(), self.prompt.instruction.as_str()]
+                .into_iter()
+                .chain(examples)
+                .map(Into::into)
+                .collect();
         datasets::key::id(&parts)
     }
 
@@ -55,15 +64,27 @@ impl Policy for ModelPolicy {
         let mut new = Vec::with_capacity(places.len());
         for place in places {
             let text = self.tokens(place.problem, &path_text(place.steps, place.answer))?;
-            let before = if place.answer.is_some() { place.steps } else { &place.steps[..place.steps.len().saturating_sub(1)] };
-            new.push(text.len().saturating_sub(self.tokens(place.problem, &begun(before))?.len()).max(1) as u64);
+            let before = if place.answer.is_some() {
+                place.steps
+            } else {
+                &place.steps[..place.steps.len().saturating_sub(1)]
+            };
+            new.push(
+                text.len().saturating_sub(self.tokens(place.problem, &begun(before))?.len()).max(1) as u64
+            );
             texts.push(text);
         }
         let hidden = self.hidden(&texts, events)?;
         Ok(hidden.iter().zip(new).map(|(hidden, tokens)| (head.value(hidden), tokens)).collect())
     }
 
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, events: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        sampling: &Sampling,
+        events: &dyn Events,
+    ) -> Result<Vec<Vec<Proposal>>> {
         let tokenizer = &self.model.tokenizer;
         let requests = asks
             .iter()
@@ -75,7 +96,10 @@ impl Policy for ModelPolicy {
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
         let generated = self.generator.generate(tokenizer, &requests, sampling, stop, events)?;
-        Ok(generated.into_iter().map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect()).collect())
+        Ok(generated
+            .into_iter()
+            .map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect())
+            .collect())
     }
 }
 
@@ -142,7 +166,8 @@ impl ModelPolicy {
         lines.retain(|(text, ..)| !text.trim().is_empty());
         // What was taken back counts in the proposal's tokens alone.
         let steps = read.steps.iter().map(|&at| {
-            let (logprob, tokens) = lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
+            let (logprob, tokens) =
+                lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
             Step { text: std::mem::take(&mut read.lines[at]), logprob, value: f32::NAN, q: f32::NAN, tokens }
         });
         Proposal { steps: steps.collect(), final_answer: read.answer, tokens: sample.tokens.len() as u32 }
@@ -159,14 +184,23 @@ mod tests {
     #[test]
     fn steps_keep_the_tokens_of_their_own_lines() {
         let tokenizer = Tokenizer::train(&["undo".to_owned()], 300).unwrap();
-        let model = Model { llama: tiny(&tokenizer), tokenizer, value: None, future: None, fingerprint: String::new() };
+        let model = Model {
+            llama: tiny(&tokenizer),
+            tokenizer,
+            value: None,
+            future: None,
+            fingerprint: String::new(),
+        };
         let policy = ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 });
         let proposal = |text: &str| {
             let ids = policy.model.tokenizer.encode(text);
             let tokens = (1..).zip(ids).map(|(i, id)| Token { id, logprob: -(i as f32) }).collect();
             policy.proposal(&Generated { tokens, text: text.to_owned(), finished: true })
         };
-        let (plain, undone) = (proposal("7*6=42\n42+1=43\n#### 43"), proposal("7-6=1\nundo\n7*6=42\n\n9-9=0\nundo\n42+1=43\n#### 43"));
+        let (plain, undone) = (
+            proposal("7*6=42\n42+1=43\n#### 43"),
+            proposal("7-6=1\nundo\n7*6=42\n\n9-9=0\nundo\n42+1=43\n#### 43"),
+        );
         let of = |p: &Proposal| p.steps.iter().map(|s| (s.text.clone(), s.tokens)).collect::<Vec<_>>();
         assert_eq!(of(&plain), [("7*6=42".to_owned(), 7), ("42+1=43".to_owned(), 8)]);
         assert_eq!((of(&undone), &undone.final_answer), (of(&plain), &plain.final_answer));

@@ -1,4 +1,5 @@
-//! The domain's own rules as a policy: every legal next step is equally likely. This is how a run starts from nothing.
+//! The domain's own rules as a policy: every legal next step is equally likely. This is how a run starts from
+//! nothing.
 
 use anyhow::{Context, Result};
 use datasets::domains;
@@ -11,7 +12,8 @@ use crate::events::Events;
 /// Longest path that is drawn at random.
 const MAX_STEPS: usize = 8;
 
-/// Draws legal steps uniformly. A path stops where the state allows an answer, with the probability of one more move.
+/// Draws legal steps uniformly. A path stops where the state allows an answer, with the probability of one
+/// more move.
 pub struct Rules;
 
 /// Names the rules of a domain in fingerprints.
@@ -33,7 +35,13 @@ impl Policy for Rules {
         true
     }
 
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, _: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        _: &Sampling,
+        _: &dyn Events,
+    ) -> Result<Vec<Vec<Proposal>>> {
         asks.iter().map(|ask| ask.seeds.iter().map(|seed| draw(ask, horizon, *seed)).collect()).collect()
     }
 }
@@ -44,13 +52,18 @@ fn draw(ask: &Ask<'_>, horizon: Horizon, seed: u64) -> Result<Proposal> {
     let mut rng = datasets::key::rng(&["rules".into(), seed.into()]);
     let mut state = domain.start(ask.problem);
     for text in ask.steps {
-        let moves = domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
-        state =
-            moves.into_iter().find(|m| m.text == *text).map(|m| m.next).with_context(|| format!("`{text}` is not a legal step here"))?;
+        let moves =
+            domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
+        state = moves
+            .into_iter()
+            .find(|m| m.text == *text)
+            .map(|m| m.next)
+            .with_context(|| format!("`{text}` is not a legal step here"))?;
     }
     let mut proposal = Proposal::default();
     while proposal.steps.len() < MAX_STEPS {
-        let mut moves = domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
+        let mut moves =
+            domain.moves(&state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
         let answer = domain.answer(&state).filter(|_| !state.steps.is_empty());
         let choices = moves.len() + usize::from(answer.is_some());
         if choices == 0 {

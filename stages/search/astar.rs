@@ -1,19 +1,23 @@
-//! A*: always expands the state whose path is the cheapest so far, together with what the rest of it will cost.
+//! A*: always expands the state whose path is the cheapest so far, together with what the rest of it will
+//! cost.
 //!
-//! f(s) = g(s) + w h(s), with g the steps taken (times `step_cost`, in nats) and h = -ln V(s) + `step_cost` times the steps that
-//! are needed at least; where V stands for the steps that are left itself ([`super::value::Values::Effort`]), h = -ln V(s). If V is the probability that
-//! the policy succeeds from s, and a step costs -ln of its probability, then h is consistent: V(s) is a mean over
-//! V(s') and no s' can exceed V(s) / p. A learned V is neither, so nothing here rests on it: a state that is reached again
-//! on a cheaper way is re-opened, and w > 1 (weighted A*, arXiv cs/0309053 for its anytime form) trades length for speed.
+//! f(s) = g(s) + w h(s), with g the steps taken (times `step_cost`, in nats) and h = -ln V(s) + `step_cost`
+//! times the steps that are needed at least; where V stands for the steps that are left itself
+//! ([`super::value::Values::Effort`]), h = -ln V(s). If V is the probability that the policy succeeds from s,
+//! and a step costs -ln of its probability, then h is consistent: V(s) is a mean over V(s') and no s' can
+//! exceed V(s) / p. A learned V is neither, so nothing here rests on it: a state that is reached again on a
+//! cheaper way is re-opened, and w > 1 (weighted A*, arXiv cs/0309053 for its anytime form) trades length for
+//! speed.
 //!
-//! - **OPEN** is a heap; an entry whose f is no longer that of its state is skipped. **CLOSED** are the expanded states.
-//! - **Transpositions** go by the domain's key of a state, never by text. Of two ways to a state the cheaper one stays (if it has no
-//!   more steps, which are limited), and the other is kept as its duplicate: that is where further distinct solutions come from, at
-//!   no cost.
-//! - **Sampled policies** show a few steps at a time. A state goes back to OPEN after each time it was expanded, and counts half
-//!   as promising as before (partial expansion, Yoshizumi, Miura and Ishida 2000).
-//! - **Shortest** solution: the search goes on after the first one, drops what cannot be shorter, and lowers w each time
-//!   (ARA*), until OPEN is empty or the budget spent.
+//! - **OPEN** is a heap; an entry whose f is no longer that of its state is skipped. **CLOSED** are the
+//!   expanded states.
+//! - **Transpositions** go by the domain's key of a state, never by text. Of two ways to a state the cheaper
+//!   one stays (if it has no more steps, which are limited), and the other is kept as its duplicate: that is
+//!   where further distinct solutions come from, at no cost.
+//! - **Sampled policies** show a few steps at a time. A state goes back to OPEN after each time it was
+//!   expanded, and counts half as promising as before (partial expansion, Yoshizumi, Miura and Ishida 2000).
+//! - **Shortest** solution: the search goes on after the first one, drops what cannot be shorter, and lowers
+//!   w each time (ARA*), until OPEN is empty or the budget spent.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -46,7 +50,8 @@ pub struct AStar {
 }
 
 impl AStar {
-    /// `samples`: whether the policy shows a few steps at a time. `rest`: whether V leaves out the steps that are to come.
+    /// `samples`: whether the policy shows a few steps at a time. `rest`: whether V leaves out the steps that
+    /// are to come.
     pub fn new(samples: bool, rest: bool) -> Self {
         let (open, costs, known) = (BinaryHeap::new(), Vec::new(), HashMap::new());
         Self { open, costs, known, weight: 0, incumbent: u32::MAX, samples, rest, begun: false }
@@ -55,8 +60,13 @@ impl AStar {
     fn f(&self, tree: &Tree, node: u32, domain: &dyn Domain, config: &TreeConfig) -> i64 {
         let (g, times) = self.costs[node as usize];
         let item = tree.get(node);
-        let least = item.state.as_ref().filter(|_| self.rest && config.cost == Cost::Steps).map_or(0, |state| domain.least_steps(state));
-        let h = -f64::from(item.value).max(1e-30).ln() - f64::from(times) * FADE.ln() + config.step_cost * least as f64;
+        let least = item
+            .state
+            .as_ref()
+            .filter(|_| self.rest && config.cost == Cost::Steps)
+            .map_or(0, |state| domain.least_steps(state));
+        let h = -f64::from(item.value).max(1e-30).ln() - f64::from(times) * FADE.ln()
+            + config.step_cost * least as f64;
         let weight = config.weights.get(self.weight).or(config.weights.last()).copied().unwrap_or(1.0);
         ((g + weight * h) * 1000.0).round() as i64
     }
@@ -81,7 +91,13 @@ impl AStar {
     }
 
     /// The cheapest states whose steps are to be asked for.
-    pub fn want(&mut self, tree: &Tree, domain: &dyn Domain, allowance: &mut Allowance, config: &TreeConfig) -> Vec<Want> {
+    pub fn want(
+        &mut self,
+        tree: &Tree,
+        domain: &dyn Domain,
+        allowance: &mut Allowance,
+        config: &TreeConfig,
+    ) -> Vec<Want> {
         if !self.begun {
             self.begun = true;
             self.costs.resize(tree.items.len(), (0.0, 0));
@@ -120,7 +136,9 @@ impl AStar {
         let own = self.cost(tree, node, config);
         self.costs[node as usize].0 = own;
         let item = tree.get(node);
-        let Some(state) = item.state.as_ref().filter(|_| config.transpositions && item.is_open()) else { return true };
+        let Some(state) = item.state.as_ref().filter(|_| config.transpositions && item.is_open()) else {
+            return true;
+        };
         let known = *self.known.entry(domain.key(state)).or_insert(node);
         if known == node {
             return true;
@@ -134,9 +152,17 @@ impl AStar {
         false
     }
 
-    /// Moves a state to the place of its duplicate, if that is on a cheaper way; the duplicate remembers the one that was given
-    /// up. What is below gets cheaper as well: adds the `duplicates` there, which may have become the cheaper way in turn.
-    fn reopen(&mut self, tree: &mut Tree, duplicate: u32, domain: &dyn Domain, config: &TreeConfig, duplicates: &mut Vec<u32>) {
+    /// Moves a state to the place of its duplicate, if that is on a cheaper way; the duplicate remembers the
+    /// one that was given up. What is below gets cheaper as well: adds the `duplicates` there, which may have
+    /// become the cheaper way in turn.
+    fn reopen(
+        &mut self,
+        tree: &mut Tree,
+        duplicate: u32,
+        domain: &dyn Domain,
+        config: &TreeConfig,
+        duplicates: &mut Vec<u32>,
+    ) {
         let known = tree.get(duplicate).same;
         let saved = self.costs[known as usize].0 - self.costs[duplicate as usize].0;
         if saved < 1e-9 || tree.get(duplicate).depth > tree.get(known).depth {
@@ -155,8 +181,16 @@ impl AStar {
         }
     }
 
-    /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be sampled there.
-    pub fn grown(&mut self, tree: &Tree, want: &Want, children: &[u32], domain: &dyn Domain, config: &TreeConfig) {
+    /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be
+    /// sampled there.
+    pub fn grown(
+        &mut self,
+        tree: &Tree,
+        want: &Want,
+        children: &[u32],
+        domain: &dyn Domain,
+        config: &TreeConfig,
+    ) {
         for child in children {
             if tree.get(*child).is_open() {
                 self.push(tree, *child, domain, config);
@@ -167,7 +201,8 @@ impl AStar {
         }
     }
 
-    /// A solution of this length was found: if a shorter one is wanted, what cannot be shorter is no more of interest.
+    /// A solution of this length was found: if a shorter one is wanted, what cannot be shorter is no more of
+    /// interest.
     pub fn solved(&mut self, tree: &Tree, length: u32, domain: &dyn Domain, config: &TreeConfig) {
         if config.shortest && length < self.incumbent {
             self.incumbent = length;

@@ -1,9 +1,11 @@
-//! Step beam: expands the `beams` best partial paths at once, step by step, and keeps the best of what they give.
+//! Step beam: expands the `beams` best partial paths at once, step by step, and keeps the best of what they
+//! give.
 //!
-//! The score of a path is that of its step values, put together by `aggregate` (the last one by default, as in Hugging Face's
-//! search-and-learn). Paths that end leave the beam. When all have ended and there is budget left, the beam
-//! starts again from the best states that it left behind, so that a larger budget always buys more search. A state stands in
-//! the tree once, so no path can fill several places of the beam, nor vote twice.
+//! The score of a path is that of its step values, put together by `aggregate` (the last one by default, as
+//! in Hugging Face's search-and-learn). Paths that end leave the beam. When all have ended and there is
+//! budget left, the beam starts again from the best states that it left behind, so that a larger budget
+//! always buys more search. A state stands in the tree once, so no path can fill several places of the beam,
+//! nor vote twice.
 
 use super::budget::Allowance;
 use super::tree::Tree;

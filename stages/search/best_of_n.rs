@@ -1,7 +1,7 @@
 //! Best-of-N: independent samples of whole paths. The mandatory baseline of any search.
 //!
-//! A policy that enumerates is walked at random, step by step: all legal steps and, where the path may end, the end are
-//! equally likely. A state that an earlier walk expanded is known, and costs nothing again.
+//! A policy that enumerates is walked at random, step by step: all legal steps and, where the path may end,
+//! the end are equally likely. A state that an earlier walk expanded is known, and costs nothing again.
 
 use std::collections::HashSet;
 
@@ -45,7 +45,17 @@ pub struct BestOfN {
 impl BestOfN {
     pub fn new(samples: usize, wave: usize, aim: Option<Aim>, rng: datasets::key::Rng) -> Self {
         let (drawn, correct, calculations) = (0, 0, HashSet::new());
-        Self { aim, drawn, correct, calculations, left: samples, wave: wave.max(1), at: None, rng, ends: Vec::new() }
+        Self {
+            aim,
+            drawn,
+            correct,
+            calculations,
+            left: samples,
+            wave: wave.max(1),
+            at: None,
+            rng,
+            ends: Vec::new(),
+        }
     }
 
     /// Whether it wants to know which samples are correct.
@@ -62,7 +72,9 @@ impl BestOfN {
     /// Whether what was found so far says that more samples are not worth it.
     fn settled(&self) -> bool {
         self.aim.is_some_and(|aim| {
-            self.calculations.len() >= aim.wanted || self.correct >= aim.enough || (self.correct == 0 && self.drawn >= aim.give_up)
+            self.calculations.len() >= aim.wanted
+                || self.correct >= aim.enough
+                || (self.correct == 0 && self.drawn >= aim.give_up)
         })
     }
 
@@ -79,8 +91,8 @@ impl BestOfN {
         want.into_iter().collect()
     }
 
-    /// The next state of a random walk that nobody has expanded. Walks over known states are taken on the way: `ended` is
-    /// told of each.
+    /// The next state of a random walk that nobody has expanded. Walks over known states are taken on the
+    /// way: `ended` is told of each.
     pub fn want_step(
         &mut self,
         tree: &mut Tree,
@@ -98,7 +110,11 @@ impl BestOfN {
                 return allowance.steps(node, 1).into_iter().collect();
             }
             let choices = item.children + u32::from(item.answer.is_some());
-            let chosen = if choices == 0 || item.depth >= config.depth { choices } else { self.rng.random_range(0..choices) };
+            let chosen = if choices == 0 || item.depth >= config.depth {
+                choices
+            } else {
+                self.rng.random_range(0..choices)
+            };
             let child = tree.children(node).nth(chosen as usize);
             match child {
                 Some(child) => self.at = Some(child),

@@ -1,7 +1,7 @@
 //! What a search may spend on a problem, and what it has spent.
 //!
-//! A budget is never exceeded: before a policy is asked, the most that it may answer is set aside, and what it did not
-//! use comes back.
+//! A budget is never exceeded: before a policy is asked, the most that it may answer is set aside, and what
+//! it did not use comes back.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,8 @@ pub struct Spent {
     pub duplicates: u64,
     /// States whose value was asked for.
     pub values: u64,
-    /// Floating-point operations of the policy: 2 P for each token of its prompt, once, and for each token it generated.
+    /// Floating-point operations of the policy: 2 P for each token of its prompt, once, and for each token it
+    /// generated.
     pub policy_flops: u64,
     /// The same of the value model; of a head on the policy's own trunk, one token a state.
     pub value_flops: u64,

@@ -1,4 +1,5 @@
-//! Which answer a search gives, if no verifier decides: votes of its whole paths, weighted or not, or the best of them.
+//! Which answer a search gives, if no verifier decides: votes of its whole paths, weighted or not, or the
+//! best of them.
 
 use std::collections::BTreeMap;
 
@@ -27,13 +28,16 @@ pub struct Vote {
     pub score: f32,
 }
 
-/// The votes of a search's paths. A path that was sampled twice votes twice; one that stands in a tree votes once, however
-/// often the search went through it.
+/// The votes of a search's paths. A path that was sampled twice votes twice; one that stands in a tree votes
+/// once, however often the search went through it.
 pub fn votes(outcome: &Outcome, config: &TreeConfig) -> Vec<Vote> {
     let of = |node: &u32| {
         let answer = outcome.tree.get(*node).answer.as_deref()?;
         let score = super::score(&outcome.tree, *node, config);
-        Some(Vote { answer: answer::compare("0", answer).predicted_read, score: if score.is_nan() { 0.5 } else { score } })
+        Some(Vote {
+            answer: answer::compare("0", answer).predicted_read,
+            score: if score.is_nan() { 0.5 } else { score },
+        })
     };
     outcome.ends.iter().filter_map(of).collect()
 }
@@ -63,7 +67,8 @@ mod tests {
 
     #[test]
     fn votes_are_counted_weighed_or_outdone() {
-        let votes = [vote("7", 0.2), vote("7", 0.3), vote("7", 0.1), vote("8", 0.9), vote("9", 0.4), vote("9", 0.6)];
+        let votes =
+            [vote("7", 0.2), vote("7", 0.3), vote("7", 0.1), vote("8", 0.9), vote("9", 0.4), vote("9", 0.6)];
         assert_eq!(choose(&votes, Choice::Majority), ["7"]);
         assert_eq!(choose(&votes, Choice::Weighted), ["9"]);
         assert_eq!(choose(&votes, Choice::Best), ["8"]);

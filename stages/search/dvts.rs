@@ -1,8 +1,8 @@
 //! Diverse verifier tree search: independent subtrees, each of which always follows its best step.
 //!
-//! The best `beams` first steps are the subtrees' roots (search-and-learn draws them independently; distinct ones are more
-//! diverse). A subtree whose path has ended starts again from the best state that it left behind, and one that has none left
-//! takes over the best first step that nobody has.
+//! The best `beams` first steps are the subtrees' roots (search-and-learn draws them independently; distinct
+//! ones are more diverse). A subtree whose path has ended starts again from the best state that it left
+//! behind, and one that has none left takes over the best first step that nobody has.
 
 use super::budget::Allowance;
 use super::tree::Tree;
@@ -29,7 +29,8 @@ impl Dvts {
         if self.begun {
             self.place(tree, config);
         }
-        let mut nodes: Vec<(u32, usize)> = self.subtrees.iter().filter_map(|s| Some((s.at?, config.width))).collect();
+        let mut nodes: Vec<(u32, usize)> =
+            self.subtrees.iter().filter_map(|s| Some((s.at?, config.width))).collect();
         if nodes.is_empty() && (self.samples || !self.begun) {
             nodes.push((0, config.width * config.beams.max(1)));
         }
@@ -40,8 +41,10 @@ impl Dvts {
     /// Gives each subtree without a state to expand its next one.
     fn place(&mut self, tree: &Tree, config: &TreeConfig) {
         self.subtrees.retain_mut(|subtree| {
-            subtree.at =
-                subtree.at.filter(|node| tree.get(*node).is_open()).or_else(|| best_open(tree, subtree.root, 1, config).first().copied());
+            subtree.at = subtree
+                .at
+                .filter(|node| tree.get(*node).is_open())
+                .or_else(|| best_open(tree, subtree.root, 1, config).first().copied());
             subtree.at.is_some()
         });
         let room = config.beams.max(1).saturating_sub(self.subtrees.len());

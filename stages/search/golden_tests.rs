@@ -1,7 +1,8 @@
-//! Trees worked out by hand: which states each algorithm looks into, in which order, and what becomes of them.
+//! Trees worked out by hand: which states each algorithm looks into, in which order, and what becomes of
+//! them.
 //!
-//! Policy and values are read from a small table. Steps are letters where no state is needed, and equations where two ways
-//! lead to one.
+//! Policy and values are read from a small table. Steps are letters where no state is needed, and equations
+//! where two ways lead to one.
 
 mod properties;
 
@@ -20,11 +21,12 @@ use super::{Aggregate, Algorithm, Cost, Goal, TreeConfig};
 use crate::events::{Events, Silent};
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
 
-/// A state, as its steps, and what is proposed there in turn, over and over: a step or an answer line, its probability, and the
-/// value of what it leads to.
+/// A state, as its steps, and what is proposed there in turn, over and over: a step or an answer line, its
+/// probability, and the value of what it leads to.
 type Row = (&'static str, &'static [(&'static str, f32, f32)]);
 
-/// A policy with a value head that reads both from a table. Where the table ends, paths end with the answer 0.
+/// A policy with a value head that reads both from a table. Where the table ends, paths end with the answer
+/// 0.
 struct Script {
     table: &'static [Row],
     /// Proposals made at each state so far.
@@ -42,7 +44,11 @@ impl Script {
 
     fn next(&mut self, steps: &[String]) -> (&'static str, f32) {
         let state = steps.join(SEPARATOR);
-        let row = self.table.iter().find(|(at, _)| *at == state).map_or(&[("#### 0", 1.0, 0.0)][..], |(_, row)| row);
+        let row = self
+            .table
+            .iter()
+            .find(|(at, _)| *at == state)
+            .map_or(&[("#### 0", 1.0, 0.0)][..], |(_, row)| row);
         let made = self.made.entry(state).or_default();
         *made += 1;
         let (line, probability, _) = row[(*made - 1) % row.len()];
@@ -60,7 +66,13 @@ impl Script {
                 return proposal;
             }
             steps.push(line.into());
-            proposal.steps.push(Step { text: line.into(), logprob: probability.ln(), value: f32::NAN, q: f32::NAN, tokens: 1 });
+            proposal.steps.push(Step {
+                text: line.into(),
+                logprob: probability.ln(),
+                value: f32::NAN,
+                q: f32::NAN,
+                tokens: 1,
+            });
             if horizon == Horizon::Step {
                 return proposal;
             }
@@ -89,7 +101,13 @@ impl Policy for Script {
         Ok(places.iter().map(|place| (value(place), 1)).collect())
     }
 
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, _: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        _: &Sampling,
+        _: &dyn Events,
+    ) -> Result<Vec<Vec<Proposal>>> {
         let answer = |ask: &Ask<'_>| {
             self.asked.push(ask.steps.join(SEPARATOR));
             ask.seeds.iter().map(|_| self.propose_one(ask.steps, horizon)).collect()
@@ -99,7 +117,15 @@ impl Policy for Script {
 }
 
 fn plan(algorithm: Algorithm, tree: TreeConfig) -> Plan {
-    Plan { algorithm, tree, samples: 500, aim: None, siblings: None, sampling: config().sampling(), name: algorithm.name() }
+    Plan {
+        algorithm,
+        tree,
+        samples: 500,
+        aim: None,
+        siblings: None,
+        sampling: config().sampling(),
+        name: algorithm.name(),
+    }
 }
 
 /// A problem whose answer is 7.
@@ -110,7 +136,9 @@ fn seven() -> Problem {
 /// Searches a table with the values in it: 60 calls, unless a test says otherwise.
 fn search(table: &'static [Row], algorithm: Algorithm, tree: TreeConfig) -> (Script, Outcome) {
     let mut script = Script::new(table);
-    let outcome = run(&[seven()], &plan(algorithm, tree), &mut script, &mut Values::Own, DRAWS, &Silent).unwrap().remove(0);
+    let outcome = run(&[seven()], &plan(algorithm, tree), &mut script, &mut Values::Own, DRAWS, &Silent)
+        .unwrap()
+        .remove(0);
     (script, outcome)
 }
 
@@ -125,12 +153,16 @@ fn label(tree: &Tree, node: u32) -> String {
 
 /// The node with these lines.
 fn find(tree: &Tree, lines: &str) -> u32 {
-    (0..tree.items.len() as u32).find(|node| label(tree, *node) == lines).unwrap_or_else(|| panic!("no node `{lines}`"))
+    (0..tree.items.len() as u32)
+        .find(|node| label(tree, *node) == lines)
+        .unwrap_or_else(|| panic!("no node `{lines}`"))
 }
 
 /// All nodes but the root with what became of them, in the order in which they were looked at.
 fn statuses(tree: &Tree) -> Vec<String> {
-    (1..tree.items.len() as u32).map(|node| format!("{}: {}", label(tree, node), tree.get(node).status.name())).collect()
+    (1..tree.items.len() as u32)
+        .map(|node| format!("{}: {}", label(tree, node), tree.get(node).status.name()))
+        .collect()
 }
 
 const GARDEN: &[Row] = &[
@@ -148,8 +180,8 @@ const GARDEN: &[Row] = &[
 #[test]
 fn a_beam_keeps_the_best_states_and_starts_again_from_those_it_left_behind() {
     let (script, outcome) = search(GARDEN, Algorithm::Beam, TreeConfig { width: 3, ..calls() });
-    // Of a .2, b .6, c .5 two are kept; of d .9, e .72, f .8, g .3 two. d ends, so h goes on alone. When it has ended too, e .72
-    // and g .3 are the best that were left, and a .2 is never looked into.
+    // Of a .2, b .6, c .5 two are kept; of d .9, e .72, f .8, g .3 two. d ends, so h goes on alone. When it
+    // has ended too, e .72 and g .3 are the best that were left, and a .2 is never looked into.
     assert_eq!(script.asked, ["", "b", "c", "b > d", "c > f", "c > f > h", "b > e", "c > g"]);
     assert_eq!(
         statuses(&outcome.tree),
@@ -190,9 +222,10 @@ fn the_score_of_a_path_puts_its_step_values_together() {
 
 #[test]
 fn dvts_follows_the_best_step_of_each_subtree_and_replaces_one_that_has_ended() {
-    let (script, outcome) = search(GARDEN, Algorithm::Dvts, TreeConfig { aggregate: Aggregate::Min, ..calls() });
-    // Subtrees b and c go down side by side, d (.6, before e which is level) and f (.5). d ends: b goes on with e, beside h. Both
-    // end: c goes on with g, and b, which has nothing left, gives way to a.
+    let (script, outcome) =
+        search(GARDEN, Algorithm::Dvts, TreeConfig { aggregate: Aggregate::Min, ..calls() });
+    // Subtrees b and c go down side by side, d (.6, before e which is level) and f (.5). d ends: b goes on
+    // with e, beside h. Both end: c goes on with g, and b, which has nothing left, gives way to a.
     assert_eq!(script.asked, ["", "b", "c", "b > d", "c > f", "b > e", "c > f > h", "c > g", "a"]);
     assert_eq!(label(&outcome.tree, outcome.solutions[0]), "c > g > #### 7");
     assert!(outcome.tree.items.iter().all(|item| item.status != Status::Open));
@@ -207,11 +240,13 @@ const WALKS: &[Row] = &[
 
 #[test]
 fn mcts_goes_where_puct_says_and_backs_up_the_best_child() {
-    let (script, outcome) = search(WALKS, Algorithm::Mcts, TreeConfig { width: 3, widen_power: 0.0, ..calls() });
+    let (script, outcome) =
+        search(WALKS, Algorithm::Mcts, TreeConfig { width: 3, widen_power: 0.0, ..calls() });
     // Q + 1.25 P sqrt(N) / (1 + n), where ln((1 + N + 19652) / 19652) is 0 to three places.
     // 1. The root, N = 1: a .4 + .625, b .6 + .375, c .5 + .25; .4 of a is backed up.
     // 2. N = 1: a .4 + .312, b .975, c .75. At b: d .9 + .75, e .1 + .5; .9 is backed up.
-    // 3. N = 2: a .4 + .442, b .9 + .265, c .5 + .354; then d .9 + .375, e .1 + .5. At d: .2 of f is backed up.
+    // 3. N = 2: a .4 + .442, b .9 + .265, c .5 + .354; then d .9 + .375, e .1 + .5. At d: .2 of f is backed
+    //    up.
     // 4. N = 3: a .4 + .541, b (.9 + .2) / 2 + .217, c .5 + .433. At a: the right answer, 1.
     assert_eq!(script.asked, ["", "b", "b > d", "a"]);
     let tree = &outcome.tree;
@@ -238,7 +273,11 @@ fn mcts_goes_where_puct_says_and_backs_up_the_best_child() {
 
 #[test]
 fn mcts_widens_a_state_as_its_visits_grow() {
-    let table: &[Row] = &[("", &[("a", 0.5, 0.9), ("b", 0.5, 0.1)]), ("a", &[("c", 1.0, 0.9)]), ("a > c", &[("d", 1.0, 0.9)])];
+    let table: &[Row] = &[
+        ("", &[("a", 0.5, 0.9), ("b", 0.5, 0.1)]),
+        ("a", &[("c", 1.0, 0.9)]),
+        ("a > c", &[("d", 1.0, 0.9)]),
+    ];
     let (script, _) = search(table, Algorithm::Mcts, TreeConfig { width: 1, budget: 4, ..calls() });
     // The root may be asked ceil(sqrt(N)) times: once with N = 1, again with N = 2, not with N = 3.
     assert_eq!(script.asked[..3], ["", "a", ""]);
@@ -253,17 +292,24 @@ fn mcts_samples_more_where_no_step_can_be_followed() {
     assert_eq!(outcome.solutions.len(), 1);
 }
 
-const WEIGHED: &[Row] =
-    &[("", &[("a", 0.5, 0.5), ("b", 0.5, 0.9)]), ("a", &[("d", 1.0, 0.8)]), ("b", &[("c", 1.0, 0.7)]), ("a > d", &[("#### 7", 1.0, 0.0)])];
+const WEIGHED: &[Row] = &[
+    ("", &[("a", 0.5, 0.5), ("b", 0.5, 0.9)]),
+    ("a", &[("d", 1.0, 0.8)]),
+    ("b", &[("c", 1.0, 0.7)]),
+    ("a > d", &[("#### 7", 1.0, 0.0)]),
+];
 
 #[test]
 fn astar_expands_by_f_and_comes_back_to_a_state_at_half_its_value() {
     let config = TreeConfig { step_cost: 0.5, ..calls() };
-    // f = g + h: a .5 + .693, b .5 + .105, the root again 0 + ln 2 = .693. After b: c 1 + .357, b again 1.298. After the root: its
-    // third time 1.386. So a is next with 1.193, then d with 1 + .223.
+    // f = g + h: a .5 + .693, b .5 + .105, the root again 0 + ln 2 = .693. After b: c 1 + .357, b again
+    // 1.298. After the root: its third time 1.386. So a is next with 1.193, then d with 1 + .223.
     let (script, outcome) = search(WEIGHED, Algorithm::AStar, config.clone());
     assert_eq!(script.asked, ["", "b", "", "a", "a > d"]);
-    assert_eq!(statuses(&outcome.tree), ["a: expanded", "b: expanded", "b > c: open", "a > d: expanded", "a > d > #### 7: solution"]);
+    assert_eq!(
+        statuses(&outcome.tree),
+        ["a: expanded", "b: expanded", "b > c: open", "a > d: expanded", "a > d > #### 7: solution"]
+    );
     // w = 2: a .5 + 1.386, b .5 + .211, the root again 1.386, c 1 + .713: now c comes before a.
     let (script, _) = search(WEIGHED, Algorithm::AStar, TreeConfig { weights: vec![2.0], ..config });
     assert_eq!(script.asked, ["", "b", "", "b > c", "a", "a > d"]);
@@ -271,10 +317,18 @@ fn astar_expands_by_f_and_comes_back_to_a_state_at_half_its_value() {
 
 #[test]
 fn a_state_that_found_no_room_in_the_budget_waits_for_what_comes_back() {
-    // Two steps of at most 8 tokens cost 2. After the root 18 tokens are left: room for a with 16, none for b at once.
+    // Two steps of at most 8 tokens cost 2. After the root 18 tokens are left: room for a with 16, none for b
+    // at once.
     let table: &[Row] = &[("", &[("a", 0.5, 0.9), ("b", 0.5, 0.8)]), ("b", &[("#### 7", 1.0, 0.0)])];
     for algorithm in [Algorithm::Beam, Algorithm::Dvts, Algorithm::Mcts, Algorithm::AStar] {
-        let config = TreeConfig { unit: Unit::Tokens, budget: 20, parallel: 2, step_cost: 0.1, widen_power: 0.0, ..tree() };
+        let config = TreeConfig {
+            unit: Unit::Tokens,
+            budget: 20,
+            parallel: 2,
+            step_cost: 0.1,
+            widen_power: 0.0,
+            ..tree()
+        };
         let (_, outcome) = search(table, algorithm, config);
         assert_eq!(outcome.solutions.len(), 1, "{algorithm:?}");
     }
@@ -290,17 +344,21 @@ const SHORTCUT: &[Row] = &[
 fn a_state_reached_on_a_cheaper_way_is_reopened_with_all_below() {
     let config = TreeConfig { width: 1, step_cost: 0.1, budget: 6, ..calls() };
     let (script, outcome) = search(SHORTCUT, Algorithm::AStar, config);
-    // In two steps 20 costs .2, in one .1. The root is asked again at f = .693, after all else was expanded once. Then 20 has
-    // f = .1 + .693 and comes before 2+3=5 with .1 + .051 + .693; with its old g it would come behind.
+    // In two steps 20 costs .2, in one .1. The root is asked again at f = .693, after all else was expanded
+    // once. Then 20 has f = .1 + .693 and comes before 2+3=5 with .1 + .051 + .693; with its old g it would
+    // come behind.
     let (old, new) = ("2+3=5 > 5*4=20", "2+3=5 and 5*4=20");
     assert_eq!(script.asked, ["", "2+3=5", old, "2+3=5 > 5*4=20 > 20-1=19", "", new]);
     let tree = &outcome.tree;
-    let (state, duplicate, below) = (find(tree, new), find(tree, old), find(tree, "2+3=5 and 5*4=20 > 20-1=19"));
+    let (state, duplicate, below) =
+        (find(tree, new), find(tree, old), find(tree, "2+3=5 and 5*4=20 > 20-1=19"));
     assert_eq!((tree.get(state).depth, tree.get(duplicate).depth, tree.get(below).depth), (1, 2, 2));
     assert_eq!((tree.get(duplicate).status, tree.get(duplicate).same), (Status::Duplicate, state));
     // What is known of a step goes with it.
     assert_eq!((tree.get(state).logprob, tree.get(duplicate).logprob), (0.25_f32.ln(), 0.75_f32.ln()));
-    assert!((tree.get(state).prior - 1.0 / 3.0).abs() < 1e-6 && (tree.get(duplicate).prior - 1.0).abs() < 1e-6);
+    assert!(
+        (tree.get(state).prior - 1.0 / 3.0).abs() < 1e-6 && (tree.get(duplicate).prior - 1.0).abs() < 1e-6
+    );
 }
 
 #[test]
@@ -313,8 +371,9 @@ fn a_reopened_state_is_the_cheaper_way_to_what_lies_below_it() {
         ("2+3=5 > 3*4=12", &[("4+2=6", 1.0, 1.0)]),
     ];
     let (_, outcome) = search(table, Algorithm::AStar, TreeConfig { step_cost: 0.1, budget: 14, ..calls() });
-    // All three results cost .3, whether 6 is the first or the last of them: the latter is the duplicate. When the root is asked
-    // again, at .693, 5 and 12 cost .1 in one step instead of .2, so all three cost .2 with 6 as the last.
+    // All three results cost .3, whether 6 is the first or the last of them: the latter is the duplicate.
+    // When the root is asked again, at .693, 5 and 12 cost .1 in one step instead of .2, so all three cost .2
+    // with 6 as the last.
     let tree = &outcome.tree;
     let (state, duplicate) = (find(tree, "2+3=5 and 3*4=12 > 4+2=6"), find(tree, "4+2=6 > 2+3=5 > 3*4=12"));
     assert_eq!((tree.get(state).status, tree.get(state).depth), (Status::Expanded, 2));
@@ -323,7 +382,8 @@ fn a_reopened_state_is_the_cheaper_way_to_what_lies_below_it() {
 
 #[test]
 fn a_cheaper_way_never_makes_a_path_longer_than_it_may_be() {
-    // 20 costs -ln .1 in one step and three times -ln .9 in three: from there the two steps more to the answer would be too many.
+    // 20 costs -ln .1 in one step and three times -ln .9 in three: from there the two steps more to the
+    // answer would be too many.
     let table: &[Row] = &[
         ("", &[("2+3=5 and 5*2=10 and 10*2=20", 0.1, 1.0), ("2+3=5", 0.9, 1.0)]),
         ("2+3=5", &[("5*2=10", 0.9, 1.0), ("x", 0.1, 0.01)]),
@@ -332,7 +392,8 @@ fn a_cheaper_way_never_makes_a_path_longer_than_it_may_be() {
         ("2+3=5 and 5*2=10 and 10*2=20 > 20-1=19", &[("19-1=18", 1.0, 1.0)]),
         ("2+3=5 and 5*2=10 and 10*2=20 > 20-1=19 > 19-1=18", &[("#### 7", 1.0, 0.0)]),
     ];
-    let (_, outcome) = search(table, Algorithm::AStar, TreeConfig { cost: Cost::Surprisal, budget: 400, ..calls() });
+    let (_, outcome) =
+        search(table, Algorithm::AStar, TreeConfig { cost: Cost::Surprisal, budget: 400, ..calls() });
     assert_eq!(outcome.solutions.iter().map(|node| outcome.tree.length(*node)).collect::<Vec<_>>(), [3]);
 }
 
@@ -366,20 +427,37 @@ fn what_is_pruned_or_false_is_never_expanded() {
                 let config = TreeConfig { threshold: 0.1, width: 3, goal, parallel, ..calls() };
                 let (script, outcome) = search(THICKET, algorithm, config);
                 let states = ["", "a", "a > c"];
-                assert!(script.asked.iter().all(|asked| states.contains(&asked.as_str())), "{algorithm:?}: {:?}", script.asked);
-                assert!(states.iter().all(|state| script.asked.iter().any(|asked| asked == state)), "{algorithm:?}");
-                for (lines, status) in
-                    [("b", Status::Pruned), ("1+1=3", Status::False), ("a > 2+2=5", Status::False), ("a > d", Status::Pruned)]
-                {
-                    assert_eq!(outcome.tree.get(find(&outcome.tree, lines)).status, status, "{algorithm:?}: {lines}");
+                assert!(
+                    script.asked.iter().all(|asked| states.contains(&asked.as_str())),
+                    "{algorithm:?}: {:?}",
+                    script.asked
+                );
+                assert!(
+                    states.iter().all(|state| script.asked.iter().any(|asked| asked == state)),
+                    "{algorithm:?}"
+                );
+                for (lines, status) in [
+                    ("b", Status::Pruned),
+                    ("1+1=3", Status::False),
+                    ("a > 2+2=5", Status::False),
+                    ("a > d", Status::Pruned),
+                ] {
+                    assert_eq!(
+                        outcome.tree.get(find(&outcome.tree, lines)).status,
+                        status,
+                        "{algorithm:?}: {lines}"
+                    );
                 }
             }
         }
     }
 }
 
-const BALLOTS: &[Row] =
-    &[("", &[("a", 0.6, 0.9), ("b", 0.4, 0.5)]), ("a", &[("#### 7", 1.0, 0.6)]), ("b", &[("#### 8", 1.0, 0.3), ("#### 7", 1.0, 0.2)])];
+const BALLOTS: &[Row] = &[
+    ("", &[("a", 0.6, 0.9), ("b", 0.4, 0.5)]),
+    ("a", &[("#### 7", 1.0, 0.6)]),
+    ("b", &[("#### 8", 1.0, 0.3), ("#### 7", 1.0, 0.2)]),
+];
 
 #[test]
 fn a_path_in_a_tree_votes_once_and_a_sample_as_often_as_it_is_drawn() {
@@ -388,13 +466,20 @@ fn a_path_in_a_tree_votes_once_and_a_sample_as_often_as_it_is_drawn() {
         let (_, outcome) = search(BALLOTS, algorithm, chosen.clone());
         let seven = outcome.tree.get(find(&outcome.tree, "a > #### 7"));
         assert!(seven.samples > 1, "{algorithm:?} drew it {} times", seven.samples);
-        let mut found: Vec<(String, f32)> = votes(&outcome, &chosen).into_iter().map(|vote| (vote.answer, vote.score)).collect();
+        let mut found: Vec<(String, f32)> =
+            votes(&outcome, &chosen).into_iter().map(|vote| (vote.answer, vote.score)).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1));
-        assert_eq!(found, [("7".to_owned(), 0.6), ("8".to_owned(), 0.3), ("7".to_owned(), 0.2)], "{algorithm:?}");
+        assert_eq!(
+            found,
+            [("7".to_owned(), 0.6), ("8".to_owned(), 0.3), ("7".to_owned(), 0.2)],
+            "{algorithm:?}"
+        );
     }
     // The table is walked in turn: a 7, b 8, a 7, b 7, a 7, b 8.
     let plan = Plan { samples: 6, ..plan(Algorithm::BestOfN, chosen.clone()) };
-    let outcome = run(&[seven()], &plan, &mut Script::new(BALLOTS), &mut Values::Own, DRAWS, &Silent).unwrap().remove(0);
+    let outcome = run(&[seven()], &plan, &mut Script::new(BALLOTS), &mut Values::Own, DRAWS, &Silent)
+        .unwrap()
+        .remove(0);
     let answers: Vec<String> = votes(&outcome, &chosen).into_iter().map(|vote| vote.answer).collect();
     assert_eq!(answers, ["7", "8", "7", "7", "7", "8"]);
     assert_eq!(outcome.tree.get(find(&outcome.tree, "a > #### 7")).samples, 3);

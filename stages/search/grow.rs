@@ -1,9 +1,9 @@
-//! The loop of every search: each problem's algorithm says what it wants to see, the policy is asked for all problems at
-//! once, then the value model for all that is new, until every problem is done.
+//! The loop of every search: each problem's algorithm says what it wants to see, the policy is asked for all
+//! problems at once, then the value model for all that is new, until every problem is done.
 //!
-//! Problems advance in step, so a model always sees as many states as there are problems at work. With a policy that
-//! enumerates and values that are computed on the spot there is nothing to gather, and problems run in parallel instead; what
-//! comes out is the same.
+//! Problems advance in step, so a model always sees as many states as there are problems at work. With a
+//! policy that enumerates and values that are computed on the spot there is nothing to gather, and problems
+//! run in parallel instead; what comes out is the same.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -94,7 +94,8 @@ struct Search<'a> {
 /// Searches each problem, in order.
 ///
 /// # Errors
-/// A domain without rules under a policy that enumerates; those of the policy and of the value model; [`crate::Cancelled`].
+/// A domain without rules under a policy that enumerates; those of the policy and of the value model;
+/// [`crate::Cancelled`].
 pub fn run(
     problems: &[Problem],
     plan: &Plan,
@@ -160,7 +161,11 @@ fn together(
         }
         let added: Vec<Added> = if policy.enumerates() {
             let pairs = searches.par_iter_mut().zip(&wants);
-            pairs.map(|(search, wants)| wants.iter().map(|want| Ok((*want, search.enumerate(*want)?))).collect()).collect::<Result<_>>()?
+            pairs
+                .map(|(search, wants)| {
+                    wants.iter().map(|want| Ok((*want, search.enumerate(*want)?))).collect()
+                })
+                .collect::<Result<_>>()?
         } else {
             let before: u64 = searches.iter().map(|s| s.spent.tokens).sum();
             let added = ask(searches, &wants, policy, draws, flops, events)?;
@@ -168,8 +173,11 @@ fn together(
             events.advance(0, 0, after - before);
             added
         };
-        let new: Vec<(usize, Vec<u32>)> =
-            added.iter().enumerate().map(|(i, lists)| (i, lists.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect())).collect();
+        let new: Vec<(usize, Vec<u32>)> = added
+            .iter()
+            .enumerate()
+            .map(|(i, lists)| (i, lists.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect()))
+            .collect();
         evaluate(searches, &new, policy, values, events)?;
         searches.par_iter_mut().zip(added).for_each(|(search, lists)| search.settle(&lists));
     }
@@ -201,15 +209,23 @@ fn ask(
                 let steps = search.tree.steps(want.node);
                 let (Grow::Steps(count) | Grow::Paths(count)) = want.grow;
                 let asked = search.asked.entry(want.node).or_default();
-                let seed =
-                    |k| if horizon == Horizon::Path { draws.sample(search.problem, k) } else { draws.step(search.problem, want.node, k) };
+                let seed = |k| {
+                    if horizon == Horizon::Path {
+                        draws.sample(search.problem, k)
+                    } else {
+                        draws.step(search.problem, want.node, k)
+                    }
+                };
                 let seeds = (*asked..*asked + count).map(seed).collect();
                 *asked += count;
                 (steps, seeds)
             })
             .collect();
-        let asks: Vec<Ask<'_>> =
-            places.iter().zip(&inputs).map(|((i, _), (steps, seeds))| Ask { problem: searches[*i].problem, steps, seeds }).collect();
+        let asks: Vec<Ask<'_>> = places
+            .iter()
+            .zip(&inputs)
+            .map(|((i, _), (steps, seeds))| Ask { problem: searches[*i].problem, steps, seeds })
+            .collect();
         let plan = searches[places[0].0].plan;
         let mut sampling = plan.sampling.clone();
         if horizon == Horizon::Step {
@@ -222,7 +238,11 @@ fn ask(
             search.spent.calls += proposals.len() as u64;
             search.spent.tokens += tokens;
             search.spent.policy_flops += flops * tokens;
-            let nodes = if horizon == Horizon::Step { search.add_steps(want, proposals) } else { search.add_paths(proposals) };
+            let nodes = if horizon == Horizon::Step {
+                search.add_steps(want, proposals)
+            } else {
+                search.add_paths(proposals)
+            };
             added[i].push((want, nodes));
         }
     }
@@ -238,10 +258,13 @@ fn evaluate(
     events: &dyn Events,
 ) -> Result<()> {
     let constant = values.is_constant();
-    let asked: Vec<(usize, u32)> =
-        new.iter().flat_map(|(i, nodes)| searches[*i].unvalued(nodes, constant).into_iter().map(move |node| (*i, node))).collect();
+    let asked: Vec<(usize, u32)> = new
+        .iter()
+        .flat_map(|(i, nodes)| searches[*i].unvalued(nodes, constant).into_iter().map(move |node| (*i, node)))
+        .collect();
     let steps: Vec<Vec<String>> = asked.iter().map(|(i, node)| searches[*i].tree.steps(*node)).collect();
-    let places: Vec<Place<'_>> = asked.iter().zip(&steps).map(|((i, node), steps)| searches[*i].place(*node, steps)).collect();
+    let places: Vec<Place<'_>> =
+        asked.iter().zip(&steps).map(|((i, node), steps)| searches[*i].place(*node, steps)).collect();
     let found = values.of(&places, policy, events)?;
     for ((i, node), (value, flops)) in asked.into_iter().zip(found) {
         searches[i].set_value(node, value, flops);
@@ -259,7 +282,11 @@ impl<'a> Search<'a> {
         let searcher = match plan.algorithm {
             Algorithm::BestOfN => {
                 // If one success ends the search, samples come one by one.
-                let wave = if plan.tree.goal == Goal::Verified { 1 } else { plan.aim.map_or(plan.samples, |(wave, _)| wave) };
+                let wave = if plan.tree.goal == Goal::Verified {
+                    1
+                } else {
+                    plan.aim.map_or(plan.samples, |(wave, _)| wave)
+                };
                 Searcher::BestOfN(BestOfN::new(plan.samples, wave, plan.aim.map(|(_, aim)| aim), rng))
             }
             Algorithm::Beam => Searcher::Beam(Beam::new(samples)),
@@ -358,7 +385,10 @@ impl<'a> Search<'a> {
         let depth = parent.depth + 1;
         let name = self.domain.name();
         let state = parent.state.as_deref().with_context(|| format!("a state of `{name}` is lost"))?;
-        let moves = self.domain.moves(state).with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
+        let moves = self
+            .domain
+            .moves(state)
+            .with_context(|| format!("the domain `{name}` has no rules to enumerate"))?;
         self.tree.expand(want.node);
         self.spent.expansions += 1;
         self.spent.calls += 1;
@@ -374,14 +404,19 @@ impl<'a> Search<'a> {
             }
             let hopeless = ahead && self.verified() && self.gold.is_some_and(|gold| gold != step.value);
             let answer = if hopeless { None } else { self.domain.answer(&step.next) };
-            let node =
-                self.tree.add(Item { prior, logprob: prior.ln(), answer, ..Item::child(want.node, depth, step.text, Some(step.next)) });
+            let node = self.tree.add(Item {
+                prior,
+                logprob: prior.ln(),
+                answer,
+                ..Item::child(want.node, depth, step.text, Some(step.next))
+            });
             self.spent.nodes += 1;
             if ahead {
                 self.judge(node);
             }
             // One number has nothing to be joined with.
-            let last = depth == most || self.tree.get(node).state.as_ref().is_some_and(|state| state.pool.len() < 2);
+            let last =
+                depth == most || self.tree.get(node).state.as_ref().is_some_and(|state| state.pool.len() < 2);
             if last && self.tree.get(node).status == Status::Open {
                 self.tree.at(node).status = Status::Dead;
             }
@@ -410,7 +445,12 @@ impl<'a> Search<'a> {
         let status = if !is_correct(self.problem, self.domain, &steps, answer) {
             // A path of rules may go on.
             if self.tree.get(node).end { Status::Wrong } else { return }
-        } else if self.plan.siblings.as_ref().is_some_and(|(all, least)| !all.try_on(self.problem, &steps).confirmed(*least)) {
+        } else if self
+            .plan
+            .siblings
+            .as_ref()
+            .is_some_and(|(all, least)| !all.try_on(self.problem, &steps).confirmed(*least))
+        {
             // Right by chance, as far as siblings tell; a longer path may be right.
             return;
         } else if self.paths.insert(expr::canonical_path(&steps)) {
@@ -466,7 +506,8 @@ impl<'a> Search<'a> {
                 at = node;
             }
             self.tree.expand(at);
-            let (end, new) = self.add_end(at, proposal.final_answer.clone(), proposal.tokens.saturating_sub(stepped));
+            let (end, new) =
+                self.add_end(at, proposal.final_answer.clone(), proposal.tokens.saturating_sub(stepped));
             self.tree.at(end).visits += 1;
             if new {
                 nodes.push(end);
@@ -492,7 +533,10 @@ impl<'a> Search<'a> {
         self.spent.nodes += 1;
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
         let key = squeezed(&text);
-        let same = self.tree.children(parent).find(|c| !self.tree.get(*c).end && squeezed(&self.tree.get(*c).step) == key);
+        let same = self
+            .tree
+            .children(parent)
+            .find(|c| !self.tree.get(*c).end && squeezed(&self.tree.get(*c).step) == key);
         if let Some(node) = same {
             return (self.again(node, tokens), false);
         }
@@ -526,7 +570,13 @@ impl<'a> Search<'a> {
         let line = if answer.is_empty() { String::new() } else { format!("#### {answer}") };
         let status = if answer.is_empty() { Status::Wrong } else { Status::Open };
         let answer = Some(answer).filter(|a| !a.is_empty());
-        let node = self.tree.add(Item { tokens, status, answer, end: true, ..Item::child(parent, depth, line, None) });
+        let node = self.tree.add(Item {
+            tokens,
+            status,
+            answer,
+            end: true,
+            ..Item::child(parent, depth, line, None)
+        });
         self.judge(node);
         (node, true)
     }
@@ -539,11 +589,14 @@ impl<'a> Search<'a> {
         node
     }
 
-    /// Priors among siblings: their probabilities under the policy, or how often it proposed them where it gives none.
+    /// Priors among siblings: their probabilities under the policy, or how often it proposed them where it
+    /// gives none.
     fn weigh_siblings(&mut self, parent: u32) {
         let children: Vec<u32> = self.tree.children(parent).collect();
         let known = children.iter().all(|c| self.tree.get(*c).logprob.is_finite());
-        let weight = |item: &Item| if known { f64::from(item.logprob).exp().max(1e-30) } else { f64::from(item.samples) };
+        let weight = |item: &Item| {
+            if known { f64::from(item.logprob).exp().max(1e-30) } else { f64::from(item.samples) }
+        };
         let sum: f64 = children.iter().map(|c| weight(self.tree.get(*c))).sum();
         for child in children {
             let item = self.tree.at(child);
@@ -558,7 +611,8 @@ impl<'a> Search<'a> {
         for node in nodes {
             let item = self.tree.at(*node);
             // Without a verifier an end is worth what the value model says.
-            let sure = verified || matches!(item.status, Status::False | Status::Duplicate) || item.answer.is_none();
+            let sure =
+                verified || matches!(item.status, Status::False | Status::Duplicate) || item.answer.is_none();
             match known(item.status).filter(|_| sure) {
                 Some(value) => item.value = value,
                 None if constant => item.value = 1.0,
@@ -605,8 +659,12 @@ impl<'a> Search<'a> {
                 Searcher::AStar(search) => search.grown(&self.tree, want, nodes, self.domain, config),
             }
         }
-        let new: Vec<u32> =
-            lists.iter().flat_map(|(_, nodes)| nodes).copied().filter(|n| self.tree.get(*n).status == Status::Solution).collect();
+        let new: Vec<u32> = lists
+            .iter()
+            .flat_map(|(_, nodes)| nodes)
+            .copied()
+            .filter(|n| self.tree.get(*n).status == Status::Solution)
+            .collect();
         if !new.is_empty() {
             self.first.get_or_insert(self.spent);
         }
@@ -623,7 +681,9 @@ impl<'a> Search<'a> {
     fn finish(mut self) -> Outcome {
         let mut ends = match &mut self.searcher {
             Searcher::BestOfN(search) => std::mem::take(&mut search.ends),
-            _ if self.enumerates => (0..self.tree.items.len() as u32).filter(|n| self.tree.get(*n).answer.is_some()).collect(),
+            _ if self.enumerates => {
+                (0..self.tree.items.len() as u32).filter(|n| self.tree.get(*n).answer.is_some()).collect()
+            }
             _ => (0..self.tree.items.len() as u32).filter(|n| self.tree.get(*n).end).collect(),
         };
         if !self.verified() {
@@ -652,17 +712,27 @@ impl<'a> Search<'a> {
         let shortest = self.plan.tree.shortest;
         if self.enumerates || shortest {
             let mut solutions = std::mem::take(&mut self.solutions);
-            solutions.sort_by_key(|node| (if shortest { self.tree.length(*node) } else { 0 }, self.effort(*node), *node));
+            solutions.sort_by_key(|node| {
+                (if shortest { self.tree.length(*node) } else { 0 }, self.effort(*node), *node)
+            });
             self.solutions = solutions;
         }
         if self.verified() {
             self.solutions.truncate(self.plan.tree.solutions);
         }
-        Outcome { tree: self.tree, spent: self.spent, first: self.first, solutions: self.solutions, ends, samples: self.samples }
+        Outcome {
+            tree: self.tree,
+            spent: self.spent,
+            first: self.first,
+            solutions: self.solutions,
+            ends,
+            samples: self.samples,
+        }
     }
 
-    /// Further solutions that transpositions hold: a path to a duplicate goes on as the path from the state that it repeats. Of every
-    /// path that ends right, states are replaced by their duplicates from the end to the beginning, so no way comes twice.
+    /// Further solutions that transpositions hold: a path to a duplicate goes on as the path from the state
+    /// that it repeats. Of every path that ends right, states are replaced by their duplicates from the end
+    /// to the beginning, so no way comes twice.
     fn other_ways(&mut self) -> Vec<u32> {
         let wanted = self.plan.tree.solutions;
         let nodes = 0..self.tree.items.len() as u32;
@@ -671,7 +741,9 @@ impl<'a> Search<'a> {
             ways.entry(self.tree.get(node).same).or_default().push(node);
         }
         let mut right = std::mem::take(&mut self.solutions);
-        right.extend(nodes.filter(|node| self.tree.get(*node).status == Status::Duplicate && self.tree.get(*node).same == NONE));
+        right.extend(nodes.filter(|node| {
+            self.tree.get(*node).status == Status::Duplicate && self.tree.get(*node).same == NONE
+        }));
         // Below a state that was re-opened paths are no longer what they were when they were found.
         self.paths.clear();
         for node in &right {
@@ -711,10 +783,13 @@ impl<'a> Search<'a> {
     /// Copies the rest of a solution below a duplicate state, if that is a solution that is not known.
     fn graft(&mut self, from: u32, rest: &[u32]) -> Option<u32> {
         let mut steps = self.tree.steps(from);
-        steps.extend(rest.iter().map(|n| self.tree.get(*n)).filter(|item| !item.end).map(|item| item.step.clone()));
+        steps.extend(
+            rest.iter().map(|n| self.tree.get(*n)).filter(|item| !item.end).map(|item| item.step.clone()),
+        );
         let last = rest.last().copied();
         let answer = last.and_then(|n| self.tree.get(n).answer.clone())?;
-        let good = steps.len() <= self.plan.tree.depth as usize && is_correct(self.problem, self.domain, &steps, &answer);
+        let good = steps.len() <= self.plan.tree.depth as usize
+            && is_correct(self.problem, self.domain, &steps, &answer);
         if !good || !self.paths.insert(expr::canonical_path(&steps)) {
             return None;
         }

@@ -1,16 +1,20 @@
 //! Monte-Carlo tree search with PUCT, in the form of AlphaZero (Silver et al. 2018, arXiv 1712.01815):
 //!
-//! argmax_a Q(s, a) + C(s) P(a|s) sqrt(N(s)) / (1 + N(s, a)),  C(s) = ln((1 + N(s) + c_base) / c_base) + c_init
+//! argmax_a Q(s, a) + C(s) P(a|s) sqrt(N(s)) / (1 + N(s, a)), C(s) = ln((1 + N(s) + c_base) / c_base) +
+//! c_init
 //!
-//! The prior at the root is mixed with Dirichlet noise. A simulation walks down to a state that was not expanded, expands
-//! it, steps to the best of its children and backs up that child's value: what the value model says, or 1 and 0 where the path
-//! ends and the verifier decides. Q before the first visit is the child's own value.
+//! The prior at the root is mixed with Dirichlet noise. A simulation walks down to a state that was not
+//! expanded, expands it, steps to the best of its children and backs up that child's value: what the value
+//! model says, or 1 and 0 where the path ends and the verifier decides. Q before the first visit is the
+//! child's own value.
 //!
-//! - **Progressive widening** for sampled policies: a state visited N times has at most ceil(k N^alpha) times `width` steps asked
-//!   for; until then its next visit samples more. When all of a tree is exhausted, every state may be asked once more.
-//! - **Virtual loss**: with `parallel` > 1 several leaves of a tree are expanded at once; a path under way counts as a visit
-//!   of value 0 until its leaf has come back.
-//! - What is explored to the end is left alone, so a search of rules without more to find ends before its budget.
+//! - **Progressive widening** for sampled policies: a state visited N times has at most ceil(k N^alpha) times
+//!   `width` steps asked for; until then its next visit samples more. When all of a tree is exhausted, every
+//!   state may be asked once more.
+//! - **Virtual loss**: with `parallel` > 1 several leaves of a tree are expanded at once; a path under way
+//!   counts as a visit of value 0 until its leaf has come back.
+//! - What is explored to the end is left alone, so a search of rules without more to find ends before its
+//!   budget.
 
 use rand_distr::{Distribution, Gamma};
 
@@ -54,8 +58,8 @@ impl Mcts {
         self.asked.resize(tree.items.len(), 0);
     }
 
-    /// The state at the end of a walk whose steps are to be asked for; None if there is none left, or another walk of this turn
-    /// waits there.
+    /// The state at the end of a walk whose steps are to be asked for; None if there is none left, or another
+    /// walk of this turn waits there.
     fn descend(&mut self, tree: &mut Tree, wants: &[Want], config: &TreeConfig) -> Option<u32> {
         let mut node = 0;
         loop {
@@ -141,7 +145,10 @@ impl Mcts {
         while at != NONE {
             self.closed[at as usize] = true;
             let parent = tree.get(at).parent;
-            if parent == NONE || self.samples || tree.children(parent).any(|c| !self.closed[c as usize] && Self::is_alive(tree, c)) {
+            if parent == NONE
+                || self.samples
+                || tree.children(parent).any(|c| !self.closed[c as usize] && Self::is_alive(tree, c))
+            {
                 break;
             }
             at = parent;
@@ -153,8 +160,10 @@ impl Mcts {
         self.resize(tree);
         // The walk's own visit was counted with value 0 when it set out.
         let best = self.best_child(tree, want.node, config);
-        let ends = children.iter().copied().filter(|c| tree.get(*c).end || tree.get(*c).status == Status::Solution);
-        let top = ends.chain(best).max_by(|a, b| tree.get(*a).q().total_cmp(&tree.get(*b).q()).then(b.cmp(a)));
+        let ends =
+            children.iter().copied().filter(|c| tree.get(*c).end || tree.get(*c).status == Status::Solution);
+        let top =
+            ends.chain(best).max_by(|a, b| tree.get(*a).q().total_cmp(&tree.get(*b).q()).then(b.cmp(a)));
         let Some(child) = top else {
             if tree.children(want.node).next().is_none() && !self.samples {
                 self.close(tree, want.node);

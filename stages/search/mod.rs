@@ -1,7 +1,7 @@
 //! The expensive part: many solution paths for each problem.
 //!
-//! - [`best_of_n`], [`beam`], [`dvts`], [`mcts`], [`astar`]: the algorithms, each a state machine that says what it wants to
-//!   see next of one problem's [`tree`]
+//! - [`best_of_n`], [`beam`], [`dvts`], [`mcts`], [`astar`]: the algorithms, each a state machine that says
+//!   what it wants to see next of one problem's [`tree`]
 //! - [`grow`]: the loop over problems that asks the policy and the value model for all of them at once
 //! - [`budget`]: what a problem may cost
 //! - [`value`]: what a state is worth
@@ -56,8 +56,8 @@ pub enum Sampler {
     None,
     /// The domain's rules: every legal step.
     Rules,
-    /// The base model in round 1, then each round's student. A student from scratch has no base to sample from:
-    /// round 1 then searches the rules alone.
+    /// The base model in round 1, then each round's student. A student from scratch has no base to sample
+    /// from: round 1 then searches the rules alone.
     Model,
     /// The OpenAI-compatible server of `[endpoint]`, in every round.
     Endpoint,
@@ -103,7 +103,8 @@ pub enum RulesOn {
 pub struct Who<'a> {
     pub rules: &'a dyn Fn(&Problem) -> bool,
     pub policy: &'a dyn Fn(&Problem) -> bool,
-    /// On which problems paths of the rules are tried, and how many have to confirm them so that they are found.
+    /// On which problems paths of the rules are tried, and how many have to confirm them so that they are
+    /// found.
     pub siblings: Option<(Arc<Siblings>, usize)>,
 }
 
@@ -120,8 +121,9 @@ pub struct SearchConfig {
     pub algorithm: Algorithm,
     /// Samples per problem of best-of-N.
     pub samples: usize,
-    /// Most samples of a problem, in waves of `samples`; 0 for one wave, whatever it finds. Drawing stops with `wanted` distinct correct
-    /// calculations or `enough` correct samples, and without any correct one after `give_up` samples.
+    /// Most samples of a problem, in waves of `samples`; 0 for one wave, whatever it finds. Drawing stops
+    /// with `wanted` distinct correct calculations or `enough` correct samples, and without any correct one
+    /// after `give_up` samples.
     pub max_samples: usize,
     pub wanted: usize,
     pub enough: usize,
@@ -142,9 +144,11 @@ pub struct SearchConfig {
     pub rules_on: RulesOn,
     /// Complete wrong samples of best-of-N by one legal step, where that reaches the answer.
     pub repair: bool,
-    /// Round K searches one of so many parts of the train problems, the K-th and round again; 0 or 1 for all of them in every round.
+    /// Round K searches one of so many parts of the train problems, the K-th and round again; 0 or 1 for all
+    /// of them in every round.
     pub slices: u32,
-    /// In round K the enumeration looks at this to the power of K - 1 as the share of the problems, drawn anew in each round.
+    /// In round K the enumeration looks at this to the power of K - 1 as the share of the problems, drawn
+    /// anew in each round.
     pub rule_decay: f64,
 }
 
@@ -166,7 +170,8 @@ impl SearchConfig {
 pub enum Goal {
     /// A path that the verifier accepts: how data is made. The search stops once it has enough of them.
     Verified,
-    /// Nobody knows the answer: how a search is deployed. It spends its budget, and an answer is chosen among its paths.
+    /// Nobody knows the answer: how a search is deployed. It spends its budget, and an answer is chosen among
+    /// its paths.
     Chosen,
 }
 
@@ -268,7 +273,11 @@ fn score(tree: &Tree, node: u32, config: &TreeConfig) -> f32 {
 
 /// The best states below a node that nobody has expanded.
 fn best_open(tree: &Tree, below: u32, count: usize, config: &TreeConfig) -> Vec<u32> {
-    if below == 0 { best(tree, 0..tree.items.len() as u32, count, config) } else { best(tree, tree.below(below), count, config) }
+    if below == 0 {
+        best(tree, 0..tree.items.len() as u32, count, config)
+    } else {
+        best(tree, tree.below(below), count, config)
+    }
 }
 
 /// Those of some nodes that may be expanded, best first, and at most so many.
@@ -329,12 +338,24 @@ impl Draws {
 
     /// One number in [0, 1) of a problem, for a decision of that name.
     fn unit(&self, problem: &Problem, what: &str) -> f64 {
-        key::unit(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
+        key::unit(&[
+            self.purpose.into(),
+            what.into(),
+            self.seed.into(),
+            u64::from(self.round).into(),
+            (&problem.problem_id).into(),
+        ])
     }
 
     /// Random numbers of a problem's search itself.
     pub fn rng(&self, problem: &Problem, what: &str) -> key::Rng {
-        key::rng(&[self.purpose.into(), what.into(), self.seed.into(), u64::from(self.round).into(), (&problem.problem_id).into()])
+        key::rng(&[
+            self.purpose.into(),
+            what.into(),
+            self.seed.into(),
+            u64::from(self.round).into(),
+            (&problem.problem_id).into(),
+        ])
     }
 }
 
@@ -356,7 +377,15 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
         transpositions: false,
         ..tree.clone()
     };
-    Plan { algorithm: Algorithm::AStar, tree, samples: 0, aim: None, siblings: None, sampling: config.sampling(), name: "best-first" }
+    Plan {
+        algorithm: Algorithm::AStar,
+        tree,
+        samples: 0,
+        aim: None,
+        siblings: None,
+        sampling: config.sampling(),
+        name: "best-first",
+    }
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
@@ -381,9 +410,11 @@ pub fn search(
     if config.rule_solutions > 0 {
         let plan = Plan { siblings: who.siblings.clone(), ..enumeration(config, tree) };
         let mut rules = crate::policy::rules::Rules;
-        let mut guide = if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
+        let mut guide =
+            if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
-        let (places, some) = some(problems, |problem| draws.unit(problem, "rules") < share && (who.rules)(problem));
+        let (places, some) =
+            some(problems, |problem| draws.unit(problem, "rules") < share && (who.rules)(problem));
         let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, draws, events)?;
         let valued = matches!(guide, Values::State(_));
         rows::collect(&some, &outcomes, &plan, &rules, valued, draws, &mut searched.found);
@@ -400,7 +431,8 @@ pub fn search(
         }
         searched.policy = at_places(problems.len(), places, outcomes);
     }
-    let order: std::collections::HashMap<&str, usize> = problems.iter().enumerate().map(|(i, p)| (p.problem_id.as_str(), i)).collect();
+    let order: std::collections::HashMap<&str, usize> =
+        problems.iter().enumerate().map(|(i, p)| (p.problem_id.as_str(), i)).collect();
     searched.found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());
     searched.found.solutions.sort_by_key(|s| order.get(s.problem_id.as_str()).copied());
     Ok(searched)
@@ -408,7 +440,12 @@ pub fn search(
 
 /// Some of the problems, and where they stand.
 fn some(problems: &[Problem], wanted: impl Fn(&Problem) -> bool) -> (Vec<usize>, Vec<Problem>) {
-    problems.iter().enumerate().filter(|(_, problem)| wanted(problem)).map(|(i, problem)| (i, problem.clone())).unzip()
+    problems
+        .iter()
+        .enumerate()
+        .filter(|(_, problem)| wanted(problem))
+        .map(|(i, problem)| (i, problem.clone()))
+        .unzip()
 }
 
 fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<Outcome>) -> Vec<Option<Outcome>> {
@@ -419,7 +456,8 @@ fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<Outcome>) -> Vec<Op
     all
 }
 
-/// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow `[tree]`.
+/// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow
+/// `[tree]`.
 fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
     let mut tree = tree.clone();
     if config.algorithm == Algorithm::BestOfN {
@@ -428,7 +466,15 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
     let aim = Aim { wanted: config.wanted, enough: config.enough, give_up: config.give_up };
     let aim = (config.max_samples > 0).then_some((config.samples, aim));
     let samples = if aim.is_some() { config.max_samples } else { config.samples };
-    Plan { algorithm: config.algorithm, tree, samples, aim, siblings: None, sampling: config.sampling(), name: config.algorithm.name() }
+    Plan {
+        algorithm: config.algorithm,
+        tree,
+        samples,
+        aim,
+        siblings: None,
+        sampling: config.sampling(),
+        name: config.algorithm.name(),
+    }
 }
 
 /// Rows of a search, and what it cost problem by problem.
@@ -443,7 +489,9 @@ pub struct Searched {
 impl Searched {
     /// How many of the problems have a correct solution.
     pub fn solved(&self) -> usize {
-        (0..self.rules.len().max(self.policy.len())).filter(|i| self.of(*i).any(|outcome| !outcome.solutions.is_empty())).count()
+        (0..self.rules.len().max(self.policy.len()))
+            .filter(|i| self.of(*i).any(|outcome| !outcome.solutions.is_empty()))
+            .count()
     }
 
     /// The searches of a problem.

@@ -1,8 +1,10 @@
-//! Repairs of wrong samples: the steps that a policy drew, completed by one legal step of the domain that reaches the answer.
+//! Repairs of wrong samples: the steps that a policy drew, completed by one legal step of the domain that
+//! reaches the answer.
 //!
-//! A policy that has learned short paths stops early or goes wrong at the end, while its first steps are right: one step is missing, and
-//! there are few that could be it, so far fewer of them reach the answer by chance than of all paths. Samples that are drawn apart and come
-//! to the same calculation confirm it (after the completion consensus of rStar, arXiv 2408.06195).
+//! A policy that has learned short paths stops early or goes wrong at the end, while its first steps are
+//! right: one step is missing, and there are few that could be it, so far fewer of them reach the answer by
+//! chance than of all paths. Samples that are drawn apart and come to the same calculation confirm it (after
+//! the completion consensus of rStar, arXiv 2408.06195).
 
 use datasets::Domain;
 use datasets::number::Number;
@@ -13,11 +15,16 @@ use crate::policy::Proposal;
 /// Most repairs of one sample.
 const MOST: usize = 3;
 
-/// The steps of wrong samples with one legal step behind them that reaches the answer: behind all of a sample's steps, else behind all but
-/// the last. Each with the number of its sample.
-pub fn repairs(problem: &Problem, domain: &dyn Domain, samples: &[Proposal]) -> Vec<(usize, Vec<Step>, String)> {
+/// The steps of wrong samples with one legal step behind them that reaches the answer: behind all of a
+/// sample's steps, else behind all but the last. Each with the number of its sample.
+pub fn repairs(
+    problem: &Problem,
+    domain: &dyn Domain,
+    samples: &[Proposal],
+) -> Vec<(usize, Vec<Step>, String)> {
     let Some(gold) = Number::parse(problem.answer.trim()) else { return Vec::new() };
-    let right = |steps: &[String], answer: &str| domain.verify(problem, steps, answer).verdict == Verdict::Correct;
+    let right =
+        |steps: &[String], answer: &str| domain.verify(problem, steps, answer).verdict == Verdict::Correct;
     let mut found = Vec::new();
     for (ordinal, sample) in samples.iter().enumerate() {
         let texts: Vec<String> = sample.steps.iter().map(|step| step.text.clone()).collect();

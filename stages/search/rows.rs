@@ -12,9 +12,9 @@ use super::tree::{NONE, Status};
 use super::{Algorithm, Draws, Found, Goal, solution_id};
 use crate::policy::{Policy, rules};
 
-/// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows: they are many and can
-/// be made again. Solutions are all whole paths of a policy that samples, and the correct ones of rules.
-/// `valued`: whether values are estimates, and not an order that the search needed.
+/// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows:
+/// they are many and can be made again. Solutions are all whole paths of a policy that samples, and the
+/// correct ones of rules. `valued`: whether values are estimates, and not an order that the search needed.
 pub fn collect(
     problems: &[Problem],
     outcomes: &[Outcome],
@@ -26,8 +26,10 @@ pub fn collect(
 ) {
     let backed = plan.algorithm == Algorithm::Mcts;
     for (problem, outcome) in problems.iter().zip(outcomes) {
-        let fingerprint = if policy.enumerates() { rules::fingerprint(&problem.domain) } else { policy.fingerprint() };
-        let looked = |status| policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned);
+        let fingerprint =
+            if policy.enumerates() { rules::fingerprint(&problem.domain) } else { policy.fingerprint() };
+        let looked =
+            |status| policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned);
         let tree_id = format!("{}-{}", draws.round, plan.name);
         let known = |x: f32| Some(x).filter(|x| x.is_finite());
         for (id, item) in outcome.tree.items.iter().enumerate() {
@@ -60,13 +62,20 @@ pub fn collect(
 ///
 /// # Errors
 /// A problem of an unknown domain.
-pub fn repaired(problems: &[Problem], outcomes: &[Outcome], policy: &dyn Policy, draws: Draws, found: &mut Found) -> Result<()> {
+pub fn repaired(
+    problems: &[Problem],
+    outcomes: &[Outcome],
+    policy: &dyn Policy,
+    draws: Draws,
+    found: &mut Found,
+) -> Result<()> {
     let (kind, fingerprint) = (policy.kind(), policy.fingerprint());
     let pairs: Vec<(&Problem, &Outcome)> = problems.iter().zip(outcomes).collect();
     let rows: Vec<Vec<Solution>> = pairs
         .into_par_iter()
         .map(|(problem, outcome)| {
-            let domain = domains::domain(&problem.domain).with_context(|| format!("no domain is named `{}`", problem.domain))?;
+            let domain = domains::domain(&problem.domain)
+                .with_context(|| format!("no domain is named `{}`", problem.domain))?;
             let repairs = repairs(problem, domain, &outcome.samples);
             Ok(repairs
                 .into_iter()
@@ -105,7 +114,11 @@ fn solutions(
     found: &mut Found,
 ) {
     let tree = &outcome.tree;
-    let ends = if policy.enumerates() && plan.tree.goal == Goal::Verified { &outcome.solutions } else { &outcome.ends };
+    let ends = if policy.enumerates() && plan.tree.goal == Goal::Verified {
+        &outcome.solutions
+    } else {
+        &outcome.ends
+    };
     let share = ends.len().max(1) as f32;
     for (ordinal, end) in ends.iter().enumerate() {
         let items = tree.path(*end).into_iter().map(|node| tree.get(node));

@@ -6,7 +6,9 @@ use datasets::types::{Problem, Solution, Split, Verdict};
 
 use super::budget::Unit;
 use super::value::Values;
-use super::{Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, TreeConfig, Who, search};
+use super::{
+    Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, TreeConfig, Who, search,
+};
 use crate::events::Silent;
 use crate::policy::Policy;
 use crate::policy::rules::Rules;
@@ -26,7 +28,11 @@ pub fn problem(id: &str, question: &str, answer: &str) -> Problem {
 }
 
 pub fn clips() -> Problem {
-    problem("clips", "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?", "72")
+    problem(
+        "clips",
+        "Ann sold 48 clips in April and half as many in May. How many clips did she sell in both months?",
+        "72",
+    )
 }
 
 pub fn config() -> SearchConfig {
@@ -98,19 +104,29 @@ fn texts(solution: &Solution) -> Vec<&str> {
 fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
     let found = rows(&[clips()], &config(), DRAWS);
     assert_eq!(texts(&found.solutions[0]), ["48/2=24", "48+24=72"]);
-    let paths: HashSet<String> = found.solutions.iter().map(|s| datasets::expr::canonical_path(&texts(s))).collect();
+    let paths: HashSet<String> =
+        found.solutions.iter().map(|s| datasets::expr::canonical_path(&texts(s))).collect();
     assert_eq!(paths.len(), found.solutions.len(), "paths are distinct");
-    assert!(verify(&[clips()], &found.solutions, &Silent).unwrap().iter().all(|v| v.judgement.verdict == Verdict::Correct));
+    assert!(
+        verify(&[clips()], &found.solutions, &Silent)
+            .unwrap()
+            .iter()
+            .all(|v| v.judgement.verdict == Verdict::Correct)
+    );
     assert_eq!(found.nodes[0].parent_id, None);
     let ids: HashSet<u32> = found.nodes.iter().map(|n| n.node_id).collect();
-    assert!(found.nodes.iter().all(|n| n.parent_id.is_none_or(|p| ids.contains(&p))), "every parent is in the table");
+    assert!(
+        found.nodes.iter().all(|n| n.parent_id.is_none_or(|p| ids.contains(&p))),
+        "every parent is in the table"
+    );
 }
 
 #[test]
 fn the_budget_of_expansions_is_never_exceeded() {
     let hard = problem("hard", "Use 3, 7, 11, 13 and 17.", "99999");
     for budget in [1, 5, 37] {
-        let found = rows(std::slice::from_ref(&hard), &SearchConfig { rule_expansions: budget, ..config() }, DRAWS);
+        let found =
+            rows(std::slice::from_ref(&hard), &SearchConfig { rule_expansions: budget, ..config() }, DRAWS);
         assert!(found.solutions.is_empty());
         assert_eq!(found.nodes.iter().filter(|n| n.expansion_order.is_some()).count(), budget);
     }
@@ -133,7 +149,8 @@ fn random_draws_over_the_rules_are_a_function_of_the_seed() {
 /// Every algorithm over the rules: within its budget, deterministic, and whatever it calls solved is correct.
 #[test]
 fn every_algorithm_keeps_to_its_budget() {
-    let puzzle = Problem { domain: "countdown".into(), ..problem("puzzle", "Use 2, 3, 4 and 12 to make 24.", "24") };
+    let puzzle =
+        Problem { domain: "countdown".into(), ..problem("puzzle", "Use 2, 3, 4 and 12 to make 24.", "24") };
     let problems = [clips(), puzzle];
     for algorithm in Algorithm::ALL {
         for budget in [1, 7, 60] {
@@ -146,11 +163,17 @@ fn every_algorithm_keeps_to_its_budget() {
                 sampling: config().sampling(),
                 name: algorithm.name(),
             };
-            let run = || super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, DRAWS, &Silent).unwrap();
+            let run = || {
+                super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, DRAWS, &Silent).unwrap()
+            };
             let (outcomes, again) = (run(), run());
             for ((problem, outcome), other) in problems.iter().zip(&outcomes).zip(&again) {
                 assert!(outcome.spent.expansions <= budget, "{algorithm:?} spent {:?}", outcome.spent);
-                assert_eq!((&outcome.spent, &outcome.solutions), (&other.spent, &other.solutions), "{algorithm:?}");
+                assert_eq!(
+                    (&outcome.spent, &outcome.solutions),
+                    (&other.spent, &other.solutions),
+                    "{algorithm:?}"
+                );
                 for node in &outcome.solutions {
                     let answer = outcome.tree.get(*node).answer.clone().unwrap();
                     let verdict = crate::verify::judge(problem, &outcome.tree.steps(*node), &answer).verdict;

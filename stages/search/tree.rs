@@ -1,7 +1,8 @@
-//! A search tree as one array of nodes, each with the index of its parent, its first child and its next sibling.
+//! A search tree as one array of nodes, each with the index of its parent, its first child and its next
+//! sibling.
 //!
-//! The root is node 0. Nodes are numbered in the order in which they were looked at and never removed, so a tree is its
-//! own history, and rows of the table `nodes` are its entries.
+//! The root is node 0. Nodes are numbered in the order in which they were looked at and never removed, so a
+//! tree is its own history, and rows of the table `nodes` are its entries.
 
 use datasets::domain::State;
 
@@ -203,7 +204,12 @@ impl Tree {
 
     /// The steps that lead to a node, without an answer line.
     pub fn steps(&self, node: u32) -> Vec<String> {
-        self.path(node).into_iter().map(|n| self.get(n)).filter(|item| !item.end).map(|item| item.step.clone()).collect()
+        self.path(node)
+            .into_iter()
+            .map(|n| self.get(n))
+            .filter(|item| !item.end)
+            .map(|item| item.step.clone())
+            .collect()
     }
 
     /// Number of steps that lead to a node, without an answer line.
@@ -211,7 +217,8 @@ impl Tree {
         self.get(node).depth - u32::from(self.get(node).end)
     }
 
-    /// Gives a node another parent that lies on a cheaper way. What lies below keeps its place under it; depths follow.
+    /// Gives a node another parent that lies on a cheaper way. What lies below keeps its place under it;
+    /// depths follow.
     pub fn move_under(&mut self, node: u32, parent: u32, step: String) {
         self.unlink(node);
         let shift = i64::from(self.get(parent).depth) + 1 - i64::from(self.get(node).depth);
@@ -226,10 +233,11 @@ impl Tree {
         }
     }
 
-    /// Exchanges the places of two nodes, with what is known of the steps that lead there. What lies below keeps its place under
-    /// them.
+    /// Exchanges the places of two nodes, with what is known of the steps that lead there. What lies below
+    /// keeps its place under them.
     pub fn exchange(&mut self, a: u32, b: u32) {
-        let ([at_a, at_b], [first, second]) = ([a, b].map(|n| self.get(n).parent), [a, b].map(|n| self.get(n).clone()));
+        let ([at_a, at_b], [first, second]) =
+            ([a, b].map(|n| self.get(n).parent), [a, b].map(|n| self.get(n).clone()));
         self.move_under(a, at_b, second.step.clone());
         self.move_under(b, at_a, first.step.clone());
         for (node, Item { logprob, prior, tokens, samples, .. }) in [(a, second), (b, first)] {

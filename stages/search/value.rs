@@ -89,12 +89,17 @@ impl Values<'_> {
         }
     }
 
-    /// Value of each place and what it cost in floating-point operations. A place whose steps cannot be followed as numbers
-    /// is worth one half to what needs them.
+    /// Value of each place and what it cost in floating-point operations. A place whose steps cannot be
+    /// followed as numbers is worth one half to what needs them.
     ///
     /// # Errors
     /// Those of the models; a policy without a value head.
-    pub fn of(&mut self, places: &[Place<'_>], policy: &mut dyn Policy, events: &dyn Events) -> Result<Vec<(f32, u64)>> {
+    pub fn of(
+        &mut self,
+        places: &[Place<'_>],
+        policy: &mut dyn Policy,
+        events: &dyn Events,
+    ) -> Result<Vec<(f32, u64)>> {
         if places.is_empty() {
             return Ok(Vec::new());
         }
@@ -102,14 +107,19 @@ impl Values<'_> {
             let mut found = Vec::with_capacity(places.len());
             for of_problem in places.chunk_by(|a, b| a.problem.problem_id == b.problem.problem_id) {
                 let scorer = shared.scorer(of_problem[0].problem, of_problem[0].domain);
-                found.extend(of_problem.iter().map(|place| (place.state.map_or(0.5, &scorer), shared.flops())));
+                found.extend(
+                    of_problem.iter().map(|place| (place.state.map_or(0.5, &scorer), shared.flops())),
+                );
             }
             return Ok(found);
         }
         let (found, flops) = match self {
             Values::Model(model) => (model.values(places, events)?, model.flops_per_token()),
             // The policy's trunk has read all but the last token when it wrote it.
-            _ => (policy.values(places, events)?.into_iter().map(|(value, _)| (value, 1)).collect(), policy.flops_per_token()),
+            _ => (
+                policy.values(places, events)?.into_iter().map(|(value, _)| (value, 1)).collect(),
+                policy.flops_per_token(),
+            ),
         };
         Ok(found.into_iter().map(|(value, tokens)| (value, flops * tokens)).collect())
     }

@@ -11,7 +11,8 @@ use rand::seq::SliceRandom;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     pub tokens: Vec<u32>,
-    /// Weight of each target in the loss, `tokens.len() - 1` of them. All may be 0: then only values are learned.
+    /// Weight of each target in the loss, `tokens.len() - 1` of them. All may be 0: then only values are
+    /// learned.
     pub weights: Vec<f32>,
     /// Index of the first target that belongs to the completion; those before it are of the prompt.
     pub asked: usize,
@@ -26,23 +27,33 @@ pub struct Example {
 /// What the value head is to say after one of a row's tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
-    /// Index of the input token after which the value is asked: less than `tokens.len() - 1`, for the last token is no input.
+    /// Index of the input token after which the value is asked: less than `tokens.len() - 1`, for the last
+    /// token is no input.
     pub place: usize,
     /// 0..=1
     pub target: f32,
     /// In the loss, at least 0.
     pub weight: f32,
-    /// Pairs are made inside of a group, in one row or over several. A group must have a number of its own among all rows.
+    /// Pairs are made inside of a group, in one row or over several. A group must have a number of its own
+    /// among all rows.
     pub group: u32,
 }
 
 impl Example {
-    /// Prompt and completion in one row. Prompt targets weigh `prompt_weight`, completion targets 1, both times `weight`.
+    /// Prompt and completion in one row. Prompt targets weigh `prompt_weight`, completion targets 1, both
+    /// times `weight`.
     pub fn new(prompt: &[u32], completion: &[u32], prompt_weight: f32, weight: f32) -> Self {
         let asked = prompt.len().saturating_sub(1);
         let mut weights = vec![prompt_weight * weight; asked];
         weights.resize(prompt.len() + completion.len() - 1, weight);
-        Self { tokens: [prompt, completion].concat(), weights, asked, reference: Vec::new(), values: Vec::new(), turn: 0 }
+        Self {
+            tokens: [prompt, completion].concat(),
+            weights,
+            asked,
+            reference: Vec::new(),
+            values: Vec::new(),
+            turn: 0,
+        }
     }
 
     /// The same row with targets of the value head; see [`Target::place`] for where these may stand.
@@ -52,10 +63,12 @@ impl Example {
     }
 }
 
-/// How many batches' worth of rows are sorted by length together: larger means less padding, smaller more mixing.
+/// How many batches' worth of rows are sorted by length together: larger means less padding, smaller more
+/// mixing.
 const POOL: usize = 32;
 
-/// The batches of one epoch, as indices into the examples. Rows whose turns differ come by turn, those of one turn shuffled.
+/// The batches of one epoch, as indices into the examples. Rows whose turns differ come by turn, those of one
+/// turn shuffled.
 pub fn epoch(examples: &[Example], batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
     let mut rng = key::rng(&["epoch".into(), seed.into(), epoch.into()]);
     let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -102,7 +115,8 @@ fn grouped(rows: usize, units: usize, batch_size: usize) -> usize {
     steps_per_epoch(rows, batch_size).min(units)
 }
 
-/// Rows that belong together because they share a group, or share one with a row that does, in the order of their first rows.
+/// Rows that belong together because they share a group, or share one with a row that does, in the order of
+/// their first rows.
 fn units(examples: &[Example]) -> Vec<Vec<usize>> {
     fn root(parents: &mut [usize], mut row: usize) -> usize {
         while parents[row] != row {
@@ -146,8 +160,8 @@ pub struct Padded {
     pub values: Vec<i64>,
 }
 
-/// Pads rows on the right to a multiple of `unit`, and targets too (they then weigh nothing): batches have few shapes.
-/// Causal attention never sees the padding from before it.
+/// Pads rows on the right to a multiple of `unit`, and targets too (they then weigh nothing): batches have
+/// few shapes. Causal attention never sees the padding from before it.
 pub fn pad(examples: &[&Example], unit: usize) -> Padded {
     let len = examples.iter().map(|e| e.tokens.len() - 1).max().unwrap_or(0).next_multiple_of(unit);
     let mut out = Padded {
@@ -157,7 +171,11 @@ pub fn pad(examples: &[&Example], unit: usize) -> Padded {
         places: Vec::new(),
         targets: Vec::new(),
         weights: Vec::new(),
-        values: examples.iter().enumerate().flat_map(|(row, e)| e.values.iter().map(move |t| (row * len + t.place) as i64)).collect(),
+        values: examples
+            .iter()
+            .enumerate()
+            .flat_map(|(row, e)| e.values.iter().map(move |t| (row * len + t.place) as i64))
+            .collect(),
     };
     for (row, example) in examples.iter().enumerate() {
         for column in 0..len {
@@ -200,22 +218,29 @@ mod tests {
     #[test]
     fn rows_of_one_group_are_in_one_batch() {
         let value = |group| Target { place: 0, target: 1.0, weight: 1.0, group };
-        // Forty problems of one to four rows, all rows of a problem bound by a chain of groups; and one that exceeds a batch.
+        // Forty problems of one to four rows, all rows of a problem bound by a chain of groups; and one that
+        // exceeds a batch.
         let mut examples = Vec::new();
         for problem in 0..40u32 {
             for row in 0..=problem % 4 {
-                examples.push(example(4).with_values(vec![value(problem * 10 + row), value(problem * 10 + row + 1)]));
+                examples.push(
+                    example(4).with_values(vec![value(problem * 10 + row), value(problem * 10 + row + 1)]),
+                );
             }
         }
         examples.extend((0..30).map(|_| example(4).with_values(vec![value(9999)])));
         let batches = grouped_epoch(&examples, 8, 7, 0);
-        assert_eq!((batches.len(), grouped_steps(&examples, 8)), (examples.len().div_ceil(8), examples.len().div_ceil(8)));
+        assert_eq!(
+            (batches.len(), grouped_steps(&examples, 8)),
+            (examples.len().div_ceil(8), examples.len().div_ceil(8))
+        );
         let mut seen = batches.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..examples.len()).collect::<Vec<_>>());
         assert!(batches.iter().all(|b| !b.is_empty()));
         let mut home: HashMap<u32, usize> = HashMap::new();
-        for (b, row) in batches.iter().enumerate().flat_map(|(b, rows)| rows.iter().map(move |&row| (b, row))) {
+        for (b, row) in batches.iter().enumerate().flat_map(|(b, rows)| rows.iter().map(move |&row| (b, row)))
+        {
             let problem = examples[row].values[0].group / 10;
             assert_eq!(*home.entry(problem).or_insert(b), b, "problem {problem}");
         }
@@ -235,6 +260,9 @@ mod tests {
         assert_eq!(padded.weights, [1.0, 1.0, 0.5, 0.5]);
         let padded = pad(&[&a, &b], 3);
         assert_eq!((padded.len, padded.inputs.len(), padded.weights.len()), (6, 12, 6));
-        assert_eq!((padded.places[..4].to_vec(), padded.weights[4..].to_vec()), (vec![2, 3, 6, 7], vec![0.0, 0.0]));
+        assert_eq!(
+            (padded.places[..4].to_vec(), padded.weights[4..].to_vec()),
+            (vec![2, 3, 6, 7], vec![0.0, 0.0])
+        );
     }
 }

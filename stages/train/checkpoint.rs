@@ -1,5 +1,5 @@
-//! A training run's state on disk: weights, moments, and how far it is. One safetensors file and one JSON file,
-//! in a directory that the caller writes and publishes at once.
+//! A training run's state on disk: weights, moments, and how far it is. One safetensors file and one JSON
+//! file, in a directory that the caller writes and publishes at once.
 
 use std::fs;
 use std::path::Path;
@@ -37,21 +37,32 @@ const HALF: u64 = (1 << 24) - 1;
 /// If the tensors cannot be encoded.
 pub fn files(state: &State, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
     // A count is two halves of 24 bits, which f32 holds exactly.
-    let halves: Vec<f32> = [24, 0].into_iter().flat_map(|shift| state.counts.iter().map(move |c| (c >> shift & HALF) as f32)).collect();
+    let halves: Vec<f32> = [24, 0]
+        .into_iter()
+        .flat_map(|shift| state.counts.iter().map(move |c| (c >> shift & HALF) as f32))
+        .collect();
     let mut named: Vec<(String, [usize; 2], &[f32])> = state
         .slots
         .iter()
         .enumerate()
         .flat_map(|(i, slot)| {
             let part = |name: &str, values| (format!("{name}.{i}"), slot.shape, values);
-            [part("weight", &slot.values[..]), part("first", &slot.first[..]), part("second", &slot.second[..])]
+            [
+                part("weight", &slot.values[..]),
+                part("first", &slot.first[..]),
+                part("second", &slot.second[..]),
+            ]
         })
         .collect();
     if !halves.is_empty() {
         named.push((COUNTS.into(), [2, state.counts.len()], &halves));
     }
-    let tensors: Vec<(&str, &[usize], &[f32])> = named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), *v)).collect();
-    Ok(vec![("state.safetensors".into(), hf::safetensors(&tensors)?), ("cursor.json".into(), serde_json::to_vec_pretty(cursor)?)])
+    let tensors: Vec<(&str, &[usize], &[f32])> =
+        named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), *v)).collect();
+    Ok(vec![
+        ("state.safetensors".into(), hf::safetensors(&tensors)?),
+        ("cursor.json".into(), serde_json::to_vec_pretty(cursor)?),
+    ])
 }
 
 /// Reads a checkpoint's cursor.
@@ -71,19 +82,32 @@ pub fn cursor(dir: &Path) -> Result<Cursor> {
 pub fn state(dir: &Path, cursor: &Cursor) -> Result<State> {
     let path = dir.join("state.safetensors");
     let bytes = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
-    let file = SafeTensors::deserialize(&bytes).with_context(|| format!("{}: not a whole safetensors file", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .with_context(|| format!("{}: not a whole safetensors file", path.display()))?;
     let count = file.names().iter().filter(|name| name.starts_with("weight.")).count();
     let tensor = |name: String| -> Result<([usize; 2], Vec<f32>)> {
         let view = file.tensor(&name).with_context(|| format!("{}: lacks {name}", path.display()))?;
-        let &[rows, columns] = view.shape() else { bail!("{}: {name} has shape {:?}, expected two sizes", path.display(), view.shape()) };
+        let &[rows, columns] = view.shape() else {
+            bail!("{}: {name} has shape {:?}, expected two sizes", path.display(), view.shape())
+        };
         ensure!(view.dtype() == Dtype::F32, "{}: {name} is {:?}, expected F32", path.display(), view.dtype());
-        Ok(([rows, columns], view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+        Ok((
+            [rows, columns],
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        ))
     };
     let slots = (0..count)
         .map(|i| {
-            let ((shape, values), (shape_1, first), (shape_2, second)) =
-                (tensor(format!("weight.{i}"))?, tensor(format!("first.{i}"))?, tensor(format!("second.{i}"))?);
-            ensure!(shape == shape_1 && shape == shape_2, "{}: weight.{i} and its moments differ in shape", path.display());
+            let ((shape, values), (shape_1, first), (shape_2, second)) = (
+                tensor(format!("weight.{i}"))?,
+                tensor(format!("first.{i}"))?,
+                tensor(format!("second.{i}"))?,
+            );
+            ensure!(
+                shape == shape_1 && shape == shape_2,
+                "{}: weight.{i} and its moments differ in shape",
+                path.display()
+            );
             Ok(Slot { shape, values, first, second })
         })
         .collect::<Result<_>>()?;

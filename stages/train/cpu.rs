@@ -80,8 +80,9 @@ pub(super) fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [
 impl Cpu {
     pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
         let weights = Weights::of(llama);
-        let sums: Vec<Vec<f32>> =
-            (0..weights.all.len()).map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }]).collect();
+        let sums: Vec<Vec<f32>> = (0..weights.all.len())
+            .map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }])
+            .collect();
         let slot = |shape: [usize; 2], values: Vec<f32>| {
             let len = shape[0] * shape[1];
             Slot { shape, values, first: vec![0.0; len], second: vec![0.0; len] }
@@ -89,11 +90,21 @@ impl Cpu {
         let shapes = llama.weights().into_iter().map(|w| w.dims());
         let (frozen, mut slots): (_, Vec<Slot>) = match &tuned {
             // The values of trained weights stand in `weights`.
-            Tuned::Weights(wanted) => {
-                (Vec::new(), shapes.zip(wanted).filter(|(_, wanted)| **wanted).map(|(shape, _)| slot(shape, Vec::new())).collect())
-            }
+            Tuned::Weights(wanted) => (
+                Vec::new(),
+                shapes
+                    .zip(wanted)
+                    .filter(|(_, wanted)| **wanted)
+                    .map(|(shape, _)| slot(shape, Vec::new()))
+                    .collect(),
+            ),
             Tuned::Adapters { .. } => (
-                weights.all.iter().enumerate().map(|(i, w)| if tuned.needs(i) { w.clone() } else { Vec::new() }).collect(),
+                weights
+                    .all
+                    .iter()
+                    .enumerate()
+                    .map(|(i, w)| if tuned.needs(i) { w.clone() } else { Vec::new() })
+                    .collect(),
                 tuned.first_values().into_iter().map(|(shape, values)| slot(shape, values)).collect(),
             ),
         };
@@ -137,7 +148,8 @@ impl Cpu {
     }
 
     fn totals(&self, examples: &[&Example]) -> Totals {
-        let values = self.head.as_ref().map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(examples)));
+        let values =
+            self.head.as_ref().map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(examples)));
         Totals { tokens: weight_sum(examples), values }
     }
 
@@ -154,10 +166,20 @@ impl Cpu {
         if whole { rows.max(1) } else { micro.max(1) }
     }
 
-    /// Losses of all rows; with `backward` their gradient is added to the sums. `ready`: the trunk has just read these rows, all at once.
-    fn run_all(&mut self, examples: &[&Example], micro: usize, backward: bool, ready: bool) -> (Found, Option<f32>) {
+    /// Losses of all rows; with `backward` their gradient is added to the sums. `ready`: the trunk has just
+    /// read these rows, all at once.
+    fn run_all(
+        &mut self,
+        examples: &[&Example],
+        micro: usize,
+        backward: bool,
+        ready: bool,
+    ) -> (Found, Option<f32>) {
         let totals = self.totals(examples);
-        let mut found = Found { best: (backward && matches!(self.objective, Objective::Face(_))).then(Vec::new), ..Found::default() };
+        let mut found = Found {
+            best: (backward && matches!(self.objective, Objective::Face(_))).then(Vec::new),
+            ..Found::default()
+        };
         for rows in examples.chunks(self.together(examples.len(), micro, backward)) {
             self.run(rows, totals, backward, ready, &mut found);
         }
@@ -165,7 +187,8 @@ impl Cpu {
         (found, value_loss)
     }
 
-    /// A batch with the weights that the objective gives it, and whether the trunk has read all of it at once on the way.
+    /// A batch with the weights that the objective gives it, and whether the trunk has read all of it at once
+    /// on the way.
     fn weighed(&mut self, batch: &[&Example], micro: usize) -> Result<(Option<Vec<Example>>, bool)> {
         Ok(match &self.objective {
             Objective::Plain => (None, false),
@@ -173,7 +196,10 @@ impl Cpu {
             Objective::Golden(golden) => {
                 let golden = golden.clone();
                 let together = self.together(batch.len(), micro, true);
-                let losses: Vec<f32> = batch.chunks(together).flat_map(|rows| losses(&self.weights, &mut self.trunk, rows)).collect();
+                let losses: Vec<f32> = batch
+                    .chunks(together)
+                    .flat_map(|rows| losses(&self.weights, &mut self.trunk, rows))
+                    .collect();
                 (Some(golden.choose(batch, &losses)?), together >= batch.len())
             }
         })
@@ -194,7 +220,11 @@ impl Cpu {
         let loss = found.loss;
         ensure!(loss.is_finite(), "the loss is {loss}");
         ensure!(found.future.is_finite(), "the loss of future heads is {}", found.future);
-        ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
+        ensure!(
+            value_loss.is_none_or(f32::is_finite),
+            "the loss of values is {}",
+            value_loss.unwrap_or_default()
+        );
         let gradients = self.gradients();
         let parts: Vec<f64> = gradients
             .iter()
@@ -248,9 +278,9 @@ impl Cpu {
         (found.loss as f32, value_loss)
     }
 
-    /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the logits of their value targets.
-    /// With `backward` also the losses of future heads, and the gradient of all losses is added to the sums. `ready`: the trunk has
-    /// just read these rows.
+    /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the
+    /// logits of their value targets. With `backward` also the losses of future heads, and the gradient of
+    /// all losses is added to the sums. `ready`: the trunk has just read these rows.
     fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, ready: bool, found: &mut Found) {
         if !ready {
             self.trunk.forward(&self.weights, &inputs(rows));
@@ -258,7 +288,9 @@ impl Cpu {
         let size = self.weights.config.hidden_size;
         // Only places that count go through the output product.
         let (mut places, mut tokens, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, (token, weight)) in rows.iter().flat_map(|e| e.tokens[1..].iter().zip(&e.weights)).enumerate() {
+        for (place, (token, weight)) in
+            rows.iter().flat_map(|e| e.tokens[1..].iter().zip(&e.weights)).enumerate()
+        {
             if *weight > 0.0 {
                 places.push(place);
                 tokens.push(*token);
@@ -281,10 +313,16 @@ impl Cpu {
                 start += row.tokens.len() - 1;
             }
             let own = found.logits.len();
-            found.logits.extend(places.iter().map(|&place| simd::dot(&weight.values, row(chunks, place, size)) + bias.values[0]));
+            found.logits.extend(
+                places
+                    .iter()
+                    .map(|&place| simd::dot(&weight.values, row(chunks, place, size)) + bias.values[0]),
+            );
             if backward && totals.values > 0.0 {
                 let factor = (f64::from(head.weight) / totals.values) as f32;
-                for (place, slope) in places.into_iter().zip(value::loss_sum(head.loss, &found.logits[own..], &targets).1) {
+                for (place, slope) in
+                    places.into_iter().zip(value::loss_sum(head.loss, &found.logits[own..], &targets).1)
+                {
                     let slope = slope * factor;
                     simd::weighted_sum(&[slope], row(chunks, place, size), &mut head.sums[0]);
                     head.sums[1][0] += slope;
@@ -296,10 +334,24 @@ impl Cpu {
         let (through, any) = (self.needs_trunk(), self.tuned.any());
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
-        found.loss += cross_entropy(&mut hidden, &self.weights.all[head], size, &targets, gradient, found.best.as_mut());
+        found.loss += cross_entropy(
+            &mut hidden,
+            &self.weights.all[head],
+            size,
+            &targets,
+            gradient,
+            found.best.as_mut(),
+        );
         let slots = self.future_slots();
         if let (Some(future), true) = (&mut self.future, backward) {
-            found.future += future.run(&self.weights, &mut self.trunk, &mut self.slots[slots], rows, totals.tokens, &mut self.sums);
+            found.future += future.run(
+                &self.weights,
+                &mut self.trunk,
+                &mut self.slots[slots],
+                rows,
+                totals.tokens,
+                &mut self.sums,
+            );
         }
         if backward && through {
             let chunks = self.trunk.active();
@@ -327,13 +379,16 @@ impl Cpu {
     /// Gradients of the trained matrices, in the order of the slots.
     fn gradients(&mut self) -> Vec<Vec<f32>> {
         let mut gradients: Vec<Vec<f32>> = match &self.tuned {
-            Tuned::Weights(_) => self.sums.iter_mut().filter(|sum| !sum.is_empty()).map(std::mem::take).collect(),
+            Tuned::Weights(_) => {
+                self.sums.iter_mut().filter(|sum| !sum.is_empty()).map(std::mem::take).collect()
+            }
             Tuned::Adapters { adapters, rank, scale, .. } => adapters
                 .par_iter()
                 .zip(self.slots.par_chunks_exact(2))
                 .flat_map_iter(|(adapter, slots)| {
                     let (columns, height) = (adapter.columns, adapter.rows.len());
-                    let sum = &self.sums[adapter.weight][adapter.rows.start * columns..adapter.rows.end * columns];
+                    let sum =
+                        &self.sums[adapter.weight][adapter.rows.start * columns..adapter.rows.end * columns];
                     let (a, b) = (View::rows(&slots[0].values, columns), View::rows(&slots[1].values, *rank));
                     let (mut da, mut db) = (vec![0.0; rank * columns], vec![0.0; height * rank]);
                     product(&mut da, columns, b.t(), View::rows(sum, columns), false);
@@ -344,7 +399,8 @@ impl Cpu {
                 })
                 .collect(),
         };
-        gradients.extend(self.future.iter_mut().flat_map(|future| future.sums.iter_mut().map(std::mem::take)));
+        gradients
+            .extend(self.future.iter_mut().flat_map(|future| future.sums.iter_mut().map(std::mem::take)));
         gradients.extend(self.head.iter().flat_map(|head| head.sums.iter().cloned()));
         gradients
     }
@@ -381,7 +437,9 @@ impl Cpu {
         };
         let tuned = &self.tuned;
         let values: Vec<Option<&mut Vec<f32>>> = match tuned {
-            Tuned::Weights(wanted) => self.weights.all.iter_mut().zip(wanted).filter(|(_, w)| **w).map(|(v, _)| Some(v)).collect(),
+            Tuned::Weights(wanted) => {
+                self.weights.all.iter_mut().zip(wanted).filter(|(_, w)| **w).map(|(v, _)| Some(v)).collect()
+            }
             Tuned::Adapters { .. } => Vec::new(),
         };
         // All others stand in their slots.
@@ -394,13 +452,22 @@ impl Cpu {
             .zip(gradients)
             .enumerate()
             .flat_map(|(i, ((slot, values), gradient))| {
-                let adam = simd::AdamW { decay: if decays(slot.shape, i, count, head) { adam.decay } else { 0.0 }, ..adam };
+                let adam = simd::AdamW {
+                    decay: if decays(slot.shape, i, count, head) { adam.decay } else { 0.0 },
+                    ..adam
+                };
                 let values = values.unwrap_or(&mut slot.values);
                 let moments = slot.first.chunks_mut(BLOCK).zip(slot.second.chunks_mut(BLOCK));
-                values.chunks_mut(BLOCK).zip(gradient.chunks(BLOCK)).zip(moments).map(move |task| (adam, task))
+                values
+                    .chunks_mut(BLOCK)
+                    .zip(gradient.chunks(BLOCK))
+                    .zip(moments)
+                    .map(move |task| (adam, task))
             })
             .collect();
-        tasks.into_par_iter().for_each(|(adam, ((values, gradient), (first, second)))| simd::adamw(adam, values, gradient, first, second));
+        tasks.into_par_iter().for_each(|(adam, ((values, gradient), (first, second)))| {
+            simd::adamw(adam, values, gradient, first, second)
+        });
         self.merge();
     }
 
@@ -411,7 +478,13 @@ impl Cpu {
             let columns = adapter.columns;
             let at = adapter.rows.start * columns..adapter.rows.end * columns;
             let into = &mut self.weights.all[adapter.weight][at.clone()];
-            product(into, columns, View::rows(&slots[1].values, *rank), View::rows(&slots[0].values, columns), false);
+            product(
+                into,
+                columns,
+                View::rows(&slots[1].values, *rank),
+                View::rows(&slots[0].values, columns),
+                false,
+            );
             simd::scale(into, *scale);
             simd::add(into, &self.frozen[adapter.weight][at]);
         }
@@ -427,7 +500,9 @@ impl Cpu {
 
     pub fn head(&self) -> Option<ValueHead> {
         match (&self.head, &self.slots[..]) {
-            (Some(_), [.., weight, bias]) => Some(ValueHead { weight: weight.values.clone(), bias: bias.values[0] }),
+            (Some(_), [.., weight, bias]) => {
+                Some(ValueHead { weight: weight.values.clone(), bias: bias.values[0] })
+            }
             _ => None,
         }
     }
@@ -471,7 +546,8 @@ fn inputs<'a>(rows: &[&'a Example]) -> Vec<&'a [u32]> {
     rows.iter().map(|e| &e.tokens[..e.tokens.len() - 1]).collect()
 }
 
-/// Reads some rows and gives the cross-entropy at each target that weighs something, in the order of the rows.
+/// Reads some rows and gives the cross-entropy at each target that weighs something, in the order of the
+/// rows.
 fn losses(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) -> Vec<f32> {
     trunk.forward(weights, &inputs(rows));
     let size = weights.config.hidden_size;

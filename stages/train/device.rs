@@ -1,8 +1,10 @@
-//! Training on burn's tensors and its automatic differentiation: what a GPU runs, and what the CPU's own code is tested against.
+//! Training on burn's tensors and its automatic differentiation: what a GPU runs, and what the CPU's own code
+//! is tested against.
 //!
-//! Rows are padded to few lengths, so that kernels to be tried out are few. A step brings
-//! two numbers to the host, loss and gradient norm. In f16 or bf16 the passes are in that type; weights, moments, sums of
-//! gradients and the loss stay in f32, and gradients of f16 are scaled up by a power of two that is found as training goes on.
+//! Rows are padded to few lengths, so that kernels to be tried out are few. A step brings two numbers to the
+//! host, loss and gradient norm. In f16 or bf16 the passes are in that type; weights, moments, sums of
+//! gradients and the loss stay in f32, and gradients of f16 are scaled up by a power of two that is found as
+//! training goes on.
 
 use anyhow::Result;
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
@@ -44,7 +46,8 @@ impl Head {
     fn logits(&self, hidden: &Tensor<2>, places: Vec<i64>) -> Tensor<2> {
         let count = places.len();
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &hidden.device());
-        hidden.clone().select(0, places).cast(FloatDType::F32).matmul(self.weight.clone().transpose()) + self.bias.clone()
+        hidden.clone().select(0, places).cast(FloatDType::F32).matmul(self.weight.clone().transpose())
+            + self.bias.clone()
     }
 
     /// Weighted sum of the loss over the value targets of some rows; `None` if there is nothing to sum.
@@ -70,10 +73,13 @@ impl Head {
         let terms = match self.loss {
             ValueLoss::Bce => {
                 let target = each(&|t| t.target);
-                let (yes, no) = (activation::log_sigmoid(logits.clone()), activation::log_sigmoid(logits.neg()));
+                let (yes, no) =
+                    (activation::log_sigmoid(logits.clone()), activation::log_sigmoid(logits.neg()));
                 (target.clone() * yes + target.neg().add_scalar(1.0) * no).neg() * each(&|t| t.weight)
             }
-            ValueLoss::Mse => (activation::sigmoid(logits) - each(&|t| t.target)).square() * each(&|t| t.weight),
+            ValueLoss::Mse => {
+                (activation::sigmoid(logits) - each(&|t| t.target)).square() * each(&|t| t.weight)
+            }
             ValueLoss::Pairwise => {
                 let pairs = value::pairs(&targets);
                 if pairs.is_empty() {
@@ -82,9 +88,12 @@ impl Head {
                 let side = |of: &dyn Fn(&value::Pair) -> usize| {
                     let indices = filled(pairs.iter().map(|p| of(p) as i64).collect(), 0);
                     let count = indices.len();
-                    logits.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
+                    logits
+                        .clone()
+                        .select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
                 };
-                activation::log_sigmoid(side(&|p| p.better) - side(&|p| p.worse)).neg() * column(&|p| p.weight, &pairs)
+                activation::log_sigmoid(side(&|p| p.better) - side(&|p| p.worse)).neg()
+                    * column(&|p| p.weight, &pairs)
             }
         };
         Some(terms.sum())
@@ -123,9 +132,15 @@ fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Ten
     (batch, llama.normed(stream).reshape([rows * len, size]))
 }
 
-/// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole accumulated
-/// batch); `None` if no token has weight. With `best`: the likeliest token of each target is added to the list.
-pub(super) fn loss_sum(llama: &Llama, hidden: &Tensor<2>, batch: &Padded, best: Option<&mut Vec<Tensor<1>>>) -> Option<Tensor<1>> {
+/// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole
+/// accumulated batch); `None` if no token has weight. With `best`: the likeliest token of each target is
+/// added to the list.
+pub(super) fn loss_sum(
+    llama: &Llama,
+    hidden: &Tensor<2>,
+    batch: &Padded,
+    best: Option<&mut Vec<Tensor<1>>>,
+) -> Option<Tensor<1>> {
     let count = batch.targets.len();
     if count == 0 {
         return None;
@@ -147,13 +162,17 @@ fn real(batch: &Padded) -> usize {
 
 /// Logits `[M, V]` at the places that count: only these go through the large output product.
 fn target_logits(llama: &Llama, hidden: &Tensor<2>, batch: &Padded) -> Tensor<2> {
-    let places = Tensor::<1, Int>::from_data(TensorData::new(batch.places.clone(), [batch.places.len()]), &hidden.device());
+    let places = Tensor::<1, Int>::from_data(
+        TensorData::new(batch.places.clone(), [batch.places.len()]),
+        &hidden.device(),
+    );
     llama.logits(hidden.clone().select(0, places))
 }
 
 /// Log-probabilities `[M, 1]` of the targets.
 fn target_logprobs(logits: Tensor<2>, batch: &Padded, device: &Device) -> Tensor<2> {
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
+    let targets =
+        Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
     activation::log_softmax(logits, 1).gather(1, targets)
 }
 
@@ -181,7 +200,12 @@ pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Resul
 ///
 /// # Errors
 /// If the device fails.
-pub fn mean_losses(llama: &Llama, head: Option<&Head>, examples: &[&Example], micro: usize) -> Result<(f32, Option<f32>), Fault> {
+pub fn mean_losses(
+    llama: &Llama,
+    head: Option<&Head>,
+    examples: &[&Example],
+    micro: usize,
+) -> Result<(f32, Option<f32>), Fault> {
     guard(|| {
         let (device, llama) = (llama.device(), llama.cast());
         let mut order: Vec<&Example> = examples.to_vec();
@@ -192,7 +216,8 @@ pub fn mean_losses(llama: &Llama, head: Option<&Head>, examples: &[&Example], mi
             sums.extend(loss_sum(&llama, &hidden, &batch, None));
             if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
                 let count = batch.values.len();
-                logits.push(head.logits(&hidden, filled(batch.values, 0)).narrow(0, 0, count).reshape([count]));
+                logits
+                    .push(head.logits(&hidden, filled(batch.values, 0)).narrow(0, 0, count).reshape([count]));
             }
         }
         let chunks = sums.len();
@@ -246,7 +271,13 @@ fn add(sum: &mut Option<Tensor<2>>, new: Tensor<2>) {
 }
 
 /// Losses and gradients of a batch.
-pub fn gradients(llama: &Llama, beside: Beside<'_>, batch: &[&Example], pass: Pass, needs: impl Fn(usize) -> bool) -> Gradients {
+pub fn gradients(
+    llama: &Llama,
+    beside: Beside<'_>,
+    batch: &[&Example],
+    pass: Pass,
+    needs: impl Fn(usize) -> bool,
+) -> Gradients {
     let Beside { value: head, future, best: asked } = beside;
     let total = weight_sum(batch);
     let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
@@ -281,18 +312,28 @@ pub fn gradients(llama: &Llama, beside: Beside<'_>, batch: &[&Example], pass: Pa
             ..head.clone()
         });
         let own_future = future.map(|f| Future {
-            layers: f.layers.iter().map(|layer| layer.clone().map(|weight| track(weight).require_grad())).collect(),
+            layers: f
+                .layers
+                .iter()
+                .map(|layer| layer.clone().map(|weight| track(weight).require_grad()))
+                .collect(),
             weight: f.weight,
         });
         let cast = tracked.cast();
         let (padded, places, stream) = stream(&cast, rows, &device);
         let [count, len, size] = stream.dims();
         let hidden = cast.normed(stream.clone()).reshape([count * len, size]);
-        let loss = loss_sum(&cast, &hidden, &padded, asked.then_some(&mut best)).map(|loss| loss.div_scalar(total));
-        let future_loss =
-            own_future.as_ref().and_then(|own| own.loss_sum(&cast, &stream, &places, rows)).map(|loss| loss.div_scalar(total));
-        let value_loss =
-            own.as_ref().filter(|_| values > 0.0).and_then(|own| own.loss_sum(&hidden, &padded, rows)).map(|loss| loss.div_scalar(values));
+        let loss =
+            loss_sum(&cast, &hidden, &padded, asked.then_some(&mut best)).map(|loss| loss.div_scalar(total));
+        let future_loss = own_future
+            .as_ref()
+            .and_then(|own| own.loss_sum(&cast, &stream, &places, rows))
+            .map(|loss| loss.div_scalar(total));
+        let value_loss = own
+            .as_ref()
+            .filter(|_| values > 0.0)
+            .and_then(|own| own.loss_sum(&hidden, &padded, rows))
+            .map(|loss| loss.div_scalar(values));
         losses.extend(loss.clone().map(Tensor::without_autodiff));
         value_losses.extend(value_loss.clone().map(Tensor::without_autodiff));
         future_losses.extend(future_loss.clone().map(Tensor::without_autodiff));
@@ -301,13 +342,17 @@ pub fn gradients(llama: &Llama, beside: Beside<'_>, batch: &[&Example], pass: Pa
         let parts = [loss.filter(|_| through), ahead, weighted];
         let Some(whole) = parts.into_iter().flatten().reduce(|a, b| a + b) else { continue };
         let mut gradients = whole.mul_scalar(pass.scale).backward();
-        for (_, (weight, sum)) in tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i)) {
+        for (_, (weight, sum)) in
+            tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i))
+        {
             if let Some(new) = weight.grad_remove(&mut gradients) {
                 add(sum, new);
             }
         }
         let beside = own.iter().flat_map(|own| [&own.weight, &own.bias]).zip(&mut head_sum);
-        for (weight, sum) in beside.chain(own_future.iter().flat_map(|own| own.layers.iter().flatten()).zip(&mut future_sum)) {
+        for (weight, sum) in
+            beside.chain(own_future.iter().flat_map(|own| own.layers.iter().flatten()).zip(&mut future_sum))
+        {
             if let Some(new) = weight.grad_remove(&mut gradients) {
                 add(sum, new);
             }
@@ -318,12 +363,26 @@ pub fn gradients(llama: &Llama, beside: Beside<'_>, batch: &[&Example], pass: Pa
         Some(sum) => sum,
         None => like.zeros_like(),
     };
-    let weights = llama.weights().into_iter().zip(sum).enumerate().map(|(i, of)| needs(i).then(|| finish(of))).collect();
+    let weights = llama
+        .weights()
+        .into_iter()
+        .zip(sum)
+        .enumerate()
+        .map(|(i, of)| needs(i).then(|| finish(of)))
+        .collect();
     let head = head.iter().flat_map(|head| [&head.weight, &head.bias]).zip(head_sum).map(finish).collect();
     let future = future.iter().flat_map(|f| f.layers.iter().flatten()).zip(future_sum).map(finish).collect();
     let total = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
     let loss = total(losses).unwrap_or_else(|| Tensor::zeros([1], &llama.device()));
-    Gradients { loss, value_loss: total(value_losses), weights, head, future_loss: total(future_losses), future, best }
+    Gradients {
+        loss,
+        value_loss: total(value_losses),
+        weights,
+        head,
+        future_loss: total(future_losses),
+        future,
+        best,
+    }
 }
 
 /// A trained matrix and its moments on the device.
@@ -363,9 +422,12 @@ pub struct OnDevice {
 impl OnDevice {
     pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
         let device = llama.device();
-        let base = AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
+        let base =
+            AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
         let mut places: Vec<Place> = match &tuned {
-            Tuned::Weights(wanted) => wanted.iter().filter(|w| **w).map(|_| Place { values: None, moments: None }).collect(),
+            Tuned::Weights(wanted) => {
+                wanted.iter().filter(|w| **w).map(|_| Place { values: None, moments: None }).collect()
+            }
             Tuned::Adapters { .. } => tuned
                 .first_values()
                 .into_iter()
@@ -399,13 +461,16 @@ impl OnDevice {
         }
     }
 
-    /// The same with heads that predict the tokens after the next. Unlike on the CPU, the logits of all heads are held at once.
+    /// The same with heads that predict the tokens after the next. Unlike on the CPU, the logits of all heads
+    /// are held at once.
     #[must_use]
     pub fn with_future(mut self, config: FutureConfig) -> Self {
         let device = self.llama.device();
         self.future = Some((config.start.layers.len(), config.weight));
-        let all = config.start.layers.into_iter().flatten().zip(shapes(&self.llama.config).into_iter().cycle());
-        let places = all.map(|(values, shape)| Place { values: Some(tensor(values, shape, &device)), moments: None });
+        let all =
+            config.start.layers.into_iter().flatten().zip(shapes(&self.llama.config).into_iter().cycle());
+        let places =
+            all.map(|(values, shape)| Place { values: Some(tensor(values, shape, &device)), moments: None });
         let at = self.places.len() - if self.head.is_some() { 2 } else { 0 };
         self.places.splice(at..at, places);
         self
@@ -420,8 +485,12 @@ impl OnDevice {
     /// The future heads as they stand on the device.
     fn own_future(&self) -> Option<Future> {
         let (_, weight) = self.future?;
-        let values: Vec<Tensor<2>> = self.places[self.future_places()].iter().filter_map(|place| place.values.clone()).collect();
-        let layers = values.chunks_exact(PER_LAYER).map(|layer| std::array::from_fn(|part| layer[part].clone())).collect();
+        let values: Vec<Tensor<2>> =
+            self.places[self.future_places()].iter().filter_map(|place| place.values.clone()).collect();
+        let layers = values
+            .chunks_exact(PER_LAYER)
+            .map(|layer| std::array::from_fn(|part| layer[part].clone()))
+            .collect();
         Some(Future { layers, weight })
     }
 
@@ -459,14 +528,23 @@ impl OnDevice {
         let whole = self.head.is_some_and(|(loss, _)| loss == ValueLoss::Pairwise);
         let given = batch;
         let weighed = self.weighed(batch, micro)?;
-        let batch: &[&Example] = &weighed.as_ref().map_or_else(|| given.to_vec(), |weighed| weighed.iter().collect());
+        let batch: &[&Example] =
+            &weighed.as_ref().map_or_else(|| given.to_vec(), |weighed| weighed.iter().collect());
         let (found, best, gradients) = loop {
             let micro = if whole { batch.len() } else { micro.min(self.rows).min(batch.len()) };
             match self.attempt(batch, micro) {
                 Ok((found @ Step { loss, future_loss, value_loss, norm }, best, gradients)) => {
                     ensure!(loss.is_finite(), "the loss is {loss}");
-                    ensure!(future_loss.is_none_or(f32::is_finite), "the loss of future heads is {}", future_loss.unwrap_or_default());
-                    ensure!(value_loss.is_none_or(f32::is_finite), "the loss of values is {}", value_loss.unwrap_or_default());
+                    ensure!(
+                        future_loss.is_none_or(f32::is_finite),
+                        "the loss of future heads is {}",
+                        future_loss.unwrap_or_default()
+                    );
+                    ensure!(
+                        value_loss.is_none_or(f32::is_finite),
+                        "the loss of values is {}",
+                        value_loss.unwrap_or_default()
+                    );
                     if norm.is_finite() {
                         break (found, best, gradients);
                     }
@@ -480,8 +558,10 @@ impl OnDevice {
                 Err(Fault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
                     self.rows = micro / 2;
-                    self.notes
-                        .push(format!("the GPU has no room for {micro} rows at once: going on with {} (train.micro_batch)", micro / 2));
+                    self.notes.push(format!(
+                        "the GPU has no room for {micro} rows at once: going on with {} (train.micro_batch)",
+                        micro / 2
+                    ));
                 }
                 Err(fault) => return Err(ModelError::from(fault).into()),
             }
@@ -499,7 +579,10 @@ impl OnDevice {
             let gradient = if scale < 1.0 { gradient.mul_scalar(scale) } else { gradient };
             let adam = if decays(weight.dims(), i, count, head) { &self.decayed } else { &self.plain };
             let time = self.time;
-            let state = place.moments.take().map(|(m, v)| AdamWState { momentum: AdaptiveMomentumState::new(time, m, v) });
+            let state = place
+                .moments
+                .take()
+                .map(|(m, v)| AdamWState { momentum: AdaptiveMomentumState::new(time, m, v) });
             let (weight, state) = adam.step(rate, weight, gradient, state);
             place.moments = state.map(|s| (s.momentum.moment_1, s.momentum.moment_2));
             updated.push(weight);
@@ -512,9 +595,13 @@ impl OnDevice {
         Ok(found)
     }
 
-    /// Losses and gradient norm, the likeliest tokens if the objective asks, and gradients of the trained matrices, without a change of
-    /// anything.
-    fn attempt(&mut self, batch: &[&Example], micro: usize) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), Fault> {
+    /// Losses and gradient norm, the likeliest tokens if the objective asks, and gradients of the trained
+    /// matrices, without a change of anything.
+    fn attempt(
+        &mut self,
+        batch: &[&Example],
+        micro: usize,
+    ) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), Fault> {
         let pass = Pass { micro, recompute: self.recompute, scale: self.scale.scale };
         guard(|| {
             let (value, future) = (self.own_head(), self.own_future());
@@ -571,10 +658,15 @@ impl OnDevice {
                 .iter()
                 .zip(self.places.chunks_exact(2))
                 .flat_map(|(adapter, places)| {
-                    let sum = gradients[adapter.weight].clone().map(|g| g.narrow(0, adapter.rows.start, adapter.rows.len()));
+                    let sum = gradients[adapter.weight]
+                        .clone()
+                        .map(|g| g.narrow(0, adapter.rows.start, adapter.rows.len()));
                     let side = |i: usize| places[i].values.clone().map(|v: Tensor<2>| v.transpose());
                     let (a, b) = (side(0), side(1));
-                    [b.zip(sum.clone()).map(|(b, sum)| b.matmul(sum)), a.zip(sum).map(|(a, sum)| sum.matmul(a))]
+                    [
+                        b.zip(sum.clone()).map(|(b, sum)| b.matmul(sum)),
+                        a.zip(sum).map(|(a, sum)| sum.matmul(a)),
+                    ]
                 })
                 .flatten()
                 .map(|g| g.mul_scalar(*scale))
@@ -586,9 +678,15 @@ impl OnDevice {
     fn trained(&self) -> Vec<Tensor<2>> {
         let placed = self.places.iter().filter_map(|p| p.values.clone());
         match &self.tuned {
-            Tuned::Weights(wanted) => {
-                self.llama.weights().into_iter().zip(wanted).filter(|(_, w)| **w).map(|(t, _)| t.clone()).chain(placed).collect()
-            }
+            Tuned::Weights(wanted) => self
+                .llama
+                .weights()
+                .into_iter()
+                .zip(wanted)
+                .filter(|(_, w)| **w)
+                .map(|(t, _)| t.clone())
+                .chain(placed)
+                .collect(),
             Tuned::Adapters { .. } => placed.collect(),
         }
     }
@@ -605,7 +703,9 @@ impl OnDevice {
         match &self.tuned {
             Tuned::Weights(wanted) => {
                 let (mut values, mut wanted) = (values.into_iter(), wanted.iter());
-                self.llama = self.llama.map(|old| if wanted.next() == Some(&true) { values.next().unwrap_or(old) } else { old });
+                self.llama = self
+                    .llama
+                    .map(|old| if wanted.next() == Some(&true) { values.next().unwrap_or(old) } else { old });
             }
             Tuned::Adapters { adapters, scale, .. } => {
                 for (place, value) in self.places.iter_mut().zip(values) {
@@ -613,7 +713,9 @@ impl OnDevice {
                 }
                 let mut index = 0;
                 self.llama = self.frozen.map(|mut weight| {
-                    for (adapter, places) in adapters.iter().zip(self.places.chunks_exact(2)).filter(|(a, _)| a.weight == index) {
+                    for (adapter, places) in
+                        adapters.iter().zip(self.places.chunks_exact(2)).filter(|(a, _)| a.weight == index)
+                    {
                         if let (Some(a), Some(b)) = (places[0].values.clone(), places[1].values.clone()) {
                             let columns = weight.dims()[1];
                             let at = [adapter.rows.clone(), 0..columns];
@@ -661,7 +763,12 @@ impl OnDevice {
                 Slot { shape, values: hf::values(weight), first, second }
             })
             .collect();
-        State { slots, time: self.time, counts: Vec::new(), scale: (self.llama.dtype == FloatDType::F16).then_some(self.scale) }
+        State {
+            slots,
+            time: self.time,
+            counts: Vec::new(),
+            scale: (self.llama.dtype == FloatDType::F16).then_some(self.scale),
+        }
     }
 
     /// Shapes are the caller's to check.

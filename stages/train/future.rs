@@ -1,11 +1,12 @@
-//! Multi-token prediction in training (arXiv 2404.19737): n more heads ([`FutureHeads`]) learn the tokens t + 2 .. t + n + 1 beside the
-//! next one,
+//! Multi-token prediction in training (arXiv 2404.19737): n more heads ([`FutureHeads`]) learn the tokens t +
+//! 2 .. t + n + 1 beside the next one,
 //!
 //! L = L_next + β Σ_k L_k,    L_k = −Σ_t m_{t+k} log p_k(x_{t+1+k} | x_1..x_t) / Σ m
 //!
-//! with m as in the loss of the next token and β = `train.future_weight`. The trunk runs once; then each head runs forward and
-//! backward by itself, and its gradient is added up at the trunk's output, so that the logits of one head are held at a time. Heads are
-//! trained in full, whatever of the decoder is frozen or adapted.
+//! with m as in the loss of the next token and β = `train.future_weight`. The trunk runs once; then each head
+//! runs forward and backward by itself, and its gradient is added up at the trunk's output, so that the
+//! logits of one head are held at a time. Heads are trained in full, whatever of the decoder is frozen or
+//! adapted.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
@@ -42,10 +43,14 @@ pub fn start(config: &TrainConfig, shape: &LlamaConfig, seed: u64) -> Result<Opt
         "train.future_weight is {}: give a positive number, or set train.future to 0",
         config.future_weight
     );
-    Ok(Some(FutureConfig { start: FutureHeads::random(shape, config.future, seed), weight: config.future_weight as f32 }))
+    Ok(Some(FutureConfig {
+        start: FutureHeads::random(shape, config.future, seed),
+        weight: config.future_weight as f32,
+    }))
 }
 
-/// The targets of a head: inputs of some rows after which it predicts (numbered over all rows), tokens and weights.
+/// The targets of a head: inputs of some rows after which it predicts (numbered over all rows), tokens and
+/// weights.
 pub fn targets(rows: &[&Example], head: usize) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
     let (mut places, mut tokens, mut weights, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for row in rows {
@@ -84,13 +89,15 @@ impl OnCpu {
             let zeros = vec![0.0; values.len()];
             Slot { shape: *shape, values, first: zeros.clone(), second: zeros }
         };
-        let slots: Vec<Slot> = config.start.layers.into_iter().flatten().zip(shapes.iter().cycle()).map(slot).collect();
+        let slots: Vec<Slot> =
+            config.start.layers.into_iter().flatten().zip(shapes.iter().cycle()).map(slot).collect();
         let sums = slots.iter().map(|s| vec![0.0; s.values.len()]).collect();
         (Self { weight: config.weight, count, sums, branch: Trunk::new(weights, false) }, slots)
     }
 
-    /// After the trunk's forward pass over some rows: Σ_k L_k, each weighing `1 / total`. The gradient of β times that goes to the heads'
-    /// own sums, to those of the decoder's output matrix and norm (where `sums` has room for them), and to the trunk's output.
+    /// After the trunk's forward pass over some rows: Σ_k L_k, each weighing `1 / total`. The gradient of β
+    /// times that goes to the heads' own sums, to those of the decoder's output matrix and norm (where `sums`
+    /// has room for them), and to the trunk's output.
     pub fn run(
         &mut self,
         weights: &Weights,
@@ -102,7 +109,9 @@ impl OnCpu {
     ) -> f64 {
         let (size, output, norm) = (weights.config.hidden_size, weights.head_index(), weights.norm_index());
         let mut loss = 0.0;
-        for (head, (slots, own)) in slots.chunks_exact_mut(PER_LAYER).zip(self.sums.chunks_exact_mut(PER_LAYER)).enumerate() {
+        for (head, (slots, own)) in
+            slots.chunks_exact_mut(PER_LAYER).zip(self.sums.chunks_exact_mut(PER_LAYER)).enumerate()
+        {
             let (places, tokens, mut factors) = targets(rows, head + 1);
             if places.is_empty() {
                 continue;
@@ -119,7 +128,14 @@ impl OnCpu {
                 hidden.extend_from_slice(super::cpu::row(chunks, place, size));
             }
             let targets = Targets { tokens: &tokens, weights: &factors };
-            loss += cross_entropy(&mut hidden, &weights.all[output], size, &targets, Some(&mut sums[output]), None);
+            loss += cross_entropy(
+                &mut hidden,
+                &weights.all[output],
+                size,
+                &targets,
+                Some(&mut sums[output]),
+                None,
+            );
             for chunk in chunks.iter_mut() {
                 chunk.hidden.fill(0.0);
             }
@@ -133,7 +149,10 @@ impl OnCpu {
             self.branch.backward(&layer, &mut gradients);
             sums[norm] = gradients.pop().unwrap_or_default();
             own.iter_mut().zip(gradients.into_iter().skip(1)).for_each(|(own, sum)| *own = sum);
-            slots.iter_mut().zip(layer.all.into_iter().skip(1)).for_each(|(slot, values)| slot.values = values);
+            slots
+                .iter_mut()
+                .zip(layer.all.into_iter().skip(1))
+                .for_each(|(slot, values)| slot.values = values);
             trunk.join(&self.branch);
         }
         loss / f64::from(self.weight)
@@ -150,22 +169,30 @@ pub struct Future {
 }
 
 impl Future {
-    /// Σ_k -Σ m_t log p_k over the targets of all heads, for the stream `[B, T, D]` of some rows and a decoder in the type that is
-    /// computed in; `None` if no token has weight.
-    pub fn loss_sum(&self, llama: &Llama, stream: &Tensor<3>, places: &Places, rows: &[&Example]) -> Option<Tensor<1>> {
+    /// Σ_k -Σ m_t log p_k over the targets of all heads, for the stream `[B, T, D]` of some rows and a
+    /// decoder in the type that is computed in; `None` if no token has weight.
+    pub fn loss_sum(
+        &self,
+        llama: &Llama,
+        stream: &Tensor<3>,
+        places: &Places,
+        rows: &[&Example],
+    ) -> Option<Tensor<1>> {
         let [count, len, size] = stream.dims();
         let of = |(k, layer): (usize, &[Tensor<2>; PER_LAYER])| {
             let (inputs, tokens, weights) = targets(rows, k + 1);
             if inputs.is_empty() {
                 return None;
             }
-            let [attention_norm, qkv, output, mlp_norm, gate_up, down] = layer.clone().map(|weight| weight.cast(llama.dtype));
+            let [attention_norm, qkv, output, mlp_norm, gate_up, down] =
+                layer.clone().map(|weight| weight.cast(llama.dtype));
             let branch = Llama {
                 config: LlamaConfig { num_hidden_layers: 1, ..llama.config.clone() },
                 layers: vec![Layer { attention_norm, qkv, output, mlp_norm, gate_up, down }],
                 ..llama.clone()
             };
-            let hidden = branch.normed(branch.through(stream.clone(), places, None)).reshape([count * len, size]);
+            let hidden =
+                branch.normed(branch.through(stream.clone(), places, None)).reshape([count * len, size]);
             // Places in rows that stand one behind the other, as places in rows of one length.
             let mut starts = rows.iter().scan(0, |end, row| {
                 let start = *end;

@@ -1,4 +1,5 @@
-//! Future heads in training: gradients are slopes in heads and trunk, both engines agree, and nothing depends on threads or stops.
+//! Future heads in training: gradients are slopes in heads and trunk, both engines agree, and nothing depends
+//! on threads or stops.
 
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
@@ -54,9 +55,12 @@ fn gradients_are_slopes_in_heads_and_trunk() {
     let batch = refs(&examples);
     let config = heads(&llama, 2);
     let objective = |values: &[Vec<f32>], layers: &[Vec<f32>]| {
-        let start = FutureHeads { layers: layers.chunks_exact(6).map(|l| std::array::from_fn(|i| l[i].clone())).collect() };
+        let start = FutureHeads {
+            layers: layers.chunks_exact(6).map(|l| std::array::from_fn(|i| l[i].clone())).collect(),
+        };
         let config = FutureConfig { start, ..config.clone() };
-        let mut engine = Cpu::new(&llama.with_values(values), everything(&llama), adam(), false, None).with_future(config.clone());
+        let mut engine = Cpu::new(&llama.with_values(values), everything(&llama), adam(), false, None)
+            .with_future(config.clone());
         let next = engine.sums(&batch, 100).0;
         next + f64::from(config.weight) * engine.future_sums(&batch, 100).0
     };
@@ -75,7 +79,11 @@ fn gradients_are_slopes_in_heads_and_trunk() {
     assert!((of_trunk / squares(&trunk) - 1.0).abs() < 0.02, "trunk: {of_trunk} {}", squares(&trunk));
     // Each matrix of each head by itself.
     for i in 0..own.len() {
-        let by: Vec<Vec<f32>> = own.iter().enumerate().map(|(j, g)| g.iter().map(|g| if i == j { *g } else { 0.0 }).collect()).collect();
+        let by: Vec<Vec<f32>> = own
+            .iter()
+            .enumerate()
+            .map(|(j, g)| g.iter().map(|g| if i == j { *g } else { 0.0 }).collect())
+            .collect();
         // A step of about the same length, whatever the gradient's.
         let unit = step / (squares(&by).sqrt() as f32).max(1e-6);
         let along = |d: f32| objective(&values, &moved(&layers, &by, d / step * unit));
@@ -104,16 +112,26 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
             // A large epsilon, for AdamW's first steps divide noise by noise.
             let adam = Adam { epsilon: 1e-3, ..adam() };
             let tuned = || Tuned::of(&settings, &llama.config, 5).unwrap();
-            let head = || valued.then(|| HeadConfig { loss: ValueLoss::Bce, weight: 0.5, start: ValueHead::new(32) });
-            let on_cpu = |recompute| Cpu::new(&llama, tuned(), adam, recompute, head()).with_future(heads(&llama, 2));
+            let head = || {
+                valued.then(|| HeadConfig { loss: ValueLoss::Bce, weight: 0.5, start: ValueHead::new(32) })
+            };
+            let on_cpu =
+                |recompute| Cpu::new(&llama, tuned(), adam, recompute, head()).with_future(heads(&llama, 2));
             let (mut one, mut other) = (on_cpu(false), on_cpu(true));
-            let mut device = OnDevice::new(&llama, tuned(), adam, false, head()).with_future(heads(&llama, 2));
+            let mut device =
+                OnDevice::new(&llama, tuned(), adam, false, head()).with_future(heads(&llama, 2));
             for step in 0..5 {
                 let (a, b) = (one.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
                 let c = other.step(&batch, 100, 3e-3).unwrap();
                 for b in [b, c] {
-                    assert!((a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
-                    assert!((a.future_loss.unwrap() - b.future_loss.unwrap()).abs() < 1e-4, "step {step}: {a:?} {b:?}");
+                    assert!(
+                        (a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3,
+                        "step {step}: {a:?} {b:?}"
+                    );
+                    assert!(
+                        (a.future_loss.unwrap() - b.future_loss.unwrap()).abs() < 1e-4,
+                        "step {step}: {a:?} {b:?}"
+                    );
                     assert_eq!(a.value_loss.is_some(), valued);
                 }
             }
@@ -124,8 +142,16 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
                 assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
             }
             let (a, b) = (one.future().unwrap(), device.future().unwrap());
-            assert!(a.layers.iter().flatten().zip(b.layers.iter().flatten()).all(|(a, b)| distance(a, b) < 1e-4));
-            assert!(a.layers.iter().flatten().zip(heads(&llama, 2).start.layers.iter().flatten()).all(|(a, b)| distance(a, b) > 1e-4));
+            assert!(
+                a.layers.iter().flatten().zip(b.layers.iter().flatten()).all(|(a, b)| distance(a, b) < 1e-4)
+            );
+            assert!(
+                a.layers
+                    .iter()
+                    .flatten()
+                    .zip(heads(&llama, 2).start.layers.iter().flatten())
+                    .all(|(a, b)| distance(a, b) > 1e-4)
+            );
             // One engine goes on from the other's state.
             let mut again = on_cpu(false);
             again.restore(device.state());
@@ -179,8 +205,10 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
         if config.lora_rank == 0 {
             let batch = refs(&rows.train[..8]);
             let start = future::start(&config, &fresh().config, 3).unwrap();
-            let mut untrained = Learner::new(&fresh(), everything(&fresh()), adam(), false, None, &cpu()).with_future(start);
-            let (before, after) = (untrained.step(&batch, 8, 1e-3).unwrap(), whole.step(&batch, 8, 1e-3).unwrap());
+            let mut untrained =
+                Learner::new(&fresh(), everything(&fresh()), adam(), false, None, &cpu()).with_future(start);
+            let (before, after) =
+                (untrained.step(&batch, 8, 1e-3).unwrap(), whole.step(&batch, 8, 1e-3).unwrap());
             let (before, after) = (before.future_loss.unwrap(), after.future_loss.unwrap());
             println!("loss of the future heads {before:.3} -> {after:.3}");
             assert!(after < 0.8 * before, "{before} {after}");
@@ -195,7 +223,8 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
 #[test]
 fn rows_without_tokens_to_learn_leave_heads_alone() {
     let llama = fresh();
-    let silent: Vec<Example> = copies(8).into_iter().map(|row| Example { weights: vec![0.0; row.weights.len()], ..row }).collect();
+    let silent: Vec<Example> =
+        copies(8).into_iter().map(|row| Example { weights: vec![0.0; row.weights.len()], ..row }).collect();
     let mut engine = Cpu::new(&llama, everything(&llama), adam(), false, None).with_future(heads(&llama, 2));
     let (loss, own) = engine.future_sums(&refs(&silent), 8);
     assert!(loss == 0.0 && own.iter().flatten().all(|g| *g == 0.0));

@@ -1,5 +1,5 @@
-//! A decoder in training: its weights, the gradient of a batch, AdamW. On the CPU by [`super::cpu`], elsewhere by
-//! [`super::device`] on burn's tensors; both compute the same, and tests hold them to it.
+//! A decoder in training: its weights, the gradient of a batch, AdamW. On the CPU by [`super::cpu`],
+//! elsewhere by [`super::device`] on burn's tensors; both compute the same, and tests hold them to it.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,9 @@ pub struct LossScale {
     pub steps: usize,
 }
 
-/// Everything that a step changes: trained matrices in the order of [`Tuned`], then those of future heads in their order, then the value
-/// head's weight `[1, D]` and bias `[1, 1]` if there is one, and the count of steps.
+/// Everything that a step changes: trained matrices in the order of [`Tuned`], then those of future heads in
+/// their order, then the value head's weight `[1, D]` and bias `[1, 1]` if there is one, and the count of
+/// steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub slots: Vec<Slot>,
@@ -74,7 +75,8 @@ pub struct State {
 /// What a step found before it changed the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// -Σ m_t log p_t / Σ m_t over the whole batch, with m_t as the [`Objective`] makes it; 0 if no token has weight.
+    /// -Σ m_t log p_t / Σ m_t over the whole batch, with m_t as the [`Objective`] makes it; 0 if no token has
+    /// weight.
     pub loss: f32,
     /// Mean of the future heads' losses, if there are any.
     pub future_loss: Option<f32>,
@@ -84,8 +86,8 @@ pub struct Step {
     pub norm: f32,
 }
 
-/// Whether weight decay applies to a matrix, given how many stand before it and how many there are. The head's weight has
-/// one row, but is no norm.
+/// Whether weight decay applies to a matrix, given how many stand before it and how many there are. The
+/// head's weight has one row, but is no norm.
 pub(super) fn decays(shape: [usize; 2], index: usize, count: usize, head: bool) -> bool {
     shape[0] != 1 || (head && index + 2 == count)
 }
@@ -97,9 +99,16 @@ pub enum Learner {
 }
 
 impl Learner {
-    /// A decoder to train, and a value head on it if there is to be one. With nothing wanted in `tuned` the decoder stays as
-    /// it is and no backward pass goes through it.
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>, device: &Choice) -> Self {
+    /// A decoder to train, and a value head on it if there is to be one. With nothing wanted in `tuned` the
+    /// decoder stays as it is and no backward pass goes through it.
+    pub fn new(
+        llama: &Llama,
+        tuned: Tuned,
+        adam: Adam,
+        recompute: bool,
+        head: Option<HeadConfig>,
+        device: &Choice,
+    ) -> Self {
         match device.kind {
             "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute, head))),
             _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute, head))),
@@ -134,11 +143,12 @@ impl Learner {
     }
 
     /// One optimizer step on a batch of which at most `micro` rows go through the decoder at once; with pairs
-    /// ([`value::ValueLoss::Pairwise`]) the whole batch does. The loss is that of tokens plus λ times that of values, each a
-    /// weighted mean over the whole batch.
+    /// ([`value::ValueLoss::Pairwise`]) the whole batch does. The loss is that of tokens plus λ times that of
+    /// values, each a weighted mean over the whole batch.
     ///
     /// # Errors
-    /// If loss or gradient are not finite, a value target is none, or a GPU fails; the weights are then as they were.
+    /// If loss or gradient are not finite, a value target is none, or a GPU fails; the weights are then as
+    /// they were.
     pub fn step(&mut self, batch: &[&Example], micro: usize, rate: f64) -> Result<Step> {
         value::check(batch)?;
         match self {
@@ -147,8 +157,8 @@ impl Learner {
         }
     }
 
-    /// Mean weighted loss of tokens over some examples, and that of their value targets if there is a head and any weigh
-    /// something. Pairs reach over all examples given, whatever `micro` is.
+    /// Mean weighted loss of tokens over some examples, and that of their value targets if there is a head
+    /// and any weigh something. Pairs reach over all examples given, whatever `micro` is.
     ///
     /// # Errors
     /// If a value target is none, or a GPU fails.
@@ -190,9 +200,18 @@ impl Learner {
     pub fn restore(&mut self, mut state: State) -> Result<()> {
         let own: Vec<[usize; 2]> = self.state().slots.iter().map(|s| s.shape).collect();
         let given: Vec<[usize; 2]> = state.slots.iter().map(|s| s.shape).collect();
-        ensure!(own == given, "a checkpoint of {} matrices, expected {} of other shapes", given.len(), own.len());
+        ensure!(
+            own == given,
+            "a checkpoint of {} matrices, expected {} of other shapes",
+            given.len(),
+            own.len()
+        );
         let (counts, expected) = (std::mem::take(&mut state.counts), self.objective_mut().counts().len());
-        ensure!(counts.len() == expected, "a checkpoint with {} counts of tokens, expected {expected}", counts.len());
+        ensure!(
+            counts.len() == expected,
+            "a checkpoint with {} counts of tokens, expected {expected}",
+            counts.len()
+        );
         self.objective_mut().set_counts(counts);
         match self {
             Self::Cpu(cpu) => cpu.restore(state),

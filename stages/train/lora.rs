@@ -1,8 +1,9 @@
-//! Which matrices training changes: all, all but some, or low-rank adapters beside frozen ones (LoRA, arXiv 2106.09685).
+//! Which matrices training changes: all, all but some, or low-rank adapters beside frozen ones (LoRA, arXiv
+//! 2106.09685).
 //!
-//! An adapter stands for W + (alpha / rank) B A, with A `[rank, in]` drawn as PEFT draws it (Kaiming uniform, a = √5:
-//! uniform within 1/√in) and B `[out, rank]` zero. The decoder runs on the sum, so a forward pass costs what it costs
-//! without, and gradients follow from that of the sum G: dB = s G Aᵀ, dA = s Bᵀ G.
+//! An adapter stands for W + (alpha / rank) B A, with A `[rank, in]` drawn as PEFT draws it (Kaiming uniform,
+//! a = √5: uniform within 1/√in) and B `[out, rank]` zero. The decoder runs on the sum, so a forward pass
+//! costs what it costs without, and gradients follow from that of the sum G: dB = s G Aᵀ, dA = s Bᵀ G.
 
 use std::ops::Range;
 
@@ -64,22 +65,41 @@ impl Tuned {
     pub fn beside_head(train: &TrainConfig, config: &LlamaConfig, seed: u64) -> Result<Self> {
         if train.lora_rank > 0 {
             for target in &train.lora_targets {
-                ensure!(TARGETS.contains(&target.as_str()), "train.lora_targets names `{target}`; it may hold {}", TARGETS.join(", "));
+                ensure!(
+                    TARGETS.contains(&target.as_str()),
+                    "train.lora_targets names `{target}`; it may hold {}",
+                    TARGETS.join(", ")
+                );
             }
             ensure!(!train.lora_targets.is_empty(), "train.lora_targets is empty: nothing would be trained");
             ensure!(train.lora_alpha > 0.0, "train.lora_alpha must be positive");
-            let adapters = adapters(config, |name| train.lora_targets.iter().any(|t| t == name), train.freeze_layers);
-            ensure!(!adapters.is_empty(), "train.freeze_layers ({}) leaves no layer to train", train.freeze_layers);
-            return Ok(Self::Adapters { adapters, rank: train.lora_rank, scale: (train.lora_alpha / train.lora_rank as f64) as f32, seed });
+            let adapters =
+                adapters(config, |name| train.lora_targets.iter().any(|t| t == name), train.freeze_layers);
+            ensure!(
+                !adapters.is_empty(),
+                "train.freeze_layers ({}) leaves no layer to train",
+                train.freeze_layers
+            );
+            return Ok(Self::Adapters {
+                adapters,
+                rank: train.lora_rank,
+                scale: (train.lora_alpha / train.lora_rank as f64) as f32,
+                seed,
+            });
         }
         for part in &train.freeze {
-            ensure!(FREEZABLE.contains(&part.as_str()), "train.freeze names `{part}`; it may hold {}", FREEZABLE.join(", "));
+            ensure!(
+                FREEZABLE.contains(&part.as_str()),
+                "train.freeze names `{part}`; it may hold {}",
+                FREEZABLE.join(", ")
+            );
         }
         let frozen = |name: &str| train.freeze.iter().any(|f| f == name);
         let mut tuned = vec![!frozen("embed")];
         for layer in 0..config.num_hidden_layers {
             let open = layer >= train.freeze_layers;
-            let (attention, mlp, norms) = (open && !frozen("attention"), open && !frozen("mlp"), open && !frozen("norms"));
+            let (attention, mlp, norms) =
+                (open && !frozen("attention"), open && !frozen("mlp"), open && !frozen("norms"));
             tuned.extend([norms, attention, attention, norms, mlp, mlp]);
         }
         tuned.push(!frozen("norms"));
@@ -111,9 +131,11 @@ impl Tuned {
         adapters
             .iter()
             .flat_map(|adapter| {
-                let mut rng = datasets::key::rng(&["adapter".into(), (*seed).into(), adapter.name.as_str().into()]);
+                let mut rng =
+                    datasets::key::rng(&["adapter".into(), (*seed).into(), adapter.name.as_str().into()]);
                 let bound = 1.0 / (adapter.columns as f32).sqrt();
-                let a = (0..rank * adapter.columns).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect();
+                let a =
+                    (0..rank * adapter.columns).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect();
                 let height = adapter.rows.len();
                 [([*rank, adapter.columns], a), ([height, *rank], vec![0.0; height * rank])]
             })
@@ -153,7 +175,11 @@ fn adapters(config: &LlamaConfig, wanted: impl Fn(&str) -> bool, first: usize) -
 ///
 /// # Errors
 /// If the tensors cannot be encoded.
-pub fn peft_files(adapters: &[(Adapter, Slot, Slot)], train: &TrainConfig, base: &str) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
+pub fn peft_files(
+    adapters: &[(Adapter, Slot, Slot)],
+    train: &TrainConfig,
+    base: &str,
+) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -175,11 +201,16 @@ pub fn peft_files(adapters: &[(Adapter, Slot, Slot)], train: &TrainConfig, base:
             [(name("A"), a), (name("B"), b)]
         })
         .collect();
-    let tensors: Vec<(&str, &[usize], &[f32])> =
-        names.iter().map(|(name, slot)| (name.as_str(), slot.shape.as_slice(), slot.values.as_slice())).collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> = names
+        .iter()
+        .map(|(name, slot)| (name.as_str(), slot.shape.as_slice(), slot.values.as_slice()))
+        .collect();
     let mut text = serde_json::to_string_pretty(&config).unwrap_or_default();
     text.push('\n');
-    Ok(vec![("adapter_config.json".into(), text.into_bytes()), ("adapter_model.safetensors".into(), hf::safetensors(&tensors)?)])
+    Ok(vec![
+        ("adapter_config.json".into(), text.into_bytes()),
+        ("adapter_model.safetensors".into(), hf::safetensors(&tensors)?),
+    ])
 }
 
 fn layer_of(name: &str) -> Option<usize> {

@@ -1,5 +1,5 @@
-//! What a token counts in the student's loss (`train.loss`). Every loss is a weighted cross-entropy,
-//! L = −Σ m_t w_t log p_t / Σ m_t w_t over the whole accumulated batch, where m_t is what a row says of the token
+//! What a token counts in the student's loss (`train.loss`). Every loss is a weighted cross-entropy, L = −Σ
+//! m_t w_t log p_t / Σ m_t w_t over the whole accumulated batch, where m_t is what a row says of the token
 //! ([`Example::weights`]) and w_t is
 //!
 //! - `ce`: 1
@@ -7,9 +7,9 @@
 //! - `golden`: 1 for tokens on which the student is far behind a reference, else 0 ([`Golden`])
 //! - `value`: large in steps that raise the value of the state ([`by_value`])
 //!
-//! w_t is a constant of the step: no gradient goes through it. Tokens of the prompt keep their weight, and rows that weigh nothing
-//! (paths that teach a value head alone) weigh nothing under every loss. Validation losses are plain cross-entropy, so that students of
-//! different losses can be compared.
+//! w_t is a constant of the step: no gradient goes through it. Tokens of the prompt keep their weight, and
+//! rows that weigh nothing (paths that teach a value head alone) weigh nothing under every loss. Validation
+//! losses are plain cross-entropy, so that students of different losses can be compared.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,8 @@ pub enum Objective {
 
 /// Tokens of a vocabulary whose weight no loss lowers: numbers, operators and what ends a text.
 ///
-/// A wrong digit, a wrong operator or a text that does not end costs the answer, however often such tokens are written, and however
-/// well a reference knows them.
+/// A wrong digit, a wrong operator or a text that does not end costs the answer, however often such tokens
+/// are written, and however well a reference knows them.
 pub fn exact_tokens(tokenizer: &Tokenizer, vocabulary: usize, ends: &[u32]) -> Vec<bool> {
     let of = |id: u32| ends.contains(&id) || is_exact(&tokenizer.decode(&[id]));
     (0..vocabulary as u32).map(of).collect()
@@ -86,13 +86,14 @@ impl Objective {
     }
 }
 
-/// Frequency-aware cross-entropy (FACE, arXiv 1902.09191) with pre-weights by the frequencies of the model's own outputs, accumulated
-/// over training, which is the variant that was published as the best: w_i = 1 − f_i / max f, rescaled to mean 1 over the vocabulary,
-/// where f_i is how often token i was the likeliest one at a target of a completion.
+/// Frequency-aware cross-entropy (FACE, arXiv 1902.09191) with pre-weights by the frequencies of the model's
+/// own outputs, accumulated over training, which is the variant that was published as the best: w_i = 1 − f_i
+/// / max f, rescaled to mean 1 over the vocabulary, where f_i is how often token i was the likeliest one at a
+/// target of a completion.
 ///
-/// The token that is predicted most often would weigh nothing, so that there is a floor. Numbers, operators and the end
-/// ([`exact_tokens`]) are not counted and weigh 1. A step's weights are those of the steps before it, so that they do not depend on how
-/// a batch is divided; in the first step all are 1.
+/// The token that is predicted most often would weigh nothing, so that there is a floor. Numbers, operators
+/// and the end ([`exact_tokens`]) are not counted and weigh 1. A step's weights are those of the steps before
+/// it, so that they do not depend on how a batch is divided; in the first step all are 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Face {
     floor: f64,
@@ -137,7 +138,9 @@ impl Face {
 
     /// Counts the likeliest token at each target that weighs something, in the order of the rows.
     pub fn count(&mut self, batch: &[&Example], best: &[u32]) {
-        let completion = batch.iter().flat_map(|e| e.weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, _)| i >= e.asked));
+        let completion = batch
+            .iter()
+            .flat_map(|e| e.weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(i, _)| i >= e.asked));
         for (_, best) in completion.zip(best).filter(|(completion, _)| *completion) {
             if !self.exact[*best as usize] {
                 self.counts[*best as usize] += 1;
@@ -146,9 +149,10 @@ impl Face {
     }
 }
 
-/// Training on the tokens that are worth it (Rho-1, arXiv 2404.07965): of a batch's completion tokens the `share` with the largest
-/// excess loss Δ_t = CE_student − CE_reference ([`Example::reference`]) counts; the others weigh nothing in this step. Numbers, operators
-/// and the end ([`exact_tokens`]) count always, and do not compete. Ties go to the earlier token.
+/// Training on the tokens that are worth it (Rho-1, arXiv 2404.07965): of a batch's completion tokens the
+/// `share` with the largest excess loss Δ_t = CE_student − CE_reference ([`Example::reference`]) counts; the
+/// others weigh nothing in this step. Numbers, operators and the end ([`exact_tokens`]) count always, and do
+/// not compete. Ties go to the earlier token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {
     share: f64,
@@ -160,8 +164,8 @@ impl Golden {
         Self { share, exact }
     }
 
-    /// The rows of a batch with the weights of this step, by the student's losses at all targets that weigh something, in the order
-    /// of the rows.
+    /// The rows of a batch with the weights of this step, by the student's losses at all targets that weigh
+    /// something, in the order of the rows.
     ///
     /// # Errors
     /// Rows without reference losses.
@@ -190,15 +194,18 @@ impl Golden {
     }
 }
 
-/// Rows that a reference reads at once: a number of its own, so that its losses do not depend on `train.micro_batch`.
+/// Rows that a reference reads at once: a number of its own, so that its losses do not depend on
+/// `train.micro_batch`.
 const TOGETHER: usize = 32;
 
-/// Writes a reference's cross-entropy at each target that weighs something into the rows ([`Example::reference`]).
+/// Writes a reference's cross-entropy at each target that weighs something into the rows
+/// ([`Example::reference`]).
 ///
 /// # Errors
 /// If the device fails.
 pub fn refer(reference: &Llama, rows: &mut [Example], device: &Choice) -> Result<()> {
-    let mut order: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].weights.iter().any(|w| *w > 0.0)).collect();
+    let mut order: Vec<usize> =
+        (0..rows.len()).filter(|i| rows[*i].weights.iter().any(|w| *w > 0.0)).collect();
     order.sort_by_key(|i| rows[*i].tokens.len());
     let mut on_cpu = (device.kind == "cpu").then(|| cpu::Reader::new(reference));
     for together in order.chunks(TOGETHER) {
@@ -210,7 +217,11 @@ pub fn refer(reference: &Llama, rows: &mut [Example], device: &Choice) -> Result
         let mut losses = losses.into_iter();
         for i in together {
             let row = &mut rows[*i];
-            row.reference = row.weights.iter().map(|w| if *w > 0.0 { losses.next().unwrap_or(0.0) } else { 0.0 }).collect();
+            row.reference = row
+                .weights
+                .iter()
+                .map(|w| if *w > 0.0 { losses.next().unwrap_or(0.0) } else { 0.0 })
+                .collect();
         }
     }
     Ok(())
@@ -231,9 +242,10 @@ fn on_device(llama: &Llama, examples: &[&Example]) -> Result<Vec<f32>> {
     }
 }
 
-/// Weights of a completion's tokens by what their step gains: 1 + `gain` max(0, V(after) − V(before)), divided by its mean over the
-/// tokens. `values` are those of the states before the first line, after it, after the second, … and after the last; a token belongs to
-/// the line that it ends, or stands in. The end token belongs to the last line.
+/// Weights of a completion's tokens by what their step gains: 1 + `gain` max(0, V(after) − V(before)),
+/// divided by its mean over the tokens. `values` are those of the states before the first line, after it,
+/// after the second, … and after the last; a token belongs to the line that it ends, or stands in. The end
+/// token belongs to the last line.
 pub fn by_value(values: &[f32], lines: &[usize], gain: f64) -> Vec<f32> {
     let raise = |line: usize| match (values.get(line), values.get(line + 1)) {
         (Some(before), Some(after)) => f64::from((after - before).max(0.0)),

@@ -1,4 +1,5 @@
-//! Losses of tokens: what they weigh, that gradients are slopes, that both engines agree, and that nothing depends on threads or stops.
+//! Losses of tokens: what they weigh, that gradients are slopes, that both engines agree, and that nothing
+//! depends on threads or stops.
 
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
@@ -70,7 +71,8 @@ fn frequent_outputs_weigh_less_down_to_the_floor() {
     // Tokens 0 to 3 are counted, 4 is exact.
     let mut face = Face::new(0.2, vec![false, false, false, false, true]);
     assert_eq!(face.weights(), [1.0; 5]);
-    // The first target is the prompt's, which counts nothing; the third weighs nothing, so that nothing was predicted there.
+    // The first target is the prompt's, which counts nothing; the third weighs nothing, so that nothing was
+    // predicted there.
     let mut row = Example::new(&[1, 1], &[1, 1, 1, 1], 1.0, 1.0);
     row.weights[2] = 0.0;
     face.count(&[&row], &[3, 0, 0, 1]);
@@ -90,12 +92,15 @@ fn golden_tokens_are_those_behind_the_reference() {
     let one = with(Example::new(&[1, 2], &[3, 4, 0], 0.1, 1.0), &[9.0, 1.0, 1.0, 1.0]);
     let other = with(Example::new(&[1], &[2, 0, 0], 0.0, 0.5), &[0.0, 2.0, 0.5]);
     let silent = Example::new(&[], &[1, 2, 3], 0.0, 0.0);
-    // Excess: prompt -, 3 has 0.5, 4 is exact, 0 has -0.5; then 1, -2, 0.5. Of five the best three count: ties by place.
+    // Excess: prompt -, 3 has 0.5, 4 is exact, 0 has -0.5; then 1, -2, 0.5. Of five the best three count:
+    // ties by place.
     let chosen = golden.choose(&[&one, &silent, &other], &[0.0, 1.5, 0.1, 0.5, 1.0, 0.0, 1.0]).unwrap();
     assert_eq!(chosen[0].weights, [0.1, 1.0, 1.0, 0.0]);
     assert_eq!(chosen[1].weights, [0.0, 0.0]);
     assert_eq!(chosen[2].weights, [0.5, 0.0, 0.5]);
-    let all = Golden::new(1.0, golden_exact()).choose(&[&one, &other], &[0.0, 1.5, 0.1, 0.5, 1.0, 0.0, 1.0]).unwrap();
+    let all = Golden::new(1.0, golden_exact())
+        .choose(&[&one, &other], &[0.0, 1.5, 0.1, 0.5, 1.0, 0.0, 1.0])
+        .unwrap();
     assert_eq!((&all[0].weights, &all[1].weights), (&one.weights, &other.weights));
     let none = Golden::new(0.0, golden_exact()).choose(&[&one], &[0.0, 1.5, 0.1, 0.5]).unwrap();
     assert_eq!(none[0].weights, [0.1, 0.0, 1.0, 0.0]);
@@ -139,7 +144,10 @@ fn reference_losses_are_those_of_the_reference_on_both_engines() {
     }
     assert!(rows[20].reference.is_empty());
     let on_device = super::device::token_losses(&llama, &refs(&rows), 3).unwrap();
-    let flat: Vec<f32> = rows.iter().flat_map(|e| e.reference.iter().zip(&e.weights).filter(|(_, w)| **w > 0.0).map(|(l, _)| *l)).collect();
+    let flat: Vec<f32> = rows
+        .iter()
+        .flat_map(|e| e.reference.iter().zip(&e.weights).filter(|(_, w)| **w > 0.0).map(|(l, _)| *l))
+        .collect();
     assert!(distance(&on_device, &flat) < 1e-4);
 }
 
@@ -167,9 +175,13 @@ fn gradients_of_each_loss_are_slopes() {
         let weighed = refs(&weighed);
         let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
         let at = |distance: f32| {
-            let moved: Vec<Vec<f32>> =
-                values.iter().zip(&all).map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect()).collect();
-            let mut engine = Cpu::new(&llama.with_values(&moved), Tuned::all(&llama.config), adam(), false, None);
+            let moved: Vec<Vec<f32>> = values
+                .iter()
+                .zip(&all)
+                .map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect())
+                .collect();
+            let mut engine =
+                Cpu::new(&llama.with_values(&moved), Tuned::all(&llama.config), adam(), false, None);
             engine.mean_losses(&weighed, 100).0
         };
         assert!((f64::from(at(0.0)) - loss).abs() < 1e-5, "{} {loss}", at(0.0));
@@ -187,15 +199,23 @@ fn both_engines_take_the_same_steps_with_each_loss() {
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
         let mut cpu = Learner::Cpu(Box::new(Cpu::new(&llama, Tuned::all(&llama.config), adam, false, None)));
-        let mut device = Learner::Device(Box::new(OnDevice::new(&llama, Tuned::all(&llama.config), adam, false, None)));
+        let mut device =
+            Learner::Device(Box::new(OnDevice::new(&llama, Tuned::all(&llama.config), adam, false, None)));
         (cpu, device) = (cpu.with_objective(objective.clone()), device.with_objective(objective.clone()));
-        let mut whole = Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
+        let mut whole =
+            Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
         whole = whole.with_objective(objective.clone());
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
             let c = whole.step(&batch, 24, 3e-3).unwrap();
-            assert!((a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
-            assert!((a.loss - c.loss).abs() < 1e-4 && (a.norm / c.norm - 1.0).abs() < 1e-3, "step {step}: {a:?} {c:?}");
+            assert!(
+                (a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3,
+                "step {step}: {a:?} {b:?}"
+            );
+            assert!(
+                (a.loss - c.loss).abs() < 1e-4 && (a.norm / c.norm - 1.0).abs() < 1e-3,
+                "step {step}: {a:?} {c:?}"
+            );
         }
         let (a, b) = (cpu.state(), device.state());
         assert_eq!(a.counts, b.counts);
@@ -209,7 +229,8 @@ fn both_engines_take_the_same_steps_with_each_loss() {
         let mut other = other.with_objective(objective);
         other.restore(device.state()).unwrap();
         assert_eq!(other.state().counts, device.state().counts);
-        let mut plain = Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
+        let mut plain =
+            Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
         assert_eq!(plain.restore(device.state()).is_err(), !device.state().counts.is_empty());
     }
 }
@@ -225,9 +246,11 @@ fn each_loss_has_the_same_bits_on_any_number_of_threads() {
                     let mut rows = rows(60);
                     refer(&reference(), &mut rows, &cpu()).unwrap();
                     assert!(rows == examples);
-                    let learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+                    let learner =
+                        Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
                     let mut learner = learner.with_objective(objective.clone());
-                    let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, micro, 1e-3).unwrap()).collect();
+                    let curve: Vec<Step> =
+                        (0..3).map(|_| learner.step(&batch, micro, 1e-3).unwrap()).collect();
                     (curve, learner.state())
                 })
             };
@@ -281,7 +304,11 @@ fn a_resumed_run_of_each_loss_ends_bit_for_bit_the_same() {
         assert!(whole.state() == resumed.state());
         assert_eq!(whole.state().counts.is_empty(), config.loss != TokenLoss::Face);
         assert_eq!(curve, again);
-        assert!(curve.last().unwrap().validation_loss < curve[0].validation_loss.or(Some(9.0)), "{:?}", curve.last());
+        assert!(
+            curve.last().unwrap().validation_loss < curve[0].validation_loss.or(Some(9.0)),
+            "{:?}",
+            curve.last()
+        );
         ends.push(whole.state().slots);
     }
     for (i, end) in ends.iter().enumerate() {
@@ -305,13 +332,18 @@ fn counts_of_any_size_survive_a_checkpoint() {
     assert!(error.contains("7 counts") && error.contains("expected 0"), "{error}");
 }
 
-/// Losing paths teach the value head alone: whatever the loss, their tokens weigh nothing, and the tokens of others as much as without.
+/// Losing paths teach the value head alone: whatever the loss, their tokens weigh nothing, and the tokens of
+/// others as much as without.
 #[test]
 fn losing_paths_train_the_value_head_alone_with_every_loss() {
     let llama = fresh();
     let target = |place, target| Target { place, target, weight: 1.0, group: 0 };
-    let losing: Vec<Example> =
-        (0..8u32).map(|i| Example::new(&[], &[5 + i, 11, 12 + i, 4], 0.0, 0.0).with_values(vec![target(1, 0.0), target(2, 0.0)])).collect();
+    let losing: Vec<Example> = (0..8u32)
+        .map(|i| {
+            Example::new(&[], &[5 + i, 11, 12 + i, 4], 0.0, 0.0)
+                .with_values(vec![target(1, 0.0), target(2, 0.0)])
+        })
+        .collect();
     let start = ValueHead { weight: (0..32).map(|i| ((i * 7) as f32).sin() * 0.3).collect(), bias: 0.1 };
     let head = |weight| Some(HeadConfig { loss: ValueLoss::Bce, weight, start: start.clone() });
     for objective in objectives(&llama) {
@@ -326,7 +358,11 @@ fn losing_paths_train_the_value_head_alone_with_every_loss() {
         assert_eq!((a.0, a.1), (0.0, b.1));
         assert!(a.2 == b.2 && a.2.iter().flatten().any(|g| *g != 0.0));
         own.step(&refs(&losing), 3, 1e-3).unwrap();
-        assert_eq!(own.objective.counts(), objective.counts(), "what losing paths would write is not counted");
+        assert_eq!(
+            own.objective.counts(),
+            objective.counts(),
+            "what losing paths would write is not counted"
+        );
         // Beside others, with values that weigh nothing: no token's gradient changes.
         let winning = rows(12);
         let both: Vec<&Example> = winning.iter().chain(&losing).collect();
@@ -349,6 +385,7 @@ fn shares_that_are_none_are_errors() {
     }
     let rows = Rows { train: copies(8), validation: Vec::new(), too_long: 0, exact: exact(&fresh()) };
     let golden = TrainConfig { loss: TokenLoss::Golden, ..config(1.0, 0) };
-    let error = train(&fresh(), None, &rows, &golden, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap();
+    let error =
+        train(&fresh(), None, &rows, &golden, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap();
     assert!(format!("{error:#}").contains("reference losses"), "{error:#}");
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`batch`]: rows as tokens, and their order
 //! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
-//! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their search
+//! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their
+//!   search
 //! - [`lora`]: what is trained: all weights, some, or adapters
 //! - [`losses`]: what a token counts in the loss
 //! - [`future`]: heads that predict the tokens after the next
@@ -10,8 +11,9 @@
 //! - [`checkpoint`]: state on disk
 //!
 //! Loss: weighted cross-entropy on completion tokens, L = −Σ m_t log p_t / Σ m_t, where m_t is the row's
-//! weight (times `prompt_weight` on prompt tokens, and what [`losses`] says) and the sum runs over the whole accumulated batch.
-//! With future heads: + their weight times the sum of their losses. With a value head: + λ times the mean loss of value targets.
+//! weight (times `prompt_weight` on prompt tokens, and what [`losses`] says) and the sum runs over the whole
+//! accumulated batch. With future heads: + their weight times the sum of their losses. With a value head: + λ
+//! times the mean loss of value targets.
 
 use std::path::Path;
 
@@ -91,8 +93,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Rows that one forward pass holds: smaller needs less memory, same result.
     pub micro_batch: usize,
-    /// Keep less of the forward pass and compute it again, for long rows: on the CPU all but a layer's input (a third slower), on
-    /// a GPU all but matrix products.
+    /// Keep less of the forward pass and compute it again, for long rows: on the CPU all but a layer's input
+    /// (a third slower), on a GPU all but matrix products.
     pub recompute: bool,
     pub learning_rate: f64,
     /// Share of the steps in which the learning rate rises.
@@ -111,7 +113,8 @@ pub struct TrainConfig {
     pub face_floor: f64,
     /// Share of the tokens that count ([`losses::Golden`]).
     pub golden_share: f64,
-    /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the base in round 1.
+    /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the
+    /// base in round 1.
     pub reference: String,
     /// What a raise of the value by 1 adds to the weight of a step's tokens ([`losses::by_value`]).
     pub value_gain: f64,
@@ -198,22 +201,34 @@ impl ModelConfig {
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///
 /// # Errors
-/// Those of [`crate::model::hf::load`], a vocabulary that is too small, and a type that the device does not compute in.
-pub fn base(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
+/// Those of [`crate::model::hf::load`], a vocabulary that is too small, and a type that the device does not
+/// compute in.
+pub fn base(
+    config: &ModelConfig,
+    texts: impl FnOnce() -> Result<Vec<String>>,
+    seed: u64,
+    device: &Choice,
+) -> Result<Model> {
     let dtype = device.dtype(config.dtype)?;
     let mut model = load(config, texts, seed, device)?;
     model.llama.dtype = dtype;
     Ok(model)
 }
 
-fn load(config: &ModelConfig, texts: impl FnOnce() -> Result<Vec<String>>, seed: u64, device: &Choice) -> Result<Model> {
+fn load(
+    config: &ModelConfig,
+    texts: impl FnOnce() -> Result<Vec<String>>,
+    seed: u64,
+    device: &Choice,
+) -> Result<Model> {
     if !config.from_scratch() {
         return Ok(crate::model::hf::load(Path::new(&config.path), &device.device)?);
     }
     let tokenizer = Tokenizer::train(&texts()?, config.vocab_size)?;
     let shape = config.shape(tokenizer.vocab_size(), tokenizer.eos());
     let llama = Llama::random(&shape, seed, &device.device);
-    let fingerprint = key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
+    let fingerprint =
+        key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
     Ok(Model { llama, tokenizer, value: None, future: None, fingerprint })
 }
 
@@ -227,29 +242,40 @@ pub struct Rows {
     pub exact: Vec<bool>,
 }
 
-/// Tokenises kept rows with the student's own chat template. `shares` say what each counts ([`select::shares`]); rows that validate
-/// come once. With `values` (`train.loss = "value"`; a list for each row) training rows have the weights of [`losses::by_value`].
+/// Tokenises kept rows with the student's own chat template. `shares` say what each counts
+/// ([`select::shares`]); rows that validate come once. With `values` (`train.loss = "value"`; a list for each
+/// row) training rows have the weights of [`losses::by_value`].
 ///
 /// # Errors
 /// If the template does not render, or nothing is left to train on.
-pub fn rows(kept: &[Kept], shares: &[Share], values: Option<&[Vec<f32>]>, model: &Model, config: &TrainConfig) -> Result<Rows> {
+pub fn rows(
+    kept: &[Kept],
+    shares: &[Share],
+    values: Option<&[Vec<f32>]>,
+    model: &Model,
+    config: &TrainConfig,
+) -> Result<Rows> {
     let shape = &model.llama.config;
     let limit = config.max_tokens.min(shape.max_position_embeddings);
     let end = shape.eos_token_ids.first().copied();
     let exact = match config.loss {
-        TokenLoss::Face | TokenLoss::Golden => losses::exact_tokens(&model.tokenizer, shape.vocab_size, &shape.eos_token_ids),
+        TokenLoss::Face | TokenLoss::Golden => {
+            losses::exact_tokens(&model.tokenizer, shape.vocab_size, &shape.eos_token_ids)
+        }
         TokenLoss::Ce | TokenLoss::Value => Vec::new(),
     };
     let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0, exact };
     for (i, (row, share)) in kept.iter().zip(shares).enumerate() {
-        let prompt = model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
+        let prompt =
+            model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
         let mut completion = model.tokenizer.encode(&row.completion);
         completion.extend(end);
         if prompt.is_empty() || completion.is_empty() || prompt.len() + completion.len() > limit {
             out.too_long += 1;
             continue;
         }
-        let mut example = Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight * share.weight);
+        let mut example =
+            Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight * share.weight);
         example.turn = share.turn;
         // By problem, so that no problem is on both sides.
         let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
@@ -258,7 +284,11 @@ pub fn rows(kept: &[Kept], shares: &[Share], values: Option<&[Vec<f32>]>, model:
             continue;
         }
         if let Some(values) = values {
-            let gains = losses::by_value(&values[i], &losses::lines(&model.tokenizer, &completion), config.value_gain);
+            let gains = losses::by_value(
+                &values[i],
+                &losses::lines(&model.tokenizer, &completion),
+                config.value_gain,
+            );
             example.weights[example.asked..].iter_mut().zip(gains).for_each(|(weight, gain)| *weight *= gain);
         }
         out.train.extend(std::iter::repeat_n(example, share.times));
@@ -303,13 +333,13 @@ fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
 /// Trains from `model`, or goes on from the checkpoint in `resume`. `keep` is called every
 /// `checkpoint_every` steps and at a requested stop; the curve up to a resume is given in `losses`.
 ///
-/// A value `head` learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows whose tokens weigh
-/// nothing teach values alone, and with all of the decoder frozen the head alone changes. The trained head is
-/// [`Learner::head`]. With pairs, rows that share a group are in one batch.
+/// A value `head` learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows whose
+/// tokens weigh nothing teach values alone, and with all of the decoder frozen the head alone changes. The
+/// trained head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
 ///
 /// # Errors
-/// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of another size than the
-/// decoder's; value targets that are none, or none at all.
+/// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of
+/// another size than the decoder's; value targets that are none, or none at all.
 #[allow(clippy::too_many_arguments)]
 pub fn train(
     model: &Llama,
@@ -333,7 +363,10 @@ pub fn train(
         let all: Vec<&Example> = examples.iter().collect();
         value::check(&all)?;
         let total = value::weight_sum(head.loss, &value::targets(&all));
-        ensure!(total > 0.0, "no row says anything about values: there is nothing to train the value head on");
+        ensure!(
+            total > 0.0,
+            "no row says anything about values: there is nothing to train the value head on"
+        );
     }
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
     let tuned = if head.is_some() { Tuned::beside_head } else { Tuned::of }(config, &model.config, seed)?;
@@ -370,7 +403,8 @@ pub fn train(
         let done = step + 1;
         let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
         tokens += new;
-        let measured = !validation.is_empty() && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
+        let measured = !validation.is_empty()
+            && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);
         let validated = measured.then(|| learner.mean_losses(&validation, config.micro_batch)).transpose()?;
         learner.notes().iter().for_each(|note| events.note(note));
         losses.push(Loss {
@@ -391,7 +425,13 @@ pub fn train(
         let stop = events.cancelled();
         if done < steps && (stop || (config.checkpoint_every > 0 && done % config.checkpoint_every == 0)) {
             let state = guard(|| Ok(learner.state())).map_err(ModelError::from)?;
-            let cursor = Cursor { fingerprint: fingerprint.to_owned(), step: done, tokens, time: state.time, scale: state.scale };
+            let cursor = Cursor {
+                fingerprint: fingerprint.to_owned(),
+                step: done,
+                tokens,
+                time: state.time,
+                scale: state.scale,
+            };
             keep(Moment { state, cursor, losses: &losses })?;
         }
         events.check()?;

@@ -27,12 +27,14 @@ pub enum Targets {
 pub enum Select {
     /// All rows alike.
     Uniform,
-    /// A row weighs `4 p (1 - p)` more, at least [`LEARNABILITY_FLOOR`], for the pass rate p of its own round's samples (after arXiv
-    /// 2502.12272, as a weight): most for what is solved half of the time. 1 where its round sampled nothing of the problem.
+    /// A row weighs `4 p (1 - p)` more, at least [`LEARNABILITY_FLOOR`], for the pass rate p of its own
+    /// round's samples (after arXiv 2502.12272, as a weight): most for what is solved half of the time. 1
+    /// where its round sampled nothing of the problem.
     Learnability,
-    /// Each epoch goes from the problems with the lowest newest pass rate p to those with the highest. What is kept was found by a
-    /// search, so p_search (1 - p_student) is 1 - p: first what the search solves and the student never does. A
-    /// problem that was never sampled stands where p is 1/2. Rows of equal p are shuffled.
+    /// Each epoch goes from the problems with the lowest newest pass rate p to those with the highest. What
+    /// is kept was found by a search, so p_search (1 - p_student) is 1 - p: first what the search solves and
+    /// the student never does. A problem that was never sampled stands where p is 1/2. Rows of equal p are
+    /// shuffled.
     Golden,
     /// Rows of problems whose newest pass rate is below 1/2 come `train.replay_times` times in each epoch.
     Replay,
@@ -65,33 +67,51 @@ impl Default for Share {
     }
 }
 
-/// Of each problem the row with the fewest steps; of those with equally many the one with the fewest tokens (`count`), then the smallest
-/// id. It weighs 1, as all rows of a problem do together in the round that keeps them. The order is that of `rows`.
+/// Of each problem the row with the fewest steps; of those with equally many the one with the fewest tokens
+/// (`count`), then the smallest id. It weighs 1, as all rows of a problem do together in the round that keeps
+/// them. The order is that of `rows`.
 pub fn shortest(rows: Vec<Kept>, count: &dyn Fn(&str) -> usize) -> Vec<Kept> {
     let mut best: HashMap<String, (usize, usize, String, usize)> = HashMap::new();
     for (i, row) in rows.iter().enumerate() {
-        let length = (split_completion(&row.completion).0.len(), count(&row.completion), row.solution_id.clone(), i);
+        let length =
+            (split_completion(&row.completion).0.len(), count(&row.completion), row.solution_id.clone(), i);
         let entry = best.entry(row.problem_id.clone()).or_insert_with(|| length.clone());
         if length < *entry {
             *entry = length;
         }
     }
     let stands = |i: usize, row: &Kept| best.get(&row.problem_id).is_some_and(|best| best.3 == i);
-    rows.into_iter().enumerate().filter(|(i, row)| stands(*i, row)).map(|(_, row)| Kept { weight: 1.0, ..row }).collect()
+    rows.into_iter()
+        .enumerate()
+        .filter(|(i, row)| stands(*i, row))
+        .map(|(_, row)| Kept { weight: 1.0, ..row })
+        .collect()
 }
 
-/// What each row counts. `rates` are the pass rates by problem of rounds 1, 2, …; only those of samples are looked at.
+/// What each row counts. `rates` are the pass rates by problem of rounds 1, 2, …; only those of samples are
+/// looked at.
 pub fn shares(rows: &[Kept], rates: &[HashMap<String, Rate>], config: &TrainConfig) -> Vec<Share> {
-    let sampled =
-        |rates: &HashMap<String, Rate>, row: &Kept| rates.get(&row.problem_id).filter(|rate| rate.sampled).map(|rate| rate.share());
+    let sampled = |rates: &HashMap<String, Rate>, row: &Kept| {
+        rates.get(&row.problem_id).filter(|rate| rate.sampled).map(|rate| rate.share())
+    };
     let newest = |row: &Kept| rates.iter().rev().find_map(|rates| sampled(rates, row));
     let share = |row: &Kept| match config.select {
         Select::Learnability => {
-            let own = (row.round as usize).checked_sub(1).and_then(|round| rates.get(round)).and_then(|rates| sampled(rates, row));
-            Share { weight: own.map_or(1.0, |p| (4.0 * p * (1.0 - p)).max(LEARNABILITY_FLOOR)) as f32, ..Share::default() }
+            let own = (row.round as usize)
+                .checked_sub(1)
+                .and_then(|round| rates.get(round))
+                .and_then(|rates| sampled(rates, row));
+            Share {
+                weight: own.map_or(1.0, |p| (4.0 * p * (1.0 - p)).max(LEARNABILITY_FLOOR)) as f32,
+                ..Share::default()
+            }
         }
-        Select::Golden => Share { turn: (newest(row).unwrap_or(0.5) * f64::from(1 << 20)) as u32, ..Share::default() },
-        Select::Replay if newest(row).is_some_and(|p| p < 0.5) => Share { times: config.replay_times, ..Share::default() },
+        Select::Golden => {
+            Share { turn: (newest(row).unwrap_or(0.5) * f64::from(1 << 20)) as u32, ..Share::default() }
+        }
+        Select::Replay if newest(row).is_some_and(|p| p < 0.5) => {
+            Share { times: config.replay_times, ..Share::default() }
+        }
         Select::Uniform | Select::Replay => Share::default(),
     };
     rows.iter().map(share).collect()
@@ -107,7 +127,10 @@ pub fn describe(rows: &[Kept], shares: &[Share], config: &TrainConfig) -> String
         }
         Select::Golden => {
             let golden = shares.iter().filter(|share| share.turn == 0).count();
-            format!("{golden} of {} rows are golden: their problems were never solved by a sample", rows.len())
+            format!(
+                "{golden} of {} rows are golden: their problems were never solved by a sample",
+                rows.len()
+            )
         }
         Select::Replay => {
             let hard = shares.iter().filter(|share| share.times > 1).count();
@@ -130,12 +153,20 @@ mod tests {
         Rate { correct, of, sampled }
     }
 
-    /// Four problems: never solved, solved once (and later always), solved half of the time, and found by the rules alone.
+    /// Four problems: never solved, solved once (and later always), solved half of the time, and found by the
+    /// rules alone.
     fn ground() -> (Vec<Kept>, Vec<HashMap<String, Rate>>) {
-        let rows = ["never", "later", "half", "rules"].iter().map(|name| row(name, name, 1, "1+1=2\n#### 2")).collect();
+        let rows = ["never", "later", "half", "rules"]
+            .iter()
+            .map(|name| row(name, name, 1, "1+1=2\n#### 2"))
+            .collect();
         let of = |rates: &[(&str, Rate)]| rates.iter().map(|(id, rate)| ((*id).to_owned(), *rate)).collect();
-        let first =
-            of(&[("never", rate(0, 4, true)), ("later", rate(1, 4, true)), ("half", rate(2, 4, true)), ("rules", rate(3, 3, false))]);
+        let first = of(&[
+            ("never", rate(0, 4, true)),
+            ("later", rate(1, 4, true)),
+            ("half", rate(2, 4, true)),
+            ("rules", rate(3, 3, false)),
+        ]);
         let second = of(&[("later", rate(4, 4, true)), ("half", rate(0, 2, false))]);
         (rows, vec![first, second])
     }
@@ -154,20 +185,33 @@ mod tests {
         assert_eq!(weights, [0.1, 0.75, 1.0, 1.0]);
         // The newest that says something.
         assert_eq!(of(Select::Replay).iter().map(|share| share.times).collect::<Vec<_>>(), [3, 1, 1, 1]);
-        assert_eq!(shares(&rows, &rates[..1], &config(Select::Replay)).iter().map(|share| share.times).collect::<Vec<_>>(), [3, 3, 1, 1]);
+        assert_eq!(
+            shares(&rows, &rates[..1], &config(Select::Replay))
+                .iter()
+                .map(|share| share.times)
+                .collect::<Vec<_>>(),
+            [3, 3, 1, 1]
+        );
         let turns: Vec<u32> = of(Select::Golden).iter().map(|share| share.turn).collect();
-        assert!(turns[0] == 0 && turns[0] < turns[2] && turns[2] == turns[3] && turns[3] < turns[1], "{turns:?}");
+        assert!(
+            turns[0] == 0 && turns[0] < turns[2] && turns[2] == turns[3] && turns[3] < turns[1],
+            "{turns:?}"
+        );
         // Nothing is known of what was never searched.
         assert_eq!(shares(&rows, &[], &config(Select::Replay)), [Share::default(); 4]);
         let said = |select| describe(&rows, &of(select), &config(select));
-        assert_eq!(said(Select::Golden), "1 of 4 rows are golden: their problems were never solved by a sample");
+        assert_eq!(
+            said(Select::Golden),
+            "1 of 4 rows are golden: their problems were never solved by a sample"
+        );
         assert_eq!(said(Select::Replay), "1 of 4 rows come 3 times in an epoch");
         assert_eq!(said(Select::Learnability), "2 of 4 rows weigh less, by learnability");
     }
 
     #[test]
     fn epochs_go_by_turn_and_are_shuffled_within() {
-        let example = |i: u32, turn| Example { turn, ..Example::new(&[1], &vec![i; 1 + i as usize % 5], 0.0, 1.0) };
+        let example =
+            |i: u32, turn| Example { turn, ..Example::new(&[1], &vec![i; 1 + i as usize % 5], 0.0, 1.0) };
         let rows: Vec<Example> = (0..40).map(|i| example(i, i % 3)).collect();
         let order = |rows: &[Example], n| epoch(rows, 8, 7, n);
         let first = order(&rows, 0);

@@ -1,21 +1,24 @@
-//! Stream of search (arXiv 2404.03683): a kept solution written as the search that found it, dead ends and the way back included, for
-//! students that search in their own context.
+//! Stream of search (arXiv 2404.03683): a kept solution written as the search that found it, dead ends and
+//! the way back included, for students that search in their own context.
 //!
-//! A text is a depth-first walk over the search tree of the row's problem and round: a line per step, and a line
-//! [`undo`](datasets::answer::UNDO) that takes back the last step. The steps that stand at its end are those of the kept solution, so
-//! [`datasets::answer::read_completion`] gives the verifier the same path. All trees of the problem in that round count as one.
+//! A text is a depth-first walk over the search tree of the row's problem and round: a line per step, and a
+//! line [`undo`](datasets::answer::UNDO) that takes back the last step. The steps that stand at its end are
+//! those of the kept solution, so [`datasets::answer::read_completion`] gives the verifier the same path. All
+//! trees of the problem in that round count as one.
 //!
-//! A *dead end* is a state that the search went into (it was expanded, or is a whole path with another answer) and below which nothing
-//! correct was found, nor a state that leads to a correct answer elsewhere in the tree. A step that is false or cannot be read, one
-//! that the winning path still takes later, and one that would read as an answer are none: they would teach what is wrong.
+//! A *dead end* is a state that the search went into (it was expanded, or is a whole path with another
+//! answer) and below which nothing correct was found, nor a state that leads to a correct answer elsewhere in
+//! the tree. A step that is false or cannot be read, one that the winning path still takes later, and one
+//! that would read as an answer are none: they would teach what is wrong.
 //!
-//! Whole paths with another answer that rules led to are in no table; they are made again below each state that was expanded, so that a
-//! Countdown student reads why a state is given up.
+//! Whole paths with another answer that rules led to are in no table; they are made again below each state
+//! that was expanded, so that a Countdown student reads why a state is given up.
 //!
-//! Of the dead ends beside the winning path the best are told: those with the highest value, then the highest prior, then those
-//! that were expanded first. A state below a dead end can be chosen once that is. How many steps a row tells is drawn by the id
-//! of its solution, from none to the most allowed, all as often: a student of texts that never go straight would not either. They
-//! stand before the good step of the state where they branch off, in the order of their expansion.
+//! Of the dead ends beside the winning path the best are told: those with the highest value, then the highest
+//! prior, then those that were expanded first. A state below a dead end can be chosen once that is. How many
+//! steps a row tells is drawn by the id of its solution, from none to the most allowed, all as often: a
+//! student of texts that never go straight would not either. They stand before the good step of the state
+//! where they branch off, in the order of their expansion.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -39,8 +42,8 @@ pub struct Told {
     pub dead_ends: usize,
 }
 
-/// Writes kept rows of one round with at most `most` steps of dead ends each; `nodes` are those of the round. A row whose path no
-/// tree has, as that of a repaired sample, keeps its text from there on.
+/// Writes kept rows of one round with at most `most` steps of dead ends each; `nodes` are those of the round.
+/// A row whose path no tree has, as that of a repaired sample, keeps its text from there on.
 ///
 /// # Errors
 /// A row of a problem that is not among those given, or of a domain that nobody knows.
@@ -55,7 +58,9 @@ pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -
         by_problem.entry(&row.problem_id).or_default().push(i);
     }
     let of = |(id, places): (&str, Vec<usize>)| -> Result<Vec<(usize, Told)>> {
-        let Some(problem) = known.get(id) else { bail!("a kept row answers problem {id}, which is none of the run's") };
+        let Some(problem) = known.get(id) else {
+            bail!("a kept row answers problem {id}, which is none of the run's")
+        };
         let explored = Explored::new(problem, trees.get(id).map_or(&[], Vec::as_slice))?;
         Ok(places.into_iter().map(|i| (i, explored.tell(rows[i], most))).collect())
     };
@@ -99,7 +104,8 @@ impl<'a> Explored<'a> {
         // Parents come before their children: nodes are numbered as they were looked at.
         let mut of_node: HashMap<(&str, u32), usize> = HashMap::new();
         let mut of_step: HashMap<(usize, &str), usize> = HashMap::new();
-        let sampled: HashSet<&str> = nodes.iter().filter(|node| is_end(node)).map(|node| node.tree_id.as_str()).collect();
+        let sampled: HashSet<&str> =
+            nodes.iter().filter(|node| is_end(node)).map(|node| node.tree_id.as_str()).collect();
         for node in nodes {
             let enumerated = node.expansion_order.is_some() && !sampled.contains(node.tree_id.as_str());
             let Some(parent) = node.parent_id else {
@@ -109,7 +115,11 @@ impl<'a> Explored<'a> {
             };
             let Some(&parent) = of_node.get(&(node.tree_id.as_str(), parent)) else { continue };
             let end = is_end(node);
-            let at = if end { parent } else { *of_step.entry((parent, &node.step)).or_insert_with(|| explored.add(parent, &node.step)) };
+            let at = if end {
+                parent
+            } else {
+                *of_step.entry((parent, &node.step)).or_insert_with(|| explored.add(parent, &node.step))
+            };
             if !end {
                 of_node.insert((&node.tree_id, node.node_id), at);
             }
@@ -147,7 +157,8 @@ impl<'a> Explored<'a> {
         path
     }
 
-    /// Where the domain stands at each place. Adds the whole paths that rules led to: states of one number, which nothing can follow.
+    /// Where the domain stands at each place. Adds the whole paths that rules led to: states of one number,
+    /// which nothing can follow.
     fn states(&mut self) -> Vec<Option<State>> {
         let mut states: Vec<Option<State>> = vec![Some(self.domain.start(self.problem))];
         for place in &self.places[1..] {
@@ -160,9 +171,11 @@ impl<'a> Explored<'a> {
                 if self.next(at, &step.text).is_none() {
                     let leaf = self.add(at, &step.text);
                     let answer = self.domain.answer(&step.next).unwrap_or_default();
-                    let correct = self.domain.verify(self.problem, &step.next.steps, &answer).verdict == Verdict::Correct;
+                    let correct = self.domain.verify(self.problem, &step.next.steps, &answer).verdict
+                        == Verdict::Correct;
                     let order = self.places[at].order;
-                    self.places[leaf] = Place { good: correct, tried: true, order, ..std::mem::take(&mut self.places[leaf]) };
+                    self.places[leaf] =
+                        Place { good: correct, tried: true, order, ..std::mem::take(&mut self.places[leaf]) };
                     states.push(Some(step.next));
                 }
             }
@@ -170,18 +183,26 @@ impl<'a> Explored<'a> {
         states
     }
 
-    /// What leads to a good state is good, and so is a state that equals a good one, whatever order its steps came in.
+    /// What leads to a good state is good, and so is a state that equals a good one, whatever order its steps
+    /// came in.
     fn spread(&mut self, states: &[Option<State>]) {
-        let keys: Vec<Option<Key>> = states.iter().map(|state| state.as_ref().map(|state| self.domain.key(state))).collect();
+        let keys: Vec<Option<Key>> =
+            states.iter().map(|state| state.as_ref().map(|state| self.domain.key(state))).collect();
         loop {
             for at in (1..self.places.len()).rev() {
                 if let (true, Some(parent)) = (self.places[at].good, self.places[at].parent) {
                     self.places[parent].good = true;
                 }
             }
-            let good: HashSet<&Key> =
-                keys.iter().zip(&self.places).filter(|(_, place)| place.good).filter_map(|(k, _)| k.as_ref()).collect();
-            let same = |at: &usize| !self.places[*at].good && keys[*at].as_ref().is_some_and(|key| good.contains(key));
+            let good: HashSet<&Key> = keys
+                .iter()
+                .zip(&self.places)
+                .filter(|(_, place)| place.good)
+                .filter_map(|(k, _)| k.as_ref())
+                .collect();
+            let same = |at: &usize| {
+                !self.places[*at].good && keys[*at].as_ref().is_some_and(|key| good.contains(key))
+            };
             let new: Vec<usize> = (0..self.places.len()).filter(same).collect();
             if new.is_empty() {
                 return;
@@ -211,7 +232,11 @@ impl<'a> Explored<'a> {
         }
         let told = completion(&lines, &answer);
         // No step of a dead end may change what is read.
-        if split_completion(&told) == (steps, answer) { Told { completion: told, dead_ends: chosen.len() } } else { plain }
+        if split_completion(&told) == (steps, answer) {
+            Told { completion: told, dead_ends: chosen.len() }
+        } else {
+            plain
+        }
     }
 
     /// The place that a step leads to.
@@ -265,12 +290,16 @@ impl<'a> Explored<'a> {
             return false;
         }
         let earlier = self.path(place.parent.unwrap_or(0));
-        matches!(self.domain.check_step(self.problem, &earlier, &place.step), StepCheck::True | StepCheck::Rounded | StepCheck::Prose)
+        matches!(
+            self.domain.check_step(self.problem, &earlier, &place.step),
+            StepCheck::True | StepCheck::Rounded | StepCheck::Prose
+        )
     }
 
     /// Writes the chosen dead ends below a place, each with its way back.
     fn walk<'b>(&'b self, place: usize, chosen: &HashSet<usize>, lines: &mut Vec<&'b str>) {
-        let mut children: Vec<usize> = self.places[place].children.iter().copied().filter(|child| chosen.contains(child)).collect();
+        let mut children: Vec<usize> =
+            self.places[place].children.iter().copied().filter(|child| chosen.contains(child)).collect();
         children.sort_by(|a, b| self.by_order(*a, *b));
         for child in children {
             lines.push(&self.places[child].step);

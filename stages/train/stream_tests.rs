@@ -69,7 +69,8 @@ fn dead_ends_stand_where_they_leave_the_path() {
         node(4, Some(2), "6*5=30", "expanded"),
         node(5, Some(2), "6-1=5", "expanded"),
         node(6, Some(4), "30*1=30", "solution"),
-        // Merely looked at, false, the winning path's own step, the state of the winning path in another order.
+        // Merely looked at, false, the winning path's own step, the state of the winning path in another
+        // order.
         node(7, Some(0), "5+1=6", "open"),
         node(8, Some(0), "5+1=7", "expanded"),
         node(9, Some(0), "30*1=30", "expanded"),
@@ -82,10 +83,15 @@ fn dead_ends_stand_where_they_leave_the_path() {
     let ends = "4+1=5\nundo\n4-1=3\nundo\n4*1=4\nundo\n";
     assert_eq!(
         whole,
-        format!("5-3=2\n2+2=4\n{ends}undo\nundo\n3*2=6\n6-1=5\nundo\n6*5=30\n30+1=31\nundo\n30-1=29\nundo\n30*1=30\n#### 30")
+        format!(
+            "5-3=2\n2+2=4\n{ends}undo\nundo\n3*2=6\n6-1=5\nundo\n6*5=30\n30+1=31\nundo\n30-1=29\nundo\n30*1=30\n#### 30"
+        )
     );
     // What was expanded first goes first, the child once its parent is there.
-    assert_eq!(most(&problem, &nodes, &steps, "30", 2), "5-3=2\n2+2=4\nundo\nundo\n3*2=6\n6*5=30\n30*1=30\n#### 30");
+    assert_eq!(
+        most(&problem, &nodes, &steps, "30", 2),
+        "5-3=2\n2+2=4\nundo\nundo\n3*2=6\n6*5=30\n30*1=30\n#### 30"
+    );
     nodes[5].value = Some(0.4);
     assert_eq!(most(&problem, &nodes, &steps, "30", 1), "3*2=6\n6-1=5\nundo\n6*5=30\n30*1=30\n#### 30");
     nodes[1].value = Some(0.6);
@@ -100,7 +106,10 @@ fn a_path_that_no_tree_has_stays_as_it_is() {
     assert_eq!(most(&problem, &[], &steps, "30", 8), completion(&steps, "30"));
     let row = kept(&problem, "a", &steps, "30");
     let strange = Kept { completion: "no steps, no answer".into(), ..row.clone() };
-    assert_eq!(tell(std::slice::from_ref(&problem), &[], &[&strange], 8).unwrap()[0].completion, strange.completion);
+    assert_eq!(
+        tell(std::slice::from_ref(&problem), &[], &[&strange], 8).unwrap()[0].completion,
+        strange.completion
+    );
     assert!(tell(&[], &[], &[&row], 8).unwrap_err().to_string().contains("problem p"));
 }
 
@@ -146,7 +155,8 @@ fn streams_of_real_searches_tell_what_was_tried() {
         .filter(|s| {
             let problem = problems.iter().find(|p| p.problem_id == s.problem_id).unwrap();
             let steps: Vec<String> = s.steps.iter().map(|step| step.text.clone()).collect();
-            crate::verify::judge(problem, &steps, &s.final_answer).verdict == datasets::types::Verdict::Correct
+            crate::verify::judge(problem, &steps, &s.final_answer).verdict
+                == datasets::types::Verdict::Correct
         })
         .map(|s| s.steps.iter().map(|step| step.text.clone()).collect())
         .collect();
@@ -179,17 +189,28 @@ fn streams_of_real_searches_tell_what_was_tried() {
         let states = states(&lines);
         for at in (0..lines.len()).filter(|at| lines[*at] == UNDO) {
             let given_up = &states[at - 1];
-            assert!(!correct.iter().any(|path| path.starts_with(given_up)), "{} is on a correct path", given_up.join(", "));
-            let followed = given_up.iter().try_fold(domain.start(problem), |state, step| domain.follow(&state, step));
+            assert!(
+                !correct.iter().any(|path| path.starts_with(given_up)),
+                "{} is on a correct path",
+                given_up.join(", ")
+            );
+            let followed =
+                given_up.iter().try_fold(domain.start(problem), |state, step| domain.follow(&state, step));
             let ended = followed.unwrap_or_else(|| panic!("{given_up:?} is no path")).pool.len() < 2;
-            let seen = nodes.iter().any(|n| n.step == *given_up.last().unwrap() && n.depth as usize == given_up.len());
+            let seen = nodes
+                .iter()
+                .any(|n| n.step == *given_up.last().unwrap() && n.depth as usize == given_up.len());
             assert!(seen || ended, "{given_up:?}");
         }
         assert_eq!(lines.iter().filter(|line| **line == UNDO).count(), told.dead_ends);
     }
     let some = told.iter().filter(|told| told.dead_ends > 0).count();
     let deep = told.iter().filter(|told| told.completion.contains("undo\nundo")).count();
-    assert!(some * 2 > told.len() && deep > 0, "{some} of {} rows have dead ends, {deep} deeper than a step", told.len());
+    assert!(
+        some * 2 > told.len() && deep > 0,
+        "{some} of {} rows have dead ends, {deep} deeper than a step",
+        told.len()
+    );
 }
 
 proptest! {

@@ -1,4 +1,5 @@
-//! Training against itself: what is computed must not depend on the engine, on how it is divided, or on interruptions.
+//! Training against itself: what is computed must not depend on the engine, on how it is divided, or on
+//! interruptions.
 
 use burn::tensor::{DType, Device, FloatDType};
 
@@ -91,8 +92,14 @@ fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
 }
 
 /// Loss and gradients by automatic differentiation.
-fn gradients(llama: &Llama, batch: &[&Example], micro: usize, recompute: bool) -> (f32, Vec<burn::tensor::Tensor<2>>) {
-    let all = device::gradients(llama, Beside::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
+fn gradients(
+    llama: &Llama,
+    batch: &[&Example],
+    micro: usize,
+    recompute: bool,
+) -> (f32, Vec<burn::tensor::Tensor<2>>) {
+    let all =
+        device::gradients(llama, Beside::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
     (all.loss.into_scalar::<f32>(), all.weights.into_iter().flatten().collect())
 }
 
@@ -120,7 +127,11 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
             for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
                 let a = hf::values(a);
                 let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
-                assert!(distance(&a, b) < 1e-4 * (1.0 + top), "recompute {recompute}, micro {micro}, weight {i}: {}", distance(&a, b));
+                assert!(
+                    distance(&a, b) < 1e-4 * (1.0 + top),
+                    "recompute {recompute}, micro {micro}, weight {i}: {}",
+                    distance(&a, b)
+                );
             }
         }
     }
@@ -151,7 +162,8 @@ fn a_row_counts_the_same_alone_and_in_a_batch() {
     let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
-    let alone: f32 = batch.iter().map(|e| learner.mean_losses(&[e], 1).unwrap().0 * weight(e)).sum::<f32>() / total;
+    let alone: f32 =
+        batch.iter().map(|e| learner.mean_losses(&[e], 1).unwrap().0 * weight(e)).sum::<f32>() / total;
     assert!((learner.mean_losses(&batch, 100).unwrap().0 - alone).abs() < 1e-5);
     assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
 }
@@ -167,7 +179,11 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
     let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
     let move_by = |distance: f32| {
-        let moved: Vec<Vec<f32>> = values.iter().zip(&all).map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect()).collect();
+        let moved: Vec<Vec<f32>> = values
+            .iter()
+            .zip(&all)
+            .map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect())
+            .collect();
         mean_loss(&llama.with_values(&moved), &batch, 100)
     };
     let distance = 1e-2;
@@ -188,7 +204,13 @@ fn ways() -> Vec<TrainConfig> {
         freeze_layers,
         ..config(12.0, 0)
     };
-    vec![config(12.0, 0), lora(&TARGETS, 0), lora(&["q_proj", "v_proj"], 1), freeze(&["embed", "norms"], 0), freeze(&["mlp"], 1)]
+    vec![
+        config(12.0, 0),
+        lora(&TARGETS, 0),
+        lora(&["q_proj", "v_proj"], 1),
+        freeze(&["embed", "norms"], 0),
+        freeze(&["mlp"], 1),
+    ]
 }
 
 #[test]
@@ -203,7 +225,10 @@ fn both_engines_take_the_same_steps() {
         let mut device = OnDevice::new(&llama, tuned(), adam, false, None);
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
-            assert!((a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3, "step {step}: {a:?} {b:?}");
+            assert!(
+                (a.loss - b.loss).abs() < 1e-4 && (a.norm / b.norm - 1.0).abs() < 1e-3,
+                "step {step}: {a:?} {b:?}"
+            );
         }
         let (a, b) = (cpu.state(), device.state());
         assert_eq!((a.time, a.slots.len()), (b.time, b.slots.len()));
@@ -257,7 +282,8 @@ fn half_precision_learns_what_f32_does() {
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |dtype| {
         let llama = Llama { dtype, ..fresh() };
-        let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None);
+        let mut device =
+            OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None);
         let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().loss).collect();
         assert!(device.llama().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
         (curve, device.mean_losses(&batch, 10).unwrap().0)
@@ -292,7 +318,13 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     // A run that goes on from a checkpoint does not look for the scale again.
     let state = device.state();
     assert!(state.scale.is_some_and(|found| found.scale < 32768.0), "{:?}", state.scale);
-    let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: state.time, scale: state.scale };
+    let cursor = checkpoint::Cursor {
+        fingerprint: "f".into(),
+        step: 1,
+        tokens: 1,
+        time: state.time,
+        scale: state.scale,
+    };
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
@@ -304,12 +336,14 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
 
 #[test]
 fn what_is_frozen_stays_and_the_rest_learns() {
-    let (start, rows) = (fresh(), Rows { train: copies(160), validation: Vec::new(), too_long: 0, exact: Vec::new() });
+    let (start, rows) =
+        (fresh(), Rows { train: copies(160), validation: Vec::new(), too_long: 0, exact: Vec::new() });
     let batch: Vec<&Example> = rows.train.iter().collect();
     let before = mean_loss(&start, &batch, 100);
     for config in &ways()[1..] {
         let tuned = Tuned::of(config, &start.config, 3).unwrap();
-        let (learner, _) = train(&start, None, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (learner, _) =
+            train(&start, None, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         let trained = learner.llama();
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
@@ -321,7 +355,8 @@ fn what_is_frozen_stays_and_the_rest_learns() {
         for (adapter, a, b) in &adapters {
             // What is merged is W + (alpha / rank) B A.
             let columns = adapter.columns;
-            let (old, new) = (hf::values(start.weights()[adapter.weight]), hf::values(trained.weights()[adapter.weight]));
+            let (old, new) =
+                (hf::values(start.weights()[adapter.weight]), hf::values(trained.weights()[adapter.weight]));
             for (r, row) in adapter.rows.clone().enumerate().step_by(5) {
                 let sum: f32 = (0..3).map(|k| b.values[r * 3 + k] * a.values[k * columns]).sum();
                 assert!((new[row * columns] - old[row * columns] - 8.0 / 3.0 * sum).abs() < 1e-5);
@@ -344,7 +379,13 @@ fn adapters_are_written_as_peft_names_them() {
     assert_eq!((json["r"].as_u64(), json["lora_alpha"].as_f64()), (Some(3), Some(8.0)));
     assert_eq!(json["layers_to_transform"], serde_json::json!([1]));
     let tensors = safetensors::SafeTensors::deserialize(&files[1].1).unwrap();
-    let shape = |name: &str| tensors.tensor(&format!("base_model.model.model.layers.1.self_attn.{name}.weight")).unwrap().shape().to_vec();
+    let shape = |name: &str| {
+        tensors
+            .tensor(&format!("base_model.model.model.layers.1.self_attn.{name}.weight"))
+            .unwrap()
+            .shape()
+            .to_vec()
+    };
     assert_eq!((shape("q_proj.lora_A"), shape("q_proj.lora_B")), (vec![3, 32], vec![32, 3]));
     assert_eq!((shape("v_proj.lora_B"), tensors.len()), (vec![16, 3], 4));
 }
@@ -356,7 +397,8 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
     let start = fresh();
     let before = mean_loss(&start, &batch, 100);
     for config in ways() {
-        let (whole, curve) = train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (whole, curve) =
+            train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         if config.lora_rank == 0 && config.freeze.is_empty() {
             let after = mean_loss(&whole.llama(), &batch, 100);
             assert!(after < 0.5 * before, "{before} -> {after}");
@@ -376,7 +418,8 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
         let config = TrainConfig { checkpoint_every: 77, ..config };
         train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
         let resume = Some((dir.path(), kept));
-        let (resumed, again) = train(&start, None, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (resumed, again) =
+            train(&start, None, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
         assert!(whole.state() == resumed.state());
         assert_eq!(hf::export(&whole.llama()), hf::export(&resumed.llama()));
         assert_eq!(curve, again);

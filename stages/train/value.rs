@@ -1,12 +1,13 @@
-//! What a value head learns: targets after some tokens of a row, and three losses on its logits z, with V = sigmoid(z).
+//! What a value head learns: targets after some tokens of a row, and three losses on its logits z, with V =
+//! sigmoid(z).
 //!
-//! With a target after each step the head is a process reward model, with one after the last step an outcome reward model.
-//! Each loss is a weighted mean over the whole accumulated batch:
+//! With a target after each step the head is a process reward model, with one after the last step an outcome
+//! reward model. Each loss is a weighted mean over the whole accumulated batch:
 //!
 //! - `Bce`: −y ln V − (1−y) ln(1−V), whose minimum is the probability itself
 //! - `Mse`: (V − y)²
-//! - `Pairwise`: −ln σ(z_a − z_b) over pairs of one group whose targets differ clearly, weighing the product of their weights
-//!   (rStar-Math's process preference model, arXiv 2501.04519)
+//! - `Pairwise`: −ln σ(z_a − z_b) over pairs of one group whose targets differ clearly, weighing the product
+//!   of their weights (rStar-Math's process preference model, arXiv 2501.04519)
 
 use std::collections::BTreeMap;
 
@@ -113,10 +114,12 @@ pub fn loss_sum(loss: ValueLoss, logits: &[f32], targets: &[&Target]) -> (f64, V
     (sum, slopes)
 }
 
-/// The logit of the mean target: where a model starts that knows nothing else. 0 for pairs, which leave it open.
+/// The logit of the mean target: where a model starts that knows nothing else. 0 for pairs, which leave it
+/// open.
 pub fn base_logit(loss: ValueLoss, targets: &[&Target]) -> f32 {
-    let (sum, total) =
-        targets.iter().fold((0.0, 0.0), |(sum, total), t| (sum + f64::from(t.weight * t.target), total + f64::from(t.weight)));
+    let (sum, total) = targets.iter().fold((0.0, 0.0), |(sum, total), t| {
+        (sum + f64::from(t.weight * t.target), total + f64::from(t.weight))
+    });
     if loss == ValueLoss::Pairwise || total <= 0.0 {
         return 0.0;
     }
@@ -143,7 +146,11 @@ pub fn check(rows: &[&Example]) -> Result<()> {
                 t.place,
                 row.tokens.len()
             );
-            ensure!((0.0..=1.0).contains(&t.target), "a value target is {}, which is no probability", t.target);
+            ensure!(
+                (0.0..=1.0).contains(&t.target),
+                "a value target is {}, which is no probability",
+                t.target
+            );
             ensure!(t.weight.is_finite() && t.weight >= 0.0, "a value target weighs {}", t.weight);
         }
     }
@@ -160,7 +167,13 @@ mod tests {
 
     #[test]
     fn slopes_are_those_of_the_loss() {
-        let owned = [target(1.0, 1.0, 1), target(0.3, 0.5, 1), target(0.0, 2.0, 1), target(0.6, 1.0, 2), target(0.1, 0.25, 2)];
+        let owned = [
+            target(1.0, 1.0, 1),
+            target(0.3, 0.5, 1),
+            target(0.0, 2.0, 1),
+            target(0.6, 1.0, 2),
+            target(0.1, 0.25, 2),
+        ];
         let targets: Vec<&Target> = owned.iter().collect();
         let logits = [0.3f32, -1.2, 2.5, -0.1, 0.7];
         for loss in [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise] {
@@ -196,8 +209,14 @@ mod tests {
 
     #[test]
     fn pairs_stay_in_their_group_and_need_a_margin() {
-        let owned =
-            [target(1.0, 1.0, 7), target(0.75, 1.0, 7), target(0.5, 0.5, 7), target(0.0, 1.0, 8), target(0.9, 1.0, 8), target(0.0, 0.0, 7)];
+        let owned = [
+            target(1.0, 1.0, 7),
+            target(0.75, 1.0, 7),
+            target(0.5, 0.5, 7),
+            target(0.0, 1.0, 8),
+            target(0.9, 1.0, 8),
+            target(0.0, 0.0, 7),
+        ];
         let targets: Vec<&Target> = owned.iter().collect();
         let pair = |better, worse, weight| Pair { better, worse, weight };
         assert_eq!(pairs(&targets), [pair(0, 2, 0.5), pair(4, 3, 1.0)]);

@@ -1,8 +1,9 @@
-//! Where wrong solutions go wrong, by bisection with rollouts (OmegaPRM, arXiv 2406.06592): the policy completes a solution from its
-//! middle; if any completion is correct the fault lies behind, else before. log2 of its length instead of every step is asked for.
+//! Where wrong solutions go wrong, by bisection with rollouts (OmegaPRM, arXiv 2406.06592): the policy
+//! completes a solution from its middle; if any completion is correct the fault lies behind, else before.
+//! log2 of its length instead of every step is asked for.
 //!
-//! The first wrong step is the first after which no rollout was correct: with few rollouts that is an estimate, and a step that makes
-//! things merely harder can be taken for it.
+//! The first wrong step is the first after which no rollout was correct: with few rollouts that is an
+//! estimate, and a step that makes things merely harder can be taken for it.
 
 use anyhow::Result;
 use datasets::types::{Problem, Solution, Verdict};
@@ -28,12 +29,16 @@ pub struct Located {
     pub tokens: u64,
 }
 
-/// The wrong solutions worth a bisection, at most so many a problem: sampled, of two steps or more, of problems that have a correct sample
-/// too, so that the policy can solve them from their beginning.
+/// The wrong solutions worth a bisection, at most so many a problem: sampled, of two steps or more, of
+/// problems that have a correct sample too, so that the policy can solve them from their beginning.
 ///
 /// # Errors
 /// A domain that nobody knows.
-pub fn wanted<'a>(problems: &'a [Problem], solutions: &'a [Solution], most: usize) -> Result<Vec<(&'a Problem, &'a Solution)>> {
+pub fn wanted<'a>(
+    problems: &'a [Problem],
+    solutions: &'a [Solution],
+    most: usize,
+) -> Result<Vec<(&'a Problem, &'a Solution)>> {
     let mut out = Vec::new();
     for problem in problems {
         let domain = known_domain(problem)?;
@@ -56,7 +61,8 @@ fn is_correct(problem: &Problem, domain: &dyn Domain, steps: &[String], answer: 
     domain.verify(problem, steps, answer).verdict == Verdict::Correct
 }
 
-/// Finds the first wrong step of each solution, with so many rollouts at each probe. All solutions are probed together.
+/// Finds the first wrong step of each solution, with so many rollouts at each probe. All solutions are probed
+/// together.
 ///
 /// # Errors
 /// Those of the policy; [`crate::Cancelled`].
@@ -98,7 +104,15 @@ pub fn locate(
             .map(|i| {
                 let id = &found[*i].0.solution_id;
                 (0..rollouts)
-                    .map(|k| key::seed(&["rollout".into(), seed.into(), id.into(), (middle(*i) as u64).into(), (k as u64).into()]))
+                    .map(|k| {
+                        key::seed(&[
+                            "rollout".into(),
+                            seed.into(),
+                            id.into(),
+                            (middle(*i) as u64).into(),
+                            (k as u64).into(),
+                        ])
+                    })
                     .collect()
             })
             .collect();
@@ -127,7 +141,8 @@ pub fn locate(
 }
 
 impl Located {
-    /// What was learned of its beginnings, as states to learn from: the probed ones, and the whole, of which nothing comes.
+    /// What was learned of its beginnings, as states to learn from: the probed ones, and the whole, of which
+    /// nothing comes.
     pub fn observed(&self) -> Vec<Observed> {
         let state = |kept: usize, share: f32| Observed {
             steps: self.steps[..kept].to_vec(),
@@ -138,7 +153,8 @@ impl Located {
             whole: false,
             path: 0,
         };
-        let probed = self.shares.iter().enumerate().skip(1).filter_map(|(kept, share)| Some(state(kept, (*share)?)));
+        let probed =
+            self.shares.iter().enumerate().skip(1).filter_map(|(kept, share)| Some(state(kept, (*share)?)));
         probed.chain(self.shares[self.steps.len()].is_none().then(|| state(self.steps.len(), 0.0))).collect()
     }
 }
@@ -162,10 +178,18 @@ mod tests {
         fn fingerprint(&self) -> String {
             "fixer".into()
         }
-        fn propose(&mut self, asks: &[Ask<'_>], _: Horizon, _: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+        fn propose(
+            &mut self,
+            asks: &[Ask<'_>],
+            _: Horizon,
+            _: &Sampling,
+            _: &dyn Events,
+        ) -> Result<Vec<Vec<Proposal>>> {
             self.asked += asks.len();
-            let answer = |ask: &Ask<'_>| if ask.steps.iter().any(|step| step == "4+6=11") { "0" } else { "64" };
-            let proposal = |ask: &Ask<'_>| Proposal { steps: Vec::new(), final_answer: answer(ask).into(), tokens: 3 };
+            let answer =
+                |ask: &Ask<'_>| if ask.steps.iter().any(|step| step == "4+6=11") { "0" } else { "64" };
+            let proposal =
+                |ask: &Ask<'_>| Proposal { steps: Vec::new(), final_answer: answer(ask).into(), tokens: 3 };
             Ok(asks.iter().map(|ask| ask.seeds.iter().map(|_| proposal(ask)).collect()).collect())
         }
     }
@@ -197,16 +221,25 @@ mod tests {
             search_tokens: 0.0,
             search_expansions: 0.0,
         };
-        let right = Solution { solution_id: "r".into(), steps: Vec::new(), final_answer: "64".into(), ..solution.clone() };
+        let right = Solution {
+            solution_id: "r".into(),
+            steps: Vec::new(),
+            final_answer: "64".into(),
+            ..solution.clone()
+        };
         let (problems, solutions) = ([problem], [right, solution]);
         let wrong = wanted(&problems, &solutions, 3).unwrap();
         assert_eq!(wrong.len(), 1);
-        assert!(wanted(&problems, &solutions[1..], 3).unwrap().is_empty(), "what is never solved cannot be bisected");
+        assert!(
+            wanted(&problems, &solutions[1..], 3).unwrap().is_empty(),
+            "what is never solved cannot be bisected"
+        );
         let mut policy = Fixer { asked: 0 };
         let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 8, calculator: false };
         let located = locate(&wrong, &mut policy, &sampling, 4, 7, &Silent).unwrap();
         assert_eq!((located[0].first_wrong, policy.asked, located[0].tokens), (4, 3, 36));
-        let states: Vec<(usize, f32)> = located[0].observed().iter().map(|o| (o.steps.len(), o.target)).collect();
+        let states: Vec<(usize, f32)> =
+            located[0].observed().iter().map(|o| (o.steps.len(), o.target)).collect();
         assert_eq!(states, [(4, 1.0), (5, 0.0), (6, 0.0), (8, 0.0)]);
     }
 }

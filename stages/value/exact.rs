@@ -7,9 +7,15 @@ use datasets::domain::{Key, State};
 use datasets::number::Number;
 use datasets::types::{Problem, Verdict};
 
-/// Whether a correct answer can be reached in so many steps more. `None` if that takes more expansions than are left, or the domain has
-/// no rules. What it takes is taken from those that are left.
-pub fn solvable(problem: &Problem, domain: &dyn Domain, state: &State, steps: usize, left: &mut usize) -> Option<bool> {
+/// Whether a correct answer can be reached in so many steps more. `None` if that takes more expansions than
+/// are left, or the domain has no rules. What it takes is taken from those that are left.
+pub fn solvable(
+    problem: &Problem,
+    domain: &dyn Domain,
+    state: &State,
+    steps: usize,
+    left: &mut usize,
+) -> Option<bool> {
     let gold = Number::parse(problem.answer.trim());
     let mut search = Exhaustion { problem, domain, gold, left, known: HashMap::new() };
     search.reaches(state, steps)
@@ -28,7 +34,9 @@ impl Exhaustion<'_> {
     fn reaches(&mut self, state: &State, steps: usize) -> Option<bool> {
         // Where the gold is a plain number, it rules out almost every state without the verifier.
         let may = self.gold.is_none_or(|gold| state.pool.last().is_some_and(|last| last.value == gold));
-        let correct = |answer: String| may && self.domain.verify(self.problem, &state.steps, &answer).verdict == Verdict::Correct;
+        let correct = |answer: String| {
+            may && self.domain.verify(self.problem, &state.steps, &answer).verdict == Verdict::Correct
+        };
         if !state.steps.is_empty() && self.domain.answer(state).is_some_and(correct) {
             return Some(true);
         }

@@ -10,12 +10,17 @@ use datasets::types::{Kept, Problem};
 use super::Trained;
 use crate::events::Events;
 
-/// For each row the values of the states before its first line, after each line, and with its answer. After an `undo` that is the value
-/// of the state that it goes back to.
+/// For each row the values of the states before its first line, after each line, and with its answer. After
+/// an `undo` that is the value of the state that it goes back to.
 ///
 /// # Errors
 /// Those of the model; a row of a problem that is not among those given.
-pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events: &dyn Events) -> Result<Vec<Vec<f32>>> {
+pub fn of_kept(
+    kept: &[Kept],
+    problems: &[Problem],
+    model: &mut Trained,
+    events: &dyn Events,
+) -> Result<Vec<Vec<f32>>> {
     let by_id: HashMap<&str, &Problem> = problems.iter().map(|p| (p.problem_id.as_str(), p)).collect();
     // Problem by problem, so that a decoder reads what paths share once.
     let mut order: Vec<usize> = (0..kept.len()).collect();
@@ -25,10 +30,15 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
     for rows in order.chunk_by(|a, b| kept[*a].problem_id == kept[*b].problem_id) {
         events.check()?;
         let id = kept[rows[0]].problem_id.as_str();
-        let Some(problem) = by_id.get(id) else { bail!("a kept row answers problem {id}, which is none of the run's") };
-        let paths: Vec<(Vec<String>, Option<String>)> = rows.iter().map(|i| path(&kept[*i].completion)).collect();
-        let states: Vec<(Vec<String>, Option<&str>)> = paths.iter().flat_map(|(lines, answer)| states(lines, answer.as_deref())).collect();
-        let states: Vec<(&[String], Option<&str>)> = states.iter().map(|(steps, answer)| (steps.as_slice(), *answer)).collect();
+        let Some(problem) = by_id.get(id) else {
+            bail!("a kept row answers problem {id}, which is none of the run's")
+        };
+        let paths: Vec<(Vec<String>, Option<String>)> =
+            rows.iter().map(|i| path(&kept[*i].completion)).collect();
+        let states: Vec<(Vec<String>, Option<&str>)> =
+            paths.iter().flat_map(|(lines, answer)| states(lines, answer.as_deref())).collect();
+        let states: Vec<(&[String], Option<&str>)> =
+            states.iter().map(|(steps, answer)| (steps.as_slice(), *answer)).collect();
         let mut values = model.of(problem, &states, events)?.into_iter();
         for (i, (steps, answer)) in rows.iter().zip(&paths) {
             out[*i] = values.by_ref().take(steps.len() + 1 + usize::from(answer.is_some())).collect();
@@ -41,14 +51,16 @@ pub fn of_kept(kept: &[Kept], problems: &[Problem], model: &mut Trained, events:
 /// The lines of a completion, and the answer that its last line says.
 fn path(completion: &str) -> (Vec<String>, Option<String>) {
     let mut steps: Vec<String> = completion.lines().map(str::to_owned).collect();
-    let answer = steps.last().and_then(|last| last.strip_prefix("####")).map(|answer| answer.trim().to_owned());
+    let answer =
+        steps.last().and_then(|last| last.strip_prefix("####")).map(|answer| answer.trim().to_owned());
     if answer.is_some() {
         steps.pop();
     }
     (steps, answer)
 }
 
-/// The states that some lines go through: the steps that stand before the first, after each, and with the answer.
+/// The states that some lines go through: the steps that stand before the first, after each, and with the
+/// answer.
 fn states<'a>(lines: &[String], answer: Option<&'a str>) -> Vec<(Vec<String>, Option<&'a str>)> {
     let mut steps: Vec<String> = Vec::new();
     let mut out = vec![(steps.clone(), None)];
@@ -73,10 +85,14 @@ mod tests {
         let (steps, answer) = path("1+2=3\n3*2=6\n#### 6");
         assert_eq!((steps.len(), answer.as_deref()), (2, Some("6")));
         let all = states(&steps, answer.as_deref());
-        assert_eq!(all.iter().map(|(s, a)| (s.len(), a.is_some())).collect::<Vec<_>>(), [(0, false), (1, false), (2, false), (2, true)]);
+        assert_eq!(
+            all.iter().map(|(s, a)| (s.len(), a.is_some())).collect::<Vec<_>>(),
+            [(0, false), (1, false), (2, false), (2, true)]
+        );
         assert_eq!(states(&path("1+2=3").0, None).len(), 2);
         let (lines, answer) = path("1+1=2\n2+2=4\nundo\nundo\n1+2=3\n#### 3");
-        let back: Vec<usize> = states(&lines, answer.as_deref()).iter().map(|(steps, _)| steps.len()).collect();
+        let back: Vec<usize> =
+            states(&lines, answer.as_deref()).iter().map(|(steps, _)| steps.len()).collect();
         assert_eq!(back, [0, 1, 2, 1, 0, 1, 1]);
     }
 }

@@ -1,7 +1,8 @@
-//! A value head on the hidden states of a frozen trunk: one row of weights, z = w·h + b, which is all that is learned.
+//! A value head on the hidden states of a frozen trunk: one row of weights, z = w·h + b, which is all that is
+//! learned.
 //!
-//! Each hidden number is brought to mean 0 and variance 1 first, which is worked into w and b afterwards. Full batches, Adam,
-//! and the pass that was best on held-out states.
+//! Each hidden number is brought to mean 0 and variance 1 first, which is worked into w and b afterwards.
+//! Full batches, Adam, and the pass that was best on held-out states.
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -78,7 +79,10 @@ pub fn fit(
         events.advance(1, 0, 0);
         let of = if tests.is_empty() { (&inputs, &targets) } else { (&tests, &held_targets) };
         let measured = loss_sum(loss, &logits(of.0, &weights), of.1).0 / weight_sum(loss, of.1).max(1e-12);
-        ensure!(measured.is_finite(), "the value head's loss is not finite in pass {pass}: lower value.learning_rate");
+        ensure!(
+            measured.is_finite(),
+            "the value head's loss is not finite in pass {pass}: lower value.learning_rate"
+        );
         if best.as_ref().is_none_or(|(_, _, least)| measured < *least) {
             best = Some((weights.clone(), pass, measured));
         }
@@ -100,12 +104,19 @@ fn moments(hidden: &[Vec<f32>], size: usize) -> (Vec<f32>, Vec<f32>) {
         }
     }
     let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
-    let scale = squares.iter().zip(&mean).map(|(square, mean)| 1.0 / (square / count - mean * mean).max(1e-8).sqrt() as f32).collect();
+    let scale = squares
+        .iter()
+        .zip(&mean)
+        .map(|(square, mean)| 1.0 / (square / count - mean * mean).max(1e-8).sqrt() as f32)
+        .collect();
     (mean.into_iter().map(|m| m as f32).collect(), scale)
 }
 
 fn standard(hidden: &[Vec<f32>], mean: &[f32], scale: &[f32]) -> Vec<Vec<f32>> {
-    hidden.par_iter().map(|row| row.iter().zip(mean).zip(scale).map(|((x, m), s)| (x - m) * s).collect()).collect()
+    hidden
+        .par_iter()
+        .map(|row| row.iter().zip(mean).zip(scale).map(|((x, m), s)| (x - m) * s).collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -115,8 +126,10 @@ mod tests {
     use datasets::key;
 
     fn probed(count: u64, from: u64) -> Probed {
-        let number = |i: u64, k: u64| key::unit(&["h".into(), i.into(), k.into()]) as f32 * 20.0 - 10.0 + k as f32;
-        let hidden: Vec<Vec<f32>> = (from..from + count).map(|i| (0..6).map(|k| number(i, k)).collect()).collect();
+        let number =
+            |i: u64, k: u64| key::unit(&["h".into(), i.into(), k.into()]) as f32 * 20.0 - 10.0 + k as f32;
+        let hidden: Vec<Vec<f32>> =
+            (from..from + count).map(|i| (0..6).map(|k| number(i, k)).collect()).collect();
         let target = |i: usize, h: &Vec<f32>| Target {
             place: 0,
             target: f32::from(u8::from(h[1] - 2.0 * h[4] + 7.0 > 0.0)),

@@ -1,4 +1,5 @@
-//! How good values are on problems that they were not learned from, and how well they choose an answer among samples.
+//! How good values are on problems that they were not learned from, and how well they choose an answer among
+//! samples.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,8 @@ pub struct Report {
     pub base_rate: f64,
     /// Probability that a good state is given more than a bad one; 0.5 is chance.
     pub auroc: Option<f64>,
-    /// The same inside of a problem, averaged over problems with states of both kinds: differences between problems do not help.
+    /// The same inside of a problem, averaged over problems with states of both kinds: differences between
+    /// problems do not help.
     pub auroc_within: Option<f64>,
     /// Mean squared error, and that of always saying the base rate.
     pub brier: f64,
@@ -57,7 +59,9 @@ pub const BINS: usize = 15;
 /// Measures values. A target between 0 and 1 counts as so much of a good and the rest of a bad state.
 pub fn report(points: &[Point]) -> Report {
     let total: f64 = points.iter().map(|p| f64::from(p.weight)).sum();
-    let mean = |f: &dyn Fn(&Point) -> f64| points.iter().map(|p| f64::from(p.weight) * f(p)).sum::<f64>() / total.max(1e-12);
+    let mean = |f: &dyn Fn(&Point) -> f64| {
+        points.iter().map(|p| f64::from(p.weight) * f(p)).sum::<f64>() / total.max(1e-12)
+    };
     let base_rate = mean(&|p| f64::from(p.target));
     let mut sorted: Vec<Point> = points.to_vec();
     sorted.sort_by_key(|p| (p.problem, p.depth));
@@ -67,7 +71,8 @@ pub fn report(points: &[Point]) -> Report {
     let depth = |of: &[Point]| Depth { depth: of[0].depth, places: of.len(), auroc: auroc(of) };
     let by_depth = sorted.chunk_by(|a, b| a.depth == b.depth).map(depth).collect();
     let reliability = bins(points);
-    let ece = reliability.iter().map(|bin| bin.weight * (bin.value - bin.target).abs()).sum::<f64>() / total.max(1e-12);
+    let ece = reliability.iter().map(|bin| bin.weight * (bin.value - bin.target).abs()).sum::<f64>()
+        / total.max(1e-12);
     Report {
         places: points.len(),
         problems,
@@ -126,7 +131,8 @@ pub struct Branch {
     pub lowest: f32,
 }
 
-/// The largest threshold under which at most the share `lost` of the correct branches has its lowest value; 0 without correct ones.
+/// The largest threshold under which at most the share `lost` of the correct branches has its lowest value; 0
+/// without correct ones.
 pub fn threshold(branches: &[Branch], lost: f64) -> f32 {
     let mut lowest: Vec<f32> = branches.iter().filter(|b| b.correct).map(|b| b.lowest).collect();
     lowest.sort_by(f32::total_cmp);
@@ -148,7 +154,8 @@ pub fn admissibility(states: &[(f32, f32)]) -> (f64, f64) {
     (below, gap)
 }
 
-/// A sampled solution as it is chosen among: its answer in a form that equal answers share (empty: none), and its score.
+/// A sampled solution as it is chosen among: its answer in a form that equal answers share (empty: none), and
+/// its score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     pub answer: String,
@@ -156,8 +163,8 @@ pub struct Scored {
     pub score: f32,
 }
 
-/// Expected accuracy of the best-scored of k of the samples, drawn without replacement: sorted by score, sum over i of
-/// c_i C(n-1-i, k-1) / C(n, k), with c averaged over samples of equal score.
+/// Expected accuracy of the best-scored of k of the samples, drawn without replacement: sorted by score, sum
+/// over i of c_i C(n-1-i, k-1) / C(n, k), with c averaged over samples of equal score.
 pub fn best_of_k(samples: &[Scored], k: usize) -> f64 {
     let n = samples.len();
     if k == 0 || k > n {
@@ -180,9 +187,16 @@ pub fn best_of_k(samples: &[Scored], k: usize) -> f64 {
     sum
 }
 
-/// Expected accuracy of the most voted answer among k of the samples: over `draws` random subsets, or the one there is. Votes count one
-/// each, or their score. Level answers share; an answer counts with its share of correct samples.
-pub fn vote_of_k(samples: &[Scored], k: usize, weighted: bool, draws: usize, uniform: &mut dyn FnMut(usize) -> usize) -> f64 {
+/// Expected accuracy of the most voted answer among k of the samples: over `draws` random subsets, or the one
+/// there is. Votes count one each, or their score. Level answers share; an answer counts with its share of
+/// correct samples.
+pub fn vote_of_k(
+    samples: &[Scored],
+    k: usize,
+    weighted: bool,
+    draws: usize,
+    uniform: &mut dyn FnMut(usize) -> usize,
+) -> f64 {
     if k == 0 || k > samples.len() {
         return 0.0;
     }
@@ -214,7 +228,8 @@ pub fn bootstrap(per_problem: &[f64], draws: usize, uniform: &mut dyn FnMut(usiz
     if n == 0 || draws == 0 {
         return (0.0, 1.0);
     }
-    let mut means: Vec<f64> = (0..draws).map(|_| (0..n).map(|_| per_problem[uniform(n)]).sum::<f64>() / n as f64).collect();
+    let mut means: Vec<f64> =
+        (0..draws).map(|_| (0..n).map(|_| per_problem[uniform(n)]).sum::<f64>() / n as f64).collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[((draws - 1) as f64 * share).round() as usize];
     (at(0.025), at(0.975))
@@ -236,7 +251,13 @@ mod tests {
         let points = [point(0, 0.9, 1.0), point(0, 0.4, 1.0), point(0, 0.4, 0.0), point(0, 0.1, 0.0)];
         assert_eq!(auroc(&points), Some(3.5 / 4.0));
         assert_eq!(auroc(&points[..2]), None);
-        let apart = [point(0, 0.9, 1.0), point(0, 0.8, 1.0), point(0, 0.95, 0.0), point(1, 0.1, 0.0), point(1, 0.2, 0.0)];
+        let apart = [
+            point(0, 0.9, 1.0),
+            point(0, 0.8, 1.0),
+            point(0, 0.95, 0.0),
+            point(1, 0.1, 0.0),
+            point(1, 0.2, 0.0),
+        ];
         let report = report(&apart);
         assert_eq!((report.auroc, report.auroc_within), (Some(4.0 / 6.0), Some(0.0)));
         assert_eq!((report.places, report.problems), (5, 2));
@@ -255,13 +276,19 @@ mod tests {
         assert!(good.ece < 0.02 && good.brier < 0.18 && good.reliability.len() == BINS, "{good:?}");
         let flat = report(&points.iter().map(|p| Point { value: 0.5, ..*p }).collect::<Vec<_>>());
         assert!((flat.brier - flat.brier_constant).abs() < 1e-3 && flat.auroc == Some(0.5));
-        let bold = report(&points.iter().map(|p| Point { value: f32::from(u8::from(p.value > 0.5)), ..*p }).collect::<Vec<_>>());
+        let bold = report(
+            &points
+                .iter()
+                .map(|p| Point { value: f32::from(u8::from(p.value > 0.5)), ..*p })
+                .collect::<Vec<_>>(),
+        );
         assert!(bold.ece > 0.2, "{}", bold.ece);
     }
 
     #[test]
     fn a_threshold_loses_no_more_than_it_may() {
-        let branches: Vec<Branch> = (0..100).map(|i| Branch { correct: i % 2 == 0, lowest: i as f32 / 100.0 }).collect();
+        let branches: Vec<Branch> =
+            (0..100).map(|i| Branch { correct: i % 2 == 0, lowest: i as f32 / 100.0 }).collect();
         for lost in [0.0, 0.02, 0.1, 0.5, 1.0] {
             let tau = threshold(&branches, lost);
             assert!(given_up(&branches, true, tau) <= lost, "{lost}");
@@ -288,7 +315,8 @@ mod tests {
                 if bits.count_ones() as usize != k {
                     continue;
                 }
-                let subset: Vec<Scored> = (0..samples.len()).filter(|i| bits >> i & 1 == 1).map(|i| samples[i].clone()).collect();
+                let subset: Vec<Scored> =
+                    (0..samples.len()).filter(|i| bits >> i & 1 == 1).map(|i| samples[i].clone()).collect();
                 best += best_of_k(&subset, k);
                 vote += vote_of_k(&subset, k, true, 1, &mut |_| 0);
                 count += 1.0;
@@ -304,7 +332,8 @@ mod tests {
     #[test]
     fn an_interval_holds_the_mean() {
         let mut rng = key::rng(&["b".into()]);
-        let (low, high) = bootstrap(&[0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0], 2000, &mut |n| rng.random_range(0..n));
+        let (low, high) =
+            bootstrap(&[0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0], 2000, &mut |n| rng.random_range(0..n));
         assert!(low < 0.625 && 0.625 < high && low > 0.1, "{low} {high}");
         assert_eq!(admissibility(&[(0.5, 1.0), (0.5, 0.0), (1.0, 1.0), (0.75, 1.0)]), (0.5, 0.1875));
     }

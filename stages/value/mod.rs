@@ -7,8 +7,9 @@
 //! - [`gains`]: values along kept solutions
 //! - [`metrics`]: how good values are, on problems that were held out
 //!
-//! A decoder with a head that is trained for values alone is [`crate::train`]'s business. Whatever the model, a process reward model
-//! (after every step) and an outcome reward model (whole solutions) differ in their targets alone.
+//! A decoder with a head that is trained for values alone is [`crate::train`]'s business. Whatever the model,
+//! a process reward model (after every step) and an outcome reward model (whole solutions) differ in their
+//! targets alone.
 
 use std::collections::HashMap;
 
@@ -124,7 +125,13 @@ pub struct Trees {
 ///
 /// # Errors
 /// A domain that nobody knows.
-pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueConfig, judge: Option<Judge<'_>>) -> Result<Vec<Trees>> {
+pub fn read(
+    problems: &[Problem],
+    nodes: &[Node],
+    level: Level,
+    config: &ValueConfig,
+    judge: Option<Judge<'_>>,
+) -> Result<Vec<Trees>> {
     let mut by_problem: HashMap<&str, Vec<(&str, Vec<&Node>)>> = HashMap::new();
     for node in nodes {
         let trees = by_problem.entry(&node.problem_id).or_default();
@@ -140,7 +147,12 @@ pub fn read(problems: &[Problem], nodes: &[Node], level: Level, config: &ValueCo
         for (_, rows) in by_problem.get(problem.problem_id.as_str()).into_iter().flatten() {
             let first = observed.last().map_or(0, |o| o.path + 1);
             let found = targets::observe(problem, domain, rows, &reading, judge);
-            observed.extend(found.into_iter().map(|o| Observed { path: first + o.path, ..o }).filter(|o| level == Level::Steps || o.whole));
+            observed.extend(
+                found
+                    .into_iter()
+                    .map(|o| Observed { path: first + o.path, ..o })
+                    .filter(|o| level == Level::Steps || o.whole),
+            );
         }
         let draw = key::unit(&["value held out".into(), (&problem.problem_id).into()]);
         let part = if draw < config.holdout / 2.0 {
@@ -178,7 +190,8 @@ pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
         };
         Ok(trees.observed.iter().filter_map(lesson).collect())
     };
-    let all: Vec<Vec<Lesson>> = trees.par_iter().enumerate().filter(|(_, t)| t.part == part).map(of).collect::<Result<_>>()?;
+    let all: Vec<Vec<Lesson>> =
+        trees.par_iter().enumerate().filter(|(_, t)| t.part == part).map(of).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())
 }
 
@@ -186,26 +199,50 @@ pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
 ///
 /// # Errors
 /// Those of [`Network::train`].
-pub fn network(trees: &[Trees], config: &ValueConfig, seed: u64, events: &dyn Events) -> Result<(Network, usize, f64)> {
-    let training =
-        Training { loss: config.loss, epochs: config.epochs, batch: config.batch_size, learning_rate: config.learning_rate as f32, seed };
+pub fn network(
+    trees: &[Trees],
+    config: &ValueConfig,
+    seed: u64,
+    events: &dyn Events,
+) -> Result<(Network, usize, f64)> {
+    let training = Training {
+        loss: config.loss,
+        epochs: config.epochs,
+        batch: config.batch_size,
+        learning_rate: config.learning_rate as f32,
+        seed,
+    };
     Network::train(&lessons(trees, Part::Train)?, &lessons(trees, Part::Choose)?, &training, events)
 }
 
-/// Trains a head on the hidden states of a policy's frozen trunk. Returns the pass and the loss on held-out states too.
+/// Trains a head on the hidden states of a policy's frozen trunk. Returns the pass and the loss on held-out
+/// states too.
 ///
 /// # Errors
 /// Those of the trunk and of [`linear::fit`].
-pub fn head(trees: &[Trees], trunk: &mut ModelPolicy, config: &ValueConfig, events: &dyn Events) -> Result<(ValueHead, usize, f64)> {
+pub fn head(
+    trees: &[Trees],
+    trunk: &mut ModelPolicy,
+    config: &ValueConfig,
+    events: &dyn Events,
+) -> Result<(ValueHead, usize, f64)> {
     let total = trees.iter().filter(|t| t.part != Part::Report).count();
     let mut read = 0;
     let mut probed = |part: Part| -> Result<Probed> {
         let (mut hidden, mut targets) = (Vec::new(), Vec::new());
         // Problem by problem, so that the trunk reads what paths share once.
         for (group, trees) in trees.iter().enumerate().filter(|(_, t)| t.part == part) {
-            let texts = trees.observed.iter().map(|o| trunk.tokens(&trees.problem, &path_text(&o.steps, o.answer.as_deref())));
+            let texts = trees
+                .observed
+                .iter()
+                .map(|o| trunk.tokens(&trees.problem, &path_text(&o.steps, o.answer.as_deref())));
             hidden.extend(trunk.hidden(&texts.collect::<Result<Vec<_>>>()?, events)?);
-            targets.extend(trees.observed.iter().map(|o| Target { place: 0, target: o.target, weight: o.weight, group: group as u32 }));
+            targets.extend(trees.observed.iter().map(|o| Target {
+                place: 0,
+                target: o.target,
+                weight: o.weight,
+                group: group as u32,
+            }));
             read += 1;
             events.state(&format!("read {read} of {total} problems"));
         }
@@ -215,8 +252,8 @@ pub fn head(trees: &[Trees], trunk: &mut ModelPolicy, config: &ValueConfig, even
     linear::fit(&train, &held, config.loss, config.epochs, config.learning_rate as f32, events)
 }
 
-/// The paths of some problems as rows for a decoder that learns values alone. Paths longer than `most` tokens are left out, and
-/// counted.
+/// The paths of some problems as rows for a decoder that learns values alone. Paths longer than `most` tokens
+/// are left out, and counted.
 ///
 /// # Errors
 /// A question that the chat template does not take.
@@ -225,7 +262,8 @@ pub fn rows(trees: &[Trees], part: Part, reader: &ModelPolicy, most: usize) -> R
     let (mut out, mut too_long) = (Vec::new(), 0);
     for (group, trees) in trees.iter().enumerate().filter(|(_, t)| t.part == part) {
         for path in trees.observed.chunk_by(|a, b| a.path == b.path) {
-            let text = |o: &Observed| reader.tokens(&trees.problem, &path_text(&o.steps, o.answer.as_deref()));
+            let text =
+                |o: &Observed| reader.tokens(&trees.problem, &path_text(&o.steps, o.answer.as_deref()));
             let Some(longest) = path.last() else { continue };
             let mut tokens = text(longest)?;
             if tokens.len() + 1 > most {
@@ -235,9 +273,15 @@ pub fn rows(trees: &[Trees], part: Part, reader: &ModelPolicy, most: usize) -> R
             let mut values = Vec::with_capacity(path.len());
             for observed in path {
                 let begin = text(observed)?;
-                // A tokenizer may join what stands on both sides of a line's end: there is then no such place.
+                // A tokenizer may join what stands on both sides of a line's end: there is then no such
+                // place.
                 if tokens.starts_with(&begin) {
-                    values.push(Target { place: begin.len() - 1, target: observed.target, weight: observed.weight, group: group as u32 });
+                    values.push(Target {
+                        place: begin.len() - 1,
+                        target: observed.target,
+                        weight: observed.weight,
+                        group: group as u32,
+                    });
                 }
             }
             tokens.push(end);
@@ -274,16 +318,26 @@ impl Trained {
     ///
     /// # Errors
     /// Those of the decoder.
-    pub fn of(&mut self, problem: &Problem, states: &[(&[String], Option<&str>)], events: &dyn Events) -> Result<Vec<f32>> {
+    pub fn of(
+        &mut self,
+        problem: &Problem,
+        states: &[(&[String], Option<&str>)],
+        events: &dyn Events,
+    ) -> Result<Vec<f32>> {
         let domain = known_domain(problem)?;
         match self {
             Trained::Network(network) => {
                 let scorer = network.scorer(problem, domain);
-                Ok(states.iter().map(|(steps, _)| follow(problem, domain, steps).map_or(0.5, |state| scorer(&state))).collect())
+                Ok(states
+                    .iter()
+                    .map(|(steps, _)| follow(problem, domain, steps).map_or(0.5, |state| scorer(&state)))
+                    .collect())
             }
             Trained::Reader(reader) => {
-                let places: Vec<Place<'_>> =
-                    states.iter().map(|(steps, answer)| Place { problem, domain, steps, state: None, answer: *answer }).collect();
+                let places: Vec<Place<'_>> = states
+                    .iter()
+                    .map(|(steps, answer)| Place { problem, domain, steps, state: None, answer: *answer })
+                    .collect();
                 Ok(reader.values(&places, events)?.into_iter().map(|(value, _)| value).collect())
             }
         }
@@ -294,9 +348,11 @@ impl Trained {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     pub report: metrics::Report,
-    /// Branches with a value below it may be given up: chosen so that at most the configured share of correct ones is lost.
+    /// Branches with a value below it may be given up: chosen so that at most the configured share of correct
+    /// ones is lost.
     pub threshold: f32,
-    /// Share of the correct branches of the measured problems that it loses, and of the wrong ones that it stops.
+    /// Share of the correct branches of the measured problems that it loses, and of the wrong ones that it
+    /// stops.
     pub lost: f64,
     pub stopped: f64,
     /// Against values found by exhaustion, where that was possible.
@@ -309,7 +365,8 @@ pub struct Exact {
     pub states: usize,
     /// Mean |V - V*|.
     pub error: f64,
-    /// Share of the states of which less is said than is true, and by how much on average over all: a heuristic without such is admissible.
+    /// Share of the states of which less is said than is true, and by how much on average over all: a
+    /// heuristic without such is admissible.
     pub below: f64,
     pub gap: f64,
 }
@@ -338,20 +395,35 @@ pub fn measure(
     for (number, trees) in trees.iter().enumerate().filter(|(_, t)| t.part != Part::Train) {
         events.check()?;
         let domain = known_domain(&trees.problem)?;
-        let states: Vec<(&[String], Option<&str>)> = trees.observed.iter().map(|o| (o.steps.as_slice(), o.answer.as_deref())).collect();
+        let states: Vec<(&[String], Option<&str>)> =
+            trees.observed.iter().map(|o| (o.steps.as_slice(), o.answer.as_deref())).collect();
         let values = model.of(&trees.problem, &states, events)?;
-        let by_steps: HashMap<&[String], f32> =
-            trees.observed.iter().zip(&values).filter(|(o, _)| o.answer.is_none()).map(|(o, v)| (o.steps.as_slice(), *v)).collect();
+        let by_steps: HashMap<&[String], f32> = trees
+            .observed
+            .iter()
+            .zip(&values)
+            .filter(|(o, _)| o.answer.is_none())
+            .map(|(o, v)| (o.steps.as_slice(), *v))
+            .collect();
         let report = trees.part == Part::Report;
         for (observed, value) in trees.observed.iter().zip(&values) {
             if report {
                 let depth = observed.steps.len() as u32;
-                points.push(Point { problem: number as u32, depth, value: *value, target: observed.target, weight: observed.weight });
+                points.push(Point {
+                    problem: number as u32,
+                    depth,
+                    value: *value,
+                    target: observed.target,
+                    weight: observed.weight,
+                });
             }
             if observed.whole {
                 // Ends are judged by the verifier; it is on the way there that a branch can be given up.
-                let way = (1..=observed.steps.len()).filter(|k| observed.answer.is_some() || *k < observed.steps.len());
-                let lowest = way.filter_map(|k| by_steps.get(&observed.steps[..k]).copied()).fold(f32::INFINITY, f32::min);
+                let way = (1..=observed.steps.len())
+                    .filter(|k| observed.answer.is_some() || *k < observed.steps.len());
+                let lowest = way
+                    .filter_map(|k| by_steps.get(&observed.steps[..k]).copied())
+                    .fold(f32::INFINITY, f32::min);
                 if lowest.is_finite() {
                     branches[usize::from(report)].push(Branch { correct: observed.target > 0.5, lowest });
                 }
@@ -362,7 +434,8 @@ pub fn measure(
                 let left = depth.saturating_sub(observed.steps.len());
                 let given = EXACT_EXPANSIONS.min(spare);
                 let mut rest = given;
-                let truth = state.and_then(|state| exact::solvable(&trees.problem, domain, &state, left, &mut rest));
+                let truth =
+                    state.and_then(|state| exact::solvable(&trees.problem, domain, &state, left, &mut rest));
                 spare -= given - rest;
                 if let Some(truth) = truth {
                     truths.push((*value, f32::from(u8::from(truth))));

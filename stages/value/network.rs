@@ -2,9 +2,10 @@
 //!
 //! h1 = relu(b1 + sum of table rows + D x),  h2 = relu(b2 + W h1),  z = b + o·h2,  V = sigmoid(z)
 //!
-//! x are the dense features; each sparse one has a row of the table by its hash, and unlike ones may share a row (feature
-//! hashing, Weinberger et al. 2009). Dense weights learn by Adam, table rows by row-wise Adagrad (Duchi et al. 2011), so that
-//! rare features learn as fast as frequent ones. Same rows, same seed: same network, on any number of threads.
+//! x are the dense features; each sparse one has a row of the table by its hash, and unlike ones may share a
+//! row (feature hashing, Weinberger et al. 2009). Dense weights learn by Adam, table rows by row-wise Adagrad
+//! (Duchi et al. 2011), so that rare features learn as fast as frequent ones. Same rows, same seed: same
+//! network, on any number of threads.
 
 use std::path::Path;
 
@@ -158,7 +159,8 @@ impl Network {
         Pass { h1, h2, z }
     }
 
-    /// Adds the gradient of the dense weights for a slope in z; returns the gradient of every table row of the state.
+    /// Adds the gradient of the dense weights for a slope in z; returns the gradient of every table row of
+    /// the state.
     fn backward(&self, seen: &Seen, pass: &Pass, slope: f32, gradient: &mut [f32]) -> [f32; FIRST] {
         let p = parts(self.inputs);
         let mut d1 = [0.0; FIRST];
@@ -195,16 +197,27 @@ impl Network {
         loss_sum(loss, &logits, &targets).0 / weight_sum(loss, &targets).max(1e-12)
     }
 
-    /// Trains a network, and returns the one of the epoch that was best on `held`, with that epoch's number and loss; with
-    /// nothing held out, the last.
+    /// Trains a network, and returns the one of the epoch that was best on `held`, with that epoch's number
+    /// and loss; with nothing held out, the last.
     ///
     /// # Errors
     /// Lessons of unlike size or without any weight; a loss that is not finite; [`crate::Cancelled`].
-    pub fn train(lessons: &[Lesson], held: &[Lesson], training: &Training, events: &dyn Events) -> Result<(Self, usize, f64)> {
+    pub fn train(
+        lessons: &[Lesson],
+        held: &[Lesson],
+        training: &Training,
+        events: &dyn Events,
+    ) -> Result<(Self, usize, f64)> {
         let inputs = lessons.first().context("there is no state to learn values from")?.seen.dense.len();
-        ensure!(lessons.iter().chain(held).all(|l| l.seen.dense.len() == inputs), "states of unlike numbers of features");
+        ensure!(
+            lessons.iter().chain(held).all(|l| l.seen.dense.len() == inputs),
+            "states of unlike numbers of features"
+        );
         let all: Vec<&Target> = lessons.iter().map(|lesson| &lesson.target).collect();
-        ensure!(weight_sum(training.loss, &all) > 0.0, "no state says anything about values: all weigh nothing, or no pair differs");
+        ensure!(
+            weight_sum(training.loss, &all) > 0.0,
+            "no state says anything about values: all weigh nothing, or no pair differs"
+        );
         let mut network = Self::new(inputs, training.seed);
         network.dense[parts(inputs).b] = base_logit(training.loss, &all);
         let mut optimizer = Optimizer::new(&network);
@@ -216,11 +229,21 @@ impl Network {
                 events.check()?;
                 // Down to a tenth along a line.
                 let done = (epoch * count + i) as f32 / total;
-                optimizer.step(&mut network, lessons, &batch, training, training.learning_rate * (1.0 - 0.9 * done.min(1.0)));
+                optimizer.step(
+                    &mut network,
+                    lessons,
+                    &batch,
+                    training,
+                    training.learning_rate * (1.0 - 0.9 * done.min(1.0)),
+                );
                 events.advance(1, 0, 0);
             }
             let measured = if held.is_empty() { 0.0 } else { network.loss(training.loss, held) };
-            ensure!(measured.is_finite(), "the value network's loss is not finite in epoch {}: lower value.learning_rate", epoch + 1);
+            ensure!(
+                measured.is_finite(),
+                "the value network's loss is not finite in epoch {}: lower value.learning_rate",
+                epoch + 1
+            );
             if held.is_empty() || best.as_ref().is_none_or(|(_, _, least)| measured < *least) {
                 best = Some((network.clone(), epoch + 1, measured));
             }
@@ -306,7 +329,14 @@ impl Optimizer {
         Self { first: zeros.clone(), second: zeros, squares: vec![0.0; ROWS], steps: 0 }
     }
 
-    fn step(&mut self, network: &mut Network, lessons: &[Lesson], batch: &[usize], training: &Training, rate: f32) {
+    fn step(
+        &mut self,
+        network: &mut Network,
+        lessons: &[Lesson],
+        batch: &[usize],
+        training: &Training,
+        rate: f32,
+    ) {
         let passes: Vec<Pass> = batch.par_iter().map(|i| network.forward(&lessons[*i].seen)).collect();
         let logits: Vec<f32> = passes.iter().map(|pass| pass.z).collect();
         let targets: Vec<&Target> = batch.iter().map(|i| &lessons[*i].target).collect();
@@ -374,7 +404,12 @@ mod tests {
                 );
                 let good = (a ^ b) == (x < 0.5);
                 let sparse = vec![1000 + u64::from(a), 2000 + u64::from(b), 1_000_000 + i % 97];
-                let target = Target { place: 0, target: f32::from(u8::from(good)), weight: 1.0, group: (i / 10) as u32 };
+                let target = Target {
+                    place: 0,
+                    target: f32::from(u8::from(good)),
+                    weight: 1.0,
+                    group: (i / 10) as u32,
+                };
                 Lesson::new(&Features { dense: vec![x as f32, 1.0], sparse }, target)
             })
             .collect()

@@ -4,15 +4,16 @@
 //!
 //! - `soft`: share of the tries that are correct (Monte Carlo; Math-Shepherd, arXiv 2312.08935)
 //! - `hard`: whether any is
-//! - `backup`: the largest target among the next states that were tried often enough, down to the ends: what a search that takes
-//!   the best step would reach; `soft` where nothing below was tried often enough
-//! - `td`: the largest value that the value model of the round before gave to a next state (the target of Q-learning with a frozen
-//!   copy); `soft` where it gave none
+//! - `backup`: the largest target among the next states that were tried often enough, down to the ends: what
+//!   a search that takes the best step would reach; `soft` where nothing below was tried often enough
+//! - `td`: the largest value that the value model of the round before gave to a next state (the target of
+//!   Q-learning with a frozen copy); `soft` where it gave none
 //!
-//! **Enumerated trees** (rules proposed): a state is 1 if a correct path through it was found, else 0. A 0 is certain where all that
-//! follows was seen; elsewhere it means that the search looked at the state and left it, and weighs `unexplored`. The siblings of
-//! states on correct paths are among those: what to choose between is what a value is for. Where siblings tell paths that are right by chance
-//! ([`crate::siblings`]), a path is correct if they confirm it, and a tree without such a path is left out.
+//! **Enumerated trees** (rules proposed): a state is 1 if a correct path through it was found, else 0. A 0 is
+//! certain where all that follows was seen; elsewhere it means that the search looked at the state and left
+//! it, and weighs `unexplored`. The siblings of states on correct paths are among those: what to choose
+//! between is what a value is for. Where siblings tell paths that are right by chance ([`crate::siblings`]),
+//! a path is correct if they confirm it, and a tree without such a path is left out.
 
 use std::collections::HashMap;
 
@@ -63,7 +64,8 @@ pub struct Reading {
     pub min_tries: u32,
     /// Weight of enumerated states that were looked at and left.
     pub unexplored: f32,
-    /// Most wrong states of an enumerated tree; those drawn stand for the others. 0: enumerated trees are not read.
+    /// Most wrong states of an enumerated tree; those drawn stand for the others. 0: enumerated trees are not
+    /// read.
     pub most: usize,
 }
 
@@ -93,7 +95,8 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(nodes: &[&'a Node]) -> Self {
         let at: HashMap<u32, usize> = nodes.iter().enumerate().map(|(i, node)| (node.node_id, i)).collect();
-        let parents: Vec<Option<usize>> = nodes.iter().map(|node| node.parent_id.and_then(|id| at.get(&id).copied())).collect();
+        let parents: Vec<Option<usize>> =
+            nodes.iter().map(|node| node.parent_id.and_then(|id| at.get(&id).copied())).collect();
         let mut children = vec![Vec::new(); nodes.len()];
         for (i, parent) in parents.iter().enumerate() {
             if let Some(parent) = parent {
@@ -140,7 +143,13 @@ pub fn is_end(node: &Node) -> bool {
 pub type Judge<'a> = (&'a Siblings, usize);
 
 /// What came of the states of one tree.
-pub fn observe(problem: &Problem, domain: &dyn Domain, nodes: &[&Node], reading: &Reading, judge: Option<Judge<'_>>) -> Vec<Observed> {
+pub fn observe(
+    problem: &Problem,
+    domain: &dyn Domain,
+    nodes: &[&Node],
+    reading: &Reading,
+    judge: Option<Judge<'_>>,
+) -> Vec<Observed> {
     let rows = Rows::new(nodes);
     if nodes.iter().any(|node| is_end(node)) {
         sampled(&rows, reading)
@@ -216,7 +225,13 @@ fn sampled(rows: &Rows<'_>, reading: &Reading) -> Vec<Observed> {
     out
 }
 
-fn enumerated(problem: &Problem, domain: &dyn Domain, rows: &Rows<'_>, reading: &Reading, judge: Option<Judge<'_>>) -> Vec<Observed> {
+fn enumerated(
+    problem: &Problem,
+    domain: &dyn Domain,
+    rows: &Rows<'_>,
+    reading: &Reading,
+    judge: Option<Judge<'_>>,
+) -> Vec<Observed> {
     let count = rows.nodes.len();
     // Correct ends; a path that was found before in another order is as correct.
     let correct = |i: usize| {
@@ -255,7 +270,13 @@ fn enumerated(problem: &Problem, domain: &dyn Domain, rows: &Rows<'_>, reading: 
             observed.weight *= scale;
         }
     }
-    right.into_iter().map(|(observed, _)| observed).chain(wrong).enumerate().map(|(i, o)| Observed { path: i as u32, ..o }).collect()
+    right
+        .into_iter()
+        .map(|(observed, _)| observed)
+        .chain(wrong)
+        .enumerate()
+        .map(|(i, o)| Observed { path: i as u32, ..o })
+        .collect()
 }
 
 /// The walk over an enumerated tree, with the states that its rows leave out.
@@ -274,7 +295,8 @@ impl Walk<'_> {
         if self.rows.nodes[node].expansion_order.is_none() {
             return false;
         }
-        let known: HashMap<&str, usize> = self.rows.children[node].iter().map(|i| (self.rows.nodes[*i].step.as_str(), *i)).collect();
+        let known: HashMap<&str, usize> =
+            self.rows.children[node].iter().map(|i| (self.rows.nodes[*i].step.as_str(), *i)).collect();
         let mut hopeless = !self.good[node];
         for step in self.domain.moves(state).unwrap_or_default() {
             let child = known.get(step.text.as_str()).copied();
@@ -297,7 +319,8 @@ impl Walk<'_> {
             };
             match child.filter(|_| good) {
                 Some(i) => self.right.push((observed(1.0, 1.0), i)),
-                // Of the states that were merely looked at, those are of interest that had to be told from good ones.
+                // Of the states that were merely looked at, those are of interest that had to be told from
+                // good ones.
                 None if child.is_some() || self.good[node] => {
                     let weight = if certain { 1.0 } else { self.reading.unexplored };
                     if weight > 0.0 {
@@ -320,7 +343,9 @@ pub fn is_solution(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> 
             None => return false,
         }
     }
-    domain.answer(&state).is_some_and(|answer| domain.verify(problem, steps, &answer).verdict == Verdict::Correct)
+    domain
+        .answer(&state)
+        .is_some_and(|answer| domain.verify(problem, steps, &answer).verdict == Verdict::Correct)
 }
 
 #[cfg(test)]
@@ -367,8 +392,13 @@ mod tests {
     fn by_steps(nodes: &[Node], reading: &Reading) -> HashMap<String, (f32, u32)> {
         let problem = puzzle("Use 1, 2 and 3 to make 6.", "6");
         let nodes: Vec<&Node> = nodes.iter().collect();
-        let name = |o: &Observed| o.steps.join(" ") + &o.answer.as_ref().map_or(String::new(), |answer| format!(" -> {answer}"));
-        observe(&problem, domain("countdown").unwrap(), &nodes, reading, None).iter().map(|o| (name(o), (o.target, o.tries))).collect()
+        let name = |o: &Observed| {
+            o.steps.join(" ") + &o.answer.as_ref().map_or(String::new(), |answer| format!(" -> {answer}"))
+        };
+        observe(&problem, domain("countdown").unwrap(), &nodes, reading, None)
+            .iter()
+            .map(|o| (name(o), (o.target, o.tries)))
+            .collect()
     }
 
     fn puzzle(question: &str, answer: &str) -> Problem {
@@ -417,16 +447,28 @@ mod tests {
         let nodes: Vec<&Node> = nodes.iter().collect();
         let domain = domain("countdown").unwrap();
         let found = observe(&problem, domain, &nodes, &reading(Targets::Soft, 1), None);
-        let of = |step: &str| found.iter().find(|o| o.steps.join(" ") == step).unwrap_or_else(|| panic!("{step}: {found:?}"));
+        let of = |step: &str| {
+            found.iter().find(|o| o.steps.join(" ") == step).unwrap_or_else(|| panic!("{step}: {found:?}"))
+        };
         assert_eq!((of("3*2=6").target.to_bits(), of("3*2=6").tries), (1.0f32.to_bits(), 1));
         assert!(of("3*2=6 6*5=30").whole && of("3*2=6 6*5=30").target > 0.5);
         // Searched to its end without success: certain. Merely looked at: half as heavy.
-        assert_eq!((of("5-3=2").target.to_bits(), of("5-3=2").weight.to_bits()), (0.0f32.to_bits(), 1.0f32.to_bits()));
-        assert_eq!((of("3+2=5").target.to_bits(), of("3+2=5").weight.to_bits()), (0.0f32.to_bits(), 0.5f32.to_bits()));
+        assert_eq!(
+            (of("5-3=2").target.to_bits(), of("5-3=2").weight.to_bits()),
+            (0.0f32.to_bits(), 1.0f32.to_bits())
+        );
+        assert_eq!(
+            (of("3+2=5").target.to_bits(), of("3+2=5").weight.to_bits()),
+            (0.0f32.to_bits(), 0.5f32.to_bits())
+        );
         let few = observe(&problem, domain, &nodes, &Reading { most: 2, ..reading(Targets::Soft, 1) }, None);
-        let mass = |found: &[Observed]| found.iter().filter(|o| o.target < 0.5).map(|o| o.weight).sum::<f32>();
+        let mass =
+            |found: &[Observed]| found.iter().filter(|o| o.target < 0.5).map(|o| o.weight).sum::<f32>();
         assert_eq!(few.iter().filter(|o| o.target < 0.5).count(), 2);
         assert!(mass(&few) > 0.5 * mass(&found), "those drawn stand for the others");
-        assert!(observe(&problem, domain, &nodes, &Reading { most: 0, ..reading(Targets::Soft, 1) }, None).is_empty());
+        assert!(
+            observe(&problem, domain, &nodes, &Reading { most: 0, ..reading(Targets::Soft, 1) }, None)
+                .is_empty()
+        );
     }
 }

@@ -19,14 +19,28 @@ const KEY: &str = "sk-a-secret-that-must-stay-one";
 fn asks(world: &World, server: &Server, more: &[&str]) -> (PathBuf, Vec<String>) {
     let home = world.fresh();
     fs::create_dir_all(&home).expect("a folder");
-    let line = |(question, answer): &(String, String)| serde_json::json!({"question": question, "answer": answer}).to_string() + "\n";
+    let line = |(question, answer): &(String, String)| {
+        serde_json::json!({"question": question, "answer": answer}).to_string() + "\n"
+    };
     for (name, rows) in [("train.jsonl", sums(0, 12)), ("test.jsonl", sums(50, 2))] {
         fs::write(home.join(name), rows.iter().map(line).collect::<String>()).expect("a file");
     }
     // One shard, so that its answers are worth more than what may be under way at a kill.
-    let own =
-        ["run.shard_size=12", "run.rounds=1", "problems.validation=0", "value.model=none", "search.samples=2", "endpoint.concurrency=2"];
-    let sets = ENDPOINT.iter().chain(&own).chain(more).map(|set| (*set).to_owned()).chain([server.setting()]).collect();
+    let own = [
+        "run.shard_size=12",
+        "run.rounds=1",
+        "problems.validation=0",
+        "value.model=none",
+        "search.samples=2",
+        "endpoint.concurrency=2",
+    ];
+    let sets = ENDPOINT
+        .iter()
+        .chain(&own)
+        .chain(more)
+        .map(|set| (*set).to_owned())
+        .chain([server.setting()])
+        .collect();
     (home, sets)
 }
 
@@ -52,7 +66,9 @@ fn with(request: &Value, change: impl Fn(&mut Value)) -> Answer {
 
 /// What it does, how a run may end that meets it again and again, and how it does it.
 const KINDS: &[Kind] = &[
-    ("500", &[75], |_| http(500, "", "{\"error\": {\"message\": \"sk-a-secret-that-must-stay-one is no good\"}}")),
+    ("500", &[75], |_| {
+        http(500, "", "{\"error\": {\"message\": \"sk-a-secret-that-must-stay-one is no good\"}}")
+    }),
     ("429", &[75], |_| http(429, "retry-after: 0\r\n", "slow down")),
     ("hangs", &[75], |_| Answer::Never),
     ("reset", &[75], |_| Answer::Torn("{\"choices\"".to_owned())),
@@ -60,7 +76,9 @@ const KINDS: &[Kind] = &[
     ("another model", &[0], |request| with(request, |body| body["model"] = "somebody-else".into())),
     ("no choices", &[65], |request| with(request, |body| body["choices"] = Value::Array(Vec::new()))),
     ("10 MB", &[0], |request| with(request, |body| body["padding"] = "x".repeat(10 << 20).into())),
-    ("denied, with the key", &[65], |_| http(401, "", "{\"error\": {\"message\": \"who is sk-a-secret-that-must-stay-one\"}}")),
+    ("denied, with the key", &[65], |_| {
+        http(401, "", "{\"error\": {\"message\": \"who is sk-a-secret-that-must-stay-one\"}}")
+    }),
 ];
 
 /// Each kind of trouble: the run ends in time with its reason, and goes on once the server is well.
@@ -78,11 +96,13 @@ pub fn misbehaving(world: &World, _full: bool) -> Part {
         // Three answers are good, then the trouble begins.
         let (count, well) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let healthy = Arc::clone(&well);
-        let server = Server::start(
-            move |request| {
-                if count.fetch_add(1, SeqCst) < 3 || healthy.load(SeqCst) == 1 { sum(request) } else { kind(request) }
-            },
-        );
+        let server = Server::start(move |request| {
+            if count.fetch_add(1, SeqCst) < 3 || healthy.load(SeqCst) == 1 {
+                sum(request)
+            } else {
+                kind(request)
+            }
+        });
         let limit = if *name == "hangs" { "endpoint.timeout_s=0.3" } else { "endpoint.timeout_s=30" };
         let (home, sets) = asks(world, &server, &[limit]);
         let start = Instant::now();
@@ -96,7 +116,8 @@ pub fn misbehaving(world: &World, _full: bool) -> Part {
         if !again.status.success() {
             part.violations.push(format!("{name}: it does not go on: {}", told(&again)));
         }
-        // Rows name the server, whose port is another one: they are compared by what they hold, not by their bytes.
+        // Rows name the server, whose port is another one: they are compared by what they hold, not by their
+        // bytes.
         if product(&home.join("run")).len() != reference.len() {
             part.violations.push(format!("{name}: it ends with other tables"));
         }
@@ -111,7 +132,8 @@ pub fn misbehaving(world: &World, _full: bool) -> Part {
     part
 }
 
-/// Killed again and again while it asks: what was answered and stored is not asked again, and the rest is all there.
+/// Killed again and again while it asks: what was answered and stored is not asked again, and the rest is all
+/// there.
 pub fn paid_once(world: &World, full: bool) -> Part {
     let server = Server::start(|request| {
         std::thread::sleep(Duration::from_millis(15));
@@ -137,7 +159,11 @@ pub fn paid_once(world: &World, full: bool) -> Part {
             kills += 1;
         }
         let said = command(&home, &sets).output().expect("it starts");
-        let wrong = if said.status.success() { differs(&reference, &product(&home.join("run"))) } else { Some(told(&said)) };
+        let wrong = if said.status.success() {
+            differs(&reference, &product(&home.join("run")))
+        } else {
+            Some(told(&said))
+        };
         part.violations.extend(wrong);
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
         for request in &server.seen()[before..] {
@@ -148,8 +174,10 @@ pub fn paid_once(world: &World, full: bool) -> Part {
         if twice > 2 * kills {
             part.violations.push(format!("{twice} answers were paid for again after {kills} kills"));
         }
-        let left: BTreeSet<String> =
-            files(&home.join("run/responses")).into_keys().filter(|name| Path::new(name).extension() != Some("json".as_ref())).collect();
+        let left: BTreeSet<String> = files(&home.join("run/responses"))
+            .into_keys()
+            .filter(|name| Path::new(name).extension() != Some("json".as_ref()))
+            .collect();
         if !left.is_empty() {
             part.violations.push(format!("left behind: {left:?}"));
         }

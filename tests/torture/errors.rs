@@ -6,13 +6,14 @@ use std::process::Command;
 use crate::trace::{Call, calls};
 use crate::world::{Part, World, each, finish, qstill, strace, told};
 
-/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more, and reads of what is only
-/// compared with what would be written.
+/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more, and
+/// reads of what is only compared with what would be written.
 fn may_fail(call: &Call) -> bool {
     let only_read = call.name == "openat" && !call.line.contains("O_CREAT");
     call.line.contains("/run.log")
         || matches!(call.name.as_str(), "unlink" | "unlinkat" | "rmdir")
-        || (only_read && ["/run.toml\"", "/gate.json\"", "/lock\""].iter().any(|name| call.line.contains(name)))
+        || (only_read
+            && ["/run.toml\"", "/gate.json\"", "/lock\""].iter().any(|name| call.line.contains(name)))
 }
 
 pub fn injected(world: &World, full: bool) -> Part {
@@ -23,7 +24,8 @@ pub fn injected(world: &World, full: bool) -> Part {
         if call.line.contains(") = -1") {
             continue;
         }
-        let errors: &[&str] = if full { &["ENOSPC", "EIO", "EDQUOT"] } else { &["ENOSPC", "EIO", "EDQUOT"][at % 3..=at % 3] };
+        let errors: &[&str] =
+            if full { &["ENOSPC", "EIO", "EDQUOT"] } else { &["ENOSPC", "EIO", "EDQUOT"][at % 3..=at % 3] };
         if full || at % 19 == 0 || (call.name == "fsync" && at % 9 == 0) {
             work.extend(errors.iter().map(|error| (call.clone(), *error)));
         }
@@ -32,7 +34,11 @@ pub fn injected(world: &World, full: bool) -> Part {
         let run = world.fresh();
         let (name, nth) = (&call.name, call.nth);
         let inject = format!("inject={name}:error={error}:when={nth}");
-        let said = finish(&mut strace(&["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject], &run, &[]));
+        let said = finish(&mut strace(
+            &["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject],
+            &run,
+            &[],
+        ));
         let wanted = if *error == "EIO" { 74 } else { 73 };
         let place = format!("{error} at {name} {nth} ({})", call.line.chars().take(160).collect::<String>());
         let wrong = match said.status.code() {

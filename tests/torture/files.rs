@@ -10,7 +10,8 @@ use crate::commit::{examine, scan};
 use crate::trace::calls;
 use crate::world::{Draw, Part, World, files, finish, qstill, strace};
 
-/// Every byte of every committed file flipped, every length cut: seen by the protocol's own reader. Checkpoints by `verify-run`.
+/// Every byte of every committed file flipped, every length cut: seen by the protocol's own reader.
+/// Checkpoints by `verify-run`.
 pub fn damaged(world: &World, full: bool) -> Part {
     let run = world.copy();
     let mut part = Part::default();
@@ -21,10 +22,16 @@ pub fn damaged(world: &World, full: bool) -> Part {
     }
     for stage in &stages {
         let whole = examine(stage).expect("it is readable");
-        assert!(whole.damaged.is_empty() && !whole.good.is_empty(), "{}: {:?}", stage.display(), whole.damaged);
+        assert!(
+            whole.damaged.is_empty() && !whole.good.is_empty(),
+            "{}: {:?}",
+            stage.display(),
+            whole.damaged
+        );
         // By the stage's own eyes: under the fingerprint that it has.
         let fingerprint = whole.good[0].fingerprint.clone();
-        let mut all: Vec<PathBuf> = ["shards", "commits"].iter().flat_map(|part| under(&stage.join(part))).collect();
+        let mut all: Vec<PathBuf> =
+            ["shards", "commits"].iter().flat_map(|part| under(&stage.join(part))).collect();
         let beside = whole.good.iter().flat_map(|commit| &commit.dirs);
         all.extend(beside.flat_map(|dir| under(&stage.with_file_name(&dir.name))));
         for path in all {
@@ -34,10 +41,12 @@ pub fn damaged(world: &World, full: bool) -> Part {
                 for cut in [false, true] {
                     part.asked += 1;
                     mistreat(&path, &good, at, cut);
-                    let found = scan(stage, &fingerprint, crate::commit::Check::Hash).expect("it is readable");
+                    let found =
+                        scan(stage, &fingerprint, crate::commit::Check::Hash).expect("it is readable");
                     if found.good.len() == whole.good.len() {
                         let what = if cut { "cut at" } else { "flipped at" };
-                        part.violations.push(format!("{} {what} byte {at} is taken for data", path.display()));
+                        part.violations
+                            .push(format!("{} {what} byte {at} is taken for data", path.display()));
                     }
                     part.done += 1;
                 }
@@ -69,16 +78,28 @@ fn mistreat(path: &Path, good: &[u8], at: usize, cut: bool) {
 fn checkpoints(world: &World, full: bool, part: &mut Part) {
     let sets = ["run.rounds=1", "value.model=none"];
     let traced = world.fresh();
-    let last = calls(world, &traced, &sets).into_iter().rfind(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"));
+    let last = calls(world, &traced, &sets)
+        .into_iter()
+        .rfind(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"));
     let run = world.fresh();
     let inject = format!("inject=rename:signal=KILL:when={}", last.expect("checkpoints are made").nth);
     let _ = finish(&mut strace(&["-o", "/dev/null", "-e", "trace=rename", "-e", &inject], &run, &sets));
-    let all: Vec<PathBuf> =
-        under(&run.join("round-1/train/checkpoints")).into_iter().filter(|path| !path.to_string_lossy().contains("tmp-")).collect();
+    let all: Vec<PathBuf> = under(&run.join("round-1/train/checkpoints"))
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("tmp-"))
+        .collect();
     if all.is_empty() {
         part.violations.push("a run that was killed in training has no checkpoint".to_owned());
     }
-    let verify = || Command::new(env!("CARGO_BIN_EXE_qstill")).arg("verify-run").arg(&run).output().expect("it starts").status.code();
+    let verify = || {
+        Command::new(env!("CARGO_BIN_EXE_qstill"))
+            .arg("verify-run")
+            .arg(&run)
+            .output()
+            .expect("it starts")
+            .status
+            .code()
+    };
     if verify() != Some(0) {
         part.violations.push("verify-run finds fault with a killed run".to_owned());
     }

@@ -18,7 +18,8 @@ use crate::commit::examine;
 use crate::trace::calls;
 use crate::world::{Draw, Part, World, finish, strace};
 
-/// A few changes at once: flips, cuts, copies of a piece elsewhere, digits made large, pieces of another place.
+/// A few changes at once: flips, cuts, copies of a piece elsewhere, digits made large, pieces of another
+/// place.
 fn change(good: &[u8], draw: &mut Draw) -> Vec<u8> {
     let mut bytes = good.to_vec();
     for _ in 0..=draw.below(4) {
@@ -42,12 +43,15 @@ fn change(good: &[u8], draw: &mut Draw) -> Vec<u8> {
             }
             5 => {
                 if let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
-                    let large = [&b"18446744073709551615"[..], b"-1", b"1e999", b"4294967296", b"0"][draw.below(5)];
+                    let large =
+                        [&b"18446744073709551615"[..], b"-1", b"1e999", b"4294967296", b"0"][draw.below(5)];
                     bytes.splice(at + digit..=at + digit, large.iter().copied());
                 }
             }
             _ => {
-                let word = [&b"null"[..], b"[]", b"{}", b"\"\"", b"[[[[[[[[", b"../../../../x", b"\xff\xfe", b"\0"][draw.below(8)];
+                let word =
+                    [&b"null"[..], b"[]", b"{}", b"\"\"", b"[[[[[[[[", b"../../../../x", b"\xff\xfe", b"\0"]
+                        [draw.below(8)];
                 bytes.splice(at..at, word.iter().copied());
             }
         }
@@ -57,7 +61,11 @@ fn change(good: &[u8], draw: &mut Draw) -> Vec<u8> {
 
 /// Seconds for all loaders: `QSTILL_TORTURE_FUZZ`, else 3600 in full and 20 in a slice.
 fn seconds(full: bool) -> u64 {
-    std::env::var("QSTILL_TORTURE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(if full { 3600 } else { 20 })
+    std::env::var("QSTILL_TORTURE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(if full {
+        3600
+    } else {
+        20
+    })
 }
 
 type Read<'a> = Box<dyn Fn(&Path) + 'a>;
@@ -65,11 +73,15 @@ type Read<'a> = Box<dyn Fn(&Path) + 'a>;
 pub fn mutated(world: &World, full: bool) -> Part {
     let (run, home) = (world.copy(), world.fresh());
     fs::create_dir_all(&home).expect("a folder");
-    let cpu = stages::model::device::choose(stages::model::DeviceSetting::Cpu).expect("there is a CPU").device;
+    let cpu =
+        stages::model::device::choose(stages::model::DeviceSetting::Cpu).expect("there is a CPU").device;
     let shard = |stage: &str, table: &str| -> PathBuf {
         let dir = run.join(stage).join("shards");
         let mut all = fs::read_dir(dir).expect("shards").flatten().map(|entry| entry.path());
-        all.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("-{table}-")))).expect("a shard")
+        all.find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("-{table}-")))
+        })
+        .expect("a shard")
     };
     let questions = home.join("questions.jsonl");
     fs::write(
@@ -139,8 +151,16 @@ pub fn mutated(world: &World, full: bool) -> Part {
     let toml = {
         let run = run.clone();
         move |_: &Path| {
-            let said = Command::new(env!("CARGO_BIN_EXE_qstill")).args(["status", "--json"]).arg(&run).output().expect("it starts");
-            assert!(said.status.code().is_some_and(|code| [0, 64, 65].contains(&code)), "{}", String::from_utf8_lossy(&said.stderr));
+            let said = Command::new(env!("CARGO_BIN_EXE_qstill"))
+                .args(["status", "--json"])
+                .arg(&run)
+                .output()
+                .expect("it starts");
+            assert!(
+                said.status.code().is_some_and(|code| [0, 64, 65].contains(&code)),
+                "{}",
+                String::from_utf8_lossy(&said.stderr)
+            );
         }
     };
     loaders.push(("run.toml".into(), run.join("run.toml"), Box::new(toml)));
@@ -158,10 +178,17 @@ pub fn mutated(world: &World, full: bool) -> Part {
             fs::write(path, &bad).expect("a write");
             *counts.entry(name.clone()).or_insert(0usize) += 1;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| read(path))) {
-                let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                let text = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
                 let kept = std::env::temp_dir().join(format!("torture-fuzz-{}", part.violations.len()));
                 let _ = fs::write(&kept, &bad);
-                part.violations.push(format!("{name} panics: {} (the file: {})", text.unwrap_or_default(), kept.display()));
+                part.violations.push(format!(
+                    "{name} panics: {} (the file: {})",
+                    text.unwrap_or_default(),
+                    kept.display()
+                ));
                 if part.violations.len() > 20 {
                     break;
                 }
@@ -178,8 +205,10 @@ pub fn mutated(world: &World, full: bool) -> Part {
 }
 
 fn files_config() -> ProblemsConfig {
-    let defaults: toml::Table = include_str!("../../pipeline/presets/default.toml").parse().expect("the defaults parse");
-    let config: ProblemsConfig = defaults["problems"].clone().try_into().expect("the defaults are a configuration");
+    let defaults: toml::Table =
+        include_str!("../../pipeline/presets/default.toml").parse().expect("the defaults parse");
+    let config: ProblemsConfig =
+        defaults["problems"].clone().try_into().expect("the defaults are a configuration");
     ProblemsConfig { source: stages::problems::Source::Files, train: 0, test: 0, validation: 0, ..config }
 }
 
@@ -187,11 +216,14 @@ fn files_config() -> ProblemsConfig {
 fn checkpoint(world: &World) -> PathBuf {
     let sets = ["run.rounds=1", "value.model=none"];
     let traced = world.fresh();
-    let last = calls(world, &traced, &sets).into_iter().rfind(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"));
+    let last = calls(world, &traced, &sets)
+        .into_iter()
+        .rfind(|call| call.name == "rename" && call.line.contains("/checkpoints/step-"));
     let run = world.fresh();
     let inject = format!("inject=rename:signal=KILL:when={}", last.expect("checkpoints are made").nth);
     let _ = finish(&mut strace(&["-o", "/dev/null", "-e", "trace=rename", "-e", &inject], &run, &sets));
     let dir = run.join("round-1/train/checkpoints");
     let mut all = fs::read_dir(dir).expect("checkpoints").flatten().map(|entry| entry.path());
-    all.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-"))).expect("a checkpoint")
+    all.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")))
+        .expect("a checkpoint")
 }

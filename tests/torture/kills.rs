@@ -13,7 +13,8 @@ const STRIDE: usize = 17;
 /// Killed before each call that touches the run's files, then resumed.
 pub fn every_call(world: &World, full: bool) -> Part {
     let traced = world.fresh();
-    let sites: BTreeSet<(String, usize)> = calls(world, &traced, &[]).into_iter().map(|call| (call.name, call.nth)).collect();
+    let sites: BTreeSet<(String, usize)> =
+        calls(world, &traced, &[]).into_iter().map(|call| (call.name, call.nth)).collect();
     // The deliberate faults are in how shards and records come to their places.
     let wanted = |(name, _): &(String, usize)| !deliberate() || name == "rename" || name == "write";
     let stride = if full {
@@ -27,7 +28,11 @@ pub fn every_call(world: &World, full: bool) -> Part {
     each(&sites, |_, (name, nth)| {
         let run = world.fresh();
         let inject = format!("inject={name}:signal=KILL:when={nth}");
-        let killed = finish(&mut strace(&["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject], &run, &[]));
+        let killed = finish(&mut strace(
+            &["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject],
+            &run,
+            &[],
+        ));
         let wrong = world.heals(&run, &[]).map(|why| format!("killed before {name} {nth}: {why}"));
         (!killed.status.success(), wrong)
     })
@@ -56,7 +61,8 @@ pub fn at_random(world: &World, full: bool) -> Part {
     part
 }
 
-/// Three processes at once, half of them killed: one works, the others leave with 75 and name it, and no dead one is in the way.
+/// Three processes at once, half of them killed: one works, the others leave with 75 and name it, and no dead
+/// one is in the way.
 pub fn three_at_once(world: &World, full: bool) -> Part {
     let runs: Vec<u64> = (0..if full { 500 } else { 12 }).collect();
     each(&runs, |at, seed| {
@@ -71,7 +77,8 @@ pub fn three_at_once(world: &World, full: bool) -> Part {
             }
         }
         let mut wrong = None;
-        let said: Vec<_> = children.into_iter().map(|child| child.wait_with_output().expect("it ends")).collect();
+        let said: Vec<_> =
+            children.into_iter().map(|child| child.wait_with_output().expect("it ends")).collect();
         for (n, said) in said.iter().enumerate().filter(|(n, _)| !killed.contains(n)) {
             let text = String::from_utf8_lossy(&said.stderr);
             let busy = said.status.code() == Some(75) && text.contains("is held by process");
@@ -87,7 +94,8 @@ pub fn three_at_once(world: &World, full: bool) -> Part {
     })
 }
 
-/// One run of many steps, killed before the second checkpoint of each process: it goes on by a step at a time.
+/// One run of many steps, killed before the second checkpoint of each process: it goes on by a step at a
+/// time.
 pub fn in_training(world: &World, full: bool) -> Part {
     let steps = if full { 200 } else { 30 };
     let most = format!("train.max_steps={steps}");
@@ -102,7 +110,8 @@ pub fn in_training(world: &World, full: bool) -> Part {
     let run = world.fresh();
     let _ = finish(qstill(&run, &sets).args(["--until", "curate"]));
     loop {
-        // Each rename of a process is the publication of a checkpoint, but for the first of the first process.
+        // Each rename of a process is the publication of a checkpoint, but for the first of the first
+        // process.
         let inject = ["-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:signal=KILL:when=2"];
         let killed = finish(&mut strace(&inject, &run, &sets));
         // At the last step it is the student that is published first.
@@ -115,7 +124,9 @@ pub fn in_training(world: &World, full: bool) -> Part {
     if !said.status.success() {
         part.violations.push(told(&said));
     }
-    part.violations.extend(differs(&product(&whole), &product(&run)).map(|why| format!("after {} kills: {why}", part.done)));
+    part.violations.extend(
+        differs(&product(&whole), &product(&run)).map(|why| format!("after {} kills: {why}", part.done)),
+    );
     if part.done < part.asked / 3 {
         part.violations.push(format!("only {} kills", part.done));
     }

@@ -1,9 +1,12 @@
-//! `just torture [slice|full] [PART...]`: a tiny run is killed, starved, cut and flipped at every place, and must come out the same.
+//! `just torture [slice|full] [PART...]`: a tiny run is killed, starved, cut and flipped at every place, and
+//! must come out the same.
 //!
-//! The parts and what they hold stand in `docs/crash-safety.md`. Everything is asked for by the environment, so that `cargo test` and
-//! nextest leave it out: `QSTILL_TORTURE=slice` or `full`, `QSTILL_TORTURE_ONLY=part,part`. Needs `strace`; says so where it is missing.
+//! The parts and what they hold stand in `docs/crash-safety.md`. Everything is asked for by the environment,
+//! so that `cargo test` and nextest leave it out: `QSTILL_TORTURE=slice` or `full`,
+//! `QSTILL_TORTURE_ONLY=part,part`. Needs `strace`; says so where it is missing.
 
-// The commit protocol is part of the binary; here it is compiled once more, to read a hundred thousand damaged files in this process.
+// The commit protocol is part of the binary; here it is compiled once more, to read a hundred thousand
+// damaged files in this process.
 #[allow(dead_code, unused_imports)]
 #[path = "../../pipeline/commit/mod.rs"]
 mod commit;
@@ -90,11 +93,19 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    if !Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        eprintln!("torture: strace is not installed, and without it nothing here is proven: install the package `strace`");
+    if !Command::new("strace")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!(
+            "torture: strace is not installed, and without it nothing here is proven: install the package `strace`"
+        );
         return ExitCode::FAILURE;
     }
-    let only: Vec<String> = std::env::var("QSTILL_TORTURE_ONLY").map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect());
+    let only: Vec<String> = std::env::var("QSTILL_TORTURE_ONLY")
+        .map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect());
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| part == name);
     let known = |name: &String| name == "faults" || PARTS.iter().any(|(part, _)| part == name);
     if let Some(unknown) = only.iter().find(|name| !known(name)) {
@@ -122,7 +133,12 @@ fn main() -> ExitCode {
     }
     println!("{:<12} {:>8} {:>8} {:>10} {:>9}", "part", "asked", "done", "violations", "seconds");
     for (name, part, seconds) in &parts {
-        println!("{name:<12} {:>8} {:>8} {:>10} {seconds:>9.1}", part.asked, part.done, part.violations.len());
+        println!(
+            "{name:<12} {:>8} {:>8} {:>10} {seconds:>9.1}",
+            part.asked,
+            part.done,
+            part.violations.len()
+        );
     }
     let mut sound = true;
     for (name, part, _) in &parts {

@@ -6,8 +6,10 @@ use crate::world::{Part, World, allow_faults, differs, each, finish, product, qs
 
 pub fn threads_and_orders(world: &World, full: bool) -> Part {
     let orders = if full { 6 } else { 2 };
-    let cases: Vec<(usize, usize)> =
-        [1, 2, 3, 7, 16].into_iter().flat_map(|threads| (0..orders).map(move |order| (threads, order))).collect();
+    let cases: Vec<(usize, usize)> = [1, 2, 3, 7, 16]
+        .into_iter()
+        .flat_map(|threads| (0..orders).map(move |order| (threads, order)))
+        .collect();
     each(&cases, |_, (threads, order)| {
         let run = world.fresh();
         let mut command = qstill(&run, &[]);
@@ -26,7 +28,13 @@ pub fn threads_and_orders(world: &World, full: bool) -> Part {
 
 /// A finished run under changed settings is what a new run under them is.
 pub fn changes(world: &World, _full: bool) -> Part {
-    let cases = ["curate.per_problem=2", "problems.train=4", "train.learning_rate=0.01", "search.rule_expansions=40", "run.seed=5"];
+    let cases = [
+        "curate.per_problem=2",
+        "problems.train=4",
+        "train.learning_rate=0.01",
+        "search.rule_expansions=40",
+        "run.seed=5",
+    ];
     each(&cases, |_, set| {
         let (old, new) = (world.copy(), world.fresh());
         for run in [&old, &new] {

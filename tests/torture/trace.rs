@@ -1,4 +1,5 @@
-//! What calls a run makes, and whether their order would survive a power cut: no kill can show a missing fsync.
+//! What calls a run makes, and whether their order would survive a power cut: no kill can show a missing
+//! fsync.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +22,11 @@ pub struct Call {
 /// The calls of a run in its folder, as strace tells them.
 pub fn calls(world: &World, run: &Path, sets: &[&str]) -> Vec<Call> {
     let log = world.path(&format!("{}.trace", run.file_name().unwrap_or_default().to_string_lossy()));
-    let said = finish(&mut strace(&["-y", "-s", "4096", "-e", &format!("trace={CALLS}"), "-o", &log.display().to_string()], run, sets));
+    let said = finish(&mut strace(
+        &["-y", "-s", "4096", "-e", &format!("trace={CALLS}"), "-o", &log.display().to_string()],
+        run,
+        sets,
+    ));
     assert!(said.status.success(), "a traced run fails: {}", String::from_utf8_lossy(&said.stderr));
     let text = String::from_utf8_lossy(&fs::read(&log).expect("strace writes its log")).into_owned();
     let _ = fs::remove_file(&log);
@@ -33,7 +38,8 @@ pub fn calls(world: &World, run: &Path, sets: &[&str]) -> Vec<Call> {
         if rest.starts_with('<') || name.contains(' ') {
             continue;
         }
-        let nth = counts.entry((thread.to_owned(), name.to_owned())).and_modify(|n| *n += 1).or_insert(1usize);
+        let nth =
+            counts.entry((thread.to_owned(), name.to_owned())).and_modify(|n| *n += 1).or_insert(1usize);
         if rest.contains(&within) {
             found.push(Call { name: name.to_owned(), nth: *nth, line: rest.to_owned() });
         }
@@ -44,7 +50,13 @@ pub fn calls(world: &World, run: &Path, sets: &[&str]) -> Vec<Call> {
 /// The paths in a call: of descriptors, and of arguments.
 fn paths(call: &Call) -> Vec<String> {
     if matches!(call.name.as_str(), "write" | "pwrite64" | "fsync" | "fdatasync" | "ftruncate") {
-        return call.line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path.to_owned()).into_iter().collect();
+        return call
+            .line
+            .split_once('<')
+            .and_then(|(_, rest)| rest.split_once('>'))
+            .map(|(path, _)| path.to_owned())
+            .into_iter()
+            .collect();
     }
     call.line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -62,7 +74,9 @@ pub fn order(world: &World, _full: bool) -> Part {
     // Files with bytes, and folders with names, that a power cut would take.
     let (mut bytes, mut names): (BTreeSet<String>, BTreeSet<String>) = (BTreeSet::new(), BTreeSet::new());
     // Leftovers are removed, and the log and the lock are no data.
-    let passing = |path: &str| path.split('/').any(|p| p == "tmp") || path.ends_with("/run.log") || path.ends_with("/lock");
+    let passing = |path: &str| {
+        path.split('/').any(|p| p == "tmp") || path.ends_with("/run.log") || path.ends_with("/lock")
+    };
     for call in &all {
         part.done += 1;
         let failed = call.line.contains(") = -1");
@@ -78,7 +92,8 @@ pub fn order(world: &World, _full: bool) -> Part {
                     part.violations.push(format!("{path} gets the name {to} before its bytes are durable"));
                 }
                 if let Some(path) = names.iter().find(|path| *path == from || path.starts_with(&inside)) {
-                    part.violations.push(format!("{path} gets the name {to} before the names in it are durable"));
+                    part.violations
+                        .push(format!("{path} gets the name {to} before the names in it are durable"));
                 }
                 if above(to).ends_with("/commits")
                     && let Some(path) = names.iter().find(|path| !passing(path))
@@ -103,8 +118,15 @@ pub fn order(world: &World, _full: bool) -> Part {
             _ => {}
         }
     }
-    part.violations.extend(bytes.iter().filter(|path| !passing(path)).map(|path| format!("{path} is not durable at the end")));
-    part.violations.extend(names.iter().filter(|path| !passing(path)).map(|path| format!("names in {path} are not durable at the end")));
+    part.violations.extend(
+        bytes.iter().filter(|path| !passing(path)).map(|path| format!("{path} is not durable at the end")),
+    );
+    part.violations.extend(
+        names
+            .iter()
+            .filter(|path| !passing(path))
+            .map(|path| format!("names in {path} are not durable at the end")),
+    );
     let _ = fs::remove_dir_all(run);
     part
 }

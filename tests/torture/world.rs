@@ -98,7 +98,11 @@ impl World {
     /// Lets a mistreated run come to its end, compares it, and removes it. What is wrong, if anything is.
     pub fn heals(&self, run: &Path, sets: &[&str]) -> Option<String> {
         let said = finish(&mut qstill(run, sets));
-        let wrong = if said.status.success() { self.compare(run) } else { Some(format!("it does not go on: {}", told(&said))) };
+        let wrong = if said.status.success() {
+            self.compare(run)
+        } else {
+            Some(format!("it does not go on: {}", told(&said)))
+        };
         let _ = fs::remove_dir_all(run);
         wrong
     }
@@ -117,16 +121,21 @@ pub fn differs(one: &Product, other: &Product) -> Option<String> {
     if let Some(path) = other.keys().find(|path| !one.contains_key(*path)) {
         return Some(format!("{path} is too much"));
     }
-    one.iter().find(|(path, bytes)| other[*path] != **bytes).map(|(path, _)| format!("{path} has other bytes"))
+    one.iter()
+        .find(|(path, bytes)| other[*path] != **bytes)
+        .map(|(path, _)| format!("{path} has other bytes"))
 }
 
-/// What an interruption must not leave: unfinished files, and work that counts as damaged though nothing damaged it.
+/// What an interruption must not leave: unfinished files, and work that counts as damaged though nothing
+/// damaged it.
 fn leftover(run: &Path) -> Option<String> {
     files(run).into_keys().find_map(|path| {
         let parts: Vec<&str> = path.split('/').collect();
-        let unfinished =
-            parts.iter().any(|part| *part == "tmp" || part.starts_with("tmp-") || part.contains(".tmp-") || *part == "checkpoints");
-        // A student that was published and not yet committed is set aside in the run's own folder: that is as it should be.
+        let unfinished = parts.iter().any(|part| {
+            *part == "tmp" || part.starts_with("tmp-") || part.contains(".tmp-") || *part == "checkpoints"
+        });
+        // A student that was published and not yet committed is set aside in the run's own folder: that is as
+        // it should be.
         let damaged = parts.iter().skip(1).any(|part| *part == "damaged");
         (unfinished || damaged).then(|| format!("{path} is left behind"))
     })
@@ -145,7 +154,9 @@ pub fn qstill(run: &Path, sets: &[&str]) -> Command {
 
 /// Marks a run as one that may be damaged on purpose.
 pub fn allow_faults(run: &Path) {
-    fs::create_dir_all(run).and_then(|()| fs::write(run.join(stages::fault::MARKER), "")).expect("a file in the temporary folder");
+    fs::create_dir_all(run)
+        .and_then(|()| fs::write(run.join(stages::fault::MARKER), ""))
+        .expect("a file in the temporary folder");
 }
 
 /// The same under strace with these options.
@@ -167,7 +178,8 @@ fn quiet(command: &mut Command) {
 }
 
 fn arguments(run: &Path, sets: &[&str]) -> Vec<String> {
-    let mut all: Vec<String> = ["-q", "run", "--preset", "demo", "--device", "cpu", "--run"].map(str::to_owned).to_vec();
+    let mut all: Vec<String> =
+        ["-q", "run", "--preset", "demo", "--device", "cpu", "--run"].map(str::to_owned).to_vec();
     all.push(run.display().to_string());
     all.extend(TINY.iter().chain(sets).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
     all

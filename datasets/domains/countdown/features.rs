@@ -1,4 +1,5 @@
-//! What a small network may know of a state: how the numbers stand to the target, each by itself and after one more step.
+//! What a small network may know of a state: how the numbers stand to the target, each by itself and after
+//! one more step.
 
 use super::{OPERATORS, Task, combine};
 use crate::domain::{Features, State, mix};
@@ -38,7 +39,8 @@ fn describe(state: &State, target: Number) -> Features {
         sparse.push(named(11, apart(*number, target)));
     }
     // One step ahead: how near its results come, and whether what they leave is plain.
-    let (mut nearest, mut hits, mut factors, mut close, mut all) = (f32::INFINITY, 0.0f32, 0.0f32, 0.0f32, 0.0f32);
+    let (mut nearest, mut hits, mut factors, mut close, mut all) =
+        (f32::INFINITY, 0.0f32, 0.0f32, 0.0f32, 0.0f32);
     for i in 0..numbers.len() {
         for j in i + 1..numbers.len() {
             for operator in OPERATORS {
@@ -50,7 +52,8 @@ fn describe(state: &State, target: Number) -> Features {
                 factors += flag(divides(result, target));
                 close += flag(distance < 0.5);
                 let others = (0..numbers.len()).filter(|k| *k != i && *k != j).map(|k| numbers[k]);
-                let rest = others.fold(mix(count, 20), |hash, number| mix(hash, number.numerator().min(NEAR) as u64));
+                let rest = others
+                    .fold(mix(count, 20), |hash, number| mix(hash, number.numerator().min(NEAR) as u64));
                 sparse.push(mix(rest, apart(result, target)));
                 sparse.extend(times(result, target).map(|times| mix(mix(rest, 30), times)));
             }
@@ -58,7 +61,14 @@ fn describe(state: &State, target: Number) -> Features {
     }
     let share = |x: f32| if all > 0.0 { x / all } else { 0.0 };
     let last = if count == 2 { 1.0 } else { 0.0 };
-    dense.extend([nearest.min(4.0), flag(hits > 0.0) * last, flag(hits > 0.0) * (1.0 - last), share(factors), share(close), all / 20.0]);
+    dense.extend([
+        nearest.min(4.0),
+        flag(hits > 0.0) * last,
+        flag(hits > 0.0) * (1.0 - last),
+        share(factors),
+        share(close),
+        all / 20.0,
+    ]);
     Features { dense, sparse }
 }
 

@@ -1,7 +1,8 @@
-//! What a small network may know of a state: which numbers its steps joined, by the words around them in the question.
+//! What a small network may know of a state: which numbers its steps joined, by the words around them in the
+//! question.
 //!
-//! Text is never read as a language: a number is known by its neighbours (`12 apples`, `each of 4 boxes`), a result by the
-//! operation and the unit of its left operand, a question by the words of its last sentence.
+//! Text is never read as a language: a number is known by its neighbours (`12 apples`, `each of 4 boxes`), a
+//! result by the operation and the unit of its left operand, a question by the words of its last sentence.
 
 use std::collections::HashMap;
 
@@ -40,8 +41,10 @@ pub fn of(question: &str) -> impl Fn(&State) -> Features + Send + Sync + use<> {
 }
 
 fn describe(state: &State, given: &[(Number, Origin, Sign)], asked: &[u64], make: u64) -> Features {
-    let mut entries: Vec<Entry> =
-        given.iter().map(|(value, origin, sign)| Entry { value: *value, origin: *origin, uses: 0, sign: *sign }).collect();
+    let mut entries: Vec<Entry> = given
+        .iter()
+        .map(|(value, origin, sign)| Entry { value: *value, origin: *origin, uses: 0, sign: *sign })
+        .collect();
     let mut sparse = Vec::with_capacity(16 * state.steps.len() + 24);
     let (mut shape, mut before) = (make, 0);
     for (n, step) in state.steps.iter().enumerate() {
@@ -76,7 +79,9 @@ fn describe(state: &State, given: &[(Number, Origin, Sign)], asked: &[u64], make
         let sign = Sign { kind: 5, next: a.next, near: both(a.near, 11), place: mix(o, 50 + n as u64) };
         entries.push(Entry { value, origin: Origin::Result(n as u32), uses: 0, sign });
     }
-    let unused = |of: &dyn Fn(Origin) -> bool| state.pool.iter().filter(|q| q.uses == 0 && of(q.origin)).count() as u64;
+    let unused = |of: &dyn Fn(Origin) -> bool| {
+        state.pool.iter().filter(|q| q.uses == 0 && of(q.origin)).count() as u64
+    };
     let (givens, meant) = (unused(&|o| o == Origin::Given), unused(&|o| o == Origin::Lexicon));
     let results = unused(&|o| matches!(o, Origin::Result(_)));
     let steps = state.steps.len() as u64;
@@ -97,7 +102,8 @@ fn describe(state: &State, given: &[(Number, Origin, Sign)], asked: &[u64], make
     Features { dense, sparse }
 }
 
-/// Left operand, operation and right operand of a step: of `48/2=24` at a glance, of prose by its last equation.
+/// Left operand, operation and right operand of a step: of `48/2=24` at a glance, of prose by its last
+/// equation.
 fn read(step: &str) -> Option<(Number, char, Number)> {
     let plain = |text: &str| Number::parse(text.trim_start_matches('(').trim_end_matches(')'));
     let glance = |left: &str| {
@@ -114,7 +120,8 @@ fn read(step: &str) -> Option<(Number, char, Number)> {
     let mut numbers = tokens.iter().filter(|t| t.kind == Kind::Number).filter_map(|t| Number::parse(&t.text));
     let left = numbers.next()?;
     let right = numbers.next_back()?;
-    let operation = tokens.iter().find_map(|t| if let Kind::Operator(sign) = t.kind { Some(sign) } else { None })?;
+    let operation =
+        tokens.iter().find_map(|t| if let Kind::Operator(sign) = t.kind { Some(sign) } else { None })?;
     Some((left, operation, right))
 }
 
@@ -132,7 +139,9 @@ fn take(entries: &mut [Entry], value: Number, taken: Option<usize>) -> (Sign, Op
         (Origin::Result(_), _) => 4,
     };
     let usable = |entry: &Entry| entry.value == value && entry.uses < MAX_USES;
-    let best = (0..entries.len()).filter(|&at| Some(at) != taken && usable(&entries[at])).min_by_key(|&at| rank(&entries[at]));
+    let best = (0..entries.len())
+        .filter(|&at| Some(at) != taken && usable(&entries[at]))
+        .min_by_key(|&at| rank(&entries[at]));
     let Some(at) = best else { return (Sign { kind: 99, ..Sign::default() }, None) };
     entries[at].uses += 1;
     (entries[at].sign, Some(at))
@@ -144,7 +153,8 @@ fn given(question: &str) -> Vec<(Number, Origin, Sign)> {
     let mut signs: HashMap<Number, Vec<Sign>> = HashMap::new();
     let mut at = 0;
     while at < tokens.len() {
-        let (value, length) = written(&tokens[at..]).map_or((None, 1), |(value, length)| (Some(value), length));
+        let (value, length) =
+            written(&tokens[at..]).map_or((None, 1), |(value, length)| (Some(value), length));
         if let Some(value) = value {
             let before = if at > 0 { word(&tokens[at - 1]) } else { 0 };
             let behind = |n: usize| tokens.get(at + length + n).map(word).unwrap_or_default();
@@ -161,9 +171,14 @@ fn given(question: &str) -> Vec<(Number, Origin, Sign)> {
             let sign = if quantity.origin == Origin::Given {
                 let nth = seen.entry(quantity.value).or_default();
                 *nth += 1;
-                signs.get(&quantity.value).and_then(|all| all.get(*nth - 1)).copied().unwrap_or(Sign { kind: 1, ..Sign::default() })
+                signs
+                    .get(&quantity.value)
+                    .and_then(|all| all.get(*nth - 1))
+                    .copied()
+                    .unwrap_or(Sign { kind: 1, ..Sign::default() })
             } else {
-                let said = tokens.iter().find(|t| meant(t) == Some(quantity.value)).map(word).unwrap_or_default();
+                let said =
+                    tokens.iter().find(|t| meant(t) == Some(quantity.value)).map(word).unwrap_or_default();
                 Sign { kind: 2, next: said, near: said, place: 0 }
             };
             (quantity.value, quantity.origin, Sign { place: place as u64 + 1, ..sign })
@@ -198,7 +213,9 @@ fn word(token: &Token) -> u64 {
 
 /// FNV-1a of a word in lower case.
 fn text(word: &str) -> u64 {
-    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3))
+    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -217,8 +234,11 @@ mod tests {
 
     #[test]
     fn other_names_and_numbers_are_the_same_steps_other_places_are_not() {
-        let one =
-            |a, b, name: &str| format!("{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} have?");
+        let one = |a, b, name: &str| {
+            format!(
+                "{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} have?"
+            )
+        };
         let (first, second) = (one(48, 2, "Ann"), one(31, 6, "Bob"));
         let same = (features(&first, &["48-2=46"]), features(&second, &["31-6=25"]));
         assert_eq!(same.0.sparse, same.1.sparse);
@@ -230,7 +250,8 @@ mod tests {
     #[test]
     fn prose_says_the_same_as_the_bare_equation() {
         let question = "Each of 4 boxes holds 12 pens. How many pens are there?";
-        let (bare, prose) = (features(question, &["4*12=48"]), features(question, &["There are 4 * 12 = 48 pens."]));
+        let (bare, prose) =
+            (features(question, &["4*12=48"]), features(question, &["There are 4 * 12 = 48 pens."]));
         assert_eq!(bare.sparse, prose.sparse);
         assert_eq!(read("60*(1/3)=20"), Some((Number::integer(60), '*', Number::ratio(1, 3).unwrap())));
         assert_eq!(read("(1/3)*60=20"), Some((Number::ratio(1, 3).unwrap(), '*', Number::integer(60))));

@@ -128,7 +128,8 @@ fn meaning(token: &Token) -> Option<Number> {
 }
 
 fn look_up(table: &[(&str, i64)], token: &Token) -> Option<Number> {
-    let found = table.iter().find(|(word, _)| token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word));
+    let found =
+        table.iter().find(|(word, _)| token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word));
     found.map(|(_, value)| Number::integer(*value))
 }
 
@@ -168,7 +169,8 @@ fn in_words(tokens: &[Token]) -> Option<(Number, usize)> {
     }
     let value = look_up(NUMERALS, first)?;
     if value >= Number::integer(20) && tokens.get(1).is_some_and(|t| t.kind == Kind::Operator('-')) {
-        let unit = tokens.get(2).and_then(|t| look_up(NUMERALS, t)).filter(|unit| *unit < Number::integer(10));
+        let unit =
+            tokens.get(2).and_then(|t| look_up(NUMERALS, t)).filter(|unit| *unit < Number::integer(10));
         if let Some(unit) = unit {
             return Some((value.checked_add(unit)?, 3));
         }

@@ -12,9 +12,9 @@
 //!   `x+x` and `x*x` only if it stands there twice;
 //! - no step a second time.
 //!
-//! A result may equal a number that is already there: half of 48 sold leaves 24, twice. Which of two equal numbers
-//! a step uses cannot be seen in its text, so the choice that leaves most open is made: a result that is still
-//! unused comes first, then unused givens, then the lexicon, then what has been used before.
+//! A result may equal a number that is already there: half of 48 sold leaves 24, twice. Which of two equal
+//! numbers a step uses cannot be seen in its text, so the choice that leaves most open is made: a result that
+//! is still unused comes first, then unused givens, then the lexicon, then what has been used before.
 
 use crate::domain::{Move, Origin, Quantity, State};
 use crate::expr::{Kind, Operator, equations, evaluate, lex};
@@ -149,8 +149,8 @@ pub fn apply(state: &State, choice: &Choice) -> Move {
     Move { text, value: choice.value, next: State { steps, pool } }
 }
 
-/// The state after a step of text: its equations use up what stands on their left, as far as the pool has it, and add
-/// what stands on their right. `None` if there is no equation to be read.
+/// The state after a step of text: its equations use up what stands on their left, as far as the pool has it,
+/// and add what stands on their right. `None` if there is no equation to be read.
 pub fn follow(state: &State, step: &str) -> Option<State> {
     let mut next = state.clone();
     let mut followed = false;
@@ -181,8 +181,11 @@ fn consume(pool: &mut [Quantity], value: Number, scales: bool, taken: Option<usi
         (Origin::Given, _) => 3,
         (Origin::Result(_), _) => 4,
     };
-    let usable = |q: &Quantity| q.value == value && q.uses < MAX_USES && (scales || q.origin != Origin::Lexicon);
-    let best = (0..pool.len()).filter(|&at| Some(at) != taken && usable(&pool[at])).min_by_key(|&at| rank(&pool[at]))?;
+    let usable =
+        |q: &Quantity| q.value == value && q.uses < MAX_USES && (scales || q.origin != Origin::Lexicon);
+    let best = (0..pool.len())
+        .filter(|&at| Some(at) != taken && usable(&pool[at]))
+        .min_by_key(|&at| rank(&pool[at]))?;
     pool[best].uses += 1;
     Some(best)
 }

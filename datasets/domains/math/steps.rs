@@ -1,8 +1,8 @@
 //! What is wrong with the steps of a solution, whatever its answer.
 //!
-//! A solution is read once, in order, as numbers with the place that each stands in ([`Reading`]); the rules are
-//! functions over that reading. Golds of GSM8K set the bounds of every rule: nearly all of them are right, so what a
-//! rule says of them is a false alarm.
+//! A solution is read once, in order, as numbers with the place that each stands in ([`Reading`]); the rules
+//! are functions over that reading. Golds of GSM8K set the bounds of every rule: nearly all of them are
+//! right, so what a rule says of them is a false alarm.
 //!
 //! | fault | rule |
 //! |---|---|
@@ -36,19 +36,22 @@ pub(super) struct Examination {
 impl Examination {
     /// The first step with a false equation or a contradiction.
     pub fn first_wrong(&self) -> Option<u32> {
-        let wrong = |fault: &&Fault| matches!(fault.kind, FaultKind::FalseEquation | FaultKind::Contradiction);
+        let wrong =
+            |fault: &&Fault| matches!(fault.kind, FaultKind::FalseEquation | FaultKind::Contradiction);
         self.faults.iter().filter(wrong).filter_map(|fault| fault.step).min()
     }
 }
 
-/// Applies every rule. Of a solution with more than [`reading::MAX_MENTIONS`] numbers, or with an equation that is too
-/// long, only the equations are judged.
+/// Applies every rule. Of a solution with more than [`reading::MAX_MENTIONS`] numbers, or with an equation
+/// that is too long, only the equations are judged.
 pub(super) fn examine(question: &str, steps: &[String], answer: &str) -> Examination {
     let reading = Reading::of(question, steps);
-    let mut examination = Examination { checks: Vec::with_capacity(steps.len()), faults: Vec::new(), out_of_fuel: false };
+    let mut examination =
+        Examination { checks: Vec::with_capacity(steps.len()), faults: Vec::new(), out_of_fuel: false };
     for (at, line) in reading.lines.iter().enumerate() {
         let truths = truths(line);
-        examination.out_of_fuel |= truths.iter().any(|(_, truth)| *truth == Truth::Unknown(ExprError::OutOfFuel));
+        examination.out_of_fuel |=
+            truths.iter().any(|(_, truth)| *truth == Truth::Unknown(ExprError::OutOfFuel));
         let contradictions: Vec<&Echo> = line.echoes.iter().filter(|echo| contradicts(echo)).collect();
         let mut fault = |kind, evidence| {
             let fault = Fault { kind, step: Some(at as u32), evidence };
@@ -57,7 +60,9 @@ pub(super) fn examine(question: &str, steps: &[String], answer: &str) -> Examina
                 examination.faults.push(fault);
             }
         };
-        for (equation, _) in line.equations.iter().zip(&truths).filter(|(_, (_, truth))| *truth == Truth::Fails) {
+        for (equation, _) in
+            line.equations.iter().zip(&truths).filter(|(_, (_, truth))| *truth == Truth::Fails)
+        {
             // `48/2 = <<48/2=24>>25`: what the text says is the contradiction.
             if equation.annotated || !contradictions.iter().any(|echo| echo.written == equation.rhs) {
                 fault(FaultKind::FalseEquation, format!("{}={}", equation.lhs, equation.rhs));
@@ -89,8 +94,8 @@ pub(super) fn check_step(step: &str) -> StepCheck {
     if line.echoes.iter().any(contradicts) { StepCheck::False } else { check(&truths(line)) }
 }
 
-/// For each equation whether it is an annotation, and what exact evaluation says. `10/4 = <<10/4=2.5>>3` repeats an
-/// annotation in fewer digits.
+/// For each equation whether it is an annotation, and what exact evaluation says. `10/4 = <<10/4=2.5>>3`
+/// repeats an annotation in fewer digits.
 fn truths(line: &Line) -> Vec<(bool, Truth)> {
     let repeats = |e: &Equation, echo: &Echo| {
         !e.annotated
@@ -130,10 +135,15 @@ fn check(truths: &[(bool, Truth)]) -> StepCheck {
 ///
 /// It may be rounded to the digits that it shows, and be told in percent, cents, thousands or millions.
 fn contradicts(echo: &Echo) -> bool {
-    let Some(result) = evaluate(echo.result.trim_end_matches('%')).ok().and_then(|value| Number::from_big(&value)) else { return false };
+    let Some(result) =
+        evaluate(echo.result.trim_end_matches('%')).ok().and_then(|value| Number::from_big(&value))
+    else {
+        return false;
+    };
     let decimals = echo.written.split_once('.').map_or(0, |(_, decimals)| decimals.len() as u32);
     let whole = echo.values.iter().all(|value| *value == echo.values[0]);
-    let says = |value: Number| echo.values.contains(&value) || whole && is_within(value, echo.values[0], decimals);
+    let says =
+        |value: Number| echo.values.contains(&value) || whole && is_within(value, echo.values[0], decimals);
     let scales = [(100, 1), (1, 100), (1, 1000), (1, 1_000_000), (1, 1_000_000_000)];
     let scaled = |&(times, by): &(i64, i64)| result.checked_mul(Number::ratio(times, by)?);
     !(says(result) || echo.has_unit && scales.iter().filter_map(scaled).any(says))

@@ -22,7 +22,8 @@ const CLIPS: &str = "Natalia sold clips to 48 of her friends in April, and then 
     How many clips did Natalia sell altogether?";
 
 fn pool(question: &str) -> (Vec<String>, Vec<String>) {
-    let (given, meant): (Vec<_>, Vec<_>) = givens(question).into_iter().partition(|q| q.origin == Origin::Given);
+    let (given, meant): (Vec<_>, Vec<_>) =
+        givens(question).into_iter().partition(|q| q.origin == Origin::Given);
     let values = |list: Vec<crate::domain::Quantity>| list.iter().map(|q| q.value.to_string()).collect();
     (values(given), values(meant))
 }
@@ -35,7 +36,11 @@ fn numbers_of_a_question() {
         ("3/4 of 1 1/2 cups, or 2/3", &["0.75", "1.5", "2/3"], &[]),
         ("25% of 80, twenty percent of 60", &["25", "80", "20", "60"], &["100"]),
         ("5 and 5 and 5 and 7", &["5", "5", "7"], &[]),
-        ("Twenty-five cats, two dozen dogs, three hundred ants, 2 million bees", &["25", "2", "300", "2000000"], &["12"]),
+        (
+            "Twenty-five cats, two dozen dogs, three hundred ants, 2 million bees",
+            &["25", "2", "300", "2000000"],
+            &["12"],
+        ),
         ("a 20-mile run in a week of 5 hours", &["20", "5"], &["7", "60"]),
         ("two-thirds, twice, double, a couple, triple", &["2"], &["3", "2"]),
         ("It took 0 hours.", &[], &["60"]),
@@ -44,7 +49,10 @@ fn numbers_of_a_question() {
     for (question, given, meant) in cases {
         assert_eq!(
             pool(question),
-            (given.iter().map(ToString::to_string).collect(), meant.iter().map(ToString::to_string).collect()),
+            (
+                given.iter().map(ToString::to_string).collect(),
+                meant.iter().map(ToString::to_string).collect()
+            ),
             "{question}"
         );
     }
@@ -89,12 +97,14 @@ fn a_step_of_text_is_followed() {
     let start = Math.start(&problem(CLIPS, ""));
     let legal = follow(CLIPS, &["48/2=24", "48+24=72"]).expect("legal");
     let told = ["In May she sold 48 / 2 = <<48/2=24>>24 clips.", "48 + 24 = 72"];
-    let read = told.iter().try_fold(start.clone(), |state, step| Math.follow(&state, step)).expect("equations");
+    let read =
+        told.iter().try_fold(start.clone(), |state, step| Math.follow(&state, step)).expect("equations");
     assert_eq!(Math.key(&read), Math.key(&legal));
     assert_eq!(Math.answer(&read).as_deref(), Some("72"));
     assert!(Math.follow(&start, "Let us think.").is_none());
     // Whatever the order of steps, the same numbers used as often are the same state.
-    let ways = [["3*4=12", "5+6=11"], ["5+6=11", "3*4=12"]].map(|way| Math.key(&follow("3, 4, 5, 6", &way).expect("legal")));
+    let ways = [["3*4=12", "5+6=11"], ["5+6=11", "3*4=12"]]
+        .map(|way| Math.key(&follow("3, 4, 5, 6", &way).expect("legal")));
     assert_eq!(ways[0], ways[1]);
     assert_ne!(ways[0], Math.key(&follow("3, 4, 5, 6", &["3*4=12", "5*6=30"]).expect("legal")));
 }

@@ -10,7 +10,8 @@ use super::{lines, rows};
 /// A column that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name, or the way to it through objects (structs): `meta.answer`. A column of just that name comes first.
+    /// Its name, or the way to it through objects (structs): `meta.answer`. A column of just that name comes
+    /// first.
     pub name: String,
     /// Whether numbers are welcome; texts always are.
     pub numbers: bool,
@@ -53,9 +54,14 @@ impl Layout {
     }
 }
 
-/// Opens a file, or all `.jsonl`, `.ndjson`, `.json` and `.parquet` files of a folder in the order of their names.
+/// Opens a file, or all `.jsonl`, `.ndjson`, `.json` and `.parquet` files of a folder in the order of their
+/// names.
 pub fn open_columns(path: &Path, columns: Vec<Column>) -> Result<Cells, SourceError> {
-    if path.is_dir() { open_all_columns(list(path)?, columns) } else { open_all_columns(vec![path.to_owned()], columns) }
+    if path.is_dir() {
+        open_all_columns(list(path)?, columns)
+    } else {
+        open_all_columns(vec![path.to_owned()], columns)
+    }
 }
 
 /// Opens files, to be read one after the other. The first is opened now, the others when it is their turn.
@@ -97,7 +103,8 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// How much of the file at hand has been read, and how much there is, in units of its own; (0, 0) behind the end.
+    /// How much of the file at hand has been read, and how much there is, in units of its own; (0, 0) behind
+    /// the end.
     pub fn extent(&self) -> (u64, u64) {
         match &self.current {
             Some(Open::Lines(lines)) => lines.extent(),

@@ -126,7 +126,11 @@ fn nearest<'a>(column: &str, columns: &'a [String]) -> Option<&'a String> {
         // `question_text` for `question` is far in letters and near in meaning.
         if name.contains(&wanted) || wanted.contains(&name) { 1 } else { distance(&wanted, &name) }
     };
-    columns.iter().filter(|name| !name.is_empty()).min_by_key(far).filter(|name| far(name) <= wanted.len().div_ceil(3))
+    columns
+        .iter()
+        .filter(|name| !name.is_empty())
+        .min_by_key(far)
+        .filter(|name| far(name) <= wanted.len().div_ceil(3))
 }
 
 /// Levenshtein's distance, for short names.

@@ -14,7 +14,8 @@ pub fn cells(line: &str, columns: &[Column]) -> Result<Vec<String>, Fault> {
     columns.iter().map(|column| text(column, value(&fields, "", &column.name)?)).collect()
 }
 
-/// The value at `path` below `under`: a field of just that name, else one of the object that a part of it names.
+/// The value at `path` below `under`: a field of just that name, else one of the object that a part of it
+/// names.
 fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, Fault> {
     // Of equal names the last counts, as in most programs.
     let named = |name: &str| fields.iter().rev().find(|(field, _)| field == name).map(|(_, value)| *value);
@@ -95,9 +96,12 @@ fn first<'a>(rest: &mut &'a str) -> Result<&'a str, Fault> {
 fn invalid(line: &str, error: &serde_json::Error) -> Fault {
     let at = line.get(error.column().saturating_sub(1)..).unwrap_or("");
     let at = at.strip_prefix('-').unwrap_or(at);
-    let number = ["NaN", "Infinity"].into_iter().find(|name| at.starts_with(name) || at.starts_with(&name[1..]));
+    let number =
+        ["NaN", "Infinity"].into_iter().find(|name| at.starts_with(name) || at.starts_with(&name[1..]));
     let text = error.to_string();
     // The line within a line is always the first.
     let message = text.replace(" at line 1 column ", " at byte ");
-    Fault::Json { message: number.map_or(message.clone(), |name| format!("{name} is no JSON number; {message}")) }
+    Fault::Json {
+        message: number.map_or(message.clone(), |name| format!("{name} is no JSON number; {message}")),
+    }
 }

@@ -42,7 +42,16 @@ impl Lines {
             Ok((length, file)) => (length, BufReader::with_capacity(1 << 16, file)),
             Err(source) => return Err(SourceError::Io { path, source }),
         };
-        Ok(Lines { path: path.into(), columns, length, file: Some(file), buffer: Vec::new(), line: 0, read: 0, any: false })
+        Ok(Lines {
+            path: path.into(),
+            columns,
+            length,
+            file: Some(file),
+            buffer: Vec::new(),
+            line: 0,
+            read: 0,
+            any: false,
+        })
     }
 
     /// Bytes that were read, and bytes in all.
@@ -96,7 +105,8 @@ impl Iterator for Lines {
                 Ok(Next::LongLine) => Err(Fault::LongLine { limit: MAX_LINE_BYTES }),
                 Ok(Next::End) => {
                     let ended = self.file.take().is_some();
-                    return (ended && !self.any).then(|| Err(SourceError::NoRows { path: self.path.to_path_buf() }));
+                    return (ended && !self.any)
+                        .then(|| Err(SourceError::NoRows { path: self.path.to_path_buf() }));
                 }
                 Err(source) => {
                     self.file = None;

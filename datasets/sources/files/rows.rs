@@ -58,7 +58,10 @@ impl Rows {
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
         let schema = builder.schema().clone();
-        let mut ways = columns.iter().map(|column| find(&path, schema.fields(), column)).collect::<Result<Vec<_>, _>>()?;
+        let mut ways = columns
+            .iter()
+            .map(|column| find(&path, schema.fields(), column))
+            .collect::<Result<Vec<_>, _>>()?;
         let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
         if total == 0 {
             return Err(SourceError::NoRows { path });
@@ -74,7 +77,17 @@ impl Rows {
             Ok(reader) => reader,
             Err(source) => return Err(SourceError::NotParquet { path, source }),
         };
-        Ok(Rows { path: path.into(), columns, ways, reader: Some(reader), batch: Vec::new(), length: 0, next: 0, before: 0, total })
+        Ok(Rows {
+            path: path.into(),
+            columns,
+            ways,
+            reader: Some(reader),
+            batch: Vec::new(),
+            length: 0,
+            next: 0,
+            before: 0,
+            total,
+        })
     }
 
     /// Rows that were read, and rows in all.
@@ -89,7 +102,11 @@ impl Rows {
         (self.length, self.next) = (0, 0);
         let Some(mut reader) = self.reader.take() else { return Ok(false) };
         let next = guarded(|| Ok(reader.next()));
-        let next = next.map_err(|source| SourceError::Damaged { path: self.path.to_path_buf(), row: self.before, source })?;
+        let next = next.map_err(|source| SourceError::Damaged {
+            path: self.path.to_path_buf(),
+            row: self.before,
+            source,
+        })?;
         let Some(batch) = next else { return Ok(false) };
         let read = batch.and_then(|batch| {
             let columns = self.ways.iter().map(|way| follow(&batch, way)).collect::<Result<Vec<_>, _>>()?;
@@ -105,7 +122,11 @@ impl Rows {
     }
 
     fn cells(&self) -> Result<Vec<String>, Fault> {
-        self.columns.iter().zip(&self.batch).map(|(column, cells)| text(&column.name, cells, self.next)).collect()
+        self.columns
+            .iter()
+            .zip(&self.batch)
+            .map(|(column, cells)| text(&column.name, cells, self.next))
+            .collect()
     }
 }
 
@@ -136,7 +157,13 @@ impl Iterator for Rows {
 fn find(path: &Path, fields: &Fields, column: &Column) -> Result<Vec<usize>, SourceError> {
     let (way, field) = match way(fields, "", &column.name) {
         Ok(found) => found,
-        Err(columns) => return Err(SourceError::NoColumn { path: path.to_owned(), column: column.name.clone(), columns }),
+        Err(columns) => {
+            return Err(SourceError::NoColumn {
+                path: path.to_owned(),
+                column: column.name.clone(),
+                columns,
+            });
+        }
     };
     let kind = match field.data_type() {
         DataType::Dictionary(_, values) => values,
@@ -145,7 +172,8 @@ fn find(path: &Path, fields: &Fields, column: &Column) -> Result<Vec<usize>, Sou
     if is_text(kind) || (column.numbers && is_number(kind)) {
         return Ok(way);
     }
-    let (expected, found) = (if column.numbers { "text or numbers" } else { "text" }, field.data_type().to_string());
+    let (expected, found) =
+        (if column.numbers { "text or numbers" } else { "text" }, field.data_type().to_string());
     Err(SourceError::ColumnType { path: path.to_owned(), column: column.name.clone(), expected, found })
 }
 
@@ -197,7 +225,9 @@ fn is_text(kind: &DataType) -> bool {
 
 fn is_number(kind: &DataType) -> bool {
     use DataType::{Decimal32, Decimal64, Decimal128, Decimal256};
-    kind.is_integer() || kind.is_floating() || matches!(kind, Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..))
+    kind.is_integer()
+        || kind.is_floating()
+        || matches!(kind, Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..))
 }
 
 /// A cell as text. Numbers are written exactly: floats with the fewest digits that give the same float again.

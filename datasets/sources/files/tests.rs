@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, ListArray};
+use arrow::array::{
+    Array, BinaryArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, ListArray,
+};
 use arrow::array::{RecordBatch, StringArray, StringViewArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use parquet::arrow::ArrowWriter;
@@ -56,8 +58,16 @@ fn lines_are_rows() {
 
 #[test]
 fn numbers_are_taken_as_written() {
-    let answer = |number: &str| pairs(lines(format!(r#"{{"question":"q","answer":{number} }}"#)))[0].1.clone();
-    for number in ["7", "-0", "72.50", "0.1000000000000000055511151231257827", "123456789012345678901234567890", "1e400"] {
+    let answer =
+        |number: &str| pairs(lines(format!(r#"{{"question":"q","answer":{number} }}"#)))[0].1.clone();
+    for number in [
+        "7",
+        "-0",
+        "72.50",
+        "0.1000000000000000055511151231257827",
+        "123456789012345678901234567890",
+        "1e400",
+    ] {
         assert_eq!(answer(number), number);
     }
 }
@@ -86,12 +96,18 @@ fn bad_lines_say_where_and_what_and_reading_goes_on() {
     assert!(rows[0].is_ok() && rows[2].is_ok());
     let error = rows[1].as_ref().unwrap_err();
     assert!(error.is_row());
-    assert_eq!(message(error), "jsonl, line 2: not JSON: expected ident at byte 2 (each line must be one whole JSON object)");
+    assert_eq!(
+        message(error),
+        "jsonl, line 2: not JSON: expected ident at byte 2 (each line must be one whole JSON object)"
+    );
 }
 
 #[test]
 fn faults_of_lines() {
-    assert_eq!(fault(b"\xEF\xBB\xBF\n{\"question\":\"\xFF\"}"), "jsonl, line 2: not UTF-8 at byte 13 of it (byte 17 of the file)");
+    assert_eq!(
+        fault(b"\xEF\xBB\xBF\n{\"question\":\"\xFF\"}"),
+        "jsonl, line 2: not UTF-8 at byte 13 of it (byte 17 of the file)"
+    );
     assert_eq!(
         fault(r#"{"question":"q","answer":NaN}"#),
         "jsonl, line 1: not JSON: NaN is no JSON number; expected value at byte 26 (each line must be one whole JSON object)"
@@ -104,9 +120,15 @@ fn faults_of_lines() {
         fault(r#"{"questoin":"q","answer":1}"#),
         "jsonl, line 1: no column `question`; is `questoin` meant? (there are `questoin`, `answer`)"
     );
-    assert_eq!(fault(r#"{"question":"q","id":1}"#), "jsonl, line 1: no column `answer` (there are `question`, `id`)");
+    assert_eq!(
+        fault(r#"{"question":"q","id":1}"#),
+        "jsonl, line 1: no column `answer` (there are `question`, `id`)"
+    );
     assert_eq!(fault("{}"), "jsonl, line 1: no column `question`, nor any other");
-    assert_eq!(fault(r#"{"question":"q","answer":null}"#), "jsonl, line 1: column `answer`: expected a value, found null");
+    assert_eq!(
+        fault(r#"{"question":"q","answer":null}"#),
+        "jsonl, line 1: column `answer`: expected a value, found null"
+    );
     for empty in [r#"" ""#, r#""worked\n#### ""#] {
         assert_eq!(
             fault(format!(r#"{{"question":"q","answer":{empty}}}"#)),
@@ -119,7 +141,10 @@ fn faults_of_lines() {
         "jsonl, line 1: column `answer`: expected a string or a number, found an array"
     );
     assert!(fault(r#"{"question":"q","answer":true}"#).ends_with("found true or false"));
-    assert!(fault(r#"{"question":1,"answer":1}"#).ends_with("column `question`: expected a string, found a number"));
+    assert!(
+        fault(r#"{"question":1,"answer":1}"#)
+            .ends_with("column `question`: expected a string, found a number")
+    );
     let long = "x".repeat((64 << 10) + 1);
     assert_eq!(
         fault(format!(r#"{{"question":"{long}","answer":1}}"#)),
@@ -145,9 +170,15 @@ fn a_line_that_never_ends_is_passed_over() {
         }
     }
     let rows: Vec<_> = open(&path, &Options::default()).unwrap().collect();
-    assert_eq!(message(rows[0].as_ref().unwrap_err()), "jsonl, line 1: the line is longer than 16777216 bytes");
+    assert_eq!(
+        message(rows[0].as_ref().unwrap_err()),
+        "jsonl, line 1: the line is longer than 16777216 bytes"
+    );
     let second = message(rows[1].as_ref().unwrap_err());
-    assert_eq!(second, format!("jsonl, line 2: not UTF-8 at byte 0 of it (byte {} of the file)", (24 << 20) + 1));
+    assert_eq!(
+        second,
+        format!("jsonl, line 2: not UTF-8 at byte 0 of it (byte {} of the file)", (24 << 20) + 1)
+    );
     assert!(rows[2].is_ok());
     assert_eq!(rows.len(), 3);
 }
@@ -186,7 +217,8 @@ fn names_and_folders() {
 fn parquet(batch: &RecordBatch, options: &Options) -> (TempDir, Result<Reader, SourceError>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.parquet");
-    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
     let opened = open(&path, options);
@@ -194,7 +226,8 @@ fn parquet(batch: &RecordBatch, options: &Options) -> (TempDir, Result<Reader, S
 }
 
 fn batch(columns: Vec<(&str, Arc<dyn Array>)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
+        .unwrap()
 }
 
 fn answers(answers: Arc<dyn Array>) -> Vec<Outcome> {
@@ -206,10 +239,14 @@ fn answers(answers: Arc<dyn Array>) -> Vec<Outcome> {
 
 #[test]
 fn parquet_rows_of_every_type() {
-    let given = |array: Arc<dyn Array>| answers(array).into_iter().map(|row| row.unwrap().answer).collect::<Vec<_>>();
+    let given =
+        |array: Arc<dyn Array>| answers(array).into_iter().map(|row| row.unwrap().answer).collect::<Vec<_>>();
     assert_eq!(given(Arc::new(StringArray::from(vec!["1", "a\n#### 2"]))), ["1", "2"]);
     assert_eq!(given(Arc::new(Int32Array::from(vec![-7]))), ["-7"]);
-    assert_eq!(given(Arc::new(Float64Array::from(vec![72.0, 0.1, 1e21]))), ["72", "0.1", "1000000000000000000000"]);
+    assert_eq!(
+        given(Arc::new(Float64Array::from(vec![72.0, 0.1, 1e21]))),
+        ["72", "0.1", "1000000000000000000000"]
+    );
     let decimals = Decimal128Array::from(vec![12345, -5]).with_precision_and_scale(10, 2).unwrap();
     assert_eq!(given(Arc::new(decimals)), ["123.45", "-0.05"]);
     let names: DictionaryArray<Int32Type> = vec!["x", "y", "x"].into_iter().collect();
@@ -220,7 +257,8 @@ fn parquet_rows_of_every_type() {
 
 #[test]
 fn faults_of_parquet_rows() {
-    let rows = answers(Arc::new(Float64Array::from(vec![Some(1.0), None, Some(f64::NAN), Some(f64::INFINITY)])));
+    let rows =
+        answers(Arc::new(Float64Array::from(vec![Some(1.0), None, Some(f64::NAN), Some(f64::INFINITY)])));
     assert_eq!(rows[0].as_ref().unwrap().meta, r#"{"file":"in.parquet","row":0}"#);
     let messages: Vec<_> = rows[1..].iter().map(|row| message(row.as_ref().unwrap_err())).collect();
     assert_eq!(
@@ -239,23 +277,31 @@ fn faults_of_parquet_rows() {
 #[test]
 fn faults_of_parquet_columns() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)])]);
-    let batch = batch(vec![("question", Arc::new(StringArray::from(vec!["q"]))), ("Answers", Arc::new(list))]);
+    let batch =
+        batch(vec![("question", Arc::new(StringArray::from(vec!["q"]))), ("Answers", Arc::new(list))]);
     let (_folder, opened) = parquet(&batch, &Options::default());
     let Err(error) = opened else { panic!("the column is not there") };
     assert!(!error.is_row());
-    assert_eq!(message(&error), "parquet: no column `answer`; is `Answers` meant? (there are `question`, `Answers`)");
+    assert_eq!(
+        message(&error),
+        "parquet: no column `answer`; is `Answers` meant? (there are `question`, `Answers`)"
+    );
     let options = Options { answer_column: "Answers".into(), ..Options::default() };
     let (_folder, opened) = parquet(&batch, &options);
     let Err(error) = opened else { panic!("the column is a list") };
     let found = message(&error);
-    assert!(found.starts_with("parquet: column `Answers`: expected text or numbers, found the type List"), "{found}");
+    assert!(
+        found.starts_with("parquet: column `Answers`: expected text or numbers, found the type List"),
+        "{found}"
+    );
 }
 
 #[test]
 fn a_torn_parquet_file_ends_with_one_error() {
     let texts: Vec<_> = (0..5_000).map(|n| format!("{n} {}", n * 7919 % 5003)).collect();
     let texts: Arc<dyn Array> = Arc::new(StringArray::from(texts));
-    let (folder, opened) = parquet(&batch(vec![("question", texts.clone()), ("answer", texts)]), &Options::default());
+    let (folder, opened) =
+        parquet(&batch(vec![("question", texts.clone()), ("answer", texts)]), &Options::default());
     assert_eq!(pairs(opened.unwrap().collect()).len(), 5_000);
     let path = folder.path().join("in.parquet");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -270,7 +316,10 @@ fn a_torn_parquet_file_ends_with_one_error() {
 }
 
 fn cells(rows: Cells) -> Vec<String> {
-    rows.map(|row| row.map_or_else(|error| message(&error), |row| format!("{}: {}", row.place, row.cells.join(" | ")))).collect()
+    rows.map(|row| {
+        row.map_or_else(|error| message(&error), |row| format!("{}: {}", row.place, row.cells.join(" | ")))
+    })
+    .collect()
 }
 
 #[test]
@@ -286,8 +335,14 @@ fn any_columns_in_any_order() {
     assert_eq!(read(&["c.d.e.f", "c.x"]), "line 1: 3 | 5");
     assert_eq!(read(&["c.g"]), "jsonl, line 1: column `c.g`: expected a value, found null");
     assert_eq!(read(&["c.h"]), "jsonl, line 1: column `c.h`: expected a string or a number, found an array");
-    assert_eq!(read(&["c.d.e"]), "jsonl, line 1: no column `c.d.e`; is `c.d.e.f` meant? (there are `c.d.e.f`)");
-    assert_eq!(read(&["a.b"]), "jsonl, line 1: no column `a.b`; is `a` meant? (there are `a`, `b`, `c`, `c.x`)");
+    assert_eq!(
+        read(&["c.d.e"]),
+        "jsonl, line 1: no column `c.d.e`; is `c.d.e.f` meant? (there are `c.d.e.f`)"
+    );
+    assert_eq!(
+        read(&["a.b"]),
+        "jsonl, line 1: no column `a.b`; is `a` meant? (there are `a`, `b`, `c`, `c.x`)"
+    );
 }
 
 #[test]
@@ -295,11 +350,15 @@ fn columns_within_structs() {
     let inner: Arc<dyn Array> = Arc::new(StringArray::from(vec![Some("1"), None, Some("3")]));
     let fields = vec![Field::new("e", DataType::Utf8, true)];
     let present = arrow::buffer::NullBuffer::from(vec![true, true, false]);
-    let outer: Arc<dyn Array> = Arc::new(arrow::array::StructArray::new(fields.into(), vec![inner], Some(present)));
+    let outer: Arc<dyn Array> =
+        Arc::new(arrow::array::StructArray::new(fields.into(), vec![inner], Some(present)));
     let number: Arc<dyn Array> = Arc::new(Int32Array::from(vec![7, 8, 9]));
-    let (folder, _) = parquet(&batch(vec![("x", number.clone()), ("d", outer), ("n", number)]), &Options::default());
+    let (folder, _) =
+        parquet(&batch(vec![("x", number.clone()), ("d", outer), ("n", number)]), &Options::default());
     let path = folder.path().join("in.parquet");
-    let read = |columns: &[&str]| open_columns(&path, columns.iter().map(|name| Column::text_or_number(*name)).collect());
+    let read = |columns: &[&str]| {
+        open_columns(&path, columns.iter().map(|name| Column::text_or_number(*name)).collect())
+    };
     let mut rows = read(&["n", "d.e", "n"]).unwrap();
     assert_eq!(rows.extent(), (0, 3));
     assert!(rows.next().is_some());
@@ -309,5 +368,8 @@ fn columns_within_structs() {
     let Err(error) = read(&["d.f"]) else { panic!("the column is not there") };
     assert_eq!(message(&error), "parquet: no column `d.f`; is `d.e` meant? (there are `d.e`)");
     let Err(error) = read(&["d"]) else { panic!("the column is a struct") };
-    assert!(message(&error).starts_with("parquet: column `d`: expected text or numbers, found the type Struct"), "{error}");
+    assert!(
+        message(&error).starts_with("parquet: column `d`: expected text or numbers, found the type Struct"),
+        "{error}"
+    );
 }

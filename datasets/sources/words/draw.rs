@@ -7,7 +7,8 @@ use super::fixed::Fixed;
 use super::table::Spec;
 use rand::Rng;
 
-/// Percentages that occur in shops and classes. Not 50: half of a thing is the same number as what is left of it.
+/// Percentages that occur in shops and classes. Not 50: half of a thing is the same number as what is left of
+/// it.
 const PERCENT: [i64; 9] = [5, 10, 15, 20, 25, 30, 40, 60, 75];
 const BILLS: [i64; 5] = [10, 20, 50, 100, 200];
 
@@ -37,13 +38,19 @@ pub fn shuffle<T>(rng: &mut impl Rng, list: &mut [T]) {
 
 /// A number as the spec asks, and whether it is money. `register` gives the value behind a letter.
 /// `None` if no number fits, which is common: the caller draws the whole problem again.
-pub fn number(rng: &mut impl Rng, spec: Spec, register: impl Fn(u8) -> Option<Fixed>) -> Option<(Fixed, bool)> {
+pub fn number(
+    rng: &mut impl Rng,
+    spec: Spec,
+    register: impl Fn(u8) -> Option<Fixed>,
+) -> Option<(Fixed, bool)> {
     let int = |value: i64| Fixed::from_int(value);
     Some(match spec {
         Spec::Int(low, high) => (int(between(rng, low, high)), false),
         Spec::Divisor(low, high, reg) => {
             let total = register(reg)?;
-            let fits: Vec<i64> = (low..=high).filter(|&d| total.apply('/', int(d)).is_some_and(|q| q.hundredths() > 200)).collect();
+            let fits: Vec<i64> = (low..=high)
+                .filter(|&d| total.apply('/', int(d)).is_some_and(|q| q.hundredths() > 200))
+                .collect();
             (int(*pick(rng, &fits)?), false)
         }
         Spec::Below(reg) => {
@@ -53,7 +60,12 @@ pub fn number(rng: &mut impl Rng, spec: Spec, register: impl Fn(u8) -> Option<Fi
         Spec::MoneyBelow(reg) => {
             let total = register(reg)?.hundredths();
             let step = if total % 100 == 0 { 100 } else { [100, 50, 25][below(rng, 3)] };
-            (Fixed::from_hundredths(step * between(rng, (total * 15 / 100 / step).max(3), total * 80 / 100 / step)), true)
+            (
+                Fixed::from_hundredths(
+                    step * between(rng, (total * 15 / 100 / step).max(3), total * 80 / 100 / step),
+                ),
+                true,
+            )
         }
         Spec::Above(reg, low, high) => {
             let total = register(reg)?.hundredths();
@@ -62,14 +74,16 @@ pub fn number(rng: &mut impl Rng, spec: Spec, register: impl Fn(u8) -> Option<Fi
         }
         Spec::Price(low, high) => {
             // Mostly whole dollars where these leave a choice, else quarters of a dollar.
-            let step = if high - low >= 400 && below(rng, 4) > 0 { 100 } else { [100, 50, 25][below(rng, 3)] };
+            let step =
+                if high - low >= 400 && below(rng, 4) > 0 { 100 } else { [100, 50, 25][below(rng, 3)] };
             (Fixed::from_hundredths(step * between(rng, (low + step - 1) / step, high / step)), true)
         }
         Spec::Tenths(low, high) => (Fixed::from_hundredths(10 * between(rng, low, high)), false),
         Spec::Percent(reg) => {
             let total = register(reg)?;
             let whole = if total.is_multiple_of(100) && total > int(30) { 100 } else { 1 };
-            let fits: Vec<i64> = PERCENT.into_iter().filter(|&p| (total.hundredths() * p) % (100 * whole) == 0).collect();
+            let fits: Vec<i64> =
+                PERCENT.into_iter().filter(|&p| (total.hundredths() * p) % (100 * whole) == 0).collect();
             (int(*pick(rng, &fits)?), false)
         }
         Spec::Bill(reg) => {

@@ -46,12 +46,12 @@ pub fn lexicon_in(text: &str) -> Vec<(&'static str, &'static str)> {
 
 /// Names of women and girls.
 pub const SHE: &[&str] = &[
-    "Alice", "Amy", "Anna", "Clara", "Ella", "Emma", "Grace", "Ivy", "Julia", "Lena", "Lucy", "Maya", "Mia", "Nora", "Olga", "Rosa",
-    "Ruby", "Sara", "Tara", "Zoe",
+    "Alice", "Amy", "Anna", "Clara", "Ella", "Emma", "Grace", "Ivy", "Julia", "Lena", "Lucy", "Maya", "Mia",
+    "Nora", "Olga", "Rosa", "Ruby", "Sara", "Tara", "Zoe",
 ];
 
 /// Names of men and boys.
 pub const HE: &[&str] = &[
-    "Adam", "Ben", "Carl", "David", "Eric", "Finn", "Hugo", "Ivan", "Jack", "Leo", "Liam", "Luke", "Max", "Noah", "Omar", "Paul", "Peter",
-    "Ravi", "Sam", "Tom",
+    "Adam", "Ben", "Carl", "David", "Eric", "Finn", "Hugo", "Ivan", "Jack", "Leo", "Liam", "Luke", "Max",
+    "Noah", "Omar", "Paul", "Peter", "Ravi", "Sam", "Tom",
 ];

@@ -89,10 +89,20 @@ pub fn generate(seed: u64, index: u64, dial: &Dial) -> Draft {
 }
 
 fn draft(setting: &Setting, story: &Story) -> Draft {
-    let graph: Vec<Value> =
-        story.nodes.iter().map(|n| json!({"name": n.name, "op": n.op.to_string(), "args": n.args, "value": n.value.to_string()})).collect();
-    let solution: Vec<String> = story.nodes.iter().map(|n| format!("{}{}{}={}", n.operands[0], n.op, n.operands[1], n.value)).collect();
-    let templates: Vec<String> = story.templates.iter().map(|name| format!("{}/{name}", setting.name)).collect();
+    let graph: Vec<Value> = story
+        .nodes
+        .iter()
+        .map(
+            |n| json!({"name": n.name, "op": n.op.to_string(), "args": n.args, "value": n.value.to_string()}),
+        )
+        .collect();
+    let solution: Vec<String> = story
+        .nodes
+        .iter()
+        .map(|n| format!("{}{}{}={}", n.operands[0], n.op, n.operands[1], n.value))
+        .collect();
+    let templates: Vec<String> =
+        story.templates.iter().map(|name| format!("{}/{name}", setting.name)).collect();
     Draft {
         question: story.question(),
         answer: story.answer().map(|value| value.to_string()).unwrap_or_default(),

@@ -45,12 +45,10 @@ impl Cast {
             "him" => return gendered("her", "him"),
             _ => {}
         }
-        let (slot, plural) = self
-            .slots
-            .iter()
-            .find(|(name, ..)| *name == key)
-            .map(|slot| (slot, false))
-            .or_else(|| Some((self.slots.iter().find(|(name, ..)| key.strip_suffix('s') == Some(name))?, true)))?;
+        let (slot, plural) =
+            self.slots.iter().find(|(name, ..)| *name == key).map(|slot| (slot, false)).or_else(|| {
+                Some((self.slots.iter().find(|(name, ..)| key.strip_suffix('s') == Some(name))?, true))
+            })?;
         Some(if plural { slot.2 } else { slot.1 })
     }
 

@@ -113,7 +113,8 @@ pub fn tell(rng: &mut impl Rng, setting: &Setting, path: &[&Relation], distracto
         let number = |letter| letters[slot(letter)].as_ref().map(|bound| bound.text.clone());
         let sentence = cast.render(pick(rng, &relation.texts)?, false, number);
         // Between the opening and the question, but not before a sentence that points back.
-        let places: Vec<usize> = (1..story.sentences.len()).filter(|&at| !points_back(&story.sentences[at])).collect();
+        let places: Vec<usize> =
+            (1..story.sentences.len()).filter(|&at| !points_back(&story.sentences[at])).collect();
         story.sentences.insert(*pick(rng, &places)?, sentence);
     }
     Some(story)
@@ -126,7 +127,13 @@ fn points_back(sentence: &str) -> bool {
 }
 
 /// Draws a number of a relation, unless it has been drawn.
-fn give(rng: &mut impl Rng, relation: &Relation, letter: u8, letters: &mut Letters, givens: &mut Vec<Fixed>) -> Option<()> {
+fn give(
+    rng: &mut impl Rng,
+    relation: &Relation,
+    letter: u8,
+    letters: &mut Letters,
+    givens: &mut Vec<Fixed>,
+) -> Option<()> {
     if letters[slot(letter)].is_none() {
         let (_, spec) = relation.numbers.iter().find(|(name, _)| *name == letter)?;
         let (value, money) = draw::number(rng, *spec, |reg| letters[slot(reg)].as_ref().map(|b| b.value))?;
@@ -137,7 +144,13 @@ fn give(rng: &mut impl Rng, relation: &Relation, letter: u8, letters: &mut Lette
     Some(())
 }
 
-fn compute(rng: &mut impl Rng, relation: &Relation, phrasing: &str, letters: &mut Letters, story: &mut Story) -> Option<()> {
+fn compute(
+    rng: &mut impl Rng,
+    relation: &Relation,
+    phrasing: &str,
+    letters: &mut Letters,
+    story: &mut Story,
+) -> Option<()> {
     let words = lexicon_in(phrasing);
     for (index, assignment) in relation.assignments.iter().enumerate() {
         let mut read = |operand: Operand, letters: &mut Letters| match operand {
@@ -165,7 +178,13 @@ fn compute(rng: &mut impl Rng, relation: &Relation, phrasing: &str, letters: &mu
             1 => relation.name.to_owned(),
             _ => format!("{}:{}", relation.name, index + 1),
         };
-        story.nodes.push(Node { name: name.clone(), op, args: [left.arg, right.arg], operands: [left.value, right.value], value });
+        story.nodes.push(Node {
+            name: name.clone(),
+            op,
+            args: [left.arg, right.arg],
+            operands: [left.value, right.value],
+            value,
+        });
         letters[slot(assignment.target)] = Some(Bound { value, arg: name, text: String::new() });
     }
     Some(())
@@ -180,16 +199,22 @@ impl Story {
         self.nodes.last().map(|node| node.value)
     }
 
-    /// Whether no number means two things: numbers differ from each other, from the constants and from
-    /// the results; none is large; no step's result is also the result of another operation on its operands; and, beyond
-    /// one operation, no single operation on numbers in the text gives the answer.
+    /// Whether no number means two things: numbers differ from each other, from the constants and from the
+    /// results; none is large; no step's result is also the result of another operation on its operands; and,
+    /// beyond one operation, no single operation on numbers in the text gives the answer.
     pub fn is_unambiguous(&self) -> bool {
         let Some(answer) = self.answer() else { return false };
-        let constants: Vec<Fixed> = lexicon_in(&self.question()).iter().filter_map(|(_, v)| v.parse().ok().map(Fixed::from_int)).collect();
+        let constants: Vec<Fixed> = lexicon_in(&self.question())
+            .iter()
+            .filter_map(|(_, v)| v.parse().ok().map(Fixed::from_int))
+            .collect();
         let results: Vec<Fixed> = self.nodes.iter().map(|node| node.value).collect();
         let distinct = |list: &[Fixed]| list.iter().enumerate().all(|(i, v)| !list[..i].contains(v));
         let written: Vec<Fixed> = self.givens.iter().chain(&results).copied().collect();
-        if !distinct(&written) || constants.iter().any(|c| self.givens.contains(c)) || constants.contains(&answer) {
+        if !distinct(&written)
+            || constants.iter().any(|c| self.givens.contains(c))
+            || constants.contains(&answer)
+        {
             return false;
         }
         if self.nodes.iter().any(|n| n.value > LARGEST && n.op != '*') || answer > LARGEST {
@@ -199,7 +224,8 @@ impl Story {
             return false;
         }
         let pool: Vec<Fixed> = self.givens.iter().chain(&constants).copied().collect();
-        self.nodes.len() == 1 || pool.iter().enumerate().all(|(i, &a)| pool[..i].iter().all(|&b| ways(a, b, answer) == 0))
+        self.nodes.len() == 1
+            || pool.iter().enumerate().all(|(i, &a)| pool[..i].iter().all(|&b| ways(a, b, answer) == 0))
     }
 }
 

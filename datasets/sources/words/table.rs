@@ -114,10 +114,15 @@ macro_rules! settings {
     };
 }
 
-settings!("bakery", "cooking", "crafts", "farm", "garden", "library", "market", "pets", "savings", "sports", "supplies", "travel",);
+settings!(
+    "bakery", "cooking", "crafts", "farm", "garden", "library", "market", "pets", "savings", "sports",
+    "supplies", "travel",
+);
 
-const SHARED: &[(&str, &str)] =
-    &[("compare", include_str!("settings/shared_compare.txt")), ("cash", include_str!("settings/shared_cash.txt"))];
+const SHARED: &[(&str, &str)] = &[
+    ("compare", include_str!("settings/shared_compare.txt")),
+    ("cash", include_str!("settings/shared_cash.txt")),
+];
 
 /// All settings, read.
 pub static WORLD: LazyLock<Vec<Setting>> = LazyLock::new(|| {
@@ -125,8 +130,10 @@ pub static WORLD: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         .iter()
         .zip(TEXTS)
         .map(|(name, text)| {
-            let mut setting = Setting { name, slots: Vec::new(), relations: Vec::new(), distractors: Vec::new() };
-            read(text, &mut setting).unwrap_or_else(|line| panic!("settings/{name}.txt: cannot read `{line}`"));
+            let mut setting =
+                Setting { name, slots: Vec::new(), relations: Vec::new(), distractors: Vec::new() };
+            read(text, &mut setting)
+                .unwrap_or_else(|line| panic!("settings/{name}.txt: cannot read `{line}`"));
             setting
         })
         .collect()

@@ -42,7 +42,10 @@ fn check_solution(draft: &Draft) {
         let at = left.find(['+', '-', '*', '/']).expect("an operator");
         let (a, b) = (rational(&left[..at]), rational(&left[at + 1..]));
         for operand in [&a, &b] {
-            assert!(given.contains(operand) || words.contains(operand) || results.contains(operand), "{step}: {question}");
+            assert!(
+                given.contains(operand) || words.contains(operand) || results.contains(operand),
+                "{step}: {question}"
+            );
             if given.contains(operand) && !results.contains(operand) && !words.contains(operand) {
                 *used.entry(operand.clone()).or_default() += 1;
             }
@@ -59,7 +62,10 @@ fn check_solution(draft: &Draft) {
     assert_eq!(results.last(), Some(&rational(&draft.answer)), "{question}");
     let unused = given.iter().filter(|n| !used.contains_key(n)).count();
     let distractor = draft.meta["distractor"].as_bool().expect("a flag");
-    assert!(unused <= usize::from(distractor) || given.iter().any(|n| results.contains(n) || words.contains(n)), "{question}");
+    assert!(
+        unused <= usize::from(distractor) || given.iter().any(|n| results.contains(n) || words.contains(n)),
+        "{question}"
+    );
 
     let graph = draft.meta["graph"].as_array().expect("a list");
     assert_eq!(graph.len(), solution.len());
@@ -88,9 +94,17 @@ fn check_text(question: &str) {
         start |= matches!(c, '.' | '?') && last;
     }
     // Numbers are digits or words of the lexicon, nothing else; what a lexicon word names is used.
-    let plain = question.to_lowercase().replace("three times", "").replace("two thirds", "").replace("three quarters", "");
+    let plain = question
+        .to_lowercase()
+        .replace("three times", "")
+        .replace("two thirds", "")
+        .replace("three quarters", "");
     for word in plain.split(|c: char| !c.is_alphabetic()) {
-        assert!(!["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"].contains(&word), "{question}");
+        assert!(
+            !["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"]
+                .contains(&word),
+            "{question}"
+        );
     }
 }
 
@@ -135,7 +149,10 @@ fn difficulty_follows_the_dial() {
 fn same_arguments_same_problem() {
     for index in 0..300 {
         let (a, b) = (generate(3, index, &DIAL), generate(3, index, &DIAL));
-        assert_eq!((a.question, a.answer, a.difficulty, a.meta), (b.question, b.answer, b.difficulty, b.meta));
+        assert_eq!(
+            (a.question, a.answer, a.difficulty, a.meta),
+            (b.question, b.answer, b.difficulty, b.meta)
+        );
     }
     assert_ne!(generate(3, 0, &DIAL).question, generate(4, 0, &DIAL).question);
 }
@@ -161,18 +178,26 @@ fn one_operation_answers(draft: &Draft) -> bool {
 
 #[test]
 fn tables_are_complete() {
-    let constants: BTreeSet<i64> =
-        LEXICON.iter().flat_map(|(_, values)| values.iter().map(|v| v.parse::<i64>().expect("an integer"))).collect();
+    let constants: BTreeSet<i64> = LEXICON
+        .iter()
+        .flat_map(|(_, values)| values.iter().map(|v| v.parse::<i64>().expect("an integer")))
+        .collect();
     for setting in WORLD.iter() {
         for relation in setting.relations.iter().chain(&setting.distractors) {
             let name = format!("{}/{}", setting.name, relation.name);
             assert!(relation.texts.len() >= 2, "{name} needs a second phrasing");
             for assignment in &relation.assignments {
-                for operand in [Some(assignment.left), assignment.right.map(|(_, operand)| operand)].into_iter().flatten() {
+                for operand in [Some(assignment.left), assignment.right.map(|(_, operand)| operand)]
+                    .into_iter()
+                    .flatten()
+                {
                     let Operand::Constant(value) = operand else { continue };
                     assert!(constants.contains(&value), "{name}");
                     for text in &relation.texts {
-                        assert!(lexicon_in(text).iter().any(|(_, v)| *v == value.to_string()), "{name}: {text}");
+                        assert!(
+                            lexicon_in(text).iter().any(|(_, v)| *v == value.to_string()),
+                            "{name}: {text}"
+                        );
                     }
                 }
             }
@@ -186,7 +211,10 @@ fn tables_are_complete() {
                 for (word, value) in spare {
                     let used = relation.assignments.iter().any(|a| {
                         let operands = [Some(a.left), a.right.map(|(_, operand)| operand)];
-                        operands.into_iter().flatten().any(|o| matches!(o, Operand::Constant(v) if v.to_string() == value))
+                        operands
+                            .into_iter()
+                            .flatten()
+                            .any(|o| matches!(o, Operand::Constant(v) if v.to_string() == value))
                     });
                     assert!(used, "{name} says {word} and does not use it: {text}");
                 }
@@ -219,10 +247,17 @@ fn statistics() {
     println!("rare: {:?}", words.iter().filter(|(_, n)| **n < 30).map(|(w, _)| w).collect::<Vec<_>>());
     for (operations, list) in lengths.iter_mut().enumerate().skip(1) {
         list.sort_unstable();
-        println!("{operations} operations: {} words in the median, {} at most", list[list.len() / 2], list[list.len() - 1]);
+        println!(
+            "{operations} operations: {} words in the median, {} at most",
+            list[list.len() / 2],
+            list[list.len() - 1]
+        );
     }
     answers.sort_by(f64::total_cmp);
-    println!("answers at 0, 5, 25, 50, 75, 95, 100%: {:?}", [0, 400, 2000, 4000, 6000, 7600, 7999].map(|i| answers[i]));
+    println!(
+        "answers at 0, 5, 25, 50, 75, 95, 100%: {:?}",
+        [0, 400, 2000, 4000, 6000, 7600, 7999].map(|i| answers[i])
+    );
 }
 
 /// Prints problems to read: `cargo test -p datasets words::tests::print -- --ignored --nocapture`.
@@ -232,7 +267,16 @@ fn print() {
     let seed = std::env::var("WORDS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
     for index in 0..60 {
         let operations = 1 + (index % 8) as u32;
-        let draft = generate(seed, index, &Dial { min_operations: operations, max_operations: operations, distractors: 0.3 });
-        println!("[{operations}] {}\n    {} => {}\n", draft.question, strings(&draft.meta["solution"]).join("  "), draft.answer);
+        let draft = generate(
+            seed,
+            index,
+            &Dial { min_operations: operations, max_operations: operations, distractors: 0.3 },
+        );
+        println!(
+            "[{operations}] {}\n    {} => {}\n",
+            draft.question,
+            strings(&draft.meta["solution"]).join("  "),
+            draft.answer
+        );
     }
 }

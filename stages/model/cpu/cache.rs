@@ -1,12 +1,12 @@
 //! Keys and values of sequences, in blocks of [`BLOCK`] tokens that sequences with a common beginning share.
 //!
-//! A full block is known by all tokens up to its end, and whoever needs that beginning again (another sample of the
-//! prompt, a child in a search tree, the instruction that all prompts begin with) takes it from there, as vLLM's
-//! automatic prefix caching does (arXiv 2309.06180). Blocks that no sequence holds are given up when room is needed,
-//! the longest unused first.
+//! A full block is known by all tokens up to its end, and whoever needs that beginning again (another sample
+//! of the prompt, a child in a search tree, the instruction that all prompts begin with) takes it from there,
+//! as vLLM's automatic prefix caching does (arXiv 2309.06180). Blocks that no sequence holds are given up
+//! when room is needed, the longest unused first.
 //!
-//! A block holds for each layer and key/value head the keys `[d, BLOCK]` and the values `[BLOCK, d]`, so that the scores
-//! of sixteen tokens are one vector.
+//! A block holds for each layer and key/value head the keys `[d, BLOCK]` and the values `[BLOCK, d]`, so that
+//! the scores of sixteen tokens are one vector.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl Sequence {
         &self.blocks
     }
 
-    /// Where a token's keys and values of a layer are written, the block of that layer and the place in it. Only tokens
-    /// that are being added may be written: their blocks belong to this sequence alone.
+    /// Where a token's keys and values of a layer are written, the block of that layer and the place in it.
+    /// Only tokens that are being added may be written: their blocks belong to this sequence alone.
     pub fn writable(&mut self, position: usize) -> (&mut [f32], usize) {
         let block = Arc::get_mut(&mut self.blocks[position / BLOCK]).map_or(&mut [][..], Vec::as_mut_slice);
         (block, position % BLOCK)
@@ -69,7 +69,15 @@ impl Pool {
     /// A pool that holds at most `bytes`.
     pub fn new(shape: &Shape, layers: usize, bytes: usize) -> Self {
         let size = layers * Self::layer(shape);
-        Self { size, limit: bytes / (size * 4), made: 0, free: Vec::new(), known: HashMap::new(), names: 0, clock: 0 }
+        Self {
+            size,
+            limit: bytes / (size * 4),
+            made: 0,
+            free: Vec::new(),
+            known: HashMap::new(),
+            names: 0,
+            clock: 0,
+        }
     }
 
     /// Floats of one layer in a block.
@@ -144,7 +152,9 @@ impl Pool {
         sequence.tokens.extend_from_slice(tokens);
         while (sequence.known + 1) * BLOCK <= sequence.len() {
             let at = sequence.known;
-            let Ok(own) = <[u32; BLOCK]>::try_from(&sequence.tokens[at * BLOCK..(at + 1) * BLOCK]) else { break };
+            let Ok(own) = <[u32; BLOCK]>::try_from(&sequence.tokens[at * BLOCK..(at + 1) * BLOCK]) else {
+                break;
+            };
             let known = self.known.entry((sequence.name, own)).or_insert_with(|| {
                 self.names += 1;
                 Known { name: self.names, block: Arc::clone(&sequence.blocks[at]), used: 0 }
@@ -179,8 +189,12 @@ impl Pool {
 
     /// Gives up the older half of what nobody holds; false if there is nothing.
     fn evict(&mut self) -> bool {
-        let mut idle: Vec<(u64, u64)> =
-            self.known.values().filter(|k| Arc::strong_count(&k.block) == 1).map(|k| (k.used, k.name)).collect();
+        let mut idle: Vec<(u64, u64)> = self
+            .known
+            .values()
+            .filter(|k| Arc::strong_count(&k.block) == 1)
+            .map(|k| (k.used, k.name))
+            .collect();
         idle.sort_unstable();
         let Some(&last) = idle.get(idle.len() / 2) else { return false };
         let gone = self.known.extract_if(|_, k| Arc::strong_count(&k.block) == 1 && (k.used, k.name) <= last);
@@ -248,7 +262,10 @@ mod tests {
         pool.release(c);
         pool.release(a);
         pool.release(b);
-        assert!(pool.make_room(1) && pool.begin(&tokens[..17]).len() == 16, "known blocks went although there was room");
+        assert!(
+            pool.make_room(1) && pool.begin(&tokens[..17]).len() == 16,
+            "known blocks went although there was room"
+        );
         let mut c = pool.begin(&[60; 64]);
         write(&mut pool, &mut c, &[60; 64]).unwrap();
         assert_eq!(pool.bytes(), 4 * pool.block_bytes());

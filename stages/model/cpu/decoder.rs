@@ -1,6 +1,6 @@
-//! The decoder at work on generation: any mix of sequences, each with the tokens that are new to it (a whole prompt, or
-//! the one token just drawn), in one pass. What is computed for a token depends on its own sequence alone, to the last
-//! bit, so samples do not change with the batch that they share.
+//! The decoder at work on generation: any mix of sequences, each with the tokens that are new to it (a whole
+//! prompt, or the one token just drawn), in one pass. What is computed for a token depends on its own
+//! sequence alone, to the last bit, so samples do not change with the batch that they share.
 
 use rayon::prelude::*;
 
@@ -89,9 +89,13 @@ impl Decoder {
         let c = &weights.config;
         let shape = Shape::of(c);
         Self {
-            layers: (0..c.num_hidden_layers).into_par_iter().map(|l| Layer::new(weights, l, &shape)).collect(),
+            layers: (0..c.num_hidden_layers)
+                .into_par_iter()
+                .map(|l| Layer::new(weights, l, &shape))
+                .collect(),
             embed: Packed::new(&weights.all[0], shape.hidden),
-            head: (!c.tie_word_embeddings).then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
+            head: (!c.tie_word_embeddings)
+                .then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
             norm: weights.all[weights.norm_index()].clone(),
             rotary: Rotary::new(c, c.max_position_embeddings),
             heads: Vec::new(),
@@ -99,18 +103,24 @@ impl Decoder {
         }
     }
 
-    /// The same with heads that draft ([`Decoder::draft`]). Their keys and values are kept as if they were further layers.
+    /// The same with heads that draft ([`Decoder::draft`]). Their keys and values are kept as if they were
+    /// further layers.
     #[must_use]
     pub fn with_heads(mut self, weights: &Weights, heads: &FutureHeads) -> Self {
-        let of = |layer: &[Vec<f32>; super::PER_LAYER]| Layer::new(&as_weights(&weights.config, layer.clone(), Vec::new()), 0, &self.shape);
+        let of = |layer: &[Vec<f32>; super::PER_LAYER]| {
+            Layer::new(&as_weights(&weights.config, layer.clone(), Vec::new()), 0, &self.shape)
+        };
         self.heads = heads.layers.iter().map(of).collect();
         self
     }
 
-    /// About what a pass that drafts costs of one that does not: a head is a layer and an output product more. `None` without heads.
+    /// About what a pass that drafts costs of one that does not: a head is a layer and an output product
+    /// more. `None` without heads.
     pub fn draft_cost(&self) -> Option<f64> {
         let output = self.head.as_ref().unwrap_or(&self.embed).bytes();
-        let layer = |l: &Layer| [&l.qkv, &l.output, &l.gate_up, &l.down].into_iter().map(Packed::bytes).sum::<usize>();
+        let layer = |l: &Layer| {
+            [&l.qkv, &l.output, &l.gate_up, &l.down].into_iter().map(Packed::bytes).sum::<usize>()
+        };
         let heads: usize = self.heads.iter().map(|head| layer(head) + output).sum();
         let plain = self.layers.iter().map(layer).sum::<usize>() + output;
         (heads > 0).then(|| 1.0 + heads as f64 / plain as f64)
@@ -127,18 +137,29 @@ impl Decoder {
 
     /// Bytes of the weights.
     pub fn bytes(&self) -> usize {
-        let layers = self.layers.iter().chain(&self.heads).flat_map(|l| [&l.qkv, &l.output, &l.gate_up, &l.down]);
+        let layers =
+            self.layers.iter().chain(&self.heads).flat_map(|l| [&l.qkv, &l.output, &l.gate_up, &l.down]);
         layers.chain([&self.embed]).chain(&self.head).map(Packed::bytes).sum()
     }
 
-    /// Adds tokens to sequences, and gives `read` what is asked after the last token of each entry, by its index.
-    pub fn forward(&self, entries: &mut [Entry<'_>], passes: &mut Passes, asked: Asked, read: &(impl Fn(usize, &[f32]) + Sync)) {
-        divide(entries, passes, &|part, first, scratch, spread| self.pass(part, first, scratch, spread, asked, read));
+    /// Adds tokens to sequences, and gives `read` what is asked after the last token of each entry, by its
+    /// index.
+    pub fn forward(
+        &self,
+        entries: &mut [Entry<'_>],
+        passes: &mut Passes,
+        asked: Asked,
+        read: &(impl Fn(usize, &[f32]) + Sync),
+    ) {
+        divide(entries, passes, &|part, first, scratch, spread| {
+            self.pass(part, first, scratch, spread, asked, read)
+        });
     }
 
-    /// Adds tokens to sequences of which the last `asked[i]` of entry i are to be verified: gives `read` the logits `[asked[i], V]`
-    /// after each of these, and is told the place among the entry's tokens of the last one that stands (`None` if no more is wanted).
-    /// From there the heads draft: `drafted` is given their likeliest tokens, of which the first comes two places further.
+    /// Adds tokens to sequences of which the last `asked[i]` of entry i are to be verified: gives `read` the
+    /// logits `[asked[i], V]` after each of these, and is told the place among the entry's tokens of the last
+    /// one that stands (`None` if no more is wanted). From there the heads draft: `drafted` is given their
+    /// likeliest tokens, of which the first comes two places further.
     pub fn draft(
         &self,
         entries: &mut [Entry<'_>],
@@ -177,12 +198,14 @@ impl Decoder {
             layer.qkv.product(normed, qkv, false, spread, work);
             let base = l * Pool::layer(&self.shape);
             self.write(entries, qkv, base);
-            let mut rows = qkv.chunks_exact(self.shape.qkv()).zip(attended.chunks_exact_mut(self.shape.attended()));
+            let mut rows =
+                qkv.chunks_exact(self.shape.qkv()).zip(attended.chunks_exact_mut(self.shape.attended()));
             let tasks = entries.iter().flat_map(|entry| {
                 let start = entry.sequence.len();
                 (0..entry.tokens.len()).map(move |i| (&*entry.sequence, start + i + 1))
             });
-            let tasks = tasks.filter_map(|(sequence, seen)| rows.next().map(|(row, out)| (sequence, seen, row, out)));
+            let tasks =
+                tasks.filter_map(|(sequence, seen)| rows.next().map(|(row, out)| (sequence, seen, row, out)));
             let attend = |(sequence, seen, row, out): (&Sequence, usize, &[f32], &mut [f32])| {
                 for head in 0..shared {
                     let group = heads / shared * size;
@@ -210,7 +233,8 @@ impl Decoder {
         }
     }
 
-    /// Turns the new tokens' queries and keys, and writes keys and values of a layer that begins at `base` in a block.
+    /// Turns the new tokens' queries and keys, and writes keys and values of a layer that begins at `base` in
+    /// a block.
     fn write(&self, entries: &mut [Entry<'_>], qkv: &mut [f32], base: usize) {
         let Shape { heads, shared, size, .. } = self.shape;
         let turned = (heads + shared) * size;
@@ -223,7 +247,9 @@ impl Decoder {
                 for head in 0..shared {
                     let at = base + head * 2 * size * BLOCK;
                     let (keys, values) = block[at..at + 2 * size * BLOCK].split_at_mut(size * BLOCK);
-                    for (key, value) in keys[place..].iter_mut().step_by(BLOCK).zip(&row[(heads + head) * size..]) {
+                    for (key, value) in
+                        keys[place..].iter_mut().step_by(BLOCK).zip(&row[(heads + head) * size..])
+                    {
                         *key = *value;
                     }
                     let from = (heads + shared + head) * size;
@@ -329,7 +355,8 @@ impl Decoder {
         }
     }
 
-    /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the cache.
+    /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the
+    /// cache.
     #[allow(clippy::too_many_arguments)]
     fn ahead(
         &self,
@@ -350,11 +377,20 @@ impl Decoder {
         head.qkv.product(normed, &mut qkv[..count * width], false, spread, work);
         let base = (self.layers.len() + index) * Pool::layer(&self.shape);
         let group = heads / shared * size;
-        for ((&(i, position), row), out) in going.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide)) {
+        for ((&(i, position), row), out) in
+            going.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide))
+        {
             self.rotary.turn(&mut row[..heads * size], position, 1.0);
             for head in 0..shared {
                 let at = head * group..(head + 1) * group;
-                attend(&row[at.clone()], entries[i].sequence, base + head * 2 * size * BLOCK, size, position + 1, &mut out[at]);
+                attend(
+                    &row[at.clone()],
+                    entries[i].sequence,
+                    base + head * 2 * size * BLOCK,
+                    size,
+                    position + 1,
+                    &mut out[at],
+                );
             }
         }
         head.output.product(&attended[..count * wide], &mut x, true, spread, work);
@@ -369,7 +405,11 @@ impl Decoder {
 }
 
 /// Divides entries among threads, where there is enough to do.
-fn divide(entries: &mut [Entry<'_>], passes: &mut Passes, work: &(impl Fn(&mut [Entry<'_>], usize, &mut Scratch, bool) + Sync)) {
+fn divide(
+    entries: &mut [Entry<'_>],
+    passes: &mut Passes,
+    work: &(impl Fn(&mut [Entry<'_>], usize, &mut Scratch, bool) + Sync),
+) {
     let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
     let threads = rayon::current_num_threads();
     let groups = if total < MANY { 1 } else { threads.min(entries.len()) };

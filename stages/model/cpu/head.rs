@@ -21,8 +21,8 @@ pub struct Targets<'a> {
 
 /// Σ_i w_i (-log p_i) with p = softmax(H E^T), for `hidden` H `[M, D]` and `matrix` E `[V, D]`.
 ///
-/// With `gradient`: H becomes its own gradient, and that of E is added to the slice (if it is not empty). With `best`: each row's likeliest
-/// token is added to the list.
+/// With `gradient`: H becomes its own gradient, and that of E is added to the slice (if it is not empty).
+/// With `best`: each row's likeliest token is added to the list.
 pub fn cross_entropy(
     hidden: &mut [f32],
     matrix: &[f32],
@@ -36,7 +36,10 @@ pub fn cross_entropy(
     let mut logits = vec![0.0; together.min(hidden.len() / size) * vocab];
     let mut sums: Option<&mut [f32]> = gradient;
     let mut loss = 0.0;
-    let whole = hidden.chunks_mut(together * size).zip(targets.tokens.chunks(together)).zip(targets.weights.chunks(together));
+    let whole = hidden
+        .chunks_mut(together * size)
+        .zip(targets.tokens.chunks(together))
+        .zip(targets.weights.chunks(together));
     for ((hidden, tokens), weights) in whole {
         let logits = &mut logits[..tokens.len() * vocab];
         let backward = sums.is_some();
@@ -56,7 +59,8 @@ pub fn cross_entropy(
                     if asked {
                         best.push(row.iter().position(|logit| *logit >= top).unwrap_or(0) as u32);
                     }
-                    let sum = if backward { simd::exp_sum(row, top, 1.0) } else { simd::sum_exp(row, top, 1.0) };
+                    let sum =
+                        if backward { simd::exp_sum(row, top, 1.0) } else { simd::sum_exp(row, top, 1.0) };
                     loss += f64::from(*weight) * f64::from(sum.ln() + top - goal);
                     if backward {
                         simd::scale(row, weight / sum);

@@ -13,7 +13,10 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// `columns` of each row of a row-major slice whose rows are `stride` apart.
     pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(), "a view outside of its slice");
+        assert!(
+            rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(),
+            "a view outside of its slice"
+        );
         Self { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
@@ -24,7 +27,13 @@ impl<'a> View<'a> {
 
     #[must_use]
     pub fn t(self) -> Self {
-        Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
     }
 }
 
@@ -36,8 +45,8 @@ pub fn product(out: &mut [f32], stride: usize, a: View<'_>, b: View<'_>, accumul
         return;
     }
     assert!(stride >= n && (m - 1) * stride + n <= out.len(), "a product outside of its slice");
-    // SAFETY: every element that is read lies inside of `a.data` or `b.data` (`View::new`), every one written inside
-    // of `out` (above), which is borrowed mutably and so overlaps neither; all are initialised f32.
+    // SAFETY: every element that is read lies inside of `a.data` or `b.data` (`View::new`), every one written
+    // inside of `out` (above), which is borrowed mutably and so overlaps neither; all are initialised f32.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(

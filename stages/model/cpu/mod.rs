@@ -7,8 +7,8 @@
 //! - [`head`]: the loss at its end
 //! - [`packed`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for generation
 //!
-//! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of threads, and
-//! sums are taken in a fixed order: any number of threads gives the same bits.
+//! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
+//! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
 
 use super::{Llama, LlamaConfig, hf};
 
@@ -111,9 +111,14 @@ pub struct Rotary {
 impl Rotary {
     pub fn new(config: &LlamaConfig, positions: usize) -> Self {
         let half = config.head_dim / 2;
-        let frequencies: Vec<f64> = (0..half).map(|i| config.rope_theta.powf(-(2.0 * i as f64) / config.head_dim as f64)).collect();
+        let frequencies: Vec<f64> =
+            (0..half).map(|i| config.rope_theta.powf(-(2.0 * i as f64) / config.head_dim as f64)).collect();
         let angles = || (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
-        Self { half, cos: angles().map(|a| a.cos() as f32).collect(), sin: angles().map(|a| a.sin() as f32).collect() }
+        Self {
+            half,
+            cos: angles().map(|a| a.cos() as f32).collect(),
+            sin: angles().map(|a| a.sin() as f32).collect(),
+        }
     }
 
     pub fn positions(&self) -> usize {

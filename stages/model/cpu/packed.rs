@@ -1,10 +1,11 @@
-//! Weights laid out for generation, and products with few or many rows whose every row has the same bits whatever rows
-//! stand beside it: each output is a sum over the inputs in their order, [`CHAIN`] of them at a time, each a chain of fused
-//! multiply-adds (shorter chains round less).
+//! Weights laid out for generation, and products with few or many rows whose every row has the same bits
+//! whatever rows stand beside it: each output is a sum over the inputs in their order, [`CHAIN`] of them at a
+//! time, each a chain of fused multiply-adds (shorter chains round less).
 //!
-//! A weight `[out, in]` is cut into panels of [`PANEL`] outputs, each stored input by input, so that one vector load
-//! feeds as many outputs as a register holds. Weights that are bf16 numbers (published models are) are kept as such:
-//! half the memory traffic, the same results. Two share a word: columns c and c + 32 of a panel.
+//! A weight `[out, in]` is cut into panels of [`PANEL`] outputs, each stored input by input, so that one
+//! vector load feeds as many outputs as a register holds. Weights that are bf16 numbers (published models
+//! are) are kept as such: half the memory traffic, the same results. Two share a word: columns c and c + 32
+//! of a panel.
 
 // What is dispatched to an instruction set must be inlined into it.
 #![allow(clippy::inline_always)]
@@ -37,10 +38,14 @@ impl Packed {
     /// Packs a row-major weight.
     pub fn new(weight: &[f32], inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
-        let at = |output: usize, input: usize| if output < outputs { weight[output * inputs + input] } else { 0.0 };
+        let at = |output: usize, input: usize| {
+            if output < outputs { weight[output * inputs + input] } else { 0.0 }
+        };
         let count = outputs.div_ceil(PANEL);
         let panels = if weight.iter().all(|w| w.to_bits().trailing_zeros() >= 16) {
-            let word = |p: usize, i: usize, c: usize| at(p * PANEL + c, i).to_bits() >> 16 | at(p * PANEL + c + PANEL / 2, i).to_bits();
+            let word = |p: usize, i: usize, c: usize| {
+                at(p * PANEL + c, i).to_bits() >> 16 | at(p * PANEL + c + PANEL / 2, i).to_bits()
+            };
             let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL / 2).map(move |c| (p, i, c)));
             Panels::Bf16((0..count).flat_map(panel).map(|(p, i, c)| word(p, i, c)).collect())
         } else {
@@ -80,7 +85,10 @@ impl Packed {
     /// `out [rows, out] = x [rows, in] Wᵀ`, or added to it. With `spread`, on all threads.
     pub fn product(&self, x: &[f32], out: &mut [f32], accumulate: bool, spread: bool, work: &mut Work) {
         let rows = x.len() / self.inputs;
-        assert!(x.len() == rows * self.inputs && out.len() == rows * self.outputs, "matrices that do not fit");
+        assert!(
+            x.len() == rows * self.inputs && out.len() == rows * self.outputs,
+            "matrices that do not fit"
+        );
         work.interleave(x, self.inputs);
         let tiles = &work.tiles;
         let panels = self.outputs.div_ceil(PANEL);
@@ -272,7 +280,9 @@ mod tests {
 
     fn values(count: usize, seed: f32, bf16: bool) -> Vec<f32> {
         let value = |i: usize| ((i as f32 + seed) * 12.9898).sin();
-        (0..count).map(|i| f32::from_bits(value(i).to_bits() & if bf16 { 0xffff_0000 } else { u32::MAX })).collect()
+        (0..count)
+            .map(|i| f32::from_bits(value(i).to_bits() & if bf16 { 0xffff_0000 } else { u32::MAX }))
+            .collect()
     }
 
     #[test]
@@ -285,7 +295,13 @@ mod tests {
                 let x = values(1024 * inputs, 3.0, false);
                 let run = |rows: std::ops::Range<usize>, spread: bool| {
                     let mut out = vec![1.0; rows.len() * outputs];
-                    packed.product(&x[rows.start * inputs..rows.end * inputs], &mut out, true, spread, &mut Work::default());
+                    packed.product(
+                        &x[rows.start * inputs..rows.end * inputs],
+                        &mut out,
+                        true,
+                        spread,
+                        &mut Work::default(),
+                    );
                     out
                 };
                 let whole = run(0..1024, true);
@@ -294,7 +310,8 @@ mod tests {
                 }
                 for (row, out) in whole.chunks_exact(outputs).enumerate().step_by(97) {
                     for (o, out) in out.iter().enumerate() {
-                        let sum: f32 = (0..inputs).map(|i| x[row * inputs + i] * weight[o * inputs + i]).sum();
+                        let sum: f32 =
+                            (0..inputs).map(|i| x[row * inputs + i] * weight[o * inputs + i]).sum();
                         assert!((out - 1.0 - sum).abs() < 1e-4);
                     }
                 }

@@ -1,4 +1,5 @@
-//! Loops over slices, compiled for each instruction set and chosen at run time (`pulp`: AVX-512, AVX2 with FMA, NEON).
+//! Loops over slices, compiled for each instruction set and chosen at run time (`pulp`: AVX-512, AVX2 with
+//! FMA, NEON).
 //!
 //! Sums run in sixteen lanes whatever the machine's vectors hold, so a result depends on its operands alone.
 
@@ -9,8 +10,8 @@ use pulp::Arch;
 
 const LANES: usize = 16;
 
-/// A function whose body is compiled for each instruction set. (A closure would not be inlined into the dispatch, and so
-/// would miss its instructions.)
+/// A function whose body is compiled for each instruction set. (A closure would not be inlined into the
+/// dispatch, and so would miss its instructions.)
 macro_rules! wide {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
@@ -212,7 +213,8 @@ wide! {
 }
 
 wide! {
-    /// Gradient of [`rms_norm`]: adds to `dx` what `dy` means for x, and to `dweight` what it means for the weight.
+    /// Gradient of [`rms_norm`]: adds to `dx` what `dy` means for x, and to `dweight` what it means for the
+    /// weight.
     pub fn rms_norm_backward(dy: &'a [f32], x: &'a [f32], weight: &'a [f32], inverses: &'a [f32], dx: &'a mut [f32], dweight: &'a mut [f32]) {
         let size = weight.len();
         for (((dy, x), dx), inverse) in dy.chunks_exact(size).zip(x.chunks_exact(size)).zip(dx.chunks_exact_mut(size)).zip(inverses) {
@@ -358,7 +360,11 @@ mod tests {
             let up = loss(&moved);
             moved[i] = at[i] - 1e-2;
             let slope = (up - loss(&moved)) / 2e-2;
-            assert!((slope - claimed[i]).abs() < 2e-3 * (1.0 + slope.abs()), "element {i}: slope {slope}, gradient {}", claimed[i]);
+            assert!(
+                (slope - claimed[i]).abs() < 2e-3 * (1.0 + slope.abs()),
+                "element {i}: slope {slope}, gradient {}",
+                claimed[i]
+            );
         }
     }
 

@@ -1,10 +1,11 @@
 //! Forward and backward of a decoder over whole sequences, all tokens of a batch packed one behind the other:
 //! attention stays inside of each sequence, nothing is padding.
 //!
-//! A batch is cut into [`Chunk`]s of whole sequences. A chunk goes through a layer on one thread; gradients of weights
-//! are then summed over the chunks in their order, in blocks of a weight's rows. Attention keeps log-sums, not
-//! probabilities, and computes these again (arXiv 2205.14135), so memory is linear in the length.
-//! Shapes: N tokens of a chunk, D hidden, F inner, H heads of size d, K key/value heads, Q = (H + 2K) d.
+//! A batch is cut into [`Chunk`]s of whole sequences. A chunk goes through a layer on one thread; gradients
+//! of weights are then summed over the chunks in their order, in blocks of a weight's rows. Attention keeps
+//! log-sums, not probabilities, and computes these again (arXiv 2205.14135), so memory is linear in the
+//! length. Shapes: N tokens of a chunk, D hidden, F inner, H heads of size d, K key/value heads, Q = (H + 2K)
+//! d.
 
 use rayon::prelude::*;
 
@@ -73,7 +74,8 @@ pub struct Chunk {
     inverse: Vec<f32>,
     /// `[N, D]`: final hidden states, normalised; the caller puts their gradient here.
     pub hidden: Vec<f32>,
-    /// `[N, D]` or nothing: what else is to be added to the gradient of the stream after the last layer ([`Trunk::branch`]).
+    /// `[N, D]` or nothing: what else is to be added to the gradient of the stream after the last layer
+    /// ([`Trunk::branch`]).
     added: Vec<f32>,
     slopes: Slopes,
     norm: Vec<f32>,
@@ -91,8 +93,9 @@ fn zeroed(buffer: &mut Vec<f32>, len: usize) {
     buffer.resize(len, 0.0);
 }
 
-/// A decoder at work on batches. `recompute` keeps a layer's input only and runs its forward pass again in the
-/// backward pass (gradient checkpointing, arXiv 1604.06174): a third more work for a fraction of the memory.
+/// A decoder at work on batches. `recompute` keeps a layer's input only and runs its forward pass again in
+/// the backward pass (gradient checkpointing, arXiv 1604.06174): a third more work for a fraction of the
+/// memory.
 pub struct Trunk {
     shape: Shape,
     rotary: Rotary,
@@ -103,7 +106,13 @@ pub struct Trunk {
 
 impl Trunk {
     pub fn new(weights: &Weights, recompute: bool) -> Self {
-        Self { shape: Shape::of(&weights.config), rotary: Rotary::default(), chunks: Vec::new(), used: 0, recompute }
+        Self {
+            shape: Shape::of(&weights.config),
+            rotary: Rotary::default(),
+            chunks: Vec::new(),
+            used: 0,
+            recompute,
+        }
     }
 
     /// Runs sequences forward; then [`Chunk::hidden`] of [`Trunk::active`] holds their final hidden states,
@@ -115,11 +124,13 @@ impl Trunk {
         }
         self.divide(sequences);
         let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
-        self.chunks[..self.used].par_iter_mut().for_each(|chunk| chunk.forward(weights, &shape, rotary, recompute));
+        self.chunks[..self.used]
+            .par_iter_mut()
+            .for_each(|chunk| chunk.forward(weights, &shape, rotary, recompute));
     }
 
-    /// Runs the layers of `weights` on the streams that another trunk's batch has ended in, as if they stood behind its last layer.
-    /// `weights` needs no embeddings.
+    /// Runs the layers of `weights` on the streams that another trunk's batch has ended in, as if they stood
+    /// behind its last layer. `weights` needs no embeddings.
     pub fn branch(&mut self, weights: &Weights, from: &Trunk) {
         if self.rotary.positions() < from.rotary.positions() {
             self.rotary = from.rotary.clone();
@@ -135,7 +146,8 @@ impl Trunk {
         });
     }
 
-    /// After the backward pass of a branch: adds the gradient of its input to what this trunk's own backward pass begins with.
+    /// After the backward pass of a branch: adds the gradient of its input to what this trunk's own backward
+    /// pass begins with.
     pub fn join(&mut self, branch: &Trunk) {
         self.chunks[..self.used].par_iter_mut().zip(&branch.chunks).for_each(|(chunk, from)| {
             chunk.added.resize(from.x.len(), 0.0);
@@ -148,8 +160,8 @@ impl Trunk {
         &mut self.chunks[..self.used]
     }
 
-    /// From the gradient in [`Chunk::hidden`] to that of all weights but the output matrix, added to `gradients`
-    /// (in the order of [`Weights::all`]; an empty one is left out).
+    /// From the gradient in [`Chunk::hidden`] to that of all weights but the output matrix, added to
+    /// `gradients` (in the order of [`Weights::all`]; an empty one is left out).
     pub fn backward(&mut self, weights: &Weights, gradients: &mut [Vec<f32>]) {
         let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
         let chunks = &mut self.chunks[..self.used];
@@ -159,7 +171,9 @@ impl Trunk {
             simd::add(&mut gradients[norm], &chunk.norm);
         }
         for layer in (0..weights.config.num_hidden_layers).rev() {
-            chunks.par_iter_mut().for_each(|chunk| chunk.backward_layer(weights, layer, &shape, rotary, recompute));
+            chunks
+                .par_iter_mut()
+                .for_each(|chunk| chunk.backward_layer(weights, layer, &shape, rotary, recompute));
             sum_weights(chunks, layer, &shape, gradients);
         }
         if gradients[0].is_empty() {
@@ -173,7 +187,8 @@ impl Trunk {
         }
     }
 
-    /// Cuts a batch into chunks: whole sequences, in order, of [`CHUNK`] tokens or an eighth of a smaller batch.
+    /// Cuts a batch into chunks: whole sequences, in order, of [`CHUNK`] tokens or an eighth of a smaller
+    /// batch.
     fn divide(&mut self, sequences: &[&[u32]]) {
         let total: usize = sequences.iter().map(|s| s.len()).sum();
         let goal = CHUNK.min(total.div_ceil(8));
@@ -203,7 +218,9 @@ type Of = fn(&Chunk, usize) -> (&[f32], &[f32]);
 /// Adds one layer's gradients of all chunks, in the order of the chunks, block by block.
 fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [Vec<f32>]) {
     let first = Weights::index(layer, Part::AttentionNorm);
-    let [norm_1, qkv, output, norm_2, gate_up, down] = &mut gradients[first..first + super::PER_LAYER] else { return };
+    let [norm_1, qkv, output, norm_2, gate_up, down] = &mut gradients[first..first + super::PER_LAYER] else {
+        return;
+    };
     for chunk in chunks {
         if !norm_1.is_empty() {
             simd::add(norm_1, &chunk.slopes.norm_1);
@@ -221,7 +238,9 @@ fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [V
     let tasks: Vec<_> = products
         .into_iter()
         .flat_map(|(sum, rows, columns, of)| {
-            sum.chunks_mut(BLOCK * columns).enumerate().map(move |(i, block)| (block, i * BLOCK, rows, columns, of))
+            sum.chunks_mut(BLOCK * columns)
+                .enumerate()
+                .map(move |(i, block)| (block, i * BLOCK, rows, columns, of))
         })
         .collect();
     tasks.into_par_iter().for_each(|(block, from, rows, columns, of)| {
@@ -232,11 +251,25 @@ fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [V
     });
 }
 
-/// Adds rows `from..` of `slopes^T inputs` to a block of a weight's gradient; `slopes [N, rows]`, `inputs [N, columns]`.
-pub fn add_outer(block: &mut [f32], from: usize, slopes: &[f32], rows: usize, inputs: &[f32], columns: usize) {
+/// Adds rows `from..` of `slopes^T inputs` to a block of a weight's gradient; `slopes [N, rows]`, `inputs [N,
+/// columns]`.
+pub fn add_outer(
+    block: &mut [f32],
+    from: usize,
+    slopes: &[f32],
+    rows: usize,
+    inputs: &[f32],
+    columns: usize,
+) {
     let (tokens, height) = (inputs.len() / columns, block.len() / columns);
     if tokens > 0 {
-        product(block, columns, View::new(&slopes[from..], tokens, height, rows).t(), View::rows(inputs, columns), true);
+        product(
+            block,
+            columns,
+            View::new(&slopes[from..], tokens, height, rows).t(),
+            View::rows(inputs, columns),
+            true,
+        );
     }
 }
 
@@ -290,22 +323,46 @@ impl Chunk {
         }
         sized(&mut self.inverse, n);
         sized(&mut self.hidden, n * d);
-        simd::rms_norm(&x, &weights.all[weights.norm_index()], shape.epsilon, &mut self.hidden, &mut self.inverse);
+        simd::rms_norm(
+            &x,
+            &weights.all[weights.norm_index()],
+            shape.epsilon,
+            &mut self.hidden,
+            &mut self.inverse,
+        );
         self.x = x;
     }
 
     /// From `saved.x` to the layer's output.
-    fn forward_layer(&mut self, saved: &mut Saved, out: &mut Vec<f32>, weights: &Weights, layer: usize, shape: &Shape, rotary: &Rotary) {
+    fn forward_layer(
+        &mut self,
+        saved: &mut Saved,
+        out: &mut Vec<f32>,
+        weights: &Weights,
+        layer: usize,
+        shape: &Shape,
+        rotary: &Rotary,
+    ) {
         let weight = |part| weights.layer(layer, part);
         let (n, d) = (self.tokens.len(), shape.hidden);
         sized(&mut saved.inverse_1, n);
         sized(&mut saved.normed_1, n * d);
-        simd::rms_norm(&saved.x, weight(Part::AttentionNorm), shape.epsilon, &mut saved.normed_1, &mut saved.inverse_1);
+        simd::rms_norm(
+            &saved.x,
+            weight(Part::AttentionNorm),
+            shape.epsilon,
+            &mut saved.normed_1,
+            &mut saved.inverse_1,
+        );
         linear(&mut saved.qkv, &saved.normed_1, weight(Part::Qkv), d, false);
         for &(start, len) in &self.sequences {
             for position in 0..len {
                 let at = (start + position) * shape.qkv();
-                rotary.turn(&mut saved.qkv[at..at + (shape.heads + shape.shared) * shape.size], position, 1.0);
+                rotary.turn(
+                    &mut saved.qkv[at..at + (shape.heads + shape.shared) * shape.size],
+                    position,
+                    1.0,
+                );
             }
         }
         self.attend(saved, shape);
@@ -313,7 +370,13 @@ impl Chunk {
         linear(&mut saved.middle, &saved.attended, weight(Part::Output), shape.attended(), true);
         sized(&mut saved.inverse_2, n);
         sized(&mut saved.normed_2, n * d);
-        simd::rms_norm(&saved.middle, weight(Part::MlpNorm), shape.epsilon, &mut saved.normed_2, &mut saved.inverse_2);
+        simd::rms_norm(
+            &saved.middle,
+            weight(Part::MlpNorm),
+            shape.epsilon,
+            &mut saved.normed_2,
+            &mut saved.inverse_2,
+        );
         linear(&mut saved.gate_up, &saved.normed_2, weight(Part::GateUp), d, false);
         sized(&mut self.wide, n * shape.inner);
         simd::swiglu(&saved.gate_up, &mut self.wide, shape.inner);
@@ -336,14 +399,27 @@ impl Chunk {
                     sized(&mut self.scores, rows * seen);
                     let at = |token: usize, column: usize| &saved.qkv[token * q + column..];
                     let queries = View::new(at(start + from, head * size), rows, size, q);
-                    product(&mut self.scores, seen, queries, View::new(at(start, key), seen, size, q).t(), false);
+                    product(
+                        &mut self.scores,
+                        seen,
+                        queries,
+                        View::new(at(start, key), seen, size, q).t(),
+                        false,
+                    );
                     for (row, scores) in self.scores.chunks_exact_mut(seen).enumerate() {
                         let (visible, hidden) = scores.split_at_mut(from + row + 1);
-                        saved.log_sums[(start + from + row) * shape.heads + head] = simd::softmax(visible, scale);
+                        saved.log_sums[(start + from + row) * shape.heads + head] =
+                            simd::softmax(visible, scale);
                         hidden.fill(0.0);
                     }
                     let out = &mut saved.attended[(start + from) * o + head * size..];
-                    product(out, o, View::rows(&self.scores, seen), View::new(at(start, value), seen, size, q), false);
+                    product(
+                        out,
+                        o,
+                        View::rows(&self.scores, seen),
+                        View::new(at(start, value), seen, size, q),
+                        false,
+                    );
                 }
             }
         }
@@ -362,9 +438,16 @@ impl Chunk {
         self.hidden = dy;
     }
 
-    /// Turns the gradient of a layer's output in `self.x` into that of its input; leaves in `self.slopes` what the
-    /// gradients of its weights are made of.
-    fn backward_layer(&mut self, weights: &Weights, layer: usize, shape: &Shape, rotary: &Rotary, recompute: bool) {
+    /// Turns the gradient of a layer's output in `self.x` into that of its input; leaves in `self.slopes`
+    /// what the gradients of its weights are made of.
+    fn backward_layer(
+        &mut self,
+        weights: &Weights,
+        layer: usize,
+        shape: &Shape,
+        rotary: &Rotary,
+        recompute: bool,
+    ) {
         let weight = |part| weights.layer(layer, part);
         let d = shape.hidden;
         let slot = if recompute { 0 } else { layer };
@@ -383,7 +466,14 @@ impl Chunk {
         simd::swiglu_backward(&mut slopes.gate_up, &mut slopes.inner, shape.inner);
         linear_backward(&mut self.more, &slopes.gate_up, weight(Part::GateUp), d);
         zeroed(&mut slopes.norm_2, d);
-        simd::rms_norm_backward(&self.more, &saved.middle, weight(Part::MlpNorm), &saved.inverse_2, &mut self.x, &mut slopes.norm_2);
+        simd::rms_norm_backward(
+            &self.more,
+            &saved.middle,
+            weight(Part::MlpNorm),
+            &saved.inverse_2,
+            &mut self.x,
+            &mut slopes.norm_2,
+        );
 
         slopes.middle.clone_from(&self.x);
         let mut dattended = std::mem::take(&mut self.wide);
@@ -393,12 +483,23 @@ impl Chunk {
         for &(start, len) in &self.sequences {
             for position in 0..len {
                 let at = (start + position) * shape.qkv();
-                rotary.turn(&mut slopes.qkv[at..at + (shape.heads + shape.shared) * shape.size], position, -1.0);
+                rotary.turn(
+                    &mut slopes.qkv[at..at + (shape.heads + shape.shared) * shape.size],
+                    position,
+                    -1.0,
+                );
             }
         }
         linear_backward(&mut self.more, &slopes.qkv, weight(Part::Qkv), d);
         zeroed(&mut slopes.norm_1, d);
-        simd::rms_norm_backward(&self.more, &saved.x, weight(Part::AttentionNorm), &saved.inverse_1, &mut self.x, &mut slopes.norm_1);
+        simd::rms_norm_backward(
+            &self.more,
+            &saved.x,
+            weight(Part::AttentionNorm),
+            &saved.inverse_1,
+            &mut self.x,
+            &mut slopes.norm_1,
+        );
         self.slopes = slopes;
         self.layers[slot] = saved;
     }
@@ -416,17 +517,23 @@ impl Chunk {
                     let (rows, seen) = (SCORES.min(len - from), (from + SCORES).min(len));
                     let at = |token: usize, column: usize| &saved.qkv[token * q + column..];
                     let queries = View::new(at(start + from, query), rows, size, q);
-                    let (keys, values) = (View::new(at(start, key), seen, size, q), View::new(at(start, value), seen, size, q));
+                    let (keys, values) = (
+                        View::new(at(start, key), seen, size, q),
+                        View::new(at(start, value), seen, size, q),
+                    );
                     let place = (start + from) * o + head * size;
                     let dout = View::new(&dattended[place..], rows, size, o);
                     sized(&mut self.scores, rows * seen);
                     sized(&mut self.more, rows * seen);
                     product(&mut self.scores, seen, queries, keys.t(), false);
                     product(&mut self.more, seen, dout, values.t(), false);
-                    for (row, (p, dp)) in self.scores.chunks_exact_mut(seen).zip(self.more.chunks_exact_mut(seen)).enumerate() {
+                    for (row, (p, dp)) in
+                        self.scores.chunks_exact_mut(seen).zip(self.more.chunks_exact_mut(seen)).enumerate()
+                    {
                         let visible = from + row + 1;
                         let place = place + row * o;
-                        let delta = simd::dot(&dattended[place..place + size], &saved.attended[place..place + size]);
+                        let delta =
+                            simd::dot(&dattended[place..place + size], &saved.attended[place..place + size]);
                         let log_sum = saved.log_sums[(start + from + row) * shape.heads + head];
                         simd::softmax_backward(&mut p[..visible], &mut dp[..visible], scale, log_sum, delta);
                         p[visible..].fill(0.0);

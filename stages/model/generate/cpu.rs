@@ -1,14 +1,15 @@
-//! Continuous batching on the CPU: a row that is done leaves and the next one enters at the next pass, so a pass is as full
-//! at the end of a long queue as at its beginning. Memory for keys and values has a limit, and a row enters when
-//! there is room for the longest answer it may give.
+//! Continuous batching on the CPU: a row that is done leaves and the next one enters at the next pass, so a
+//! pass is as full at the end of a long queue as at its beginning. Memory for keys and values has a limit,
+//! and a row enters when there is room for the longest answer it may give.
 //!
-//! Each prompt is computed once for all of its samples, and the beginnings that prompts share once for all of them, in
-//! this call and later ones (see [`super::super::cpu::cache`]). Hidden states are read the same way, so that whoever goes on
-//! from a text that was valued does not read it again.
+//! Each prompt is computed once for all of its samples, and the beginnings that prompts share once for all of
+//! them, in this call and later ones (see [`super::super::cpu::cache`]). Hidden states are read the same way,
+//! so that whoever goes on from a text that was valued does not read it again.
 //!
-//! Where the model has heads for the tokens after the next, they draft: drafts are read together with the token before them, and stand if
-//! they are what is drawn there (arXiv 2404.19737, section 3.2). Each draw has the row's next random number and the logits that it
-//! would have had anyway, to the last bit, so that answers are the same with drafts and without.
+//! Where the model has heads for the tokens after the next, they draft: drafts are read together with the
+//! token before them, and stand if they are what is drawn there (arXiv 2404.19737, section 3.2). Each draw
+//! has the row's next random number and the logits that it would have had anyway, to the last bit, so that
+//! answers are the same with drafts and without.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -23,9 +24,11 @@ use crate::model::{FutureHeads, Llama};
 
 /// Most tokens of prompts in one pass.
 const PROMPTS: usize = 1024;
-/// Most rows at work for which drafts are read: with more, a pass is busy enough, and what is drafted in vain costs more than it saves.
+/// Most rows at work for which drafts are read: with more, a pass is busy enough, and what is drafted in vain
+/// costs more than it saves.
 const DRAFTING: usize = 8;
-/// Rows that have drafted in as many passes say whether drafts pay, and every so many passes it is tried again.
+/// Rows that have drafted in as many passes say whether drafts pay, and every so many passes it is tried
+/// again.
 const TRIAL: u64 = 64;
 
 /// A decoder with its cache.
@@ -147,8 +150,8 @@ impl Cpu {
         Ok(all)
     }
 
-    /// Takes from the waiting texts as many as one pass reads. One whose beginning another text of the pass computes stays
-    /// for the next pass, where that is known.
+    /// Takes from the waiting texts as many as one pass reads. One whose beginning another text of the pass
+    /// computes stays for the next pass, where that is known.
     fn take_texts(&mut self, texts: &[Vec<u32>], waiting: &mut VecDeque<usize>) -> Result<Vec<Taken>, Full> {
         let (mut taken, mut tokens): (Vec<Taken>, usize) = (Vec::new(), 0);
         let mut left = VecDeque::new();
@@ -176,22 +179,34 @@ impl Cpu {
         Ok(taken)
     }
 
-    /// Reads what is not known of texts that have room for it, and gives for each its number and what was asked after its
-    /// last token. Only a text that is alone may be longer than a pass.
-    fn read<'a>(&mut self, mut taken: Vec<Taken>, text: &dyn Fn(usize) -> &'a [u32], asked: Asked) -> Vec<(usize, Sequence, Vec<f32>)> {
+    /// Reads what is not known of texts that have room for it, and gives for each its number and what was
+    /// asked after its last token. Only a text that is alone may be longer than a pass.
+    fn read<'a>(
+        &mut self,
+        mut taken: Vec<Taken>,
+        text: &dyn Fn(usize) -> &'a [u32],
+        asked: Asked,
+    ) -> Vec<(usize, Sequence, Vec<f32>)> {
         if let [(number, sequence, known)] = &mut taken[..] {
             let tokens = text(*number);
             while tokens.len() - *known > PROMPTS {
                 let part = &tokens[*known..*known + PROMPTS];
-                self.decoder.forward(&mut [Entry { sequence, tokens: part }], &mut self.passes, Asked::Hidden, &|_, _| {});
+                self.decoder.forward(
+                    &mut [Entry { sequence, tokens: part }],
+                    &mut self.passes,
+                    Asked::Hidden,
+                    &|_, _| {},
+                );
                 self.pool.added(sequence, part);
                 self.computed += part.len() as u64;
                 *known += PROMPTS;
             }
         }
         let rows = Rows::new(taken.len());
-        let mut entries: Vec<Entry<'_>> =
-            taken.iter_mut().map(|(number, sequence, known)| Entry { sequence, tokens: &text(*number)[*known..] }).collect();
+        let mut entries: Vec<Entry<'_>> = taken
+            .iter_mut()
+            .map(|(number, sequence, known)| Entry { sequence, tokens: &text(*number)[*known..] })
+            .collect();
         self.decoder.forward(&mut entries, &mut self.passes, asked, &|i, row| rows.keep(i, row));
         let mut out = Vec::with_capacity(taken.len());
         for ((number, mut sequence, known), row) in taken.into_iter().zip(rows.take()) {
@@ -211,8 +226,13 @@ impl Cpu {
     ///
     /// # Errors
     /// [`crate::Cancelled`], or a message if one row alone exceeds the memory.
-    pub fn run(&mut self, work: &Work<'_>, events: &dyn Events) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
-        let mut waiting: VecDeque<usize> = (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
+    pub fn run(
+        &mut self,
+        work: &Work<'_>,
+        events: &dyn Events,
+    ) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
+        let mut waiting: VecDeque<usize> =
+            (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
         let (mut open, mut active, mut done) = (VecDeque::new(), Vec::new(), Vec::new());
         let result: anyhow::Result<()> = loop {
             if let Err(stop) = events.check() {
@@ -231,7 +251,11 @@ impl Cpu {
             self.finish(ended, &mut done);
         };
         // Whatever the reason to stop, the pool gets back what was held.
-        active.into_iter().map(|a| a.sequence).chain(open.into_iter().map(|o| o.sequence)).for_each(|s| self.pool.release(s));
+        active
+            .into_iter()
+            .map(|a| a.sequence)
+            .chain(open.into_iter().map(|o| o.sequence))
+            .for_each(|s| self.pool.release(s));
         result.map(|()| done)
     }
 
@@ -258,7 +282,9 @@ impl Cpu {
     ) -> anyhow::Result<()> {
         // What rows at work may still take.
         let owed = |active: &[Active]| -> usize {
-            let of = |a: &Active| Self::most(work, work.requests[a.row.home.0].prompt.len()) - a.sequence.blocks().len();
+            let of = |a: &Active| {
+                Self::most(work, work.requests[a.row.home.0].prompt.len()) - a.sequence.blocks().len()
+            };
             active.iter().map(of).sum()
         };
         loop {
@@ -325,7 +351,8 @@ impl Cpu {
             // Its own blocks, and those of one answer.
             let own = prompt.len().div_ceil(BLOCK) - known / BLOCK;
             let answer = Self::most(work, prompt.len()) - prompt.len() / BLOCK;
-            let fits = (taken.is_empty() || tokens + new <= PROMPTS) && !computes(&taken, &prompt_of, prompt, known);
+            let fits =
+                (taken.is_empty() || tokens + new <= PROMPTS) && !computes(&taken, &prompt_of, prompt, known);
             if !fits || !self.pool.make_room(promised + own + answer) {
                 self.pool.release(sequence);
                 break;
@@ -372,7 +399,8 @@ impl Cpu {
         Ok(())
     }
 
-    /// The same with drafts: every row reads its queue and what is drafted after it, and draws as long as drafts are what it draws.
+    /// The same with drafts: every row reads its queue and what is drafted after it, and draws as long as
+    /// drafts are what it draws.
     fn advance_drafting(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
         let mut read: Vec<Vec<u32>> = Vec::with_capacity(active.len());
         let mut asked = Vec::with_capacity(active.len());
@@ -420,7 +448,8 @@ impl Cpu {
             }
         };
         self.decoder.draft(&mut entries, &mut self.passes, &asked, &draw, &drafted);
-        let stands: Vec<usize> = rows.into_iter().map(|row| row.into_inner().map_or(0, |(_, _, stands)| stands)).collect();
+        let stands: Vec<usize> =
+            rows.into_iter().map(|row| row.into_inner().map_or(0, |(_, _, stands)| stands)).collect();
         for ((a, tokens), stands) in active.iter_mut().zip(&read).zip(stands) {
             self.computed += tokens.len() as u64;
             self.pool.added(&mut a.sequence, &tokens[..=stands]);
@@ -431,8 +460,8 @@ impl Cpu {
     }
 }
 
-/// Whether one of the texts that a pass reads computes a beginning of another text that is worth waiting for: the block after
-/// what is known of it.
+/// Whether one of the texts that a pass reads computes a beginning of another text that is worth waiting for:
+/// the block after what is known of it.
 fn computes<'a>(taken: &[Taken], text: &dyn Fn(usize) -> &'a [u32], other: &[u32], known: usize) -> bool {
     let end = known + BLOCK;
     other.len() > end

@@ -1,14 +1,15 @@
 //! Continuous batching on burn's tensors, for a GPU.
 //!
-//! Rows stand in the slots of a block of keys and values (see [`crate::model::cache`]); a pass reads one token of each slot. A
-//! row that is done leaves, and the next one enters. Its prompt is computed once for all of its samples, together with
-//! other prompts of similar length, and copied to the slots of its samples; what all prompts of a call begin with is
-//! computed once, kept for the next call, and looked at by all rows in one product. A prompt's last token is left to the
-//! row's first pass, so that all logits come from there.
+//! Rows stand in the slots of a block of keys and values (see [`crate::model::cache`]); a pass reads one
+//! token of each slot. A row that is done leaves, and the next one enters. Its prompt is computed once for
+//! all of its samples, together with other prompts of similar length, and copied to the slots of its samples;
+//! what all prompts of a call begin with is computed once, kept for the next call, and looked at by all rows
+//! in one product. A prompt's last token is left to the row's first pass, so that all logits come from there.
 //!
 //! Hidden states are read in padded batches, without keys and values.
 //!
-//! Tokens are drawn on the device. With top-k or top-p, logits come to the host, which draws as the CPU engine does.
+//! Tokens are drawn on the device. With top-k or top-p, logits come to the host, which draws as the CPU
+//! engine does.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -117,8 +118,8 @@ impl OnDevice {
         self.computed
     }
 
-    /// Final normalised hidden state `[D]` after the last token of each text, in order. What does not fit on the device is done
-    /// again with half as many rows.
+    /// Final normalised hidden state `[D]` after the last token of each text, in order. What does not fit on
+    /// the device is done again with half as many rows.
     ///
     /// # Errors
     /// [`crate::Cancelled`] between passes; a device that fails, or has no room for a single text.
@@ -130,8 +131,13 @@ impl OnDevice {
         let mut rest = &order[..];
         while let Some(&first) = rest.first() {
             events.check()?;
-            let width = |i: usize| texts[i].len().next_multiple_of(COLUMNS).min(self.llama.config.max_position_embeddings);
-            let rows = (1..=rest.len().min(most)).take_while(|&n| n == 1 || n * width(rest[n - 1]) <= PROMPTS).last().unwrap_or(1);
+            let width = |i: usize| {
+                texts[i].len().next_multiple_of(COLUMNS).min(self.llama.config.max_position_embeddings)
+            };
+            let rows = (1..=rest.len().min(most))
+                .take_while(|&n| n == 1 || n * width(rest[n - 1]) <= PROMPTS)
+                .last()
+                .unwrap_or(1);
             let width = width(rest.get(rows - 1).copied().unwrap_or(first));
             let batch: Vec<&[u32]> = rest[..rows].iter().map(|&i| &texts[i][..]).collect();
             match guard(|| self.read_hidden(&batch, width)) {
@@ -162,7 +168,8 @@ impl OnDevice {
             tokens.resize((row + 1) * width, 0);
         }
         self.computed += texts.iter().map(|t| t.len() as u64).sum::<u64>();
-        let ends: Vec<i64> = texts.iter().enumerate().map(|(row, text)| (row * width + text.len() - 1) as i64).collect();
+        let ends: Vec<i64> =
+            texts.iter().enumerate().map(|(row, text)| (row * width + text.len() - 1) as i64).collect();
         let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [rows]), &device);
         let hidden = self.llama.hidden(ids(&tokens, rows, &device), &self.llama.causal(width, &device), None);
         let hidden = hidden.reshape([rows * width, size]).select(0, ends);
@@ -171,14 +178,21 @@ impl OnDevice {
 
     /// Bytes of keys and values.
     pub fn cache_bytes(&self) -> usize {
-        self.block.as_ref().map_or(0, |b| b.slots * Block::slot_bytes(&self.llama.config, b.capacity, self.llama.dtype))
+        self.block
+            .as_ref()
+            .map_or(0, |b| b.slots * Block::slot_bytes(&self.llama.config, b.capacity, self.llama.dtype))
     }
 
-    /// All answers, each with its place. What does not fit on the device is done again with half as many rows.
+    /// All answers, each with its place. What does not fit on the device is done again with half as many
+    /// rows.
     ///
     /// # Errors
     /// [`crate::Cancelled`] between passes; a device that fails, or has no room for a single row.
-    pub fn run(&mut self, work: &Work<'_>, events: &dyn Events) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
+    pub fn run(
+        &mut self,
+        work: &Work<'_>,
+        events: &dyn Events,
+    ) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
         let mut done = Vec::new();
         loop {
             match self.attempt(work, events, &mut done) {
@@ -205,9 +219,16 @@ impl OnDevice {
     }
 
     /// Makes what is not done yet.
-    fn attempt(&mut self, work: &Work<'_>, events: &dyn Events, done: &mut Vec<((usize, usize), Generated)>) -> Result<(), Stopped> {
+    fn attempt(
+        &mut self,
+        work: &Work<'_>,
+        events: &dyn Events,
+        done: &mut Vec<((usize, usize), Generated)>,
+    ) -> Result<(), Stopped> {
         let known: HashSet<(usize, usize)> = done.iter().map(|(home, _)| *home).collect();
-        let of = |r: usize| (0..work.requests[r].seeds.len()).filter(|s| !known.contains(&(r, *s))).collect::<VecDeque<_>>();
+        let of = |r: usize| {
+            (0..work.requests[r].seeds.len()).filter(|s| !known.contains(&(r, *s))).collect::<VecDeque<_>>()
+        };
         let mut waiting: Vec<(usize, VecDeque<usize>)> =
             (0..work.requests.len()).map(|r| (r, of(r))).filter(|(_, samples)| !samples.is_empty()).collect();
         // Prompts of similar length are read together, so that little is padding.
@@ -220,8 +241,11 @@ impl OnDevice {
             Ok(())
         })?;
         let slots = self.make_room(longest, work.sampling.max_tokens, rows)?;
-        let mut queue =
-            Queue { waiting: waiting.into(), open: VecDeque::new(), slots: std::iter::repeat_with(|| None).take(slots).collect() };
+        let mut queue = Queue {
+            waiting: waiting.into(),
+            open: VecDeque::new(),
+            slots: std::iter::repeat_with(|| None).take(slots).collect(),
+        };
         loop {
             events.check()?;
             let free = queue.slots.iter().filter(|s| s.is_none()).count();
@@ -252,7 +276,8 @@ impl OnDevice {
     fn read_prefix(&mut self, requests: &[Request]) {
         let common = shared_prefix(requests);
         if let Some(known) = &self.prefix {
-            let fits = |r: &Request| r.prompt.len() > known.tokens.len() && r.prompt.starts_with(&known.tokens);
+            let fits =
+                |r: &Request| r.prompt.len() > known.tokens.len() && r.prompt.starts_with(&known.tokens);
             if requests.iter().all(fits) && known.tokens.len() + LEAST_SHARED > common {
                 return;
             }
@@ -296,10 +321,16 @@ impl OnDevice {
             )).into()));
         }
         slots = slots.min(self.limits.cache / bytes);
-        if !self.block.as_ref().is_some_and(|b| b.slots == slots && b.capacity >= capacity && b.capacity <= 2 * capacity) {
+        if !self
+            .block
+            .as_ref()
+            .is_some_and(|b| b.slots == slots && b.capacity >= capacity && b.capacity <= 2 * capacity)
+        {
             // The old one goes first: there may be no room for both.
             self.block = None;
-            self.block = Some(guard(|| Ok(Block::new(config, slots, capacity, self.llama.dtype, &self.llama.device())))?);
+            self.block = Some(guard(|| {
+                Ok(Block::new(config, slots, capacity, self.llama.dtype, &self.llama.device()))
+            })?);
         }
         Ok(slots)
     }
@@ -361,8 +392,10 @@ impl OnDevice {
     /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
     fn read_prompts(&mut self, work: &Work<'_>, queue: &mut Queue, rows: usize) {
         let prefix = self.prefix_len();
-        let own = |request: usize| &work.requests[request].prompt[prefix..work.requests[request].prompt.len() - 1];
-        let (mut taken, mut samples, mut width): (Vec<(usize, VecDeque<usize>)>, usize, usize) = (Vec::new(), 0, 0);
+        let own =
+            |request: usize| &work.requests[request].prompt[prefix..work.requests[request].prompt.len() - 1];
+        let (mut taken, mut samples, mut width): (Vec<(usize, VecDeque<usize>)>, usize, usize) =
+            (Vec::new(), 0, 0);
         while let Some((request, _)) = queue.waiting.front() {
             let wider = width.max(own(*request).len().next_multiple_of(WIDTH));
             if samples >= rows || (!taken.is_empty() && (taken.len() + 1) * wider > PROMPTS) {
@@ -388,7 +421,13 @@ impl OnDevice {
         self.computed += taken.iter().map(|(request, _)| own(*request).len() as u64).sum::<u64>();
         let made = Rc::new(made);
         for (index, (request, samples)) in taken.into_iter().enumerate() {
-            queue.open.push_back(Open { request, samples, made: Rc::clone(&made), index, length: own(request).len() });
+            queue.open.push_back(Open {
+                request,
+                samples,
+                made: Rc::clone(&made),
+                index,
+                length: own(request).len(),
+            });
         }
     }
 
@@ -405,15 +444,22 @@ impl OnDevice {
             tokens.push(slot.as_ref().map_or(0, |a| a.row.queue[a.read]));
             positions.push(slot.as_ref().map_or(prefix, |a| a.position));
             if sampling.temperature > 0.0 && !on_host {
-                uniform.push(slot.as_mut().filter(|a| a.read + 1 == a.row.queue.len()).map_or(0.5, |a| a.row.uniform()));
+                uniform.push(
+                    slot.as_mut()
+                        .filter(|a| a.read + 1 == a.row.queue.len())
+                        .map_or(0.5, |a| a.row.uniform()),
+                );
             }
         }
         let Some(block) = &self.block else { return Ok(()) };
         let last = positions.iter().max().map_or(0, |p| p - prefix);
         let columns = (last + 1).next_multiple_of(COLUMNS).min(block.capacity);
         let (count, heads) = (slots.len(), self.llama.config.num_key_value_heads);
-        let cells: Vec<i64> =
-            positions.iter().enumerate().flat_map(|(s, p)| block.cells(s, p - prefix).map(|c| c as i64).collect::<Vec<_>>()).collect();
+        let cells: Vec<i64> = positions
+            .iter()
+            .enumerate()
+            .flat_map(|(s, p)| block.cells(s, p - prefix).map(|c| c as i64).collect::<Vec<_>>())
+            .collect();
         let cells = Tensor::<2, Int>::from_data(TensorData::new(cells, [count * heads, 1]), &device);
         let places = self.places(&positions, columns);
         let Some(block) = &mut self.block else { return Ok(()) };
@@ -426,7 +472,11 @@ impl OnDevice {
         } else if uniform.is_empty() {
             draw::greedy(logits)
         } else {
-            draw::sample(logits, sampling.temperature, Tensor::from_data(TensorData::new(uniform, [count, 1]), &device))
+            draw::sample(
+                logits,
+                sampling.temperature,
+                Tensor::from_data(TensorData::new(uniform, [count, 1]), &device),
+            )
         };
         let out = (self.reader)(out)?;
         let ends = &self.llama.config.eos_token_ids;
@@ -463,7 +513,8 @@ impl OnDevice {
     }
 }
 
-/// Length of what all prompts have in common, leaving each at least one token of its own; 0 if too short to pay.
+/// Length of what all prompts have in common, leaving each at least one token of its own; 0 if too short to
+/// pay.
 fn shared_prefix(requests: &[Request]) -> usize {
     let Some(first) = requests.first() else { return 0 };
     let common = requests.iter().fold(first.prompt.len(), |len, r| {

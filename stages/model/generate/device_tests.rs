@@ -1,5 +1,5 @@
-//! Generation on burn's tensors against the CPU engine: the same tokens, however rows are batched and whatever fails on the
-//! way. Burn's CPU backend stands for the device, or a GPU with `QSTILL_TEST_WGPU=1`.
+//! Generation on burn's tensors against the CPU engine: the same tokens, however rows are batched and
+//! whatever fails on the way. Burn's CPU backend stands for the device, or a GPU with `QSTILL_TEST_WGPU=1`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,7 +22,10 @@ fn sampling(temperature: f32, max_tokens: usize) -> Sampling {
 fn requests(shared: u32) -> Vec<Request> {
     (1..7u32)
         .map(|n| Request {
-            prompt: (0..shared).map(|i| i * 5 % 200 + 3).chain((0..n * n).map(|i| (i * 11 + n) % 200 + 3)).collect(),
+            prompt: (0..shared)
+                .map(|i| i * 5 % 200 + 3)
+                .chain((0..n * n).map(|i| (i * 11 + n) % 200 + 3))
+                .collect(),
             seeds: vec![u64::from(n), 50 + u64::from(n), 90 + u64::from(n)],
             begun: String::new(),
         })
@@ -33,7 +36,12 @@ fn limits(rows: usize) -> Limits {
     Limits { rows, cache: 1 << 24 }
 }
 
-fn run(on: &mut OnDevice, requests: &[Request], sampling: &Sampling, events: &dyn Events) -> anyhow::Result<Vec<Generated>> {
+fn run(
+    on: &mut OnDevice,
+    requests: &[Request],
+    sampling: &Sampling,
+    events: &dyn Events,
+) -> anyhow::Result<Vec<Generated>> {
     let tokenizer = Tokenizer::tiny().unwrap();
     let mut all = on.run(&Work { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, events)?;
     all.sort_by_key(|(home, _)| *home);
@@ -42,7 +50,10 @@ fn run(on: &mut OnDevice, requests: &[Request], sampling: &Sampling, events: &dy
 
 fn on_cpu(llama: &Llama, requests: &[Request], sampling: &Sampling) -> Vec<Generated> {
     let tokenizer = Tokenizer::tiny().unwrap();
-    Generator::new(llama, limits(64)).generate(&tokenizer, requests, sampling, Stop::Limit, &Silent).unwrap().concat()
+    Generator::new(llama, limits(64))
+        .generate(&tokenizer, requests, sampling, Stop::Limit, &Silent)
+        .unwrap()
+        .concat()
 }
 
 fn assert_same(a: &[Generated], b: &[Generated], what: &str) {
@@ -65,14 +76,20 @@ fn rows_have_the_tokens_of_the_cpu_engine_however_they_are_batched() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
     for shared in [0, 40] {
         let requests = requests(shared);
-        for sampling in [sampling(0.0, 12), sampling(1.0, 60), Sampling { top_k: 20, top_p: 0.9, ..sampling(0.8, 12) }] {
+        for sampling in
+            [sampling(0.0, 12), sampling(1.0, 60), Sampling { top_k: 20, top_p: 0.9, ..sampling(0.8, 12) }]
+        {
             let expected = on_cpu(&llama, &requests, &sampling);
             for rows in [1, 5, 64] {
                 let mut on = OnDevice::new(&llama, limits(rows));
                 // Twice: the second call finds the common start and the block of the first.
                 for call in 0..2 {
                     let got = run(&mut on, &requests, &sampling, &Silent).unwrap();
-                    assert_same(&expected, &got, &format!("{shared} shared, {rows} rows, call {call}, {sampling:?}"));
+                    assert_same(
+                        &expected,
+                        &got,
+                        &format!("{shared} shared, {rows} rows, call {call}, {sampling:?}"),
+                    );
                 }
             }
         }
@@ -86,12 +103,17 @@ fn the_calculator_fills_in_results_of_several_tokens() {
     llama.head = Some(llama.embed.zeros_like());
     llama.config.tie_word_embeddings = false;
     let begun = "137*151";
-    let requests = vec![Request { prompt: tokenizer.encode(begun), seeds: (0..2000).collect(), begun: begun.into() }];
+    let requests =
+        vec![Request { prompt: tokenizer.encode(begun), seeds: (0..2000).collect(), begun: begun.into() }];
     let sampling = sampling(1.0, 6);
     let expected = on_cpu(&llama, &requests, &sampling);
     assert!(forced(&expected) >= 5, "{}", forced(&expected));
     for rows in [48, 64] {
-        assert_same(&expected, &run(&mut OnDevice::new(&llama, limits(rows)), &requests, &sampling, &Silent).unwrap(), "forced");
+        assert_same(
+            &expected,
+            &run(&mut OnDevice::new(&llama, limits(rows)), &requests, &sampling, &Silent).unwrap(),
+            "forced",
+        );
     }
 }
 
@@ -131,14 +153,24 @@ fn without_memory_it_goes_on_with_fewer_rows_and_the_same_answers() {
     assert_same(&on_cpu(&llama, &requests, &sampling), &got, "after two failures");
     assert_eq!(notes.0.load(Ordering::Relaxed), 1, "said once");
     // A single row that does not fit is an error of the input.
-    let error = run(&mut failing(&llama, 2, &[1, 2, 3], memory()), &requests, &sampling, &Notes::default()).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(ModelError::Device(text)) if text.contains("out of memory")), "{error}");
+    let error = run(&mut failing(&llama, 2, &[1, 2, 3], memory()), &requests, &sampling, &Notes::default())
+        .unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(ModelError::Device(text)) if text.contains("out of memory")),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_lost_device_may_be_tried_again_and_a_panic_of_it_is_no_bug() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
-    let error = run(&mut failing(&llama, 8, &[3], Fault::Lost("reset".into())), &requests(0), &sampling(0.0, 9), &Silent).unwrap_err();
+    let error = run(
+        &mut failing(&llama, 8, &[3], Fault::Lost("reset".into())),
+        &requests(0),
+        &sampling(0.0, 9),
+        &Silent,
+    )
+    .unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(ModelError::Lost(_))), "{error}");
     let mut on = OnDevice::new(&llama, limits(8));
     on.reader = Box::new(|_| panic!("wgpu error: Parent device is lost"));
@@ -153,17 +185,25 @@ fn memory_for_keys_and_values_is_bounded() {
     let slot = 64 * 2 * 2 * 8 * 2 * 4;
     let mut on = OnDevice::new(&llama, Limits { rows: 16, cache: 3 * slot });
     let (requests, sampling) = (requests(0), sampling(1.0, 20));
-    assert_same(&on_cpu(&llama, &requests, &sampling), &run(&mut on, &requests, &sampling, &Silent).unwrap(), "three slots");
+    assert_same(
+        &on_cpu(&llama, &requests, &sampling),
+        &run(&mut on, &requests, &sampling, &Silent).unwrap(),
+        "three slots",
+    );
     assert_eq!(on.cache_bytes(), 3 * slot);
-    let error = run(&mut OnDevice::new(&llama, Limits { rows: 16, cache: slot - 1 }), &requests, &sampling, &Silent).unwrap_err();
+    let error =
+        run(&mut OnDevice::new(&llama, Limits { rows: 16, cache: slot - 1 }), &requests, &sampling, &Silent)
+            .unwrap_err();
     assert!(error.to_string().contains("model.cache_mib"), "{error}");
 }
 
 #[test]
 fn hidden_states_are_those_of_the_cpu_engine_however_they_are_batched() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
-    let texts: Vec<Vec<u32>> =
-        [70, 1, 64, 130, 256, 3, 65].iter().map(|&n: &u32| (0..n).map(|i| (i * i * 3 + n) % 200 + 3).collect()).collect();
+    let texts: Vec<Vec<u32>> = [70, 1, 64, 130, 256, 3, 65]
+        .iter()
+        .map(|&n: &u32| (0..n).map(|i| (i * i * 3 + n) % 200 + 3).collect())
+        .collect();
     let expected = Generator::new(&llama, limits(64)).hidden(&texts, &Silent).unwrap();
     let same = |got: &[Vec<f32>]| {
         assert_eq!(got.len(), expected.len());
@@ -179,7 +219,10 @@ fn hidden_states_are_those_of_the_cpu_engine_however_they_are_batched() {
     let memory = || Fault::Memory("no room".into());
     same(&failing(&llama, 16, &[1, 2], memory()).hidden(&texts, &Silent).unwrap());
     let error = failing(&llama, 1, &[2], memory()).hidden(&texts, &Silent).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(ModelError::Device(text)) if text.contains("out of memory")), "{error}");
+    assert!(
+        matches!(error.downcast_ref(), Some(ModelError::Device(text)) if text.contains("out of memory")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -188,7 +231,8 @@ fn tokens_are_counted_without_padding() {
     let requests = requests(40);
     let mut on = OnDevice::new(&llama, limits(64));
     run(&mut on, &requests, &Sampling { calculator: false, ..sampling(0.0, 5) }, &Silent).unwrap();
-    // The common part once, each prompt's own tokens, and those that three samples read again after its last one.
+    // The common part once, each prompt's own tokens, and those that three samples read again after its last
+    // one.
     let own: u64 = (1..7).map(|n| n * n).sum();
     let seen = on.computed();
     assert!((40..=41).contains(&(seen - (own - 6) - 6 * 3 * 5)), "{seen}");
@@ -204,7 +248,11 @@ fn a_gpu_gives_the_answers_of_the_cpu() {
         let requests = requests(40);
         let mut on = OnDevice::new(&moved, limits(8));
         for sampling in [sampling(0.0, 8), sampling(1.0, 8)] {
-            assert_same(&on_cpu(&llama, &requests, &sampling), &run(&mut on, &requests, &sampling, &Silent).unwrap(), "wgpu");
+            assert_same(
+                &on_cpu(&llama, &requests, &sampling),
+                &run(&mut on, &requests, &sampling, &Silent).unwrap(),
+                "wgpu",
+            );
         }
     }
 }

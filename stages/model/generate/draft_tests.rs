@@ -18,7 +18,8 @@ fn text(i: u32, len: u32) -> Vec<u32> {
 /// A decoder and its heads that have learned to go on.
 fn trained(tokenizer: &Tokenizer, steps: usize) -> (Llama, FutureHeads) {
     let llama = tiny(tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
-    let rows: Vec<Example> = (0..48).map(|i| Example::new(&text(i, 3), &text(i, 24)[3..], 0.0, 1.0)).collect();
+    let rows: Vec<Example> =
+        (0..48).map(|i| Example::new(&text(i, 3), &text(i, 24)[3..], 0.0, 1.0)).collect();
     let batch: Vec<&Example> = rows.iter().collect();
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let device = crate::train::tests::cpu();
@@ -31,9 +32,16 @@ fn trained(tokenizer: &Tokenizer, steps: usize) -> (Llama, FutureHeads) {
     (learner.llama(), learner.future().unwrap())
 }
 
-fn run(generator: &mut Generator, tokenizer: &Tokenizer, sampling: &Sampling, prompts: u32, seeds: &[u64]) -> Vec<Vec<Generated>> {
-    let requests: Vec<Request> =
-        (0..prompts).map(|i| Request { prompt: text(i * 5, 3 + i % 20), seeds: seeds.to_vec(), begun: String::new() }).collect();
+fn run(
+    generator: &mut Generator,
+    tokenizer: &Tokenizer,
+    sampling: &Sampling,
+    prompts: u32,
+    seeds: &[u64],
+) -> Vec<Vec<Generated>> {
+    let requests: Vec<Request> = (0..prompts)
+        .map(|i| Request { prompt: text(i * 5, 3 + i % 20), seeds: seeds.to_vec(), begun: String::new() })
+        .collect();
     generator.generate(tokenizer, &requests, sampling, Stop::Limit, &Silent).unwrap()
 }
 
@@ -45,12 +53,17 @@ fn answers_are_the_same_with_drafts_and_take_fewer_passes() {
     for (temperature, top_k, top_p) in [(0.0, 0, 1.0), (0.3, 0, 1.0), (1.0, 0, 1.0), (0.8, 7, 0.9)] {
         let sampling = Sampling { temperature, top_p, top_k, max_tokens: 21, calculator: false };
         for (rows, seeds) in [(1, &[4u64][..]), (3, &[1, 2]), (30, &[9])] {
-            let (mut plain, mut drafting) = (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
+            let (mut plain, mut drafting) =
+                (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
             let expected = run(&mut plain, &tokenizer, &sampling, rows, seeds);
             // Twice: what is in the cache already makes no difference.
             for _ in 0..2 {
                 let before = drafting.steps().unwrap();
-                assert_eq!(run(&mut drafting, &tokenizer, &sampling, rows, seeds), expected, "temperature {temperature}, {rows} prompts");
+                assert_eq!(
+                    run(&mut drafting, &tokenizer, &sampling, rows, seeds),
+                    expected,
+                    "temperature {temperature}, {rows} prompts"
+                );
                 let (steps, without) = (drafting.steps().unwrap() - before, plain.steps().unwrap());
                 println!("temperature {temperature}, {rows} prompts: {steps} passes instead of {without}");
                 assert!(steps <= without, "{steps} {without}");
@@ -63,10 +76,16 @@ fn answers_are_the_same_with_drafts_and_take_fewer_passes() {
     let expected = run(&mut Generator::new(&llama, limits), &tokenizer, &sampling, 7, &[1, 2, 3]);
     let untrained = FutureHeads::random(&llama.config, 2, 1);
     let block = 16 * 2 * 2 * 8 * 4;
-    for (threads, heads, cache) in [(1, &heads, 1 << 24), (4, &heads, 1 << 24), (2, &heads, 12 * 5 * block), (2, &untrained, 1 << 24)] {
+    for (threads, heads, cache) in
+        [(1, &heads, 1 << 24), (4, &heads, 1 << 24), (2, &heads, 12 * 5 * block), (2, &untrained, 1 << 24)]
+    {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
             let mut drafting = Generator::with_heads(&llama, Some(heads), Limits { rows: 5, cache });
-            assert_eq!(run(&mut drafting, &tokenizer, &sampling, 7, &[1, 2, 3]), expected, "{threads} threads");
+            assert_eq!(
+                run(&mut drafting, &tokenizer, &sampling, 7, &[1, 2, 3]),
+                expected,
+                "{threads} threads"
+            );
             assert!(drafting.cache_bytes().unwrap() <= cache);
         });
     }
@@ -83,19 +102,26 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
     let llama = tiny(&tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let future = FutureConfig { start: FutureHeads::random(&llama.config, 3, 1), weight: 1.0 };
-    let learner = Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &crate::train::tests::cpu());
+    let learner =
+        Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &crate::train::tests::cpu());
     let mut learner = learner.with_future(Some(future));
     let batch: Vec<&Example> = rows.iter().collect();
     for _ in 0..150 {
         learner.step(&batch, 30, 4e-3).unwrap();
     }
     let (llama, heads) = (learner.llama(), learner.future().unwrap());
-    let requests: Vec<Request> =
-        (10..18).map(|a| Request { prompt: tokenizer.encode(&format!("{a} and 7: ")), seeds: vec![1, 2], begun: String::new() }).collect();
+    let requests: Vec<Request> = (10..18)
+        .map(|a| Request {
+            prompt: tokenizer.encode(&format!("{a} and 7: ")),
+            seeds: vec![1, 2],
+            begun: String::new(),
+        })
+        .collect();
     for (temperature, stop) in [(0.0, Stop::Line), (1.0, Stop::Line), (0.7, Stop::Limit)] {
         let sampling = Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: 14, calculator: true };
         let limits = Limits { rows: 4, cache: 1 << 24 };
-        let (mut plain, mut drafting) = (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
+        let (mut plain, mut drafting) =
+            (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
         let expected = plain.generate(&tokenizer, &requests, &sampling, stop, &Silent).unwrap();
         assert_eq!(drafting.generate(&tokenizer, &requests, &sampling, stop, &Silent).unwrap(), expected);
         assert!(drafting.steps().unwrap() < plain.steps().unwrap());

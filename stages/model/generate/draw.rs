@@ -1,4 +1,5 @@
-//! Drawing tokens where the logits are: what comes to the host is an id and a log-probability a row, and not a vocabulary.
+//! Drawing tokens where the logits are: what comes to the host is an id and a log-probability a row, and not
+//! a vocabulary.
 
 use burn::tensor::{FloatDType, IntDType, Tensor};
 
@@ -14,8 +15,9 @@ pub fn greedy(logits: Tensor<2>) -> Tensor<1> {
     Tensor::cat(vec![ids, log_sum.neg().reshape([rows])], 0)
 }
 
-/// Tokens drawn from logits `[B, V]` at a temperature, by the inverse of the cumulative distribution at uniform numbers
-/// `[B, 1]`: first a block of the vocabulary, then a token of it. Log-probabilities are those of temperature 1.
+/// Tokens drawn from logits `[B, V]` at a temperature, by the inverse of the cumulative distribution at
+/// uniform numbers `[B, 1]`: first a block of the vocabulary, then a token of it. Log-probabilities are those
+/// of temperature 1.
 pub fn sample(logits: Tensor<2>, temperature: f32, uniform: Tensor<2>) -> Tensor<1> {
     let [rows, vocabulary] = logits.dims();
     let device = logits.device();
@@ -30,12 +32,18 @@ pub fn sample(logits: Tensor<2>, temperature: f32, uniform: Tensor<2>) -> Tensor
     let sums = masses.clone().cumsum(1);
     let goal = uniform * sums.clone().narrow(1, blocks - 1, 1);
     // How many sums do not pass the goal is the place of the first that does.
-    let place = |sums: Tensor<2>, goal: Tensor<2>| sums.lower_equal(goal).int().cast(IntDType::I32).sum_dim(1);
+    let place =
+        |sums: Tensor<2>, goal: Tensor<2>| sums.lower_equal(goal).int().cast(IntDType::I32).sum_dim(1);
     let block = place(sums.clone(), goal.clone()).clamp_max(blocks as i32 - 1);
     let before = (sums - masses).gather(1, block.clone());
-    let inside = weights.gather(1, block.clone().reshape([rows, 1, 1]).expand([rows, 1, BLOCK])).reshape([rows, BLOCK]);
+    let inside = weights
+        .gather(1, block.clone().reshape([rows, 1, 1]).expand([rows, 1, BLOCK]))
+        .reshape([rows, BLOCK]);
     // Rounding may put the goal behind all of the block: then its last token that can be drawn is it.
-    let order = Tensor::<1>::from_data(burn::tensor::TensorData::new((0..BLOCK).map(|i| i as f32).collect::<Vec<_>>(), [BLOCK]), &device);
+    let order = Tensor::<1>::from_data(
+        burn::tensor::TensorData::new((0..BLOCK).map(|i| i as f32).collect::<Vec<_>>(), [BLOCK]),
+        &device,
+    );
     let last = (inside.clone().greater_elem(0.0).float() * order.reshape([1, BLOCK])).max_dim(1);
     let token = place(inside.cumsum(1), goal - before).cast(FloatDType::F32).min_pair(last);
     let ids = block.cast(FloatDType::F32).mul_scalar(BLOCK as f32) + token;
@@ -65,11 +73,15 @@ mod tests {
             let draws = 8192;
             let uniform: Vec<f32> = (0..draws).map(|i| (i as f32 + 0.5) / draws as f32).collect();
             let row = Tensor::<2>::from_data(TensorData::new(logits.clone(), [1, vocabulary]), &device);
-            let out =
-                sample(row.clone().repeat_dim(0, draws), temperature, Tensor::from_data(TensorData::new(uniform, [draws, 1]), &device));
+            let out = sample(
+                row.clone().repeat_dim(0, draws),
+                temperature,
+                Tensor::from_data(TensorData::new(uniform, [draws, 1]), &device),
+            );
             let out = read(out).unwrap();
             let warm: Vec<f64> = logits.iter().map(|l| f64::from(*l / temperature).exp()).collect();
-            let (mass, plain) = (warm.iter().sum::<f64>(), logits.iter().map(|l| f64::from(*l).exp()).sum::<f64>());
+            let (mass, plain) =
+                (warm.iter().sum::<f64>(), logits.iter().map(|l| f64::from(*l).exp()).sum::<f64>());
             let mut counts = vec![0usize; vocabulary];
             for (id, logprob) in out[..draws].iter().zip(&out[draws..]) {
                 counts[*id as usize] += 1;
@@ -77,7 +89,11 @@ mod tests {
             }
             for (id, weight) in warm.iter().enumerate() {
                 let expected = weight / mass * draws as f64;
-                assert!((counts[id] as f64 - expected).abs() < 2.0 + 0.01 * expected, "token {id}: {} of {expected}", counts[id]);
+                assert!(
+                    (counts[id] as f64 - expected).abs() < 2.0 + 0.01 * expected,
+                    "token {id}: {} of {expected}",
+                    counts[id]
+                );
             }
             let best = read(greedy(row)).unwrap();
             let top = logits.iter().copied().fold(f32::MIN, f32::max);
@@ -93,7 +109,8 @@ mod tests {
         (logits[3], logits[300]) = (1.0, 1.0);
         let uniform = vec![0.0f32, 0.499_999, 0.5, 1.0 - f32::EPSILON / 2.0];
         let rows = Tensor::<2>::from_data(TensorData::new(logits, [1, 600]), &device).repeat_dim(0, 4);
-        let out = read(sample(rows, 1.0, Tensor::from_data(TensorData::new(uniform, [4, 1]), &device))).unwrap();
+        let out =
+            read(sample(rows, 1.0, Tensor::from_data(TensorData::new(uniform, [4, 1]), &device))).unwrap();
         assert_eq!(out[..4], [3.0, 3.0, 300.0, 300.0]);
     }
 }

@@ -84,7 +84,8 @@ impl Generator {
         Self::with_heads(llama, None, limits)
     }
 
-    /// The same with heads that draft the tokens after the next, on the CPU: fewer passes while few rows are at work, and the same answers.
+    /// The same with heads that draft the tokens after the next, on the CPU: fewer passes while few rows are
+    /// at work, and the same answers.
     pub fn with_heads(llama: &Llama, future: Option<&FutureHeads>, limits: Limits) -> Self {
         let engine = if llama.device() == super::device::cpu() {
             Engine::Cpu(Box::new(cpu::Cpu::new(llama, future, limits)))
@@ -97,7 +98,8 @@ impl Generator {
     /// Samples every request; one result per seed, in order.
     ///
     /// # Errors
-    /// [`crate::Cancelled`] between passes, or a message if a prompt and `max_tokens` exceed the context or the memory.
+    /// [`crate::Cancelled`] between passes, or a message if a prompt and `max_tokens` exceed the context or
+    /// the memory.
     pub fn generate(
         &mut self,
         tokenizer: &Tokenizer,
@@ -122,7 +124,8 @@ impl Generator {
             Engine::Cpu(cpu) => cpu.run(&work, events)?,
             Engine::Device(device) => device.run(&work, events)?,
         };
-        let mut results: Vec<Vec<Generated>> = requests.iter().map(|r| vec![Generated::default(); r.seeds.len()]).collect();
+        let mut results: Vec<Vec<Generated>> =
+            requests.iter().map(|r| vec![Generated::default(); r.seeds.len()]).collect();
         for (home, out) in finished {
             results[home.0][home.1] = out;
         }
@@ -130,11 +133,13 @@ impl Generator {
     }
 
     /// Final normalised hidden state `[D]` after the last token of each sequence, in order: what a
-    /// [`crate::model::ValueHead`] reads. On the CPU, keys and values of what sequences begin with are taken from the cache and
-    /// stay there, so that nothing is computed twice; the same bits whatever else is asked, and on any number of threads.
+    /// [`crate::model::ValueHead`] reads. On the CPU, keys and values of what sequences begin with are taken
+    /// from the cache and stay there, so that nothing is computed twice; the same bits whatever else is
+    /// asked, and on any number of threads.
     ///
     /// # Errors
-    /// [`crate::Cancelled`] between passes, or a message if a sequence is empty or exceeds the context or the memory.
+    /// [`crate::Cancelled`] between passes, or a message if a sequence is empty or exceeds the context or the
+    /// memory.
     pub fn hidden(&mut self, sequences: &[Vec<u32>], events: &dyn Events) -> anyhow::Result<Vec<Vec<f32>>> {
         for sequence in sequences {
             ensure!(
@@ -151,8 +156,9 @@ impl Generator {
         }
     }
 
-    /// How many tokens have been run through the decoder since it was made: of prompts and of [`Generator::hidden`] those that
-    /// were not in the cache, and generated ones, drafts that did not stand too. Padding does not count.
+    /// How many tokens have been run through the decoder since it was made: of prompts and of
+    /// [`Generator::hidden`] those that were not in the cache, and generated ones, drafts that did not stand
+    /// too. Padding does not count.
     pub fn computed(&self) -> u64 {
         match &self.engine {
             Engine::Cpu(cpu) => cpu.computed(),
@@ -160,7 +166,8 @@ impl Generator {
         }
     }
 
-    /// How many passes rows at work have taken since it was made, prompts apart, where the engine counts them.
+    /// How many passes rows at work have taken since it was made, prompts apart, where the engine counts
+    /// them.
     pub fn steps(&self) -> Option<u64> {
         match &self.engine {
             Engine::Cpu(cpu) => Some(cpu.steps()),

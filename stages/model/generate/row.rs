@@ -33,7 +33,13 @@ pub struct Row {
 impl Row {
     pub fn new(work: &Work<'_>, home: (usize, usize)) -> Self {
         let seed = work.requests[home.0].seeds[home.1];
-        Self { home, queue: Vec::new(), done: false, out: Generated::default(), rng: datasets::key::rng(&["sample".into(), seed.into()]) }
+        Self {
+            home,
+            queue: Vec::new(),
+            done: false,
+            out: Generated::default(),
+            rng: datasets::key::rng(&["sample".into(), seed.into()]),
+        }
     }
 
     /// The random number of the next draw, for an engine that draws on its device.
@@ -111,7 +117,8 @@ fn draw(logits: &[f32], sampling: &Sampling, rng: &mut Rng) -> (u32, f32) {
         let inside = logits[first..].iter().take(BLOCK).map(|s| warm(*s)).enumerate();
         return logprob(first + pick(inside, goal - before).0);
     }
-    let mut ranked: Vec<(usize, f32)> = logits.iter().map(|s| warm(*s)).enumerate().filter(|(_, w)| *w > 1e-9).collect();
+    let mut ranked: Vec<(usize, f32)> =
+        logits.iter().map(|s| warm(*s)).enumerate().filter(|(_, w)| *w > 1e-9).collect();
     let likelier = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if sampling.top_k > 0 && sampling.top_k < ranked.len() {
         ranked.select_nth_unstable_by(sampling.top_k - 1, likelier);
@@ -156,9 +163,12 @@ mod tests {
     #[test]
     fn draws_have_the_frequencies_of_the_softmax() {
         let logits: Vec<f32> = (0..1000).map(|i| ((i * 37) as f32).sin() * 3.0).collect();
-        for (temperature, top_k, top_p) in [(1.0, 0, 1.0), (0.7, 0, 1.0), (1.3, 40, 1.0), (1.0, 0, 0.8), (0.8, 100, 0.5)] {
+        for (temperature, top_k, top_p) in
+            [(1.0, 0, 1.0), (0.7, 0, 1.0), (1.3, 40, 1.0), (1.0, 0, 0.8), (0.8, 100, 0.5)]
+        {
             let sampling = Sampling { temperature, top_p, top_k, max_tokens: 1, calculator: false };
-            let mut ranked: Vec<(usize, f64)> = logits.iter().map(|l| f64::from(*l / temperature).exp()).enumerate().collect();
+            let mut ranked: Vec<(usize, f64)> =
+                logits.iter().map(|l| f64::from(*l / temperature).exp()).enumerate().collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
             ranked.truncate(if top_k > 0 { top_k } else { 1000 });
             let (all, mut mass) = (ranked.iter().map(|r| r.1).sum::<f64>(), 0.0);
@@ -182,7 +192,11 @@ mod tests {
             for (id, weight) in &kept {
                 let expected = weight / total * f64::from(draws);
                 let deviation = expected.sqrt().max(1.0);
-                assert!((counts[*id] as f64 - expected).abs() < 5.0 * deviation + 6.0, "token {id}: {} of {expected}", counts[*id]);
+                assert!(
+                    (counts[*id] as f64 - expected).abs() < 5.0 * deviation + 6.0,
+                    "token {id}: {} of {expected}",
+                    counts[*id]
+                );
                 counts[*id] = 0;
             }
             assert_eq!(counts.iter().sum::<usize>(), 0, "drew what top-k or top-p leave out");

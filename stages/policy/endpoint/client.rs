@@ -64,12 +64,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(config: EndpointConfig, key: Option<String>, store: Store) -> Result<Self, EndpointError> {
+    pub(super) fn new(
+        config: EndpointConfig,
+        key: Option<String>,
+        store: Store,
+    ) -> Result<Self, EndpointError> {
         let (url, timeout) = (config.address()?, config.timeout()?);
         // One process-wide provider; an earlier one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A redirect could carry the key to another host, or turn the POST into a GET.
-        let mut builder = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
+        let mut builder =
+            reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
         if url.scheme() == "http" {
             // Plain HTTP must work on machines without root certificates.
             builder = builder.tls_certs_only([]);
@@ -78,24 +83,31 @@ impl Client {
             builder = builder.no_proxy();
         }
         if let Some(key) = &key {
-            let unusable =
-                |_| EndpointError::Config(format!("the key in ${} has characters that cannot be sent in a header", config.api_key_env));
+            let unusable = |_| {
+                EndpointError::Config(format!(
+                    "the key in ${} has characters that cannot be sent in a header",
+                    config.api_key_env
+                ))
+            };
             let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(unusable)?;
             value.set_sensitive(true);
             builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
         }
-        let http = builder
-            .build()
-            .map_err(|error| EndpointError::Config(format!("cannot set up HTTPS ({}); are root certificates installed?", root(&error))))?;
+        let http = builder.build().map_err(|error| {
+            EndpointError::Config(format!(
+                "cannot set up HTTPS ({}); are root certificates installed?",
+                root(&error)
+            ))
+        })?;
         let mut shown = url.clone();
         shown.set_query(None);
         let permits = Semaphore::new(config.concurrency);
         Ok(Self { config, http, shown: shown.into(), url, key, store, permits, timeout })
     }
 
-    /// Leave to send requests, one at a time. A sample holds it for all of its requests, so that each continuation finds
-    /// the beginning still in the server's prompt cache; and during the pauses between tries too: the server asked
-    /// for less traffic, not for other requests.
+    /// Leave to send requests, one at a time. A sample holds it for all of its requests, so that each
+    /// continuation finds the beginning still in the server's prompt cache; and during the pauses between
+    /// tries too: the server asked for less traffic, not for other requests.
     pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, Halt> {
         self.permits.acquire().await.map_err(|_| Halt::Stopped)
     }
@@ -115,7 +127,9 @@ impl Client {
         }
         if stored != Stored::Nothing {
             tokio::task::block_in_place(|| self.store.set_aside(&name))?;
-            talk.note(Note::Once("a stored answer is damaged; it is set aside as responses/damaged-… and asked for again"));
+            talk.note(Note::Once(
+                "a stored answer is damaged; it is set aside as responses/damaged-… and asked for again",
+            ));
         }
         let text = canonical(request);
         let mut tries = 0;
@@ -130,14 +144,16 @@ impl Client {
                     return read(&body).ok_or_else(|| Halt::Failed(self.no_choices(&body)));
                 }
                 Err((error, _)) if !error.is_temporary() || tries > self.config.retries => {
-                    // Said before the permit goes to the next job. A request that is too long may be one of many steps.
+                    // Said before the permit goes to the next job. A request that is too long may be one of
+                    // many steps.
                     if !matches!(error, EndpointError::TooLong { .. }) {
                         talk.stop.send_replace(true);
                     }
                     return Err(error.into());
                 }
                 Err((error, asked)) => {
-                    let wait = self.backoff(&name, tries).max(asked.unwrap_or_default()).min(LONGEST_RETRY_AFTER);
+                    let wait =
+                        self.backoff(&name, tries).max(asked.unwrap_or_default()).min(LONGEST_RETRY_AFTER);
                     let of = self.config.retries + 1;
                     talk.note(Note::Retry(format!(
                         "{}: {}; try {} of {of} in {:.1} s",
@@ -164,8 +180,13 @@ impl Client {
     }
 
     /// One try. An error comes with the pause that the server asked for.
-    async fn send(&self, text: String, tries: u32) -> Result<(u16, String), (EndpointError, Option<Duration>)> {
-        let sent = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(text).send().await;
+    async fn send(
+        &self,
+        text: String,
+        tries: u32,
+    ) -> Result<(u16, String), (EndpointError, Option<Duration>)> {
+        let sent =
+            self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(text).send().await;
         let response = sent.map_err(|error| (self.transport(&error, tries), None))?;
         let status = response.status().as_u16();
         let asked = response
@@ -173,7 +194,8 @@ impl Client {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| date::pause(value, SystemTime::now()));
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("?").to_owned();
+        let location =
+            response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("?").to_owned();
         let body = self.body(response, tries).await;
         let url = self.shown.clone();
         if (300..400).contains(&status) {
@@ -187,7 +209,9 @@ impl Client {
         let body = String::from_utf8_lossy(&body.map_err(|error| (error, None))?).into_owned();
         // A server that repeats the key must not bring it into the run.
         let body = match &self.key {
-            Some(key) if key.len() >= SHORTEST_SECRET && body.contains(key.as_str()) => body.replace(key.as_str(), "(key)"),
+            Some(key) if key.len() >= SHORTEST_SECRET && body.contains(key.as_str()) => {
+                body.replace(key.as_str(), "(key)")
+            }
             _ => body,
         };
         if body.trim_start().starts_with('<') {
@@ -195,13 +219,22 @@ impl Client {
         }
         let json: Value = match serde_json::from_str(&body) {
             Ok(json) => json,
-            Err(error) => return Err((EndpointError::Broken { url, cause: format!("no complete JSON: {error}"), tries }, asked)),
+            Err(error) => {
+                return Err((
+                    EndpointError::Broken { url, cause: format!("no complete JSON: {error}"), tries },
+                    asked,
+                ));
+            }
         };
         if Reply::read(&json, &[]).is_none() {
             // Some gateways report an upstream's failure with status 200.
-            let inner = json.pointer("/error/code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+            let inner =
+                json.pointer("/error/code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
             let inner = inner.filter(|code| (400..600).contains(code));
-            return Err((inner.map_or_else(|| self.no_choices(&body), |code| self.refused(code, &body, tries)), asked));
+            return Err((
+                inner.map_or_else(|| self.no_choices(&body), |code| self.refused(code, &body, tries)),
+                asked,
+            ));
         }
         Ok((status, body))
     }
@@ -232,22 +265,30 @@ impl Client {
     fn refused(&self, status: u16, body: &str, tries: u32) -> EndpointError {
         let url = self.shown.clone();
         let json: Value = serde_json::from_str(body).unwrap_or_default();
-        let said = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|place| json.pointer(place).and_then(Value::as_str));
+        let said = ["/error/message", "/error", "/message", "/detail"]
+            .iter()
+            .find_map(|place| json.pointer(place).and_then(Value::as_str));
         let message = self.excerpt(said.unwrap_or(body));
-        let kind = |field: &str| json.pointer(&format!("/error/{field}")).and_then(Value::as_str).unwrap_or_default();
+        let kind = |field: &str| {
+            json.pointer(&format!("/error/{field}")).and_then(Value::as_str).unwrap_or_default()
+        };
         let variable = &self.config.api_key_env;
         match status {
             401 | 403 => {
                 let advice = match &self.key {
                     Some(_) => format!("check the key in the environment variable {variable}"),
-                    None => format!("no key was sent; set the environment variable {variable}, or name another one in `api_key_env`"),
+                    None => format!(
+                        "no key was sent; set the environment variable {variable}, or name another one in `api_key_env`"
+                    ),
                 };
                 EndpointError::Denied { url, status, message, advice }
             }
             404 => EndpointError::NotFound { url, message },
             // Waiting does not fill an empty account.
             429 if kind("code") == "insufficient_quota" => EndpointError::Rejected { url, status, message },
-            408 | 425 | 429 | 500 | 502..=504 | 506..=599 => EndpointError::Busy { url, status, message, tries },
+            408 | 425 | 429 | 500 | 502..=504 | 506..=599 => {
+                EndpointError::Busy { url, status, message, tries }
+            }
             // OpenAI's code, llama.cpp's type, vLLM's words.
             400 | 413 | 422
                 if kind("code") == "context_length_exceeded"
@@ -269,7 +310,9 @@ impl Client {
     fn excerpt(&self, text: &str) -> String {
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let safe = match &self.key {
-            Some(key) if key.len() >= SHORTEST_SECRET && !fault::is("key-told") => line.replace(key.as_str(), "(key)"),
+            Some(key) if key.len() >= SHORTEST_SECRET && !fault::is("key-told") => {
+                line.replace(key.as_str(), "(key)")
+            }
             _ => line,
         };
         if safe.is_empty() { "nothing".to_owned() } else { safe.chars().take(EXCERPT).collect() }

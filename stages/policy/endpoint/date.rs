@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The pause that a header value asks for; zero for a date that has passed, `None` if unreadable.
 pub(super) fn pause(value: &str, now: SystemTime) -> Option<Duration> {
@@ -26,10 +27,12 @@ fn unix_time(date: &str) -> Option<u64> {
     let [hour, minute, second] = clock[..] else {
         return None;
     };
-    let sane = (1970..=9999).contains(&year) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let sane =
+        (1970..=9999).contains(&year) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
     // Years that begin in March put the leap day last; 719468 days lie between 0000-03-01 and 1970-01-01.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
-    let days = (365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1).checked_sub(719_468)?;
+    let days = (365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1)
+        .checked_sub(719_468)?;
     sane.then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
@@ -45,9 +48,15 @@ mod tests {
         assert_eq!(pause("Thu, 29 Feb 1990 00:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(unix_time("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
         assert_eq!(unix_time("Tue, 29 Feb 2000 12:00:00 GMT"), Some(951_825_600));
-        for junk in
-            ["", "-1", "NaN", "soon", "Sun, 06 Nov 1994", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "x, 99 Nov 1994 08:49:37 GMT"]
-        {
+        for junk in [
+            "",
+            "-1",
+            "NaN",
+            "soon",
+            "Sun, 06 Nov 1994",
+            "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
+            "x, 99 Nov 1994 08:49:37 GMT",
+        ] {
             assert_eq!(pause(junk, now), None, "{junk}");
         }
     }

@@ -187,10 +187,11 @@ impl Draft {
 
     /// Cuts the text into steps.
     ///
-    /// A step owns its line up to the start of the next one. What follows the last step belongs to
-    /// the final answer, or to the last step if there is none; then the steps' tokens add up to the
-    /// proposal's, but for what lines took back ([`datasets::answer::UNDO`]): that counts in the proposal alone. A step's log-probability is NaN if that of any of its tokens is unknown; the
-    /// calculator's tokens count as certain.
+    /// A step owns its line up to the start of the next one. What follows the last step belongs to the final
+    /// answer, or to the last step if there is none; then the steps' tokens add up to the proposal's, but for
+    /// what lines took back ([`datasets::answer::UNDO`]): that counts in the proposal alone. A step's
+    /// log-probability is NaN if that of any of its tokens is unknown; the calculator's tokens count as
+    /// certain.
     pub(super) fn finish(self) -> Proposal {
         let mut read = read_completion(&self.text);
         let bounds = self.bounds(&read.lines, !read.answer.is_empty());
@@ -266,7 +267,8 @@ impl Draft {
 
 /// Whether some line is an answer line with an answer on it.
 fn has_answer(text: &str) -> bool {
-    text.lines().any(|line| line.trim_start().strip_prefix(ANSWER).is_some_and(|answer| !answer.trim().is_empty()))
+    text.lines()
+        .any(|line| line.trim_start().strip_prefix(ANSWER).is_some_and(|answer| !answer.trim().is_empty()))
 }
 
 /// Whether a text may have stopped in front of a `=`.
@@ -279,7 +281,9 @@ fn looks_like_left_side(text: &str) -> bool {
     // A number alone is a right side; a sign in front of it makes it no expression. `x` multiplies
     // only behind a number; in words it is a letter.
     let factor = |before: &str| before.trim_end().ends_with(|c: char| c.is_ascii_digit() || c == ')');
-    let operator = side.char_indices().any(|(at, c)| at > 0 && ("+-*/×÷·−\\".contains(c) || (c == 'x' && factor(&side[..at]))));
+    let operator = side
+        .char_indices()
+        .any(|(at, c)| at > 0 && ("+-*/×÷·−\\".contains(c) || (c == 'x' && factor(&side[..at]))));
     line.ends_with(' ') || (operator && calculator(&format!("{line}=")).is_some())
 }
 

@@ -38,7 +38,8 @@ impl Job {
                 talk.note(Note::Once("endpoint: the server returns fewer samples than `n` asks for; the missing ones are asked one by one (`use_n = false` saves the attempt)"));
             }
             for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
-                proposals.push(self.complete(client, self.draft(), Some((&reply, place)), *seed, talk).await?);
+                proposals
+                    .push(self.complete(client, self.draft(), Some((&reply, place)), *seed, talk).await?);
             }
         }
         for seed in &self.seeds[proposals.len()..] {
@@ -86,7 +87,14 @@ impl Job {
         Ok(draft.finish())
     }
 
-    async fn ask(&self, client: &Client, draft: &Draft, seed: u64, n: usize, talk: &Talk) -> Result<Reply, Halt> {
+    async fn ask(
+        &self,
+        client: &Client,
+        draft: &Draft,
+        seed: u64,
+        n: usize,
+        talk: &Talk,
+    ) -> Result<Reply, Halt> {
         let stops = draft.stops();
         let request = self.request(&client.config, draft, &stops, seed, n);
         client.complete(&request, &stops, talk).await

@@ -15,7 +15,9 @@ pub enum EndpointError {
     )]
     Unreachable { url: String, cause: String, tries: u32 },
 
-    #[error("{url} did not answer within {seconds} s (tries: {tries}): raise `timeout_s` or lower `concurrency`")]
+    #[error(
+        "{url} did not answer within {seconds} s (tries: {tries}): raise `timeout_s` or lower `concurrency`"
+    )]
     TimedOut { url: String, seconds: f64, tries: u32 },
 
     /// 408, 425, 429 or 5xx until the tries were used up.
@@ -36,7 +38,9 @@ pub enum EndpointError {
     )]
     NotFound { url: String, message: String },
 
-    #[error("{url} redirects to {location} (status {status}), which is not followed: set the endpoint's `url` to the final address")]
+    #[error(
+        "{url} redirects to {location} (status {status}), which is not followed: set the endpoint's `url` to the final address"
+    )]
     Redirected { url: String, location: String, status: u16 },
 
     /// The prompt and `max_tokens` do not fit into the server's context.
@@ -53,7 +57,9 @@ pub enum EndpointError {
     )]
     WebPage { url: String },
 
-    #[error("{url} answered without `choices` ({excerpt}): it is no chat completion, check the endpoint's `url`")]
+    #[error(
+        "{url} answered without `choices` ({excerpt}): it is no chat completion, check the endpoint's `url`"
+    )]
     NoChoices { url: String, excerpt: String },
 
     #[error("{url} sent more than {limit} MiB for one request: refused")]
@@ -74,7 +80,10 @@ impl EndpointError {
     ///
     /// Temporary errors are also the ones that a request was repeated for, `retries` times.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Broken { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Broken { .. }
+        )
     }
 
     /// The fault without advice, for the note that says that the request is repeated.

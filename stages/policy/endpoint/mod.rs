@@ -55,7 +55,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Least time between two notes about repeated requests.
 const QUIET: Duration = Duration::from_secs(30);
 /// Fields of the request that have their own settings or must not change.
-const RESERVED: [&str; 10] = ["model", "messages", "seed", "temperature", "top_p", "top_k", "max_tokens", "n", "stop", "stream"];
+const RESERVED: [&str; 10] =
+    ["model", "messages", "seed", "temperature", "top_p", "top_k", "max_tokens", "n", "stop", "stream"];
 
 /// How a server is told to continue what the assistant has begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,8 @@ pub enum Prefill {
     /// A trailing assistant message, nothing else.
     #[default]
     Assistant,
-    /// In addition `continue_final_message = true` and `add_generation_prompt = false`, as vLLM and SGLang need.
+    /// In addition `continue_final_message = true` and `add_generation_prompt = false`, as vLLM and SGLang
+    /// need.
     Vllm,
 }
 
@@ -151,7 +153,9 @@ impl EndpointConfig {
 
     fn timeout(&self) -> Result<Duration, EndpointError> {
         let timeout = Duration::try_from_secs_f64(self.timeout_s).ok().filter(|timeout| !timeout.is_zero());
-        timeout.ok_or_else(|| EndpointError::Config("`timeout_s` must be a number of seconds above 0".to_owned()))
+        timeout.ok_or_else(|| {
+            EndpointError::Config("`timeout_s` must be a number of seconds above 0".to_owned())
+        })
     }
 
     /// The key, if its variable is set.
@@ -159,7 +163,9 @@ impl EndpointConfig {
         match std::env::var_os(&self.api_key_env).map(std::ffi::OsString::into_string) {
             None => Ok(None),
             Some(Ok(key)) => Ok(Some(key.trim().to_owned()).filter(|key| !key.is_empty())),
-            Some(Err(_)) => Err(EndpointError::Config(format!("the key in ${} is no UTF-8", self.api_key_env))),
+            Some(Err(_)) => {
+                Err(EndpointError::Config(format!("the key in ${} is no UTF-8", self.api_key_env)))
+            }
         }
     }
 }
@@ -183,10 +189,19 @@ impl Endpoint {
         Self::with_key(config, prompt, cache_dir, key)
     }
 
-    fn with_key(config: EndpointConfig, prompt: Prompt, cache_dir: PathBuf, key: Option<String>) -> anyhow::Result<Self> {
+    fn with_key(
+        config: EndpointConfig,
+        prompt: Prompt,
+        cache_dir: PathBuf,
+        key: Option<String>,
+    ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(&config, &prompt)?;
         let client = Arc::new(Client::new(config, key, Store::open(cache_dir)?)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("endpoint").enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("endpoint")
+            .enable_all()
+            .build();
         let runtime = runtime.context("cannot start the endpoint's threads")?;
         Ok(Self { runtime, client, prompt, fingerprint, said: HashSet::new(), retries: (None, 0) })
     }
@@ -201,7 +216,8 @@ impl Endpoint {
             let given: String = ask.steps.iter().flat_map(|step| [step.as_str(), "\n"]).collect();
             let size = if together { ask.seeds.len().max(1) } else { 1 };
             for (chunk, seeds) in ask.seeds.chunks(size).enumerate() {
-                let (messages, given, seeds, sampling) = (messages.clone(), given.clone(), seeds.to_vec(), sampling.clone());
+                let (messages, given, seeds, sampling) =
+                    (messages.clone(), given.clone(), seeds.to_vec(), sampling.clone());
                 jobs.push(Job { ask: place, first: chunk * size, messages, given, seeds, horizon, sampling });
             }
         }
@@ -218,7 +234,11 @@ impl Endpoint {
             Note::Retry(text) => match self.retries {
                 (Some(last), unsaid) if last.elapsed() < QUIET => self.retries = (Some(last), unsaid + 1),
                 (_, unsaid) => {
-                    let others = if unsaid > 0 { format!(" (and {unsaid} more since the last note)") } else { String::new() };
+                    let others = if unsaid > 0 {
+                        format!(" (and {unsaid} more since the last note)")
+                    } else {
+                        String::new()
+                    };
                     events.note(&format!("{text}{others}"));
                     self.retries = (Some(Instant::now()), 0);
                 }
@@ -249,7 +269,8 @@ impl Policy for Endpoint {
     ) -> anyhow::Result<Vec<Vec<Proposal>>> {
         events.check()?;
         let jobs = self.jobs(asks, horizon, sampling);
-        let mut proposals: Vec<Vec<Proposal>> = asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
+        let mut proposals: Vec<Vec<Proposal>> =
+            asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
         let (stop, _) = watch::channel(false);
         let (notes, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -309,9 +330,19 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
         Prefill::Assistant => "assistant",
         Prefill::Vllm => "vllm",
     };
-    let mut parts: Vec<Part<'_>> =
-        vec!["endpoint".into(), SEMANTICS.into(), address.as_str().into(), (&config.model).into(), (&extra).into(), prefill.into()];
-    parts.extend([Part::from(u64::from(config.use_n)), u64::from(config.logprobs).into(), (&prompt.instruction).into()]);
+    let mut parts: Vec<Part<'_>> = vec![
+        "endpoint".into(),
+        SEMANTICS.into(),
+        address.as_str().into(),
+        (&config.model).into(),
+        (&extra).into(),
+        prefill.into(),
+    ];
+    parts.extend([
+        Part::from(u64::from(config.use_n)),
+        u64::from(config.logprobs).into(),
+        (&prompt.instruction).into(),
+    ]);
     for (question, completion) in &prompt.examples {
         parts.extend([question.into(), Part::from(completion)]);
     }

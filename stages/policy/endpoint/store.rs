@@ -22,7 +22,8 @@ use crate::fault;
 const FORMAT: u32 = 1;
 /// What the names of unfinished files begin with.
 const DRAFT: &str = "tmp-";
-/// Bytes of the largest stored answer that is read: a body of the largest size taken, escaped as JSON, and its request.
+/// Bytes of the largest stored answer that is read: a body of the largest size taken, escaped as JSON, and
+/// its request.
 const LARGEST: u64 = 512 << 20;
 
 /// Makes temporary names unique within the process.
@@ -75,7 +76,9 @@ impl Store {
         let path = self.path(name);
         match Record::read(&path) {
             // The request is compared too: a record under a wrong name must not answer for another.
-            Ok(Ok(record)) if canonical(&record.request) == canonical(request) => Ok(Stored::Body(record.body)),
+            Ok(Ok(record)) if canonical(&record.request) == canonical(request) => {
+                Ok(Stored::Body(record.body))
+            }
             Ok(_) => Ok(Stored::Damaged),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::Nothing),
             Err(source) => Err(EndpointError::Store { path, source }),
@@ -85,11 +88,18 @@ impl Store {
     /// Renames what is stored under the name of a request and cannot be used.
     pub(super) fn set_aside(&self, name: &str) -> Result<(), EndpointError> {
         let path = self.path(name);
-        fs::rename(&path, self.folder.join(format!("damaged-{name}"))).map_err(|source| EndpointError::Store { path, source })
+        fs::rename(&path, self.folder.join(format!("damaged-{name}")))
+            .map_err(|source| EndpointError::Store { path, source })
     }
 
     /// Stores a body and returns the one to use, which is an earlier one if another attempt was first.
-    pub(super) fn put(&self, name: &str, request: &Value, status: u16, body: String) -> Result<String, EndpointError> {
+    pub(super) fn put(
+        &self,
+        name: &str,
+        request: &Value,
+        status: u16,
+        body: String,
+    ) -> Result<String, EndpointError> {
         if fault::is("answers-unstored") {
             return Ok(body);
         }
@@ -211,8 +221,10 @@ pub(super) fn canonical(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            let parts: Vec<_> =
-                entries.into_iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value))).collect();
+            let parts: Vec<_> = entries
+                .into_iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
+                .collect();
             format!("{{{}}}", parts.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),

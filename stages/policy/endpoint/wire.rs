@@ -45,7 +45,10 @@ impl Reply {
         let mut raw: Vec<&Value> = body.get("choices")?.as_array()?.iter().collect();
         raw.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
         let choices: Vec<_> = raw.into_iter().map(|choice| Choice::read(choice, body, stops)).collect();
-        let used = body.pointer("/usage/completion_tokens").and_then(Value::as_u64).and_then(|used| used.try_into().ok());
+        let used = body
+            .pointer("/usage/completion_tokens")
+            .and_then(Value::as_u64)
+            .and_then(|used| used.try_into().ok());
         (!choices.is_empty()).then_some(Self { choices, used })
     }
 
@@ -106,10 +109,16 @@ impl Choice {
             Some("stop_sequence") if stops.len() == 1 => return Ended::Stop(stops[0].to_owned()),
             _ => {}
         }
-        for place in [choice, body.get("__verbose").unwrap_or(&Value::Null), choice.get("__verbose").unwrap_or(&Value::Null)] {
+        for place in [
+            choice,
+            body.get("__verbose").unwrap_or(&Value::Null),
+            choice.get("__verbose").unwrap_or(&Value::Null),
+        ] {
             for field in ["stop_reason", "matched_stop", "stopping_word", "stop_sequence"] {
                 match place.get(field) {
-                    Some(Value::String(stop)) if stops.contains(&stop.as_str()) => return Ended::Stop(stop.clone()),
+                    Some(Value::String(stop)) if stops.contains(&stop.as_str()) => {
+                        return Ended::Stop(stop.clone());
+                    }
                     Some(Value::Number(_)) => return Ended::Natural,
                     _ => {}
                 }
@@ -120,7 +129,8 @@ impl Choice {
         }
         let sent: Vec<u8> = self.tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
         let beyond = sent.strip_prefix(self.text.as_bytes()).unwrap_or_default();
-        let found = stops.iter().find(|stop| self.text.ends_with(**stop) || beyond.starts_with(stop.as_bytes()));
+        let found =
+            stops.iter().find(|stop| self.text.ends_with(**stop) || beyond.starts_with(stop.as_bytes()));
         found.map_or(Ended::Unsaid, |stop| Ended::Stop((*stop).to_owned()))
     }
 }
@@ -130,7 +140,10 @@ impl Token {
         // As f32 the number is as exact as the table's column.
         let logprob = entry.get("logprob")?.as_f64()? as f32;
         let bytes = match entry.get("bytes").and_then(Value::as_array) {
-            Some(bytes) => bytes.iter().map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect::<Option<Vec<u8>>>()?,
+            Some(bytes) => bytes
+                .iter()
+                .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
+                .collect::<Option<Vec<u8>>>()?,
             None => entry.get("token")?.as_str()?.as_bytes().to_vec(),
         };
         Some(Self { bytes, logprob })
@@ -155,10 +168,22 @@ mod tests {
             (json!({"finish_reason": "stop", "matched_stop": "\n"}), stop("\n")),
             (json!({"finish_reason": "stop", "matched_stop": "</s>"}), Ended::Unsaid),
             (json!({"finish_reason": "eos_token"}), Ended::Natural),
-            (json!({"finish_reason": "stop", "__verbose": {"stop_type": "eos", "stopping_word": ""}}), Ended::Natural),
-            (json!({"finish_reason": "stop", "__verbose": {"stop_type": "word", "stopping_word": "="}}), stop("=")),
-            (json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token(" =")]}}), Ended::Unsaid),
-            (json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token("=")]}}), stop("=")),
+            (
+                json!({"finish_reason": "stop", "__verbose": {"stop_type": "eos", "stopping_word": ""}}),
+                Ended::Natural,
+            ),
+            (
+                json!({"finish_reason": "stop", "__verbose": {"stop_type": "word", "stopping_word": "="}}),
+                stop("="),
+            ),
+            (
+                json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token(" =")]}}),
+                Ended::Unsaid,
+            ),
+            (
+                json!({"finish_reason": "stop", "logprobs": {"content": [token("3*8"), token("=")]}}),
+                stop("="),
+            ),
             (json!({"finish_reason": "stop", "message": {"content": "3*8="}}), stop("=")),
             (json!({"finish_reason": "stop"}), Ended::Unsaid),
             (json!({}), Ended::Unsaid),
@@ -176,7 +201,8 @@ mod tests {
     #[test]
     fn shares_add_up() {
         let reply = |usage: Value| {
-            let choices: Vec<_> = ["12345", "1", ""].iter().map(|text| json!({"message": {"content": text}})).collect();
+            let choices: Vec<_> =
+                ["12345", "1", ""].iter().map(|text| json!({"message": {"content": text}})).collect();
             Reply::read(&json!({"choices": choices, "usage": usage}), &[]).unwrap()
         };
         assert_eq!(reply(json!({"completion_tokens": 11})).shares(3), (vec![4, 4, 3], false));

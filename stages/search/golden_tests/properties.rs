@@ -23,8 +23,8 @@ use crate::verify::judge;
 /// A step that is false in every domain.
 const FALSE: &str = "1+1=3";
 
-/// A sampled policy of random legal steps, one in eight of them false, each of a random number of tokens. All of it is a function
-/// of the seed. Its values are random too, by the steps.
+/// A sampled policy of random legal steps, one in eight of them false, each of a random number of tokens. All
+/// of it is a function of the seed. Its values are random too, by the steps.
 #[derive(Default)]
 struct Dice {
     /// Proposals and tokens given, by problem.
@@ -34,7 +34,9 @@ struct Dice {
 impl Dice {
     fn draw(ask: &Ask<'_>, horizon: Horizon, most: u64, seed: u64) -> Proposal {
         let domain = domains::domain(&ask.problem.domain).unwrap();
-        let follow = |state: State, step: &String| domain.follow(&state, step).unwrap_or_else(|| panic!("`{step}` leads nowhere"));
+        let follow = |state: State, step: &String| {
+            domain.follow(&state, step).unwrap_or_else(|| panic!("`{step}` leads nowhere"))
+        };
         let mut state = ask.steps.iter().fold(domain.start(ask.problem), follow);
         let mut rng = key::rng(&["dice".into(), seed.into()]);
         let mut proposal = Proposal::default();
@@ -51,7 +53,13 @@ impl Dice {
                 return proposal;
             };
             let text = if rng.random_ratio(1, 8) { FALSE.to_owned() } else { step.text };
-            proposal.steps.push(Step { text, logprob: -(choices as f32).ln(), value: f32::NAN, q: f32::NAN, tokens });
+            proposal.steps.push(Step {
+                text,
+                logprob: -(choices as f32).ln(),
+                value: f32::NAN,
+                q: f32::NAN,
+                tokens,
+            });
             state = step.next;
             if horizon == Horizon::Step {
                 return proposal;
@@ -70,15 +78,27 @@ impl Policy for Dice {
     }
 
     fn values(&mut self, places: &[Place<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
-        let value = |place: &Place<'_>| key::unit(&["value".into(), (&place.steps.join(";")).into(), place.answer.unwrap_or("").into()]);
+        let value = |place: &Place<'_>| {
+            key::unit(&["value".into(), (&place.steps.join(";")).into(), place.answer.unwrap_or("").into()])
+        };
         Ok(places.iter().map(|place| (value(place) as f32, 1)).collect())
     }
 
-    fn propose(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling, _: &dyn Events) -> Result<Vec<Vec<Proposal>>> {
+    fn propose(
+        &mut self,
+        asks: &[Ask<'_>],
+        horizon: Horizon,
+        sampling: &Sampling,
+        _: &dyn Events,
+    ) -> Result<Vec<Vec<Proposal>>> {
         let mut answers = Vec::new();
         for ask in asks {
             assert!(ask.steps.iter().all(|step| step != FALSE), "a false step is context: {:?}", ask.steps);
-            let drawn: Vec<Proposal> = ask.seeds.iter().map(|seed| Self::draw(ask, horizon, sampling.max_tokens as u64, *seed)).collect();
+            let drawn: Vec<Proposal> = ask
+                .seeds
+                .iter()
+                .map(|seed| Self::draw(ask, horizon, sampling.max_tokens as u64, *seed))
+                .collect();
             assert!(drawn.iter().all(|proposal| proposal.tokens as usize <= sampling.max_tokens));
             let given = self.given.entry(ask.problem.problem_id.clone()).or_default();
             given.0 += drawn.len() as u64;
@@ -130,13 +150,25 @@ fn rules(problems: &[Problem], plan: &Plan) -> Vec<Outcome> {
 
 /// All correct paths of at most so many steps.
 fn solutions(problem: &Problem, most: usize) -> Vec<Vec<String>> {
-    fn below(problem: &Problem, domain: &dyn Domain, state: &State, most: usize, found: &mut Vec<Vec<String>>) {
+    fn below(
+        problem: &Problem,
+        domain: &dyn Domain,
+        state: &State,
+        most: usize,
+        found: &mut Vec<Vec<String>>,
+    ) {
         let answer = domain.answer(state).filter(|answer| *answer == problem.answer);
-        if answer.is_some_and(|answer| domain.verify(problem, &state.steps, &answer).verdict == Verdict::Correct) {
+        if answer
+            .is_some_and(|answer| domain.verify(problem, &state.steps, &answer).verdict == Verdict::Correct)
+        {
             found.push(state.steps.clone());
         }
         if state.steps.len() < most {
-            domain.moves(state).unwrap().iter().for_each(|step| below(problem, domain, &step.next, most, found));
+            domain
+                .moves(state)
+                .unwrap()
+                .iter()
+                .for_each(|step| below(problem, domain, &step.next, most, found));
         }
     }
     let domain = domains::domain(&problem.domain).unwrap();
@@ -150,7 +182,10 @@ fn assert_sound(problem: &Problem, outcome: &Outcome, config: &TreeConfig) {
     let mut paths = HashSet::new();
     for node in &outcome.solutions {
         let steps = outcome.tree.steps(*node);
-        assert_eq!(judge(problem, &steps, outcome.tree.get(*node).answer.as_ref().unwrap()).verdict, Verdict::Correct);
+        assert_eq!(
+            judge(problem, &steps, outcome.tree.get(*node).answer.as_ref().unwrap()).verdict,
+            Verdict::Correct
+        );
         assert!(steps.len() <= config.depth as usize);
         assert!(paths.insert(expr::canonical_path(&steps)), "{steps:?} is there twice");
     }
@@ -159,28 +194,49 @@ fn assert_sound(problem: &Problem, outcome: &Outcome, config: &TreeConfig) {
 #[test]
 fn budgets_hold_for_sampled_steps_of_any_length() {
     let problems = [clips(), puzzle(&[2, 3, 4, 12], 24)];
-    let parts = |spent: &Spent| [spent.tokens, spent.calls, spent.expansions, spent.nodes, spent.duplicates, spent.values];
+    let parts = |spent: &Spent| {
+        [spent.tokens, spent.calls, spent.expansions, spent.nodes, spent.duplicates, spent.values]
+    };
     for algorithm in Algorithm::ALL {
-        for (unit, budget) in [(Unit::Tokens, 7), (Unit::Tokens, 90), (Unit::Tokens, 600), (Unit::Calls, 1), (Unit::Calls, 40)] {
+        for (unit, budget) in
+            [(Unit::Tokens, 7), (Unit::Tokens, 90), (Unit::Tokens, 600), (Unit::Calls, 1), (Unit::Calls, 40)]
+        {
             for seed in 0..12 {
                 let goal = if seed % 2 == 0 { Goal::Verified } else { Goal::Chosen };
-                let config = TreeConfig { unit, budget, goal, parallel: 1 + seed as usize % 3, width: 3, solutions: 2, ..tree() };
+                let config = TreeConfig {
+                    unit,
+                    budget,
+                    goal,
+                    parallel: 1 + seed as usize % 3,
+                    width: 3,
+                    solutions: 2,
+                    ..tree()
+                };
                 let mut dice = Dice::default();
                 let plan = plan(algorithm, config.clone());
-                let outcomes = run(&problems, &plan, &mut dice, &mut Values::Own, Draws { seed, ..DRAWS }, &Silent).unwrap();
+                let outcomes =
+                    run(&problems, &plan, &mut dice, &mut Values::Own, Draws { seed, ..DRAWS }, &Silent)
+                        .unwrap();
                 for (problem, outcome) in problems.iter().zip(&outcomes) {
                     let spent = &outcome.spent;
                     assert!(spent.of(unit) <= budget, "{algorithm:?} spent {spent:?} of {budget}");
                     let given = dice.given.get(&problem.problem_id).copied().unwrap_or_default();
                     assert_eq!((spent.calls, spent.tokens), given, "{algorithm:?}");
                     if let Some(first) = &outcome.first {
-                        assert!(parts(first).iter().zip(parts(spent)).all(|(first, all)| *first <= all), "{first:?} of {spent:?}");
+                        assert!(
+                            parts(first).iter().zip(parts(spent)).all(|(first, all)| *first <= all),
+                            "{first:?} of {spent:?}"
+                        );
                     }
                     // The length of a whole sample is the policy's own affair.
                     let depth = if algorithm == Algorithm::BestOfN { u32::MAX } else { config.depth };
                     assert_sound(problem, outcome, &TreeConfig { depth, ..config.clone() });
                     if algorithm != Algorithm::AStar {
-                        assert_eq!(outcome.tree.items.len() as u64, 1 + spent.nodes - spent.duplicates, "{algorithm:?}");
+                        assert_eq!(
+                            outcome.tree.items.len() as u64,
+                            1 + spent.nodes - spent.duplicates,
+                            "{algorithm:?}"
+                        );
                     }
                 }
             }
@@ -194,22 +250,38 @@ type Search<'a> = dyn Fn(&[Problem]) -> Vec<String> + Sync + 'a;
 fn neither_threads_nor_other_problems_change_a_search() {
     let problems = [clips(), puzzle(&[2, 3, 4, 12], 24), puzzle(&[1, 5, 5, 9], 31)];
     // As text: of values that are not estimated nothing else can be compared.
-    let shown = |outcomes: Vec<Outcome>| outcomes.iter().map(|outcome| format!("{outcome:?}")).collect::<Vec<_>>();
+    let shown =
+        |outcomes: Vec<Outcome>| outcomes.iter().map(|outcome| format!("{outcome:?}")).collect::<Vec<_>>();
     let noisy = TreeConfig { noise_share: 0.25, parallel: 2, solutions: 2, ..tree() };
     for algorithm in Algorithm::ALL {
         let alone = plan(algorithm, TreeConfig { budget: 30, ..noisy.clone() });
-        let sampled = plan(algorithm, TreeConfig { unit: Unit::Tokens, budget: 300, cost: Cost::Surprisal, ..noisy.clone() });
+        let sampled = plan(
+            algorithm,
+            TreeConfig { unit: Unit::Tokens, budget: 300, cost: Cost::Surprisal, ..noisy.clone() },
+        );
         let enumerated = |problems: &[Problem]| shown(rules(problems, &alone));
         // Rules with the values of a model: in step with other problems.
         let together = |problems: &[Problem]| {
-            shown(run(problems, &alone, &mut Rules, &mut Values::Model(&mut Dice::default()), DRAWS, &Silent).unwrap())
+            shown(
+                run(problems, &alone, &mut Rules, &mut Values::Model(&mut Dice::default()), DRAWS, &Silent)
+                    .unwrap(),
+            )
         };
-        let drawn = |problems: &[Problem]| shown(run(problems, &sampled, &mut Dice::default(), &mut Values::Own, DRAWS, &Silent).unwrap());
+        let drawn = |problems: &[Problem]| {
+            shown(run(problems, &sampled, &mut Dice::default(), &mut Values::Own, DRAWS, &Silent).unwrap())
+        };
         for search in [&enumerated as &Search<'_>, &together, &drawn] {
-            let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| search(&problems));
+            let on = |threads| {
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap()
+                    .install(|| search(&problems))
+            };
             let all = on(1);
             assert!(all == on(4), "{algorithm:?} depends on the number of threads");
-            let one_by_one: Vec<String> = problems.iter().flat_map(|problem| search(std::slice::from_ref(problem))).collect();
+            let one_by_one: Vec<String> =
+                problems.iter().flat_map(|problem| search(std::slice::from_ref(problem))).collect();
             assert!(all == one_by_one, "{algorithm:?} depends on other problems");
         }
     }
@@ -225,7 +297,8 @@ fn states_reached_in_several_ways_are_expanded_once_and_their_other_ways_are_sol
     let puzzle = puzzle(&[1, 2, 3, 4], 24);
     let domain = domains::domain("countdown").unwrap();
     let merged = exhaustive(Algorithm::AStar);
-    let separate = Plan { tree: TreeConfig { transpositions: false, ..merged.tree.clone() }, ..merged.clone() };
+    let separate =
+        Plan { tree: TreeConfig { transpositions: false, ..merged.tree.clone() }, ..merged.clone() };
     let [merged, separate] = [&merged, &separate].map(|plan| {
         let outcome = rules(std::slice::from_ref(&puzzle), plan).remove(0);
         assert_sound(&puzzle, &outcome, &plan.tree);
@@ -248,14 +321,22 @@ fn states_reached_in_several_ways_are_expanded_once_and_their_other_ways_are_sol
         remembered += 1;
     }
     assert!(remembered > 0);
-    // By the other ways to their states, all distinct solutions are found although each state was expanded once.
+    // By the other ways to their states, all distinct solutions are found although each state was expanded
+    // once.
     let paths = |outcome: &Outcome| -> HashSet<String> {
         outcome.solutions.iter().map(|node| expr::canonical_path(&outcome.tree.steps(*node))).collect()
     };
-    let all: HashSet<String> = solutions(&puzzle, 3).iter().map(|steps| expr::canonical_path(steps)).collect();
+    let all: HashSet<String> =
+        solutions(&puzzle, 3).iter().map(|steps| expr::canonical_path(steps)).collect();
     assert_eq!(paths(&separate), all);
     assert_eq!(paths(&merged), all);
-    assert!(merged.solutions.iter().any(|node| merged.tree.path(*node).iter().any(|n| merged.tree.get(*n).same != NONE)));
+    assert!(
+        merged.solutions.iter().any(|node| merged
+            .tree
+            .path(*node)
+            .iter()
+            .any(|n| merged.tree.get(*n).same != NONE))
+    );
 }
 
 /// Cost of the cheapest way to each state, if a step costs the log of the number of steps beside it.
@@ -304,7 +385,8 @@ fn every_state_ends_up_on_its_cheapest_way_whatever_the_values_say() {
 
 #[test]
 fn solutions_stay_distinct_where_states_are_reopened() {
-    for problem in [puzzle(&[1, 2, 3, 4, 5], 30), puzzle(&[2, 2, 3, 4, 6], 24), puzzle(&[1, 1, 2, 3, 8], 25)] {
+    for problem in [puzzle(&[1, 2, 3, 4, 5], 30), puzzle(&[2, 2, 3, 4, 6], 24), puzzle(&[1, 1, 2, 3, 8], 25)]
+    {
         let mut plan = exhaustive(Algorithm::AStar);
         plan.tree = TreeConfig { cost: Cost::Surprisal, ..plan.tree };
         let outcome = rules(std::slice::from_ref(&problem), &plan).remove(0);
@@ -332,8 +414,17 @@ fn the_shortest_path_is_the_shortest_there_is() {
     };
     let problems: Vec<Problem> = (0..16).map(draw).chain([clips()]).collect();
     for parallel in [1, 3] {
-        let config = TreeConfig { shortest: true, weights: vec![3.0, 2.0, 1.0], depth: 3, parallel, budget: 1_000_000, ..tree() };
-        for (problem, outcome) in problems.iter().zip(rules(&problems, &plan(Algorithm::AStar, config.clone()))) {
+        let config = TreeConfig {
+            shortest: true,
+            weights: vec![3.0, 2.0, 1.0],
+            depth: 3,
+            parallel,
+            budget: 1_000_000,
+            ..tree()
+        };
+        for (problem, outcome) in
+            problems.iter().zip(rules(&problems, &plan(Algorithm::AStar, config.clone())))
+        {
             let least = solutions(problem, 3).iter().map(Vec::len).min();
             let found = outcome.solutions.iter().map(|node| outcome.tree.length(*node) as usize).min();
             assert_eq!(found, least, "{}: {}", problem.question, problem.answer);
@@ -354,9 +445,15 @@ fn every_algorithm_solves_what_can_be_solved_however_many_states_it_expands_at_o
             let outcomes = rules(&problems, &plan);
             let solved: Vec<bool> = outcomes.iter().map(|outcome| !outcome.solutions.is_empty()).collect();
             assert_eq!(solved, solvable, "{algorithm:?} {parallel}");
-            problems.iter().zip(&outcomes).for_each(|(problem, outcome)| assert_sound(problem, outcome, &config));
+            problems
+                .iter()
+                .zip(&outcomes)
+                .for_each(|(problem, outcome)| assert_sound(problem, outcome, &config));
             let small = Plan { tree: TreeConfig { budget: 6, ..config }, ..plan };
-            assert!(rules(&problems, &small).iter().all(|outcome| outcome.spent.expansions <= 6), "{algorithm:?} {parallel}");
+            assert!(
+                rules(&problems, &small).iter().all(|outcome| outcome.spent.expansions <= 6),
+                "{algorithm:?} {parallel}"
+            );
         }
     }
 }
@@ -369,11 +466,25 @@ fn every_row_has_its_parent_in_the_table() {
         for cost in [Cost::Steps, Cost::Surprisal] {
             let config = SearchConfig { algorithm, samples: 20, rule_solutions: 0, ..config() };
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
-            let found =
-                search(&problems, &Who::ALL, &config, &tree, Some(&mut Rules), &mut Values::State(&Whim), DRAWS, &Silent).unwrap().found;
-            let ids: HashSet<(&str, u32)> = found.nodes.iter().map(|node| (node.problem_id.as_str(), node.node_id)).collect();
+            let found = search(
+                &problems,
+                &Who::ALL,
+                &config,
+                &tree,
+                Some(&mut Rules),
+                &mut Values::State(&Whim),
+                DRAWS,
+                &Silent,
+            )
+            .unwrap()
+            .found;
+            let ids: HashSet<(&str, u32)> =
+                found.nodes.iter().map(|node| (node.problem_id.as_str(), node.node_id)).collect();
             for node in &found.nodes {
-                assert!(node.parent_id.is_none_or(|parent| ids.contains(&(&node.problem_id, parent))), "{algorithm:?}: {node:?}");
+                assert!(
+                    node.parent_id.is_none_or(|parent| ids.contains(&(&node.problem_id, parent))),
+                    "{algorithm:?}: {node:?}"
+                );
             }
         }
     }

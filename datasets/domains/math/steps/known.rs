@@ -1,4 +1,5 @@
-//! What a step may compute with: numbers of the question, constants that words mean, and what was computed so far.
+//! What a step may compute with: numbers of the question, constants that words mean, and what was computed so
+//! far.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -14,19 +15,65 @@ const COMMON: &[i64] = &[0, 1, 2, 3, 4, 100];
 
 /// Constants of measures, by words of the question or the solution.
 const MEASURES: &[(&[&str], &[i64])] = &[
-    (&["second", "seconds", "minute", "minutes", "hour", "hours", "hourly", "o'clock", "am", "pm"], &[12, 15, 24, 30, 60, 3600]),
-    (&["day", "days", "daily", "week", "weeks", "weekly", "everyday", "tomorrow", "yesterday"], &[7, 14, 24, 52, 365, 366]),
-    (&["month", "months", "monthly", "year", "years", "annual", "annually", "yearly"], &[12, 30, 31, 52, 365, 366]),
-    (&["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "weekday", "weekdays", "weekend"], &[5, 6, 7]),
+    (
+        &["second", "seconds", "minute", "minutes", "hour", "hours", "hourly", "o'clock", "am", "pm"],
+        &[12, 15, 24, 30, 60, 3600],
+    ),
+    (
+        &["day", "days", "daily", "week", "weeks", "weekly", "everyday", "tomorrow", "yesterday"],
+        &[7, 14, 24, 52, 365, 366],
+    ),
+    (
+        &["month", "months", "monthly", "year", "years", "annual", "annually", "yearly"],
+        &[12, 30, 31, 52, 365, 366],
+    ),
+    (
+        &[
+            "monday",
+            "tuesday",
+            "wednesday",
+            "thursday",
+            "friday",
+            "saturday",
+            "sunday",
+            "weekday",
+            "weekdays",
+            "weekend",
+        ],
+        &[5, 6, 7],
+    ),
     (&["january", "february", "march", "april", "june", "july", "august", "september"], &[28, 29, 30, 31]),
     (&["may", "october", "november", "december"], &[28, 29, 30, 31]),
     (&["foot", "feet", "inch", "inches", "yard", "yards", "mile", "miles"], &[12, 36, 144, 1760, 5280]),
     (&["ounce", "ounces", "oz", "pound", "pounds", "ton", "tons"], &[16, 2000]),
-    (&["cup", "cups", "pint", "pints", "quart", "quarts", "gallon", "gallons", "tablespoon", "tablespoons"], &[8, 16, 32, 128]),
+    (
+        &[
+            "cup",
+            "cups",
+            "pint",
+            "pints",
+            "quart",
+            "quarts",
+            "gallon",
+            "gallons",
+            "tablespoon",
+            "tablespoons",
+        ],
+        &[8, 16, 32, 128],
+    ),
     (&["meter", "meters", "kilometer", "kilometers", "km", "cm", "centimeter", "centimeters"], &[10, 1000]),
-    (&["ml", "milliliters", "liter", "liters", "gram", "grams", "kg", "kilogram", "kilograms", "kilos"], &[10, 1000]),
-    (&["nickel", "nickels", "dime", "dimes", "quarter", "quarters", "penny", "pennies", "coins"], &[5, 10, 25]),
-    (&["square", "squares", "rectangle", "rectangular", "cube", "triangle", "angles", "degrees"], &[6, 90, 180, 360]),
+    (
+        &["ml", "milliliters", "liter", "liters", "gram", "grams", "kg", "kilogram", "kilograms", "kilos"],
+        &[10, 1000],
+    ),
+    (
+        &["nickel", "nickels", "dime", "dimes", "quarter", "quarters", "penny", "pennies", "coins"],
+        &[5, 10, 25],
+    ),
+    (
+        &["square", "squares", "rectangle", "rectangular", "cube", "triangle", "angles", "degrees"],
+        &[6, 90, 180, 360],
+    ),
     (&["thousand", "thousands"], &[1000]),
     (&["million", "millions"], &[1_000_000]),
     (&["score"], &[20]),
@@ -57,25 +104,37 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is known before the first step. Words of the solution count too: who speaks of minutes may use 60.
+    /// What is known before the first step. Words of the solution count too: who speaks of minutes may use
+    /// 60.
     pub fn of(reading: &Reading) -> Self {
         let tokens = lex(reading.question);
         let given = givens(reading.question);
-        let mut own: HashSet<Number> = given.iter().filter(|q| q.origin == Origin::Given).map(|q| q.value).collect();
+        let mut own: HashSet<Number> =
+            given.iter().filter(|q| q.origin == Origin::Given).map(|q| q.value).collect();
         // The parts of a fraction, and of a number in words.
         own.extend(tokens.iter().filter_map(plain));
         own.extend(numerals(&tokens));
         own.extend(halves(&tokens));
-        let mut all: HashSet<Number> = COMMON.iter().map(|&n| Number::integer(n)).chain(Number::ratio(1, 2)).collect();
+        let mut all: HashSet<Number> =
+            COMMON.iter().map(|&n| Number::integer(n)).chain(Number::ratio(1, 2)).collect();
         all.extend(own.iter());
-        for token in tokens.iter().chain(reading.lines.iter().flat_map(|line| &line.tokens)).filter(|t| t.kind == Kind::Word) {
-            let constants = CONSTANTS.get(token.text.as_str()).or_else(|| CONSTANTS.get(token.text.to_lowercase().as_str()));
+        for token in tokens
+            .iter()
+            .chain(reading.lines.iter().flat_map(|line| &line.tokens))
+            .filter(|t| t.kind == Kind::Word)
+        {
+            let constants = CONSTANTS
+                .get(token.text.as_str())
+                .or_else(|| CONSTANTS.get(token.text.to_lowercase().as_str()));
             all.extend(constants.into_iter().flatten());
         }
         let percent = |w: &[Token]| w[1].kind == Kind::Percent || w[1].text.eq_ignore_ascii_case("percent");
         let value = |w: &[Token]| plain(&w[0]).or_else(|| numerals(&w[..1]).next());
         let shares: Vec<Number> = tokens.windows(2).filter(|w| percent(w)).filter_map(value).collect();
-        let sums = shares.iter().enumerate().flat_map(|(at, a)| shares[at + 1..].iter().filter_map(|b| a.checked_add(*b)));
+        let sums = shares
+            .iter()
+            .enumerate()
+            .flat_map(|(at, a)| shares[at + 1..].iter().filter_map(|b| a.checked_add(*b)));
         let shares = sums.chain(shares.iter().copied()).collect();
         Known { all, own, shares }
     }
@@ -85,24 +144,29 @@ impl Known {
         self.own.insert(value);
     }
 
-    /// Is the number known, perhaps in another form: a percentage as a decimal, what remains of the whole or what it grows
-    /// to, an inverse, thousands written out, fewer decimals?
+    /// Is the number known, perhaps in another form: a percentage as a decimal, what remains of the whole or
+    /// what it grows to, an inverse, thousands written out, fewer decimals?
     pub fn has(&self, value: Number) -> bool {
         let hundred = Number::integer(100);
         let known = |form: Option<Number>| form.is_some_and(|form| self.all.contains(&form));
         let share = |form: Option<Number>| form.is_some_and(|form| self.shares.contains(&form));
         let decimal = value.checked_div(hundred).filter(|decimal| !decimal.is_integer());
-        if known(Some(value)) || known(value.checked_neg()) || decimal.is_some_and(|decimal| self.own.contains(&decimal)) {
+        if known(Some(value))
+            || known(value.checked_neg())
+            || decimal.is_some_and(|decimal| self.own.contains(&decimal))
+        {
             return true;
         }
         let other = if value.is_integer() {
             let scaled = value > Number::integer(999) && known(value.checked_div(Number::integer(1000)));
             scaled || share(hundred.checked_sub(value)) || share(value.checked_sub(hundred))
         } else {
-            let rest =
-                Number::ONE.checked_sub(value).map(|rest| if rest.is_negative() { rest.checked_neg().unwrap_or(rest) } else { rest });
+            let rest = Number::ONE
+                .checked_sub(value)
+                .map(|rest| if rest.is_negative() { rest.checked_neg().unwrap_or(rest) } else { rest });
             let percent = |part: Option<Number>| part.and_then(|part| part.checked_mul(hundred));
-            [Some(value), rest].into_iter().any(|form| known(form) || known(percent(form))) || known(Number::ONE.checked_div(value))
+            [Some(value), rest].into_iter().any(|form| known(form) || known(percent(form)))
+                || known(Number::ONE.checked_div(value))
         };
         other || self.own.iter().any(|&known| is_near(known, value))
     }
@@ -122,7 +186,8 @@ impl Known {
 fn halves(tokens: &[Token]) -> Vec<Number> {
     let is = |t: &Token, word: &str| t.text.eq_ignore_ascii_case(word);
     let near = |w: &&[Token]| is(&w[1], "and") && (is(&w[2], "half") || is(&w[3], "half"));
-    let number = |w: &[Token]| numerals(&w[..1]).next().or_else(|| plain(&w[0]))?.checked_add(Number::ratio(1, 2)?);
+    let number =
+        |w: &[Token]| numerals(&w[..1]).next().or_else(|| plain(&w[0]))?.checked_add(Number::ratio(1, 2)?);
     tokens.windows(4).filter(near).filter_map(number).collect()
 }
 

@@ -8,8 +8,9 @@ use crate::types::{Fault, FaultKind};
 
 /// Operands that nobody gave.
 ///
-/// What is known grows along the path: by results, by what is stated (`x = 5`, `1 hour = 60 minutes`), and by numbers
-/// that the prose of an earlier step says and that follow from what is known in one operation (`then there will be 14`).
+/// What is known grows along the path: by results, by what is stated (`x = 5`, `1 hour = 60 minutes`), and by
+/// numbers that the prose of an earlier step says and that follow from what is known in one operation (`then
+/// there will be 14`).
 pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
     let mut known = Known::of(reading);
     let mut found = Vec::new();
@@ -42,22 +43,28 @@ pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
     found
 }
 
-/// Results before the last step that nothing takes up: no later number is that result, nor it in percent, in thousands,
-/// with another sign or to fewer decimals. Only equations that compute something are asked.
+/// Results before the last step that nothing takes up: no later number is that result, nor it in percent, in
+/// thousands, with another sign or to fewer decimals. Only equations that compute something are asked.
 pub(super) fn orphans(reading: &Reading, answer: &str) -> Vec<Fault> {
     let Some(answer) = Amount::read(answer) else { return Vec::new() };
     let Some(last) = reading.outcomes.last().map(|outcome| outcome.step) else { return Vec::new() };
     let is_orphan = |outcome: &&Outcome| {
-        let takes_up = |m: &Mention| m.place != Place::Result && (is_form(outcome.value, m.value) || is_near(outcome.value, m.value));
+        let takes_up = |m: &Mention| {
+            m.place != Place::Result && (is_form(outcome.value, m.value) || is_near(outcome.value, m.value))
+        };
         let is_answer = || Amount { value: outcome.value.to_big(), percent: false }.is_same(&answer);
         !outcome.operands.is_empty() && !reading.mentions[outcome.at..].iter().any(takes_up) && !is_answer()
     };
-    let fault = |outcome: &Outcome| Fault { kind: FaultKind::OrphanStep, step: Some(outcome.step as u32), evidence: outcome.text.clone() };
+    let fault = |outcome: &Outcome| Fault {
+        kind: FaultKind::OrphanStep,
+        step: Some(outcome.step as u32),
+        evidence: outcome.text.clone(),
+    };
     reading.outcomes.iter().filter(|outcome| outcome.step < last).filter(is_orphan).map(fault).collect()
 }
 
-/// May a result be written like this later on: with another sign, as a percentage or as its decimal, in thousands or
-/// millions or written out?
+/// May a result be written like this later on: with another sign, as a percentage or as its decimal, in
+/// thousands or millions or written out?
 fn is_form(result: Number, written: Number) -> bool {
     if written == result || written.checked_neg() == Some(result) {
         return true;

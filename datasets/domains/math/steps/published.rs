@@ -1,8 +1,8 @@
-//! Solutions in the shape in which the authors of GSM8K published those of their models: a small sample of our own, and
-//! the published file where `QSTILL_GSM8K_SOLUTIONS` names it.
+//! Solutions in the shape in which the authors of GSM8K published those of their models: a small sample of
+//! our own, and the published file where `QSTILL_GSM8K_SOLUTIONS` names it.
 //!
-//! One JSON object a line: `question`, `ground_truth`, and for each of four models `is_correct` and `solution`, whose
-//! answer stands behind `A:`. The labels judge the final answer.
+//! One JSON object a line: `question`, `ground_truth`, and for each of four models `is_correct` and
+//! `solution`, whose answer stands behind `A:`. The labels judge the final answer.
 
 use super::super::Math;
 use crate::answer::split_completion;
@@ -34,7 +34,13 @@ fn judged(text: &str) -> Vec<Judged> {
         let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let field = |value: &serde_json::Value, name: &str| value[name].as_str().expect("text").to_owned();
         let (_, answer) = split_completion(&field(&row, "ground_truth"));
-        let raw = Raw { question: field(&row, "question"), answer, difficulty: 0, meta: String::new(), worked: None };
+        let raw = Raw {
+            question: field(&row, "question"),
+            answer,
+            difficulty: 0,
+            meta: String::new(),
+            worked: None,
+        };
         let problem = raw.into_problem("math", "published", 0, Split::Train);
         let of_model = |model: &&str| {
             let text = field(&row[model], "solution");
@@ -83,7 +89,8 @@ fn sample() {
 #[test]
 #[ignore = "needs QSTILL_GSM8K_SOLUTIONS"]
 fn the_published_file() {
-    let path = std::env::var("QSTILL_GSM8K_SOLUTIONS").expect("QSTILL_GSM8K_SOLUTIONS names the published file");
+    let path =
+        std::env::var("QSTILL_GSM8K_SOLUTIONS").expect("QSTILL_GSM8K_SOLUTIONS names the published file");
     let judged = judged(&std::fs::read_to_string(path).expect("a file"));
     let right: Vec<&Judged> = judged.iter().filter(|one| one.judgement.verdict == Verdict::Correct).collect();
     let count = |test: &dyn Fn(&Judged) -> bool| right.iter().filter(|one| test(one)).count();

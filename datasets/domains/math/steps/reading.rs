@@ -14,7 +14,8 @@ pub(super) struct Reading<'a> {
     pub question: &'a str,
     /// One for each step.
     pub lines: Vec<Line>,
-    /// The results of all equations, in order. Where a step has annotations, its other equations are left out.
+    /// The results of all equations, in order. Where a step has annotations, its other equations are left
+    /// out.
     pub outcomes: Vec<Outcome>,
     /// All numbers, in order.
     pub mentions: Vec<Mention>,
@@ -45,7 +46,8 @@ pub(super) struct Outcome {
     /// Index of the first mention that can use it.
     pub at: usize,
     pub value: Number,
-    /// What it was computed from; empty where nothing was computed, or where words beside the equation may bend it.
+    /// What it was computed from; empty where nothing was computed, or where words beside the equation may
+    /// bend it.
     pub operands: Vec<Number>,
     /// The equation.
     pub text: String,
@@ -74,7 +76,12 @@ pub(super) enum Place {
 
 impl<'a> Reading<'a> {
     pub fn of<S: AsRef<str>>(question: &'a str, steps: &[S]) -> Self {
-        let mut reading = Reading { question, lines: Vec::with_capacity(steps.len()), outcomes: Vec::new(), mentions: Vec::new() };
+        let mut reading = Reading {
+            question,
+            lines: Vec::with_capacity(steps.len()),
+            outcomes: Vec::new(),
+            mentions: Vec::new(),
+        };
         for (step, text) in steps.iter().enumerate() {
             reading.read(step, text.as_ref());
         }
@@ -95,10 +102,17 @@ impl<'a> Reading<'a> {
     fn outcome(&mut self, step: usize, equation: &Equation, at: usize) {
         let tokens = lex(&equation.lhs);
         let computes = equation.clarity == Clarity::Clear && parse(&tokens).is_ok_and(|node| node.computes());
-        let written = evaluate(&equation.rhs).or_else(|error| if computes { evaluate(&equation.lhs) } else { Err(error) });
+        let written = evaluate(&equation.rhs)
+            .or_else(|error| if computes { evaluate(&equation.lhs) } else { Err(error) });
         let Some(value) = written.ok().and_then(|value| Number::from_big(&value)) else { return };
         let operands = if computes { tokens.iter().filter_map(plain).collect() } else { Vec::new() };
-        self.outcomes.push(Outcome { step, at, value, operands, text: format!("{}={}", equation.lhs, equation.rhs) });
+        self.outcomes.push(Outcome {
+            step,
+            at,
+            value,
+            operands,
+            text: format!("{}={}", equation.lhs, equation.rhs),
+        });
     }
 
     fn read(&mut self, step: usize, text: &str) {
@@ -114,7 +128,9 @@ impl<'a> Reading<'a> {
             let cut = rest.split_once("<<").and_then(|(text, behind)| Some((text, behind.split_once(">>")?)));
             let tokens = lex(cut.map_or(rest, |(text, _)| text));
             let mut at = 0;
-            if let Some((length, echo)) = before.and_then(|annotation| echo(annotation, &tokens, line.tokens.last())) {
+            if let Some((length, echo)) =
+                before.and_then(|annotation| echo(annotation, &tokens, line.tokens.last()))
+            {
                 self.mention(step, echo.values[0], Place::Result);
                 line.echoes.push(echo);
                 at = length;
@@ -152,9 +168,14 @@ impl<'a> Reading<'a> {
             let end = at + length;
             let (place, negative) = place(tokens, at, end, line);
             // `24/3` that is computed is two numbers, and not 8.
-            let quotient = length == 3 && tokens[at + 1].kind == Kind::Operator('/') && place == Place::Operand;
+            let quotient =
+                length == 3 && tokens[at + 1].kind == Kind::Operator('/') && place == Place::Operand;
             if !quotient {
-                self.mention(step, if negative { value.checked_neg().unwrap_or(value) } else { value }, place);
+                self.mention(
+                    step,
+                    if negative { value.checked_neg().unwrap_or(value) } else { value },
+                    place,
+                );
             }
             if length > 1 {
                 // `3/4` is one number and two, `3 thousand` may be meant by 3.
@@ -172,8 +193,8 @@ pub(super) fn plain(token: &Token) -> Option<Number> {
     if token.kind == Kind::Number { Number::from_big(&crate::expr::decimal(&token.text)?) } else { None }
 }
 
-/// The number right behind an annotation, and at which token it ends; `None` if none stands there, if it starts another
-/// calculation, or if the result stands before the annotation already.
+/// The number right behind an annotation, and at which token it ends; `None` if none stands there, if it
+/// starts another calculation, or if the result stands before the annotation already.
 fn echo(annotation: &str, tokens: &[Token], before: Option<&Token>) -> Option<(usize, Echo)> {
     let result = annotation.rsplit_once('=')?.1.trim();
     let mut start = tokens.iter().take_while(|t| t.kind == Kind::Currency).count();
@@ -188,12 +209,18 @@ fn echo(annotation: &str, tokens: &[Token], before: Option<&Token>) -> Option<(u
     let (joined, length) = written(&tokens[start..])?;
     let joined = sign(joined)?;
     let behind = tokens.get(start + length);
-    if behind.is_some_and(|t| matches!(t.kind, Kind::Operator(_)) && tokens.get(start + length + 1).is_some_and(|t| plain(t).is_some())) {
+    if behind.is_some_and(|t| {
+        matches!(t.kind, Kind::Operator(_))
+            && tokens.get(start + length + 1).is_some_and(|t| plain(t).is_some())
+    }) {
         return None;
     }
-    let scaling = ["percent", "cent", "cents", "thousand", "million", "billion", "k", "hundred", "dollars", "dollar"];
+    let scaling =
+        ["percent", "cent", "cents", "thousand", "million", "billion", "k", "hundred", "dollars", "dollar"];
     let has_unit = tokens[start + 1..].iter().take(2).any(|t| {
-        t.kind == Kind::Percent || t.text == "¢" || t.kind == Kind::Word && scaling.iter().any(|word| t.text.eq_ignore_ascii_case(word))
+        t.kind == Kind::Percent
+            || t.text == "¢"
+            || t.kind == Kind::Word && scaling.iter().any(|word| t.text.eq_ignore_ascii_case(word))
     });
     let echo = Echo {
         annotation: annotation.to_owned(),
@@ -208,10 +235,11 @@ fn echo(annotation: &str, tokens: &[Token], before: Option<&Token>) -> Option<(u
 /// Where the number stands that takes up the tokens from `at` to `end`, and whether its sign is a minus.
 fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Place, bool) {
     let skipped = |t: &&Token| matches!(t.kind, Kind::Currency | Kind::Open | Kind::Close | Kind::Percent);
-    let mut left = tokens[..at].iter().rev().chain(line.tokens.iter().rev()).skip_while(skipped).map(|t| t.kind);
+    let mut left =
+        tokens[..at].iter().rev().chain(line.tokens.iter().rev()).skip_while(skipped).map(|t| t.kind);
     let mut previous = left.next();
-    let negative =
-        previous == Some(Kind::Operator('-')) && left.clone().next().is_none_or(|kind| matches!(kind, Kind::Equals | Kind::Word));
+    let negative = previous == Some(Kind::Operator('-'))
+        && left.clone().next().is_none_or(|kind| matches!(kind, Kind::Equals | Kind::Word));
     if negative {
         previous = left.next();
     }
@@ -229,7 +257,9 @@ fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Place, bool) 
         // The right side of an equation that was read, else a statement.
         let value = plain(&tokens[at]).map(|value| value.to_string());
         let read = line.equations.iter().any(|e| {
-            !e.lhs.is_empty() && e.clarity == Clarity::Clear && evaluate(&e.rhs).is_ok_and(|rhs| Some(crate::number::render(&rhs)) == value)
+            !e.lhs.is_empty()
+                && e.clarity == Clarity::Clear
+                && evaluate(&e.rhs).is_ok_and(|rhs| Some(crate::number::render(&rhs)) == value)
         });
         if read { Place::Result } else { Place::Stated }
     } else {

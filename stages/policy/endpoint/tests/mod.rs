@@ -30,7 +30,13 @@ fn problem(question: &str) -> Problem {
 }
 
 fn config(url: &str) -> EndpointConfig {
-    EndpointConfig { url: url.to_owned(), retries: 2, backoff_ms: 1, timeout_s: 60.0, ..EndpointConfig::default() }
+    EndpointConfig {
+        url: url.to_owned(),
+        retries: 2,
+        backoff_ms: 1,
+        timeout_s: 60.0,
+        ..EndpointConfig::default()
+    }
 }
 
 fn sampling() -> Sampling {
@@ -38,7 +44,10 @@ fn sampling() -> Sampling {
 }
 
 fn endpoint(config: EndpointConfig, folder: &Path) -> Endpoint {
-    let prompt = Prompt { instruction: "Solve.".to_owned(), examples: vec![("1+1?".to_owned(), "1+1=2\n#### 2".to_owned())] };
+    let prompt = Prompt {
+        instruction: "Solve.".to_owned(),
+        examples: vec![("1+1?".to_owned(), "1+1=2\n#### 2".to_owned())],
+    };
     Endpoint::with_key(config, prompt, folder.to_owned(), None).unwrap()
 }
 
@@ -87,18 +96,32 @@ impl Events for Notes {
 
 #[test]
 fn retries_what_may_pass() {
-    let status = |code, headers| move |number| if number == 0 { Answer::Http(code, headers, String::new()) } else { good() };
+    let status = |code, headers| {
+        move |number| if number == 0 { Answer::Http(code, headers, String::new()) } else { good() }
+    };
     for (result, server) in [
         try_path(status(500, ""), |_| ()),
         try_path(status(503, ""), |_| ()),
         try_path(status(429, "retry-after: 0\r\n"), |_| ()),
         try_path(status(429, "Retry-After: 1\r\n"), |_| ()),
         try_path(status(429, "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), |_| ()),
-        try_path(|number| if number == 0 { Answer::Http(200, "", "{\"choices\": [{\"mess".to_owned()) } else { good() }, |_| ()),
-        try_path(|number| if number == 0 { Answer::Torn("{\"choices\": [".to_owned()) } else { good() }, |_| ()),
         try_path(
             |number| {
-                if number == 0 { Answer::Http(200, "", json!({"error": {"code": 502, "message": "upstream"}}).to_string()) } else { good() }
+                if number == 0 { Answer::Http(200, "", "{\"choices\": [{\"mess".to_owned()) } else { good() }
+            },
+            |_| (),
+        ),
+        try_path(
+            |number| if number == 0 { Answer::Torn("{\"choices\": [".to_owned()) } else { good() },
+            |_| (),
+        ),
+        try_path(
+            |number| {
+                if number == 0 {
+                    Answer::Http(200, "", json!({"error": {"code": 502, "message": "upstream"}}).to_string())
+                } else {
+                    good()
+                }
             },
             |_| (),
         ),
@@ -110,10 +133,16 @@ fn retries_what_may_pass() {
 
 #[test]
 fn gives_up_on_a_broken_server() {
-    let (result, server) = try_path(|_| Answer::Http(500, "", json!({"error": {"message": "out of memory"}}).to_string()), |_| ());
+    let (result, server) = try_path(
+        |_| Answer::Http(500, "", json!({"error": {"message": "out of memory"}}).to_string()),
+        |_| (),
+    );
     let error = fault(result);
     assert!(error.is_temporary());
-    assert!(matches!(&error, EndpointError::Busy { status: 500, tries: 3, message, .. } if message == "out of memory"), "{error}");
+    assert!(
+        matches!(&error, EndpointError::Busy { status: 500, tries: 3, message, .. } if message == "out of memory"),
+        "{error}"
+    );
     assert_eq!(server.count(), 3);
 }
 
@@ -134,7 +163,9 @@ fn says_that_nobody_listens() {
     let error = fault(result);
     assert!(matches!(error, EndpointError::Unreachable { tries: 3, .. }), "{error}");
     assert!(
-        error.is_temporary() && error.to_string().contains("is the server running?") && error.to_string().contains("refused"),
+        error.is_temporary()
+            && error.to_string().contains("is the server running?")
+            && error.to_string().contains("refused"),
         "{error}"
     );
 }
@@ -153,7 +184,9 @@ fn ends_at_once_where_something_must_be_changed() {
             |e| matches!(e, EndpointError::Denied { message, advice, .. } if message == "bad key" && advice.contains("OPENAI_API_KEY")),
         ),
         (403, "", "", |e| matches!(e, EndpointError::Denied { .. })),
-        (404, "", "not found", |e| matches!(e, EndpointError::NotFound { .. }) && e.to_string().contains("/v1")),
+        (404, "", "not found", |e| {
+            matches!(e, EndpointError::NotFound { .. }) && e.to_string().contains("/v1")
+        }),
         (
             307,
             "location: http://other.example/v1\r\n",
@@ -166,8 +199,12 @@ fn ends_at_once_where_something_must_be_changed() {
             "{\"error\": {\"message\": \"n must be 1\"}}",
             |e| matches!(e, EndpointError::Rejected { message, .. } if message == "n must be 1"),
         ),
-        (400, "", "{\"error\": {\"type\": \"exceed_context_size_error\"}}", |e| matches!(e, EndpointError::TooLong { .. })),
-        (429, "", "{\"error\": {\"code\": \"insufficient_quota\"}}", |e| matches!(e, EndpointError::Rejected { .. })),
+        (400, "", "{\"error\": {\"type\": \"exceed_context_size_error\"}}", |e| {
+            matches!(e, EndpointError::TooLong { .. })
+        }),
+        (429, "", "{\"error\": {\"code\": \"insufficient_quota\"}}", |e| {
+            matches!(e, EndpointError::Rejected { .. })
+        }),
     ];
     for (status, headers, body, check) in cases {
         let (result, server) = try_path(move |_| Answer::Http(status, headers, body.to_owned()), |_| ());
@@ -186,7 +223,8 @@ fn refuses_a_flood() {
 #[test]
 fn a_retry_storm_is_one_note() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(|number, _| if number < 12 { Answer::Http(503, "", String::new()) } else { good() });
+    let server =
+        Server::start(|number, _| if number < 12 { Answer::Http(503, "", String::new()) } else { good() });
     let config = EndpointConfig { retries: 20, use_n: false, ..config(&server.url) };
     let (problem, notes) = (problem("48/2?"), Notes::default());
     let asks = [Ask { problem: &problem, steps: &[], seeds: &[1, 2, 3, 4] }];
@@ -204,12 +242,16 @@ fn answers_are_asked_once() {
     let first = paths(&mut endpoint(config.clone(), folder.path()), &[1, 2, 3]).unwrap();
     assert_eq!(server.count(), 3);
     let patient = EndpointConfig { concurrency: 1, retries: 0, ..config.clone() };
-    assert_eq!(format!("{first:?}"), format!("{:?}", paths(&mut endpoint(patient, folder.path()), &[1, 2, 3]).unwrap()));
+    assert_eq!(
+        format!("{first:?}"),
+        format!("{:?}", paths(&mut endpoint(patient, folder.path()), &[1, 2, 3]).unwrap())
+    );
     assert_eq!(server.count(), 3);
     // Another seed, or another model, is another request.
     paths(&mut endpoint(config.clone(), folder.path()), &[3, 4]).unwrap();
     assert_eq!(server.count(), 4);
-    paths(&mut endpoint(EndpointConfig { model: "other".to_owned(), ..config }, folder.path()), &[1]).unwrap();
+    paths(&mut endpoint(EndpointConfig { model: "other".to_owned(), ..config }, folder.path()), &[1])
+        .unwrap();
     assert_eq!(server.count(), 5);
 }
 
@@ -217,7 +259,8 @@ fn answers_are_asked_once() {
 fn damaged_answers_are_asked_again() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(|_, _| good());
-    let stored = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let stored =
+        || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let ask = || paths(&mut endpoint(config(&server.url), folder.path()), &[7]).unwrap();
     let first = ask();
     let [path] = &stored()[..] else { panic!("{:?}", stored()) };
@@ -243,9 +286,19 @@ fn the_key_is_sent_and_nothing_else() {
     const KEY: &str = "sk-secret-0123456789";
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(|number, _| {
-        if number == 0 { good() } else { Answer::Http(401, "", json!({"error": {"message": format!("bad key {KEY}")}}).to_string()) }
+        if number == 0 {
+            good()
+        } else {
+            Answer::Http(401, "", json!({"error": {"message": format!("bad key {KEY}")}}).to_string())
+        }
     });
-    let mut endpoint = Endpoint::with_key(config(&server.url), Prompt::default(), folder.path().to_owned(), Some(KEY.to_owned())).unwrap();
+    let mut endpoint = Endpoint::with_key(
+        config(&server.url),
+        Prompt::default(),
+        folder.path().to_owned(),
+        Some(KEY.to_owned()),
+    )
+    .unwrap();
     paths(&mut endpoint, &[7]).unwrap();
     assert!(server.seen()[0].head.contains(&format!("authorization: Bearer {KEY}\r\n")));
     assert!(server.seen()[0].head.starts_with("POST /v1/chat/completions HTTP/1.1"));
@@ -254,12 +307,16 @@ fn the_key_is_sent_and_nothing_else() {
     }
     let error = paths(&mut endpoint, &[8]).unwrap_err();
     assert!(!format!("{error:?}").contains(KEY) && error.to_string().contains("bad key (key)"), "{error}");
-    let keyless = Endpoint::with_key(config(&server.url), Prompt::default(), folder.path().to_owned(), None).unwrap();
+    let keyless =
+        Endpoint::with_key(config(&server.url), Prompt::default(), folder.path().to_owned(), None).unwrap();
     assert_eq!(endpoint.fingerprint(), keyless.fingerprint());
     // Any variable that is surely set will do.
     let named = EndpointConfig { api_key_env: "PATH".to_owned(), ..EndpointConfig::default() };
     assert_eq!(named.key().unwrap(), std::env::var("PATH").ok());
-    assert_eq!(EndpointConfig { api_key_env: "QSTILL_NO_SUCH_VARIABLE".to_owned(), ..named }.key().unwrap(), None);
+    assert_eq!(
+        EndpointConfig { api_key_env: "QSTILL_NO_SUCH_VARIABLE".to_owned(), ..named }.key().unwrap(),
+        None
+    );
 }
 
 /// Cancels as soon as the server has a request, and lets the server answer once that took effect.
@@ -295,7 +352,9 @@ fn cancelling_finishes_what_is_under_way() {
     let problem = problem("48/2?");
     let asks = [Ask { problem: &problem, steps: &[], seeds: &[1, 2, 3] }];
     let mut endpoint = endpoint(config, folder.path());
-    let error = endpoint.propose(&asks, Horizon::Path, &sampling(), &Cancel { server: &server, asked: &asked }).unwrap_err();
+    let error = endpoint
+        .propose(&asks, Horizon::Path, &sampling(), &Cancel { server: &server, asked: &asked })
+        .unwrap_err();
     assert!(error.root_cause().is::<Cancelled>(), "{error:?}");
     assert_eq!((server.count(), fs::read_dir(folder.path()).unwrap().count()), (1, 1));
     // The resumed run pays for the other two only.
@@ -309,8 +368,12 @@ fn impossible_settings_are_named() {
     let refused = |change: fn(&mut EndpointConfig), word: &str| {
         let mut config = EndpointConfig::default();
         change(&mut config);
-        let error = Endpoint::with_key(config, Prompt::default(), folder.path().to_owned(), None).err().unwrap();
-        assert!(matches!(error.downcast_ref(), Some(EndpointError::Config(text)) if text.contains(word)), "{error}");
+        let error =
+            Endpoint::with_key(config, Prompt::default(), folder.path().to_owned(), None).err().unwrap();
+        assert!(
+            matches!(error.downcast_ref(), Some(EndpointError::Config(text)) if text.contains(word)),
+            "{error}"
+        );
     };
     refused(|config| config.url = "127.0.0.1:8080".to_owned(), "url");
     refused(|config| config.url = "http://me:secret@127.0.0.1/v1".to_owned(), "api_key_env");
@@ -318,7 +381,9 @@ fn impossible_settings_are_named() {
     refused(|config| config.timeout_s = f64::NAN, "timeout_s");
     refused(|config| drop(config.extra_body.insert("stream".to_owned(), json!(true))), "stream");
     assert!(serde_json::from_value::<EndpointConfig>(json!({"urk": "x"})).is_err());
-    let read: EndpointConfig = serde_json::from_value(json!({"timeout_s": 30, "prefill": "vllm", "extra_body": {"min_p": 0.1}})).unwrap();
+    let read: EndpointConfig =
+        serde_json::from_value(json!({"timeout_s": 30, "prefill": "vllm", "extra_body": {"min_p": 0.1}}))
+            .unwrap();
     assert_eq!((read.timeout_s, read.prefill, &read.extra_body["min_p"]), (30.0, Prefill::Vllm, &json!(0.1)));
 }
 
@@ -337,7 +402,9 @@ fn the_fingerprint_covers_what_matters() {
     assert!(changed(|config| config.prefill = Prefill::Vllm));
     assert!(changed(|config| config.use_n = false));
     assert!(!changed(|config| config.url.push('/')));
-    assert!(!changed(|config| (config.concurrency, config.timeout_s, config.retries, config.backoff_ms) = (1, 1.0, 1, 1)));
+    assert!(!changed(
+        |config| (config.concurrency, config.timeout_s, config.retries, config.backoff_ms) = (1, 1.0, 1, 1)
+    ));
     let other = Prompt { instruction: "Solve.".to_owned(), ..Prompt::default() };
     assert_ne!(fingerprint(&EndpointConfig::default(), &other).unwrap(), base);
 }

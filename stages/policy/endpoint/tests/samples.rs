@@ -36,12 +36,17 @@ fn last_message(server: &Server, request: usize) -> (String, String) {
 #[test]
 fn one_request_for_several_samples() {
     let server = Server::start(|_, _| completion(&["48/2=24\n#### 24", "50\n#### 50", "#### 3"], 20));
-    let proposals = propose(&server, |_, sampling| sampling.top_k = 40, Horizon::Path, &[], &[u64::MAX, 2, 3]);
+    let proposals =
+        propose(&server, |_, sampling| sampling.top_k = 40, Horizon::Path, &[], &[u64::MAX, 2, 3]);
     assert_eq!(
         proposals.iter().map(|p| (texts(p), p.final_answer.as_str(), p.tokens)).collect::<Vec<_>>(),
         [(vec!["48/2=24"], "24", 7), (vec!["50"], "50", 7), (vec![], "3", 6)]
     );
-    assert!(proposals[0].steps[0].logprob.is_nan() && proposals[0].steps[0].value.is_nan() && proposals[0].steps[0].q.is_nan());
+    assert!(
+        proposals[0].steps[0].logprob.is_nan()
+            && proposals[0].steps[0].value.is_nan()
+            && proposals[0].steps[0].q.is_nan()
+    );
     let body = &server.seen()[0].body;
     assert_eq!(
         body,
@@ -66,7 +71,8 @@ fn missing_samples_are_asked_one_by_one() {
     let server = Server::start(|number, _| completion(&[&format!("#### {number}")], 5));
     let proposals = propose(&server, |_, _| (), Horizon::Path, &[], &[11, 12, 13]);
     assert_eq!(proposals.iter().map(|p| p.final_answer.as_str()).collect::<Vec<_>>(), ["0", "1", "2"]);
-    let asked: Vec<_> = server.seen().iter().map(|seen| (seen.body["seed"].clone(), seen.body["n"].clone())).collect();
+    let asked: Vec<_> =
+        server.seen().iter().map(|seen| (seen.body["seed"].clone(), seen.body["n"].clone())).collect();
     assert_eq!(asked, [(json!(11), json!(3)), (json!(12), Value::Null), (json!(13), Value::Null)]);
 }
 
@@ -78,8 +84,12 @@ fn proposals_come_in_the_order_of_the_asks() {
     let seeds: Vec<Vec<u64>> = (0..6).map(|ask| (0..ask).map(|place| ask * 10 + place).collect()).collect();
     let asks: Vec<_> = seeds.iter().map(|seeds| Ask { problem: &problem, steps: &[], seeds }).collect();
     let config = EndpointConfig { use_n: false, ..config(&server.url) };
-    let proposals = endpoint(config, folder.path()).propose(&asks, Horizon::Path, &sampling(), &Silent).unwrap();
-    let answers: Vec<Vec<u64>> = proposals.iter().map(|of_ask| of_ask.iter().map(|p| p.final_answer.parse().unwrap()).collect()).collect();
+    let proposals =
+        endpoint(config, folder.path()).propose(&asks, Horizon::Path, &sampling(), &Silent).unwrap();
+    let answers: Vec<Vec<u64>> = proposals
+        .iter()
+        .map(|of_ask| of_ask.iter().map(|p| p.final_answer.parse().unwrap()).collect())
+        .collect();
     assert_eq!(answers, seeds);
 }
 
@@ -100,18 +110,25 @@ fn logprobs_are_laid_along_the_steps() {
         special("48/2=24\n24+1\n#### 25", 11, &json!({"logprobs": logprobs}))
     });
     let proposal = propose(&server, |_, _| (), Horizon::Path, &[], &[1]).remove(0);
-    assert_eq!(proposal.steps.iter().map(|step| (step.tokens, step.logprob)).collect::<Vec<_>>(), [(4, -10.0), (3, -18.0)]);
+    assert_eq!(
+        proposal.steps.iter().map(|step| (step.tokens, step.logprob)).collect::<Vec<_>>(),
+        [(4, -10.0), (3, -18.0)]
+    );
     assert_eq!((proposal.tokens, proposal.final_answer.as_str()), (11, "25"));
 }
 
 #[test]
 fn what_was_taken_back_counts_in_the_proposal_alone() {
     let server = Server::start(|_, _| {
-        let logprobs = logprobs(&["48", "*2", "=96", "\n", "undo", "\n", "48/2", "=24", "\n", "####", " 24", "<eos>"]);
+        let logprobs =
+            logprobs(&["48", "*2", "=96", "\n", "undo", "\n", "48/2", "=24", "\n", "####", " 24", "<eos>"]);
         special("48*2=96\nundo\n48/2=24\n#### 24", 12, &json!({"logprobs": logprobs}))
     });
     let proposal = propose(&server, |_, _| (), Horizon::Path, &[], &[1]).remove(0);
-    assert_eq!((texts(&proposal), proposal.final_answer.as_str(), proposal.tokens), (vec!["48/2=24"], "24", 12));
+    assert_eq!(
+        (texts(&proposal), proposal.final_answer.as_str(), proposal.tokens),
+        (vec!["48/2=24"], "24", 12)
+    );
     assert_eq!((proposal.steps[0].tokens, proposal.steps[0].logprob), (3, -24.0));
     let server = Server::start(|_, _| completion(&["48*2=96\nundo\nundo\n48/2=24\n#### 24"], 12));
     let proposal = propose(&server, |_, _| (), Horizon::Path, &[], &[1]).remove(0);
@@ -127,7 +144,10 @@ fn logprobs_give_the_shares_of_several_samples() {
         Answer::Http(200, "", json!({"choices": [two, one], "usage": {"completion_tokens": 10}}).to_string())
     });
     let proposals = propose(&server, |_, _| (), Horizon::Path, &[], &[1, 2]);
-    assert_eq!(proposals.iter().map(|p| (p.final_answer.as_str(), p.tokens)).collect::<Vec<_>>(), [("1", 7), ("2", 3)]);
+    assert_eq!(
+        proposals.iter().map(|p| (p.final_answer.as_str(), p.tokens)).collect::<Vec<_>>(),
+        [("1", 7), ("2", 3)]
+    );
 }
 
 #[test]
@@ -155,8 +175,14 @@ fn the_calculator_fills_in_results() {
     // Twelve of the server's, and the characters of the calculator's.
     assert_eq!((proposal.final_answer.as_str(), proposal.tokens), ("25", 14 + filled.len() as u32));
     let seen = server.seen();
-    assert_eq!((&seen[0].body["stop"], &seen[0].body["max_tokens"], &seen[0].body["n"]), (&json!(["="]), &json!(64), &Value::Null));
-    assert_eq!((&seen[1].body["max_tokens"], last_message(&server, 1)), (&json!(59), ("assistant".to_owned(), "48/2=24".to_owned())));
+    assert_eq!(
+        (&seen[0].body["stop"], &seen[0].body["max_tokens"], &seen[0].body["n"]),
+        (&json!(["="]), &json!(64), &Value::Null)
+    );
+    assert_eq!(
+        (&seen[1].body["max_tokens"], last_message(&server, 1)),
+        (&json!(59), ("assistant".to_owned(), "48/2=24".to_owned()))
+    );
     assert_eq!(
         (&seen[2].body["max_tokens"], last_message(&server, 2).1),
         (&json!(54 - filled.len()), format!("48/2=24\nthen 24+1 ={filled}"))
@@ -175,7 +201,10 @@ fn what_a_server_repeats_of_the_begun_turn_is_not_written_twice() {
     });
     let proposal = propose(&server, calculator, Horizon::Path, &[], &[5]).remove(0);
     let steps: Vec<String> = texts(&proposal).iter().map(|step| step.replace(' ', "")).collect();
-    assert_eq!((steps, proposal.final_answer.as_str()), (vec!["48/2=24".to_owned(), "24+1=25".to_owned()], "25"));
+    assert_eq!(
+        (steps, proposal.final_answer.as_str()),
+        (vec!["48/2=24".to_owned(), "24+1=25".to_owned()], "25")
+    );
 }
 
 #[test]
@@ -194,8 +223,14 @@ fn the_calculator_leaves_alone_what_it_cannot_read() {
 fn max_tokens_holds_for_all_requests_of_a_sample() {
     // A server that counts nothing and always stops at `=`.
     let server = Server::start(|_, _| special("", 0, &json!({"stop_reason": "="})));
-    let proposal =
-        propose(&server, |_, sampling| (sampling.calculator, sampling.max_tokens) = (true, 5), Horizon::Path, &[], &[5]).remove(0);
+    let proposal = propose(
+        &server,
+        |_, sampling| (sampling.calculator, sampling.max_tokens) = (true, 5),
+        Horizon::Path,
+        &[],
+        &[5],
+    )
+    .remove(0);
     assert_eq!((server.count(), proposal.tokens), (5, 5));
     // The context is full in the middle of a sample: it ends there.
     let server = Server::start(|number, _| match number {

@@ -35,7 +35,8 @@ impl Server {
     /// until the test process ends.
     pub fn start(script: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { url: format!("http://{}/v1", listener.local_addr().unwrap()), seen: Arc::default() };
+        let server =
+            Self { url: format!("http://{}/v1", listener.local_addr().unwrap()), seen: Arc::default() };
         let (seen, script) = (server.seen.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -86,7 +87,10 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Seen>>, script: &dyn Fn(usize, &See
     let mut stream = reader.into_inner();
     let mut send = |status: u16, headers: &str, length: usize, body: &str| {
         // The client may have given up; that is its business.
-        let _ = write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}");
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
+        );
     };
     match script(number, &request) {
         Answer::Http(status, headers, body) => send(status, headers, body.len(), &body),
