@@ -17,7 +17,7 @@ use stages::policy::model::ModelPolicy;
 use stages::train::checkpoint::Cursor;
 use stages::train::select::Share;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Moment, checkpoint, lora, losses};
+use stages::train::{self, Moment, checkpoint, lora};
 use stages::value::{self, Part, Trees};
 
 use crate::commit::{Commit, hash_file};
@@ -69,7 +69,7 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
             name(opened.stage, round),
             rows.train.len()
         ));
-        losses::refer(&reference.llama, &mut rows.train, session.device()?)?;
+        stages::train::reference::refer(&reference.llama, &mut rows.train, session.device()?)?;
     }
     let mut head = None;
     if config.value_weight > 0.0 {

@@ -99,7 +99,7 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
         })
         .collect();
     if train.loss == TokenLoss::Golden {
-        losses::refer(&model.llama, &mut examples, device)?;
+        stages::train::reference::refer(&model.llama, &mut examples, device)?;
     }
     let batch: Vec<&Example> = examples.iter().collect();
     let shape = &model.llama.config;

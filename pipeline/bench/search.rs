@@ -13,9 +13,9 @@ use stages::policy::rules::Rules;
 use stages::policy::{Policy, Prompt};
 use stages::problems;
 use stages::search::budget::Unit;
-use stages::search::grow::{self, Plan};
+use stages::search::grow;
 use stages::search::value::Values;
-use stages::search::{Algorithm, Draws, Goal, TreeConfig};
+use stages::search::{Algorithm, Draws, Goal, Plan, TreeConfig};
 
 use crate::config::{Config, preset};
 

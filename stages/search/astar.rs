@@ -26,8 +26,8 @@ use datasets::Domain;
 use datasets::domain::Key;
 
 use super::budget::Allowance;
-use super::tree::{NONE, Status, Tree};
-use super::{Cost, TreeConfig, Want};
+use super::config::{Cost, TreeConfig};
+use super::tree::{NONE, Status, Tree, Want};
 
 /// What is unsaid of a state after each time it was sampled from.
 const FADE: f64 = 0.5;

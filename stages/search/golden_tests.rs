@@ -13,7 +13,8 @@ use datasets::types::{Problem, Step};
 
 use super::budget::Unit;
 use super::choose::votes;
-use super::grow::{Outcome, Plan, run};
+use super::grow::run;
+use super::single::{Outcome, Plan};
 use super::tests::{DRAWS, config, problem, tree};
 use super::tree::{Status, Tree};
 use super::value::{Place, Values};

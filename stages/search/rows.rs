@@ -1,16 +1,24 @@
 //! Outcomes of searches as rows of `nodes` and `solutions`.
 
 use anyhow::{Context, Result};
-use datasets::domains;
 use datasets::table::Node;
 use datasets::types::{Problem, REPAIR, Solution, Step};
+use datasets::{domains, key};
 use rayon::prelude::*;
 
-use super::grow::{Outcome, Plan};
+use super::config::{Algorithm, Goal};
+use super::draws::Draws;
 use super::repair::repairs;
+use super::single::{Outcome, Plan};
 use super::tree::{NONE, Status};
-use super::{Algorithm, Draws, Found, Goal, solution_id};
 use crate::policy::{Policy, rules};
+
+/// What one search of some problems gave.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub nodes: Vec<Node>,
+    pub solutions: Vec<Solution>,
+}
 
 /// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows:
 /// they are many and can be made again. Solutions are all whole paths of a policy that samples, and the
@@ -154,4 +162,17 @@ fn solutions(
             search_expansions: outcome.spent.expansions as f32 / share,
         });
     }
+}
+
+/// Id of a solution: the same path drawn twice is two solutions.
+fn solution_id(problem: &Problem, algorithm: &str, policy: &str, draws: Draws, ordinal: usize) -> String {
+    key::id(&[
+        (&problem.problem_id).into(),
+        draws.purpose.into(),
+        u64::from(draws.round).into(),
+        draws.seed.into(),
+        algorithm.into(),
+        policy.into(),
+        (ordinal as u64).into(),
+    ])
 }

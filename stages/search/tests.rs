@@ -154,7 +154,7 @@ fn every_algorithm_keeps_to_its_budget() {
     let problems = [clips(), puzzle];
     for algorithm in Algorithm::ALL {
         for budget in [1, 7, 60] {
-            let plan = super::grow::Plan {
+            let plan = super::Plan {
                 algorithm,
                 tree: TreeConfig { budget, solutions: 3, ..tree() },
                 samples: 500,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::learner::{LossScale, Slot, State};
+use super::optimizer::{LossScale, Slot, State};
 use crate::model::hf;
 
 /// Everything besides tensors that training needs to go on. The order of rows and every random draw follow

@@ -11,8 +11,8 @@ use anyhow::Result;
 use rand::RngExt;
 use serde_json::json;
 
-use super::TrainConfig;
-use super::learner::Slot;
+use super::config::TrainConfig;
+use super::optimizer::Slot;
 use crate::model::cpu::{Part, Weights};
 use crate::model::{LlamaConfig, ModelError, hf};
 
