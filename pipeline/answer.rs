@@ -10,7 +10,7 @@ use datasets::sources::files::{Column, open_columns};
 use serde_json::json;
 use stages::events::Events;
 use stages::model::device::Precision;
-use stages::model::generate::{Generator, Limits, Request, Stop};
+use stages::model::generate::{Generation, Generator, Limits, Request, Stop};
 use stages::model::{Choice, Model, hf};
 use stages::policy::{Prompt, Sampling};
 
@@ -112,7 +112,15 @@ fn answer(
         })
         .collect::<Result<Vec<_>>>()?;
     let answers = generator
-        .generate(&model.tokenizer, &requests, &options.sampling, Stop::AnswerLine, events)
+        .generate(
+            &Generation {
+                tokenizer: &model.tokenizer,
+                requests: &requests,
+                sampling: &options.sampling,
+                stop: Stop::AnswerLine,
+            },
+            events,
+        )
         .with_context(|| format!("rows {} to {}", asked[0].row, asked[asked.len() - 1].row))?;
     let mut tokens = 0;
     let open = to_open_stdout(|out| {

@@ -11,7 +11,7 @@ use datasets::table::{Match, Selection};
 use datasets::types::{Problem, Split};
 use datasets::{Domain, domains};
 use serde_json::{Value, json};
-use stages::bakeoff::{self, Contest, Entrant, Guide};
+use stages::bakeoff::{self, Contest, Entrant, Guide, SampleScoring};
 use stages::evaluate::statistics::{mcnemar, wilson};
 use stages::policy::Policy;
 use stages::policy::rules::{self, Rules};
@@ -372,12 +372,14 @@ impl Ground<'_> {
             |shard, attempt, progress| {
                 let rows = bakeoff::select(
                     shards[shard as usize],
-                    most,
-                    &c.search.sampling(),
+                    SampleScoring {
+                        samples: most,
+                        sampling: &c.search.sampling(),
+                        draws,
+                        steps: steps.as_mut().map(|(trained, _)| trained),
+                        outcome: outcome.as_mut().map(|(trained, _)| trained),
+                    },
                     &mut *policy,
-                    steps.as_mut().map(|(trained, _)| trained),
-                    outcome.as_mut().map(|(trained, _)| trained),
-                    draws,
                     progress,
                 )?;
                 write(attempt, rows)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use datasets::table::Evaluation;
 use datasets::types::{Problem, Split};
 use datasets::{Domain, domains};
-use stages::evaluate;
+use stages::evaluate::{self, ModelRun};
 use stages::gate::{self, Decision, OnFail};
 use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
@@ -66,7 +66,12 @@ impl Session {
                     _ => ("base", self.base(|| Ok(Vec::new()))?, self.prompt(problems)?),
                 };
                 let mut policy = ModelPolicy::new(model, prompt, c.model.limits());
-                let rows = evaluate::model(named, &asked, &config, &mut policy, draws, progress)?;
+                let rows = evaluate::model(
+                    &asked,
+                    ModelRun { name: named, config: &config, draws },
+                    &mut policy,
+                    progress,
+                )?;
                 let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
                 write(attempt, rows)?;
                 Ok(Counts::from([

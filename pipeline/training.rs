@@ -17,7 +17,7 @@ use stages::policy::model::ModelPolicy;
 use stages::train::checkpoint::Cursor;
 use stages::train::select::Share;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Moment, checkpoint, lora};
+use stages::train::{self, Moment, Training, checkpoint, lora};
 use stages::value::{self, Part, Trees};
 
 use crate::commit::{Commit, hash_file};
@@ -111,14 +111,16 @@ pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_
     let device = session.device()?;
     let fingerprint = opened.fingerprint.clone();
     let (learner, losses) = train::train(
-        &start.llama,
-        head,
-        &rows,
-        config,
-        session.config.run.seed ^ u64::from(round) << 32,
-        &fingerprint,
-        resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
-        device,
+        Training {
+            model: &start.llama,
+            head,
+            rows: &rows,
+            config,
+            seed: session.config.run.seed ^ u64::from(round) << 32,
+            fingerprint: &fingerprint,
+            resume: resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
+            device,
+        },
         &progress,
         &mut |moment| save(&folder, &moment),
     )?;

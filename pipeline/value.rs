@@ -14,8 +14,8 @@ use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
 use stages::train::losses::TokenLoss;
 use stages::train::value::{HeadConfig, base_logit};
-use stages::train::{self, Rows, TrainConfig};
-use stages::value::bisect::{self, Located};
+use stages::train::{self, Rows, TrainConfig, Training};
+use stages::value::bisect::{self, Located, Probing};
 use stages::value::network::Network;
 use stages::value::targets::{Level, Observed};
 use stages::value::{self, Estimator, Measured, Part, Trained, Trees};
@@ -135,9 +135,7 @@ fn bisect(session: &Session, ground: &Ground<'_>, round: u32, events: &dyn Event
         all.extend(bisect::locate(
             &wrong,
             &mut *policy,
-            &c.search.sampling(),
-            c.value.rollouts,
-            c.run.seed,
+            Probing { sampling: &c.search.sampling(), rollouts: c.value.rollouts, seed: c.run.seed },
             events,
         )?);
         events.advance(0, 0, 0);
@@ -286,14 +284,16 @@ fn decoder(
         .transpose()?;
     events.expect(steps as u64);
     let (learner, losses) = train::train(
-        &start.llama,
-        Some(head),
-        &rows,
-        &config,
-        seed,
-        fingerprint,
-        resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
-        session.device()?,
+        Training {
+            model: &start.llama,
+            head: Some(head),
+            rows: &rows,
+            config: &config,
+            seed,
+            fingerprint,
+            resume: resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
+            device: session.device()?,
+        },
         events,
         &mut |moment| save(folder, &moment),
     )?;

@@ -12,13 +12,14 @@ use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
 use stages::curate::{Contamination, Ground, Retire, Survey};
+use stages::evaluate::{ModelRun, TeacherRun};
 use stages::model::{LlamaConfig, Model, Precision};
 use stages::policy::endpoint::Endpoint;
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
-use stages::search::{Draws, RulesOn, Sampler, TreeConfig, Who};
+use stages::search::{Draws, RulesOn, Sampler, Searching, TreeConfig, Who};
 use stages::siblings::Siblings;
 use stages::train::losses::TokenLoss;
 use stages::value::targets::Level;
@@ -452,13 +453,13 @@ impl Session {
             policy: &looks_at,
             siblings: siblings.clone().map(|all| (all, c.curate.min_siblings)),
         };
+        let searching = Searching { config: &c.search, tree: &tree, who: &who, draws };
         let size = problems.count(Split::Train.name()) as u64;
         let commits =
             self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
                 let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
                 let policy = sampler.as_mut().map(|p| &mut **p as &mut dyn Policy);
-                let searched =
-                    search::search(&rows, &who, &c.search, &tree, policy, &mut values, draws, progress)?;
+                let searched = search::search(&rows, &searching, policy, &mut values, progress)?;
                 let solved = searched.solved();
                 progress.advance(rows.len() as u64, solved as u64, 0);
                 let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);
@@ -972,6 +973,7 @@ impl Session {
             (asked.len() * models.len()) as u64,
             |shard, attempt, progress| {
                 let model = models[shard as usize];
+                let measured = ModelRun { name: model, config: &c.evaluate, draws };
                 let clock = std::time::Instant::now();
                 let rows = match model {
                     "base" => {
@@ -982,12 +984,12 @@ impl Session {
                             prompt,
                             c.model.limits(),
                         );
-                        evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                        evaluate::model(&asked, measured, &mut policy, progress)?
                     }
                     "student" => {
                         let mut policy =
                             ModelPolicy::new(Arc::clone(&trained), Prompt::default(), c.model.limits());
-                        evaluate::model(model, &asked, &c.evaluate, &mut policy, draws, progress)?
+                        evaluate::model(&asked, measured, &mut policy, progress)?
                     }
                     _ => {
                         let mut sampler = self.sampler(problems, previous)?;
@@ -1003,12 +1005,9 @@ impl Session {
                         let count = |step: &str| trained.tokenizer.encode(step).len() as u32;
                         evaluate::teacher(
                             &asked,
-                            &c.search,
-                            &tree,
+                            TeacherRun { config: &c.search, tree: &tree, draws, count: &count },
                             policy,
                             &mut values,
-                            draws,
-                            &count,
                             progress,
                         )?
                     }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 use stages::events::Silent;
-use stages::model::generate::{Generator, Request, Stop};
+use stages::model::generate::{Generation, Generator, Request, Stop};
 use stages::model::{Choice, Model};
 use stages::policy::Sampling;
 use stages::train::batch::Example;
-use stages::train::learner::{Adam, Learner};
+use stages::train::learner::{Adam, Learner, Setup};
 use stages::train::lora::Tuned;
 use stages::train::losses::{self, Objective, TokenLoss};
 use stages::train::{ModelConfig, TrainConfig, future};
@@ -106,10 +106,12 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let exact = losses::exact_tokens(&model.tokenizer, vocabulary, &shape.eos_token_ids);
     let mut learner = Learner::new(
         &model.llama,
-        Tuned::of(&train, shape, 1)?,
-        Adam::of(&train),
-        train.recompute,
-        None,
+        Setup {
+            tuned: Tuned::of(&train, shape, 1)?,
+            adam: Adam::of(&train),
+            recompute: train.recompute,
+            head: None,
+        },
         device,
     )
     .with_objective(Objective::of(&train, &exact)?)
@@ -164,7 +166,15 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
             })
             .collect();
         let clock = Instant::now();
-        let out = generator.generate(&model.tokenizer, &requests, &sampling, Stop::Limit, &Silent)?;
+        let out = generator.generate(
+            &Generation {
+                tokenizer: &model.tokenizer,
+                requests: &requests,
+                sampling: &sampling,
+                stop: Stop::Limit,
+            },
+            &Silent,
+        )?;
         let seconds = clock.elapsed().as_secs_f64();
         let made: usize = out.iter().flatten().map(|g| g.tokens.len()).sum();
         count += requests.len();

@@ -31,6 +31,9 @@ fn drawn(config: &Config, count: usize) -> Result<Vec<Problem>> {
     Ok(all)
 }
 
+/// What is drawn.
+const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "bench" };
+
 /// Searches again and again for as long as is asked.
 fn measure(
     name: &str,
@@ -39,11 +42,10 @@ fn measure(
     policy: &mut dyn Policy,
     time: Duration,
 ) -> Result<Value> {
-    let draws = Draws { seed: 1, round: 1, purpose: "bench" };
     let (mut nodes, mut expansions, mut tokens, mut solved, mut searched) = (0, 0, 0, 0, 0);
     let start = Instant::now();
     while searched == 0 || start.elapsed() < time {
-        let outcomes = grow::run(problems, plan, policy, &mut Values::None, draws, &Silent)?;
+        let outcomes = grow::run(problems, plan, policy, &mut Values::None, &Silent)?;
         for outcome in &outcomes {
             nodes += outcome.spent.nodes;
             expansions += outcome.spent.expansions;
@@ -91,6 +93,7 @@ pub fn search(time: Duration) -> Result<Value> {
             siblings: None,
             sampling: countdown.search.sampling(),
             name: algorithm.name(),
+            draws: DRAWS,
         };
         all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
     }
@@ -109,6 +112,7 @@ pub fn search(time: Duration) -> Result<Value> {
             siblings: None,
             sampling: demo.search.sampling(),
             name: algorithm.name(),
+            draws: DRAWS,
         };
         let mut policy = ModelPolicy::new(Arc::clone(&model), Prompt::default(), demo.model.limits());
         all.push(measure("demo", &problems, &plan, &mut policy, time)?);

@@ -9,7 +9,7 @@ use datasets::types::{Problem, Step};
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::curate::completion;
 use crate::events::Events;
-use crate::model::generate::{Generated, Generator, Limits, Request, Stop};
+use crate::model::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::model::{Model, ValueHead};
 use crate::search::value::Place;
 
@@ -95,7 +95,9 @@ impl Policy for ModelPolicy {
             })
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
-        let generated = self.generator.generate(tokenizer, &requests, sampling, stop, events)?;
+        let generated = self
+            .generator
+            .generate(&Generation { tokenizer, requests: &requests, sampling, stop }, events)?;
         Ok(generated
             .into_iter()
             .map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect())

@@ -10,7 +10,6 @@ use datasets::types::Problem;
 use rayon::prelude::*;
 
 use super::budget::Unit;
-use super::draws::Draws;
 use super::single::{Outcome, Plan, Search};
 use super::tree::{Grow, Want};
 use super::value::{Place, Values};
@@ -27,7 +26,6 @@ pub fn run(
     plan: &Plan,
     policy: &mut dyn Policy,
     values: &mut Values<'_>,
-    draws: Draws,
     events: &dyn Events,
 ) -> Result<Vec<Outcome>> {
     let enumerates = policy.enumerates();
@@ -42,7 +40,7 @@ pub fn run(
         );
     }
     let rest = !matches!(values, Values::Effort | Values::None);
-    let new = |problem| Search::new(problem, plan, enumerates, rest, draws);
+    let new = |problem| Search::new(problem, plan, enumerates, rest);
     if enumerates && let Some(shared) = values.shared() {
         return problems
             .par_iter()
@@ -55,7 +53,7 @@ pub fn run(
             .collect();
     }
     let mut searches = problems.iter().map(new).collect::<Result<Vec<_>>>()?;
-    together(&mut searches, policy, values, draws, events)?;
+    together(&mut searches, policy, values, events)?;
     Ok(searches.into_par_iter().map(Search::finish).collect())
 }
 
@@ -67,7 +65,6 @@ fn together(
     searches: &mut [Search<'_>],
     policy: &mut dyn Policy,
     values: &mut Values<'_>,
-    draws: Draws,
     events: &dyn Events,
 ) -> Result<()> {
     let flops = policy.flops_per_token();
@@ -94,7 +91,7 @@ fn together(
                 .collect::<Result<_>>()?
         } else {
             let before: u64 = searches.iter().map(|s| s.spent.tokens).sum();
-            let added = ask(searches, &wants, policy, draws, flops, events)?;
+            let added = ask(searches, &wants, policy, events)?;
             let after: u64 = searches.iter().map(|s| s.spent.tokens).sum();
             events.advance(0, 0, after - before);
             added
@@ -114,10 +111,9 @@ fn ask(
     searches: &mut [Search<'_>],
     wants: &[Vec<Want>],
     policy: &mut dyn Policy,
-    draws: Draws,
-    flops: u64,
     events: &dyn Events,
 ) -> Result<Vec<Added>> {
+    let flops = policy.flops_per_token();
     let mut added: Vec<Added> = wants.iter().map(|_| Vec::new()).collect();
     for horizon in [Horizon::Step, Horizon::Path] {
         let mut places: Vec<(usize, Want)> = Vec::new();
@@ -137,9 +133,9 @@ fn ask(
                 let asked = search.asked.entry(want.node).or_default();
                 let seed = |k| {
                     if horizon == Horizon::Path {
-                        draws.sample(search.problem, k)
+                        search.plan.draws.sample(search.problem, k)
                     } else {
-                        draws.step(search.problem, want.node, k)
+                        search.plan.draws.step(search.problem, want.node, k)
                     }
                 };
                 let seeds = (*asked..*asked + count).map(seed).collect();

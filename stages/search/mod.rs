@@ -45,6 +45,7 @@ use budget::Unit;
 pub use config::{Aggregate, Algorithm, Cost, Goal, RulesOn, Sampler, SearchConfig, TreeConfig};
 pub use draws::Draws;
 pub use rows::Found;
+use rows::Writer;
 pub use single::{Outcome, Plan};
 pub use tree::{Grow, Want};
 use value::Values;
@@ -67,7 +68,7 @@ impl Who<'_> {
 }
 
 /// The enumeration over the rules: A* with what the domain says of the effort that is left, in steps.
-fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
+fn enumeration(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
     let tree = TreeConfig {
         unit: Unit::Expansions,
         budget: config.rule_expansions as u64,
@@ -92,47 +93,54 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig) -> Plan {
         siblings: None,
         sampling: config.sampling(),
         name: "best-first",
+        draws,
     }
+}
+
+/// What is searched and how, besides the policy and its values.
+#[derive(Clone, Copy)]
+pub struct Searching<'a> {
+    pub config: &'a SearchConfig,
+    pub tree: &'a TreeConfig,
+    pub who: &'a Who<'a>,
+    pub draws: Draws,
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
 ///
 /// # Errors
 /// Those of the policy, and [`crate::Cancelled`].
-#[expect(clippy::too_many_arguments)]
 pub fn search(
     problems: &[Problem],
-    who: &Who<'_>,
-    config: &SearchConfig,
-    tree: &TreeConfig,
+    searching: &Searching<'_>,
     sampler: Option<&mut dyn Policy>,
     values: &mut Values<'_>,
-    draws: Draws,
     events: &dyn Events,
 ) -> Result<Searched> {
+    let Searching { config, tree, who, draws } = *searching;
     let mut searched = Searched { found: Found::default(), rules: Vec::new(), policy: Vec::new() };
     if problems.is_empty() {
         return Ok(searched);
     }
     if config.rule_solutions > 0 {
-        let plan = Plan { siblings: who.siblings.clone(), ..enumeration(config, tree) };
+        let plan = Plan { siblings: who.siblings.clone(), ..enumeration(config, tree, draws) };
         let mut rules = crate::policy::rules::Rules;
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
         let (places, some) =
             some(problems, |problem| draws.unit(problem, "rules") < share && (who.rules)(problem));
-        let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, draws, events)?;
+        let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, events)?;
         let valued = matches!(guide, Values::State(_));
-        rows::collect(&some, &outcomes, &plan, &rules, valued, draws, &mut searched.found);
+        Writer { plan: &plan, policy: &rules, valued }.collect(&some, &outcomes, &mut searched.found);
         searched.rules = at_places(problems.len(), places, outcomes);
     }
     if let Some(policy) = sampler {
-        let plan = policy_plan(config, tree);
+        let plan = policy_plan(config, tree, draws);
         let (places, some) = some(problems, who.policy);
-        let outcomes = grow::run(&some, &plan, policy, values, draws, events)?;
+        let outcomes = grow::run(&some, &plan, policy, values, events)?;
         let valued = !matches!(values, Values::None | Values::Effort);
-        rows::collect(&some, &outcomes, &plan, policy, valued, draws, &mut searched.found);
+        Writer { plan: &plan, policy, valued }.collect(&some, &outcomes, &mut searched.found);
         if config.repair {
             rows::repaired(&some, &outcomes, policy, draws, &mut searched.found)?;
         }
@@ -165,7 +173,7 @@ fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<Outcome>) -> Vec<Op
 
 /// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow
 /// `[tree]`.
-fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
+fn policy_plan(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
     let mut tree = tree.clone();
     if config.algorithm == Algorithm::BestOfN {
         tree = TreeConfig { unit: Unit::Calls, budget: u64::MAX, goal: Goal::Chosen, ..tree };
@@ -181,6 +189,7 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig) -> Plan {
         siblings: None,
         sampling: config.sampling(),
         name: config.algorithm.name(),
+        draws,
     }
 }
 

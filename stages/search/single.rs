@@ -41,6 +41,8 @@ pub struct Plan {
     pub sampling: Sampling,
     /// The `algorithm` of its solutions.
     pub name: &'static str,
+    /// Names what is random in it.
+    pub draws: Draws,
 }
 
 /// What the search of one problem came to.
@@ -89,17 +91,11 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// `rest`: whether values leave out the steps that are to come.
-    pub(super) fn new(
-        problem: &'a Problem,
-        plan: &'a Plan,
-        enumerates: bool,
-        rest: bool,
-        draws: Draws,
-    ) -> Result<Self> {
+    pub(super) fn new(problem: &'a Problem, plan: &'a Plan, enumerates: bool, rest: bool) -> Result<Self> {
         let name = &problem.domain;
         let domain = domains::domain(name).with_context(|| format!("no domain is named `{name}`"))?;
         let samples = !enumerates;
-        let rng = draws.rng(problem, plan.name);
+        let rng = plan.draws.rng(problem, plan.name);
         let searcher = match plan.algorithm {
             Algorithm::BestOfN => {
                 // If one success ends the search, samples come one by one.
@@ -252,7 +248,9 @@ impl<'a> Search<'a> {
                 Searcher::Beam(search) => search.grown(nodes),
                 Searcher::Dvts(search) => search.grown(&self.tree, want, nodes, config),
                 Searcher::Mcts(search) => search.grown(&mut self.tree, want, nodes, config),
-                Searcher::AStar(search) => search.grown(&self.tree, want, nodes, self.domain, config),
+                Searcher::AStar(search) => {
+                    search.grown(&self.tree, (want.node, nodes), self.domain, config);
+                }
             }
         }
         let new: Vec<u32> = lists

@@ -7,10 +7,11 @@ use super::batch::Example;
 use super::cpu::Cpu;
 use super::device::OnDevice;
 use super::future::FutureConfig;
+pub use super::lora::Setup;
 use super::lora::{Adapter, Tuned};
 use super::losses::Objective;
 pub use super::optimizer::{Adam, LossScale, Slot, State, Step, learning_rate, weight_sum};
-use super::value::{self, HeadConfig};
+use super::value;
 use crate::model::{Choice, FutureHeads, Llama, ValueHead};
 
 /// A decoder in training.
@@ -20,19 +21,11 @@ pub enum Learner {
 }
 
 impl Learner {
-    /// A decoder to train, and a value head on it if there is to be one. With nothing wanted in `tuned` the
-    /// decoder stays as it is and no backward pass goes through it.
-    pub fn new(
-        llama: &Llama,
-        tuned: Tuned,
-        adam: Adam,
-        recompute: bool,
-        head: Option<HeadConfig>,
-        device: &Choice,
-    ) -> Self {
+    /// A decoder to train, and a value head on it if there is to be one.
+    pub fn new(llama: &Llama, setup: Setup, device: &Choice) -> Self {
         match device.kind {
-            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, tuned, adam, recompute, head))),
-            _ => Self::Device(Box::new(OnDevice::new(llama, tuned, adam, recompute, head))),
+            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, setup))),
+            _ => Self::Device(Box::new(OnDevice::new(llama, setup))),
         }
     }
 

@@ -12,7 +12,8 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::config::TrainConfig;
-use super::optimizer::Slot;
+use super::optimizer::{Adam, Slot};
+use super::value::HeadConfig;
 use crate::model::cpu::{Part, Weights};
 use crate::model::{LlamaConfig, ModelError, hf};
 
@@ -141,6 +142,18 @@ impl Tuned {
             })
             .collect()
     }
+}
+
+/// What of a decoder is trained, and how.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// With nothing wanted the decoder stays as it is and no backward pass goes through it.
+    pub tuned: Tuned,
+    pub adam: Adam,
+    /// Keep less of the forward pass, and compute it again.
+    pub recompute: bool,
+    /// A value head on the decoder.
+    pub head: Option<HeadConfig>,
 }
 
 fn weights(config: &LlamaConfig) -> usize {

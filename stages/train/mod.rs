@@ -58,7 +58,7 @@ use checkpoint::Cursor;
 use config::TokenLoss;
 pub use config::{ModelConfig, Start, TrainConfig};
 use learner::Learner;
-use lora::Tuned;
+use lora::{Setup, Tuned};
 use losses::Objective;
 use optimizer::{Adam, State, learning_rate};
 use select::Share;
@@ -199,29 +199,37 @@ fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
     if config.max_steps > 0 { steps.min(config.max_steps) } else { steps }
 }
 
-/// Trains from `model`, or goes on from the checkpoint in `resume`. `keep` is called every
-/// `checkpoint_every` steps and at a requested stop; the curve up to a resume is given in `losses`.
+/// One training run, with what it starts from.
+pub struct Training<'a> {
+    pub model: &'a Llama,
+    /// Learns the rows' value targets ([`Example::with_values`]) beside their tokens.
+    pub head: Option<HeadConfig>,
+    pub rows: &'a Rows,
+    pub config: &'a TrainConfig,
+    /// Of the order of rows, and of weights that are drawn.
+    pub seed: u64,
+    /// What is being trained on what, for the checkpoints.
+    pub fingerprint: &'a str,
+    /// A checkpoint to go on from, and the curve up to it.
+    pub resume: Option<(&'a Path, Vec<Loss>)>,
+    pub device: &'a Choice,
+}
+
+/// Trains from a model, or goes on from a checkpoint. `keep` is called every `checkpoint_every` steps and at
+/// a requested stop. Gives the curve, with that up to a resume.
 ///
-/// A value `head` learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows whose
-/// tokens weigh nothing teach values alone, and with all of the decoder frozen the head alone changes. The
-/// trained head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
+/// Rows whose tokens weigh nothing teach values alone, and with all of the decoder frozen the value head
+/// alone changes. The trained head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
 ///
 /// # Errors
 /// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of
 /// another size than the decoder's; value targets that are none, or none at all.
-#[allow(clippy::too_many_arguments)]
 pub fn train(
-    model: &Llama,
-    head: Option<HeadConfig>,
-    rows: &Rows,
-    config: &TrainConfig,
-    seed: u64,
-    fingerprint: &str,
-    resume: Option<(&Path, Vec<Loss>)>,
-    device: &Choice,
+    training: Training<'_>,
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<(Learner, Vec<Loss>)> {
+    let Training { model, head, rows, config, seed, fingerprint, resume, device } = training;
     let examples = &rows.train;
     let grouped = grouped(head.as_ref());
     let per_epoch = steps_per_epoch(examples, config, grouped);
@@ -245,7 +253,8 @@ pub fn train(
         objective == Objective::Plain || known == vocabulary,
         "rows for a vocabulary of {known} tokens, but the model has {vocabulary}"
     );
-    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device)
+    let setup = Setup { tuned, adam: Adam::of(config), recompute: config.recompute, head };
+    let mut learner = Learner::new(model, setup, device)
         .with_objective(objective)
         .with_future(future::start(config, &model.config, seed)?);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());

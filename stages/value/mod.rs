@@ -39,7 +39,7 @@ pub mod network;
 pub mod targets;
 
 pub use config::{Estimator, ValueConfig};
-use linear::Probed;
+use linear::{Fit, Probed};
 pub use measure::{Exact, Measured, measure};
 use network::{Lesson, Network, Training};
 use targets::{Judge, Level, Observed};
@@ -192,7 +192,8 @@ pub fn head(
         Ok(Probed { hidden, targets })
     };
     let (train, held) = (probed(Part::Train)?, probed(Part::Choose)?);
-    linear::fit(&train, &held, config.loss, config.epochs, config.learning_rate as f32, events)
+    let fit = Fit { loss: config.loss, passes: config.epochs, learning_rate: config.learning_rate as f32 };
+    linear::fit(&train, &held, fit, events)
 }
 
 /// The paths of some problems as rows for a decoder that learns values alone. Paths longer than `most` tokens

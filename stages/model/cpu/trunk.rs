@@ -16,6 +16,7 @@ mod attention;
 mod chunk;
 
 pub use chunk::Chunk;
+use chunk::Pass;
 
 /// About how many tokens a chunk has: enough for full matrix products, few enough to divide a batch.
 const CHUNK: usize = 512;
@@ -52,10 +53,8 @@ impl Trunk {
             self.rotary = Rotary::new(&weights.config, longest);
         }
         self.divide(sequences);
-        let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
-        self.chunks[..self.used]
-            .par_iter_mut()
-            .for_each(|chunk| chunk.forward(weights, &shape, rotary, recompute));
+        let pass = Pass { weights, shape: self.shape, rotary: &self.rotary, recompute: self.recompute };
+        self.chunks[..self.used].par_iter_mut().for_each(|chunk| chunk.forward(pass));
     }
 
     /// Runs the layers of `weights` on the streams that another trunk's batch has ended in, as if they stood
@@ -66,12 +65,12 @@ impl Trunk {
         }
         self.used = from.used;
         self.chunks.resize_with(self.chunks.len().max(self.used), Chunk::default);
-        let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
+        let pass = Pass { weights, shape: self.shape, rotary: &self.rotary, recompute: self.recompute };
         self.chunks[..self.used].par_iter_mut().zip(&from.chunks).for_each(|(chunk, from)| {
             chunk.tokens.clone_from(&from.tokens);
             chunk.sequences.clone_from(&from.sequences);
             chunk.x.clone_from(&from.x);
-            chunk.run_layers(weights, &shape, rotary, recompute);
+            chunk.run_layers(pass);
         });
     }
 
@@ -92,7 +91,8 @@ impl Trunk {
     /// From the gradient in [`Chunk::hidden`] to that of all weights but the output matrix, added to
     /// `gradients` (in the order of [`Weights::all`]; an empty one is left out).
     pub fn backward(&mut self, weights: &Weights, gradients: &mut [Vec<f32>]) {
-        let (shape, rotary, recompute) = (self.shape, &self.rotary, self.recompute);
+        let shape = self.shape;
+        let pass = Pass { weights, shape, rotary: &self.rotary, recompute: self.recompute };
         let chunks = &mut self.chunks[..self.used];
         let norm = weights.norm_index();
         chunks.par_iter_mut().for_each(|chunk| chunk.backward_start(&weights.all[norm]));
@@ -100,9 +100,7 @@ impl Trunk {
             simd::add(&mut gradients[norm], &chunk.norm);
         }
         for layer in (0..weights.config.num_hidden_layers).rev() {
-            chunks
-                .par_iter_mut()
-                .for_each(|chunk| chunk.backward_layer(weights, layer, &shape, rotary, recompute));
+            chunks.par_iter_mut().for_each(|chunk| chunk.backward_layer(pass, layer));
             sum_weights(chunks, layer, &shape, gradients);
         }
         if gradients[0].is_empty() {
@@ -175,21 +173,25 @@ fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [V
     tasks.into_par_iter().for_each(|(block, from, rows, columns, of)| {
         for chunk in chunks {
             let (slopes, inputs) = of(chunk, layer);
-            add_outer(block, from, slopes, rows, inputs, columns);
+            add_outer(block, from, Outer { slopes, rows, inputs, columns });
         }
     });
 }
 
-/// Adds rows `from..` of `slopes^T inputs` to a block of a weight's gradient; `slopes [N, rows]`, `inputs [N,
-/// columns]`.
-pub fn add_outer(
-    block: &mut [f32],
-    from: usize,
-    slopes: &[f32],
-    rows: usize,
-    inputs: &[f32],
-    columns: usize,
-) {
+/// The gradient of a weight, `slopes^T inputs`, before it is computed.
+#[derive(Clone, Copy)]
+pub struct Outer<'a> {
+    /// `[N, rows]`
+    pub slopes: &'a [f32],
+    pub rows: usize,
+    /// `[N, columns]`
+    pub inputs: &'a [f32],
+    pub columns: usize,
+}
+
+/// Adds rows `from..` of `slopes^T inputs` to a block of a weight's gradient.
+pub fn add_outer(block: &mut [f32], from: usize, outer: Outer<'_>) {
+    let Outer { slopes, rows, inputs, columns } = outer;
     let (tokens, height) = (inputs.len() / columns, block.len() / columns);
     if tokens > 0 {
         product(

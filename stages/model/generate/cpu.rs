@@ -14,8 +14,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::row::{Row, Work};
-use super::{Generated, Limits};
+use super::request::{Generated, Generation, Limits};
+use super::row::Row;
 use crate::events::Events;
 use crate::model::cpu::Weights;
 use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
@@ -53,6 +53,17 @@ struct Open {
     sequence: Sequence,
     /// After the prompt's last token.
     logits: Vec<f32>,
+}
+
+/// Rows at work, those to come, and those that are done.
+#[derive(Default)]
+struct Queue {
+    /// Requests whose prompts have not been read.
+    waiting: VecDeque<usize>,
+    open: VecDeque<Open>,
+    active: Vec<Active>,
+    /// Each answer with its place.
+    done: Vec<((usize, usize), Generated)>,
 }
 
 /// A row at work.
@@ -112,35 +123,35 @@ impl Cpu {
     /// [`crate::Cancelled`], or a message if one row alone exceeds the memory.
     pub fn run(
         &mut self,
-        work: &Work<'_>,
+        work: &Generation<'_>,
         events: &dyn Events,
     ) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
-        let mut waiting: VecDeque<usize> =
-            (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
-        let (mut open, mut active, mut done) = (VecDeque::new(), Vec::new(), Vec::new());
+        let waiting = (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
+        let mut queue = Queue { waiting, ..Queue::default() };
         let result: anyhow::Result<()> = loop {
             if let Err(stop) = events.check() {
                 break Err(stop.into());
             }
-            match self.admit(work, &mut waiting, &mut open, &mut active, &mut done) {
-                Ok(()) if active.is_empty() => break Ok(()),
+            match self.admit(work, &mut queue) {
+                Ok(()) if queue.active.is_empty() => break Ok(()),
                 Ok(()) => {}
                 Err(full) => break Err(full),
             }
-            if let Err(full) = self.advance(work, &mut active) {
+            if let Err(full) = self.advance(work, &mut queue.active) {
                 break Err(full.into());
             }
-            let (ended, going) = active.into_iter().partition(|a: &Active| a.row.done);
-            active = going;
-            self.finish(ended, &mut done);
+            let (ended, going) = queue.active.into_iter().partition(|a: &Active| a.row.done);
+            queue.active = going;
+            self.finish(ended, &mut queue.done);
         };
         // Whatever the reason to stop, the pool gets back what was held.
-        active
+        queue
+            .active
             .into_iter()
             .map(|a| a.sequence)
-            .chain(open.into_iter().map(|o| o.sequence))
+            .chain(queue.open.into_iter().map(|o| o.sequence))
             .for_each(|s| self.pool.release(s));
-        result.map(|()| done)
+        result.map(|()| queue.done)
     }
 
     fn finish(&mut self, ended: Vec<Active>, done: &mut Vec<((usize, usize), Generated)>) {
@@ -151,19 +162,12 @@ impl Cpu {
     }
 
     /// Blocks that a row may have in the end, with a prompt of this length.
-    fn most(work: &Work<'_>, prompt: usize) -> usize {
+    fn most(work: &Generation<'_>, prompt: usize) -> usize {
         (prompt + work.sampling.max_tokens).div_ceil(BLOCK)
     }
 
     /// Starts rows until as many are at work as may be, or memory is promised to those at work.
-    fn admit(
-        &mut self,
-        work: &Work<'_>,
-        waiting: &mut VecDeque<usize>,
-        open: &mut VecDeque<Open>,
-        active: &mut Vec<Active>,
-        done: &mut Vec<((usize, usize), Generated)>,
-    ) -> anyhow::Result<()> {
+    fn admit(&mut self, work: &Generation<'_>, queue: &mut Queue) -> anyhow::Result<()> {
         // What rows at work may still take.
         let owed = |active: &[Active]| -> usize {
             let of = |a: &Active| {
@@ -172,12 +176,12 @@ impl Cpu {
             active.iter().map(of).sum()
         };
         loop {
-            while let Some(front) = open.front_mut()
-                && active.len() < self.rows
+            while let Some(front) = queue.open.front_mut()
+                && queue.active.len() < self.rows
             {
                 let seeds = work.requests[front.request].seeds.len();
                 let len = front.sequence.len();
-                if !self.pool.make_room(owed(active) + Self::most(work, len) - len / BLOCK) {
+                if !self.pool.make_room(owed(&queue.active) + Self::most(work, len) - len / BLOCK) {
                     break;
                 }
                 let mut row = Row::new(work, (front.request, front.started));
@@ -186,22 +190,26 @@ impl Cpu {
                 let sequence = if front.started < seeds {
                     self.pool.fork(&front.sequence)?
                 } else {
-                    let Some(last) = open.pop_front() else { break };
+                    let Some(last) = queue.open.pop_front() else { break };
                     last.sequence
                 };
                 let started = Active { row, sequence, drafts: Vec::new() };
-                if started.row.done { self.finish(vec![started], done) } else { active.push(started) }
+                if started.row.done {
+                    self.finish(vec![started], &mut queue.done);
+                } else {
+                    queue.active.push(started);
+                }
             }
-            if !open.is_empty() || waiting.is_empty() || active.len() >= self.rows {
+            if !queue.open.is_empty() || queue.waiting.is_empty() || queue.active.len() >= self.rows {
                 break;
             }
-            self.read_prompts(work, waiting, open, self.rows - active.len(), owed(active))?;
-            if open.is_empty() {
+            self.read_prompts(work, queue, owed(&queue.active))?;
+            if queue.open.is_empty() {
                 break;
             }
         }
-        if active.is_empty() && !(open.is_empty() && waiting.is_empty()) {
-            let next = open.front().map(|o| o.request).or(waiting.front().copied()).unwrap_or(0);
+        if queue.active.is_empty() && !(queue.open.is_empty() && queue.waiting.is_empty()) {
+            let next = queue.open.front().map(|o| o.request).or(queue.waiting.front().copied()).unwrap_or(0);
             let need = Self::most(work, work.requests[next].prompt.len()) + 1;
             bail!(
                 "keys and values of one answer ({} tokens of prompt and up to {} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
@@ -214,7 +222,7 @@ impl Cpu {
     }
 
     /// One pass: every row reads its queue and draws its next token.
-    fn advance(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+    fn advance(&mut self, work: &Generation<'_>, active: &mut [Active]) -> Result<(), Full> {
         self.steps += 1;
         if self.drafts_pay(active.len()) {
             return self.advance_drafting(work, active);
@@ -226,7 +234,7 @@ impl Cpu {
         let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
         for (a, tokens) in active.iter_mut().zip(&queues) {
             rows.push(Mutex::new(&mut a.row));
-            entries.push(Entry { sequence: &mut a.sequence, tokens });
+            entries.push(Entry { sequence: &mut a.sequence, tokens, asked: 1 });
         }
         let draw = |i: usize, logits: &[f32]| {
             if let Ok(mut row) = rows[i].lock() {
@@ -244,7 +252,7 @@ impl Cpu {
 
     /// The same with drafts: every row reads its queue and what is drafted after it, and draws as long as
     /// drafts are what it draws.
-    fn advance_drafting(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+    fn advance_drafting(&mut self, work: &Generation<'_>, active: &mut [Active]) -> Result<(), Full> {
         let mut read: Vec<Vec<u32>> = Vec::with_capacity(active.len());
         let mut asked = Vec::with_capacity(active.len());
         let before: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
@@ -259,10 +267,10 @@ impl Cpu {
             read.push(tokens);
         }
         let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
-        for (a, tokens) in active.iter_mut().zip(&read) {
+        for ((a, tokens), asked) in active.iter_mut().zip(&read).zip(&asked) {
             // Of the tokens read those up to this place stand.
             rows.push(Mutex::new((&mut a.row, &mut a.drafts, tokens.len() - 1)));
-            entries.push(Entry { sequence: &mut a.sequence, tokens });
+            entries.push(Entry { sequence: &mut a.sequence, tokens, asked: *asked });
         }
         let vocab = self.decoder.vocab();
         let draw = |i: usize, logits: &[f32]| {
@@ -290,7 +298,7 @@ impl Cpu {
                 into.extend_from_slice(&drafts[(row.queue.len() - 1).min(drafts.len())..]);
             }
         };
-        self.decoder.draft(&mut entries, &mut self.passes, &asked, &draw, &drafted);
+        self.decoder.draft(&mut entries, &mut self.passes, &draw, &drafted);
         let stands: Vec<usize> =
             rows.into_iter().map(|row| row.into_inner().map_or(0, |(_, _, stands)| stands)).collect();
         for ((a, tokens), stands) in active.iter_mut().zip(&read).zip(stands) {

@@ -17,8 +17,9 @@ use std::rc::Rc;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::row::{Row, Work};
-use super::{Generated, Limits, draw};
+use super::draw;
+use super::request::{Generated, Generation, Limits};
+use super::row::Row;
 use crate::BadInput;
 use crate::events::{Cancelled, Events};
 use crate::model::ModelError;
@@ -188,7 +189,7 @@ impl OnDevice {
     /// [`crate::Cancelled`] between passes; a device that fails, or has no room for a single row.
     pub fn run(
         &mut self,
-        work: &Work<'_>,
+        work: &Generation<'_>,
         events: &dyn Events,
     ) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
         let mut done = Vec::new();
@@ -219,7 +220,7 @@ impl OnDevice {
     /// Makes what is not done yet.
     fn attempt(
         &mut self,
-        work: &Work<'_>,
+        work: &Generation<'_>,
         events: &dyn Events,
         done: &mut Vec<((usize, usize), Generated)>,
     ) -> Result<(), Stopped> {
@@ -299,7 +300,7 @@ impl OnDevice {
     }
 
     /// Starts rows in free slots.
-    fn admit(&mut self, work: &Work<'_>, queue: &mut Queue) {
+    fn admit(&mut self, work: &Generation<'_>, queue: &mut Queue) {
         let mut starts: Vec<(Made, usize, usize, usize)> = Vec::new();
         for slot in 0..queue.slots.len() {
             if queue.slots[slot].is_some() {
@@ -326,7 +327,7 @@ impl OnDevice {
     }
 
     /// One pass: every row reads a token, and those at the end of their queue draw the next.
-    fn advance(&mut self, work: &Work<'_>, slots: &mut [Option<Active>]) -> Result<(), Fault> {
+    fn advance(&mut self, work: &Generation<'_>, slots: &mut [Option<Active>]) -> Result<(), Fault> {
         let device = self.llama.device();
         let prefix = self.prefix_len();
         self.computed += slots.iter().flatten().count() as u64;

@@ -10,6 +10,13 @@ use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{PER_LAYER, Weights};
 use crate::model::future_heads::{as_weights, shapes};
 
+/// A decoder whose trunk has read some rows, and the sums of its gradients.
+pub struct TrunkPass<'a> {
+    pub weights: &'a Weights,
+    pub trunk: &'a mut Trunk,
+    pub sums: &'a mut [Vec<f32>],
+}
+
 /// Heads in training on the CPU, besides their slots.
 pub struct OnCpu {
     pub weight: f32,
@@ -36,15 +43,8 @@ impl OnCpu {
     /// After the trunk's forward pass over some rows: Σ_k L_k, each weighing `1 / total`. The gradient of β
     /// times that goes to the heads' own sums, to those of the decoder's output matrix and norm (where `sums`
     /// has room for them), and to the trunk's output.
-    pub fn run(
-        &mut self,
-        weights: &Weights,
-        trunk: &mut Trunk,
-        slots: &mut [Slot],
-        rows: &[&Example],
-        total: f32,
-        sums: &mut [Vec<f32>],
-    ) -> f64 {
+    pub fn run(&mut self, decoder: TrunkPass<'_>, slots: &mut [Slot], rows: &[&Example], total: f32) -> f64 {
+        let TrunkPass { weights, trunk, sums } = decoder;
         let (size, output, norm) = (weights.config.hidden_size, weights.head_index(), weights.norm_index());
         let mut loss = 0.0;
         for (head, (slots, own)) in
@@ -66,14 +66,7 @@ impl OnCpu {
                 hidden.extend_from_slice(row(chunks, place, size));
             }
             let targets = Targets { tokens: &tokens, weights: &factors };
-            loss += cross_entropy(
-                &mut hidden,
-                &weights.all[output],
-                size,
-                &targets,
-                Some(&mut sums[output]),
-                None,
-            );
+            loss += cross_entropy(&mut hidden, &weights.all[output], &targets, Some(&mut sums[output]), None);
             for chunk in chunks.iter_mut() {
                 chunk.hidden.fill(0.0);
             }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::batch::Example;
 use super::future::{FutureConfig, heads};
-use super::lora::Tuned;
+use super::lora::{Setup, Tuned};
 use super::losses::Objective;
 use super::optimizer::{Adam, Slot, State, Step, weight_sum};
 use super::value::{self, HeadConfig, ValueLoss};
@@ -18,6 +18,7 @@ mod future;
 mod read;
 mod update;
 
+use future::TrunkPass;
 pub use read::Reader;
 use read::{inputs, losses, row};
 
@@ -60,6 +61,15 @@ struct Totals {
     values: f64,
 }
 
+/// A pass over some rows of a batch.
+#[derive(Clone, Copy)]
+struct Pass {
+    totals: Totals,
+    backward: bool,
+    /// Whether the trunk has just read these rows.
+    ready: bool,
+}
+
 /// What passes over a batch find.
 #[derive(Default)]
 struct Found {
@@ -73,7 +83,8 @@ struct Found {
 }
 
 impl Cpu {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
+    pub fn new(llama: &Llama, setup: Setup) -> Self {
+        let Setup { tuned, adam, recompute, head } = setup;
         let weights = Weights::of(llama);
         let sums: Vec<Vec<f32>> = (0..weights.all.len())
             .map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }])
@@ -176,7 +187,7 @@ impl Cpu {
             ..Found::default()
         };
         for rows in examples.chunks(self.together(examples.len(), micro, backward)) {
-            self.run(rows, totals, backward, ready, &mut found);
+            self.run(rows, Pass { totals, backward, ready }, &mut found);
         }
         let value_loss = self.value_loss(examples, &found.logits, totals.values);
         (found, value_loss)
@@ -275,8 +286,9 @@ impl Cpu {
 
     /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the
     /// logits of their value targets. With `backward` also the losses of future heads, and the gradient of
-    /// all losses is added to the sums. `ready`: the trunk has just read these rows.
-    fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, ready: bool, found: &mut Found) {
+    /// all losses is added to the sums.
+    fn run(&mut self, rows: &[&Example], pass: Pass, found: &mut Found) {
+        let Pass { totals, backward, ready } = pass;
         if !ready {
             self.trunk.forward(&self.weights, &inputs(rows));
         }
@@ -329,23 +341,15 @@ impl Cpu {
         let (through, any) = (self.needs_trunk(), self.tuned.any());
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
-        found.loss += cross_entropy(
-            &mut hidden,
-            &self.weights.all[head],
-            size,
-            &targets,
-            gradient,
-            found.best.as_mut(),
-        );
+        found.loss +=
+            cross_entropy(&mut hidden, &self.weights.all[head], &targets, gradient, found.best.as_mut());
         let slots = self.future_slots();
         if let (Some(future), true) = (&mut self.future, backward) {
             found.future += future.run(
-                &self.weights,
-                &mut self.trunk,
+                TrunkPass { weights: &self.weights, trunk: &mut self.trunk, sums: &mut self.sums },
                 &mut self.slots[slots],
                 rows,
                 totals.tokens,
-                &mut self.sums,
             );
         }
         if backward && through {

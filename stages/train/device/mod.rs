@@ -12,7 +12,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::batch::Example;
 use super::future::FutureConfig;
-use super::lora::Tuned;
+use super::lora::{Setup, Tuned};
 use super::losses::Objective;
 use super::optimizer::{Adam, LossScale, Step, decays};
 use super::value::{HeadConfig, ValueLoss};
@@ -70,7 +70,8 @@ pub struct OnDevice {
 }
 
 impl OnDevice {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
+    pub fn new(llama: &Llama, setup: Setup) -> Self {
+        let Setup { tuned, adam, recompute, head } = setup;
         let device = llama.device();
         let base =
             AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);

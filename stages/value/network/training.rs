@@ -58,9 +58,8 @@ impl Network {
                 let done = (epoch * count + i) as f32 / total;
                 optimizer.step(
                     &mut network,
-                    lessons,
-                    &batch,
-                    training,
+                    &batch.iter().map(|i| &lessons[*i]).collect::<Vec<_>>(),
+                    training.loss,
                     training.learning_rate * (1.0 - 0.9 * done.min(1.0)),
                 );
                 events.advance(1, 0, 0);
@@ -129,30 +128,23 @@ impl Optimizer {
         Self { first: zeros.clone(), second: zeros, squares: vec![0.0; ROWS], steps: 0 }
     }
 
-    fn step(
-        &mut self,
-        network: &mut Network,
-        lessons: &[Lesson],
-        batch: &[usize],
-        training: &Training,
-        rate: f32,
-    ) {
-        let passes: Vec<Pass> = batch.par_iter().map(|i| network.forward(&lessons[*i].seen)).collect();
+    fn step(&mut self, network: &mut Network, batch: &[&Lesson], loss: ValueLoss, rate: f32) {
+        let passes: Vec<Pass> = batch.par_iter().map(|lesson| network.forward(&lesson.seen)).collect();
         let logits: Vec<f32> = passes.iter().map(|pass| pass.z).collect();
-        let targets: Vec<&Target> = batch.iter().map(|i| &lessons[*i].target).collect();
-        let total = weight_sum(training.loss, &targets) as f32;
+        let targets: Vec<&Target> = batch.iter().map(|lesson| &lesson.target).collect();
+        let total = weight_sum(loss, &targets) as f32;
         if total <= 0.0 {
             return;
         }
-        let (_, slopes) = loss_sum(training.loss, &logits, &targets);
+        let (_, slopes) = loss_sum(loss, &logits, &targets);
         let chunks: Vec<(Vec<f32>, Vec<[f32; FIRST]>)> = batch
             .par_chunks(CHUNK)
             .enumerate()
             .map(|(c, chunk)| {
                 let mut gradient = vec![0.0; network.dense.len()];
-                let rows = chunk.iter().enumerate().map(|(k, i)| {
+                let rows = chunk.iter().enumerate().map(|(k, lesson)| {
                     let at = c * CHUNK + k;
-                    network.backward(&lessons[*i].seen, &passes[at], slopes[at] / total, &mut gradient)
+                    network.backward(&lesson.seen, &passes[at], slopes[at] / total, &mut gradient)
                 });
                 let rows = rows.collect();
                 (gradient, rows)
@@ -169,14 +161,14 @@ impl Optimizer {
             self.second[i] = BETA_2 * self.second[i] + (1.0 - BETA_2) * g * g;
             network.dense[i] -= rate * (self.first[i] / c1) / ((self.second[i] / c2).sqrt() + 1e-8);
         }
-        for (i, slope) in batch.iter().zip(chunks.iter().flat_map(|(_, rows)| rows)) {
+        for (lesson, slope) in batch.iter().zip(chunks.iter().flat_map(|(_, rows)| rows)) {
             // In units of a single state's gradient, whatever the batch.
             let slope = slope.map(|s| s * total);
             let square = simd::dot(&slope, &slope) / FIRST as f32;
             if square == 0.0 {
                 continue;
             }
-            for row in &lessons[*i].seen.rows {
+            for row in &lesson.seen.rows {
                 let r = *row as usize;
                 self.squares[r] += square;
                 let step = rate * TABLE_RATE / (self.squares[r].sqrt() + 1e-6);

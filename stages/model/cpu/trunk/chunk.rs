@@ -1,7 +1,18 @@
 //! Some sequences of a batch on their way through the layers, forward and backward, on one thread.
 
 use super::super::matrix::{View, product};
-use super::super::{Part, Rotary, Shape, Weights, simd};
+use super::super::simd::{self, Normed};
+use super::super::{Part, Rotary, Shape, Weights};
+
+/// What a pass over all layers goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) weights: &'a Weights,
+    pub(super) shape: Shape,
+    pub(super) rotary: &'a Rotary,
+    /// Keep a layer's input only, and compute the rest again.
+    pub(super) recompute: bool,
+}
 
 /// What a layer's backward pass needs of its forward pass.
 #[derive(Default)]
@@ -100,17 +111,18 @@ impl Chunk {
         &self.layers[layer.min(self.layers.len() - 1)]
     }
 
-    pub(super) fn forward(&mut self, weights: &Weights, shape: &Shape, rotary: &Rotary, recompute: bool) {
-        let d = shape.hidden;
+    pub(super) fn forward(&mut self, pass: Pass<'_>) {
+        let (d, weights) = (pass.shape.hidden, pass.weights);
         self.x.clear();
         for token in &self.tokens {
             self.x.extend_from_slice(&weights.all[0][*token as usize * d..(*token as usize + 1) * d]);
         }
-        self.run_layers(weights, shape, rotary, recompute);
+        self.run_layers(pass);
     }
 
     /// From the stream before the first layer in `self.x` to the final hidden states.
-    pub(super) fn run_layers(&mut self, weights: &Weights, shape: &Shape, rotary: &Rotary, recompute: bool) {
+    pub(super) fn run_layers(&mut self, pass: Pass<'_>) {
+        let Pass { weights, shape, recompute, .. } = pass;
         let (depth, d, n) = (weights.config.num_hidden_layers, shape.hidden, self.tokens.len());
         self.layers.resize_with(if recompute { 1 } else { depth }, Saved::default);
         self.inputs.resize_with(if recompute { depth } else { 0 }, Vec::new);
@@ -122,7 +134,7 @@ impl Chunk {
             }
             let mut saved = std::mem::take(&mut self.layers[if recompute { 0 } else { layer }]);
             saved.x.clone_from(&x);
-            self.forward_layer(&mut saved, &mut x, weights, layer, shape, rotary);
+            self.forward_layer(&mut saved, &mut x, pass, layer);
             self.layers[if recompute { 0 } else { layer }] = saved;
         }
         sized(&mut self.inverse, n);
@@ -138,15 +150,9 @@ impl Chunk {
     }
 
     /// From `saved.x` to the layer's output.
-    fn forward_layer(
-        &mut self,
-        saved: &mut Saved,
-        out: &mut Vec<f32>,
-        weights: &Weights,
-        layer: usize,
-        shape: &Shape,
-        rotary: &Rotary,
-    ) {
+    fn forward_layer(&mut self, saved: &mut Saved, out: &mut Vec<f32>, pass: Pass<'_>, layer: usize) {
+        let Pass { weights, shape, rotary, .. } = pass;
+        let shape = &shape;
         let weight = |part| weights.layer(layer, part);
         let (n, d) = (self.tokens.len(), shape.hidden);
         sized(&mut saved.inverse_1, n);
@@ -194,7 +200,8 @@ impl Chunk {
         let mut dx = std::mem::take(&mut self.more);
         zeroed(&mut dx, dy.len());
         zeroed(&mut self.norm, norm.len());
-        simd::rms_norm_backward(&dy, &self.x, norm, &self.inverse, &mut dx, &mut self.norm);
+        let normed = Normed { x: &self.x, weight: norm, inverses: &self.inverse };
+        simd::rms_norm_backward(&dy, normed, &mut dx, &mut self.norm);
         simd::add(&mut dx, &self.added);
         self.added.clear();
         self.more = std::mem::replace(&mut self.x, dx);
@@ -203,14 +210,9 @@ impl Chunk {
 
     /// Turns the gradient of a layer's output in `self.x` into that of its input; leaves in `self.slopes`
     /// what the gradients of its weights are made of.
-    pub(super) fn backward_layer(
-        &mut self,
-        weights: &Weights,
-        layer: usize,
-        shape: &Shape,
-        rotary: &Rotary,
-        recompute: bool,
-    ) {
+    pub(super) fn backward_layer(&mut self, pass: Pass<'_>, layer: usize) {
+        let Pass { weights, shape, rotary, recompute } = pass;
+        let shape = &shape;
         let weight = |part| weights.layer(layer, part);
         let d = shape.hidden;
         let slot = if recompute { 0 } else { layer };
@@ -218,7 +220,7 @@ impl Chunk {
         if recompute {
             saved.x.clone_from(&self.inputs[layer]);
             let mut out = std::mem::take(&mut self.more);
-            self.forward_layer(&mut saved, &mut out, weights, layer, shape, rotary);
+            self.forward_layer(&mut saved, &mut out, pass, layer);
             self.more = out;
         }
         let mut slopes = std::mem::take(&mut self.slopes);
@@ -229,14 +231,8 @@ impl Chunk {
         simd::swiglu_backward(&mut slopes.gate_up, &mut slopes.inner, shape.inner);
         linear_backward(&mut self.more, &slopes.gate_up, weight(Part::GateUp), d);
         zeroed(&mut slopes.norm_2, d);
-        simd::rms_norm_backward(
-            &self.more,
-            &saved.middle,
-            weight(Part::MlpNorm),
-            &saved.inverse_2,
-            &mut self.x,
-            &mut slopes.norm_2,
-        );
+        let normed = Normed { x: &saved.middle, weight: weight(Part::MlpNorm), inverses: &saved.inverse_2 };
+        simd::rms_norm_backward(&self.more, normed, &mut self.x, &mut slopes.norm_2);
 
         slopes.middle.clone_from(&self.x);
         let mut dattended = std::mem::take(&mut self.wide);
@@ -255,14 +251,8 @@ impl Chunk {
         }
         linear_backward(&mut self.more, &slopes.qkv, weight(Part::Qkv), d);
         zeroed(&mut slopes.norm_1, d);
-        simd::rms_norm_backward(
-            &self.more,
-            &saved.x,
-            weight(Part::AttentionNorm),
-            &saved.inverse_1,
-            &mut self.x,
-            &mut slopes.norm_1,
-        );
+        let normed = Normed { x: &saved.x, weight: weight(Part::AttentionNorm), inverses: &saved.inverse_1 };
+        simd::rms_norm_backward(&self.more, normed, &mut self.x, &mut slopes.norm_1);
         self.slopes = slopes;
         self.layers[slot] = saved;
     }

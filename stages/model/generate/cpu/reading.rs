@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::super::row::Work;
-use super::{Cpu, Open};
+use super::super::request::Generation;
+use super::{Cpu, Open, Queue};
 use crate::events::Events;
 use crate::model::cpu::cache::{BLOCK, Full, Sequence};
 use crate::model::cpu::decoder::{Asked, Entry};
@@ -103,7 +103,7 @@ impl Cpu {
             while tokens.len() - *known > PROMPTS {
                 let part = &tokens[*known..*known + PROMPTS];
                 self.decoder.forward(
-                    &mut [Entry { sequence, tokens: part }],
+                    &mut [Entry { sequence, tokens: part, asked: 1 }],
                     &mut self.passes,
                     Asked::Hidden,
                     &|_, _| {},
@@ -116,7 +116,7 @@ impl Cpu {
         let rows = Rows::new(taken.len());
         let mut entries: Vec<Entry<'_>> = taken
             .iter_mut()
-            .map(|(number, sequence, known)| Entry { sequence, tokens: &text(*number)[*known..] })
+            .map(|(number, sequence, known)| Entry { sequence, tokens: &text(*number)[*known..], asked: 1 })
             .collect();
         self.decoder.forward(&mut entries, &mut self.passes, asked, &|i, row| rows.keep(i, row));
         let mut out = Vec::with_capacity(taken.len());
@@ -129,19 +129,19 @@ impl Cpu {
         out
     }
 
-    /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
+    /// Reads some of the waiting prompts in one pass, enough to start about as many rows as there is place for.
+    /// `owed` are the blocks that rows at work may still take.
     pub(super) fn read_prompts(
         &mut self,
-        work: &Work<'_>,
-        waiting: &mut VecDeque<usize>,
-        open: &mut VecDeque<Open>,
-        rows: usize,
+        work: &Generation<'_>,
+        queue: &mut Queue,
         owed: usize,
     ) -> Result<(), Full> {
+        let rows = self.rows - queue.active.len();
         let (mut samples, mut tokens, mut promised) = (0, 0, owed);
         let mut taken: Vec<Taken> = Vec::new();
         let prompt_of = |request: usize| &work.requests[request].prompt[..];
-        while let Some(&request) = waiting.front()
+        while let Some(&request) = queue.waiting.front()
             && samples < rows
         {
             let prompt = prompt_of(request);
@@ -162,10 +162,10 @@ impl Cpu {
             tokens += new;
             samples += work.requests[request].seeds.len();
             taken.push((request, sequence, known));
-            waiting.pop_front();
+            queue.waiting.pop_front();
         }
         for (request, sequence, logits) in self.read(taken, &prompt_of, Asked::Logits) {
-            open.push_back(Open { request, started: 0, sequence, logits });
+            queue.open.push_back(Open { request, started: 0, sequence, logits });
         }
         Ok(())
     }

@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::super::Request;
-use super::super::row::Work;
+use super::super::request::{Generation, Request};
 use super::{Made, OnDevice, Open, PROMPTS, Queue, ids};
 use crate::model::cache::{Memory, Pair, Prefix};
 use crate::model::llama::Places;
@@ -80,7 +79,7 @@ impl OnDevice {
     }
 
     /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
-    pub(super) fn read_prompts(&mut self, work: &Work<'_>, queue: &mut Queue, rows: usize) {
+    pub(super) fn read_prompts(&mut self, work: &Generation<'_>, queue: &mut Queue, rows: usize) {
         let prefix = self.prefix_len();
         let own =
             |request: usize| &work.requests[request].prompt[prefix..work.requests[request].prompt.len() - 1];
