@@ -91,7 +91,7 @@ impl Lexer {
             _ if c.is_whitespace() => self.at += 1,
             '0'..='9' => self.number(),
             '.' if self.peek(1).is_ascii_digit() && !matches!(self.before(), '0'..='9' | '.') => {
-                self.number()
+                self.number();
             }
             // Separators that glue two numbers together: `3.4.5`, `1,23`, `3:00`.
             '.' | ',' | ':' if between_digits => self.push(Kind::Symbol, 1),

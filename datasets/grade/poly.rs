@@ -151,7 +151,7 @@ impl Poly {
                 match generator {
                     Generator::Exp(inner) => monomial(inner, see),
                     Generator::Ln(poly) | Generator::Power(poly) | Generator::Call(_, poly) => {
-                        poly.visit(see)
+                        poly.visit(see);
                     }
                     _ => {}
                 }

@@ -45,7 +45,9 @@ fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
             }
         }
         Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => {
-            items.iter_mut().for_each(|item| simplify(item, algebra))
+            for item in items {
+                simplify(item, algebra);
+            }
         }
         Answer::Choice(_, Some(body)) => simplify(body, algebra),
         Answer::Choice(_, None) | Answer::Truth(_) | Answer::Text(_) => {}

@@ -421,7 +421,7 @@ fn off(llama: &Llama, tokens: &[u32]) -> (f64, f64) {
         let got = std::sync::Mutex::new(Vec::new());
         let entry = Entry { sequence: &mut sequence, tokens: &[*token] };
         decoder.forward(&mut [entry], &mut passes, Asked::Logits, &|_, logits| {
-            got.lock().unwrap().extend_from_slice(logits)
+            got.lock().unwrap().extend_from_slice(logits);
         });
         pool.added(&mut sequence, &[*token]);
         let far = |logits: &[f32]| {

@@ -466,7 +466,7 @@ impl Cpu {
             })
             .collect();
         tasks.into_par_iter().for_each(|(adam, ((values, gradient), (first, second)))| {
-            simd::adamw(adam, values, gradient, first, second)
+            simd::adamw(adam, values, gradient, first, second);
         });
         self.merge();
     }

@@ -152,7 +152,7 @@ impl Decoder {
         read: &(impl Fn(usize, &[f32]) + Sync),
     ) {
         divide(entries, passes, &|part, first, scratch, spread| {
-            self.pass(part, first, scratch, spread, asked, read)
+            self.pass(part, first, scratch, spread, asked, read);
         });
     }
 
