@@ -18,7 +18,10 @@ fn stopped(running: Running, run: &str) -> String {
     let (status, said) = running.wait();
     assert_eq!(status.code(), Some(130), "{said}");
     let last = said.lines().last().unwrap_or_default();
-    assert!(last.contains(&format!("go on with `qstill resume {run}`")) && !said.contains("error"), "{said}");
+    assert!(
+        last.contains(&format!("resume with `qstill resume {run}`")) && !said.contains("error"),
+        "{said}"
+    );
     said
 }
 
@@ -70,7 +73,7 @@ fn while_a_model_is_trained() {
         "a last checkpoint is made"
     );
 
-    world.resume("a").done().says("goes on from the checkpoint at step");
+    world.resume("a").done().says("resumes from the checkpoint at step");
     world.run("b", &sets).done();
     world.left("a").equals(&world.left("b"));
 }

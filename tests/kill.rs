@@ -45,7 +45,7 @@ fn killed_twice_in_search_and_once_in_training() {
     let last = world.resume("cut").done();
     last.says("problems: complete, skipped")
         .says("round 1 search: complete, skipped")
-        .says("goes on from the checkpoint at step");
+        .says("resumes from the checkpoint at step");
     cut.equals(&world.left("whole"));
     let rest: Vec<String> = cut
         .files()

@@ -19,6 +19,7 @@ mod changes;
 mod countdown;
 mod curate;
 mod disk;
+mod docs;
 mod endpoint;
 mod files;
 mod grade;

@@ -15,8 +15,8 @@ use stages::train::{ModelConfig, TrainConfig};
 use stages::value::targets::Level;
 use stages::value::{Estimator, ValueConfig};
 
-use super::{Config, RunConfig};
-use crate::exit::Failure;
+use crate::config::types::{Config, RunConfig};
+use crate::terminal::exit::Failure;
 
 type Checked = Result<(), Failure>;
 

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::commit::{examine, scan};
 use crate::trace::calls;
 use crate::world::{Draw, Part, World, files, finish, qstill, strace};
+use pipeline::disk::record::Check;
+use pipeline::disk::scan::{examine, scan};
 
 /// Every byte of every committed file flipped, every length cut: seen by the protocol's own reader.
 /// Checkpoints by `verify-run`.
@@ -41,8 +42,7 @@ pub fn damaged(world: &World, full: bool) -> Part {
                 for cut in [false, true] {
                     part.asked += 1;
                     mistreat(&path, &good, at, cut);
-                    let found =
-                        scan(stage, &fingerprint, crate::commit::Check::Hash).expect("it is readable");
+                    let found = scan(stage, &fingerprint, Check::Hash).expect("it is readable");
                     if found.good.len() == whole.good.len() {
                         let what = if cut { "cut at" } else { "flipped at" };
                         part.violations

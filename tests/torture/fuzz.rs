@@ -14,9 +14,9 @@ use stages::model::{LlamaConfig, Tokenizer, hf};
 use stages::problems::ProblemsConfig;
 use stages::train::checkpoint;
 
-use crate::commit::examine;
 use crate::trace::calls;
 use crate::world::{Draw, Part, World, finish, strace};
+use pipeline::disk::scan::examine;
 
 /// A few changes at once: flips, cuts, copies of a piece elsewhere, digits made large, pieces of another
 /// place.
@@ -205,8 +205,7 @@ pub fn mutated(world: &World, full: bool) -> Part {
 }
 
 fn files_config() -> ProblemsConfig {
-    let defaults: toml::Table =
-        include_str!("../../pipeline/presets/default.toml").parse().expect("the defaults parse");
+    let defaults: toml::Table = pipeline::config::presets::DEFAULT.parse().expect("the defaults parse");
     let config: ProblemsConfig =
         defaults["problems"].clone().try_into().expect("the defaults are a configuration");
     ProblemsConfig { source: stages::problems::Source::Files, train: 0, test: 0, validation: 0, ..config }

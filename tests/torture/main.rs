@@ -5,32 +5,15 @@
 //! so that `cargo test` and nextest leave it out: `QSTILL_TORTURE=slice` or `full`,
 //! `QSTILL_TORTURE_ONLY=part,part`. Needs `strace`; says so where it is missing.
 
-// The commit protocol is part of the binary; here it is compiled once more, to read a hundred thousand
-// damaged files in this process.
-#[allow(dead_code, unused_imports)]
-#[path = "../../pipeline/commit/mod.rs"]
-mod commit;
 mod endpoint;
 mod errors;
-#[allow(dead_code, unused_imports)]
-#[path = "../../pipeline/exit.rs"]
-mod exit;
 mod files;
 mod fuzz;
 mod kills;
-#[allow(dead_code, unused_imports)]
-#[path = "../../pipeline/layout.rs"]
-mod layout;
-#[allow(dead_code, unused_imports)]
-#[path = "../../pipeline/lock.rs"]
-mod lock;
 mod same;
 #[allow(dead_code)]
 #[path = "../server.rs"]
 mod server;
-#[allow(dead_code, unused_imports)]
-#[path = "../../pipeline/text.rs"]
-mod text;
 mod trace;
 mod world;
 

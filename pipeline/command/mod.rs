@@ -1,0 +1,16 @@
+//! The commands of the program: a file each, its arguments beside what it does.
+
+pub mod answer;
+pub mod arguments;
+pub mod audit;
+pub mod bakeoff;
+pub mod bench;
+pub mod curate;
+pub mod doctor;
+pub mod explain;
+pub mod grade;
+pub mod init;
+pub mod inspect;
+pub mod run;
+pub mod status;
+pub mod verify_run;

@@ -1,0 +1,104 @@
+//! From files, presets and `--set` to a checked configuration.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use toml::Table;
+
+use crate::config::check;
+use crate::config::presets::DEFAULT;
+use crate::config::schema::{Origin, Schema};
+use crate::config::settings;
+use crate::config::types::Config;
+use crate::terminal::exit::Failure;
+
+impl Config {
+    /// Reads the layers: a preset or file (or the saved `run.toml`), then overrides.
+    ///
+    /// # Errors
+    /// Unknown keys and wrong types, named with file, line and the nearest valid key; values out of range.
+    pub fn resolve(layers: &[(String, String)], sets: &[String]) -> Result<(Self, Table)> {
+        let defaults: Table = DEFAULT.parse().context("the default configuration does not parse")?;
+        let schema = Schema { defaults: defaults.clone(), optional: &[], free: &["endpoint.extra_body"] };
+        let mut table = defaults;
+        for (name, text) in layers {
+            let given = settings::parse(text, name)?;
+            schema.check(&given, &Origin { name, text: Some(text) })?;
+            settings::merge(&mut table, given);
+        }
+        for set in sets {
+            settings::apply_set(&mut table, &settings::parse_set(set)?, &schema)?;
+        }
+        let config: Config = settings::read(table.clone(), "the configuration")?;
+        check::check(&config)?;
+        Ok((config, table))
+    }
+}
+
+/// Bytes of a configuration that are read.
+const LARGEST: u64 = 16 << 20;
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn file(path: &Path) -> Result<(String, String)> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+    read.map_err(|e| {
+        Failure::input(
+            format!("{}: {e}", path.display()),
+            "give a configuration file; `qstill init` writes one",
+        )
+    })?;
+    Ok((path.display().to_string(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use stages::curate::CurateConfig;
+
+    use super::*;
+    use crate::config::presets::{PRESETS, commented};
+
+    #[test]
+    fn every_preset_resolves_and_its_commented_form_says_the_same() {
+        for (name, text) in PRESETS {
+            // Some want files of the user's.
+            let sets = if text.contains("files") {
+                vec!["problems.train_files=[\"train.jsonl\"]".to_owned()]
+            } else {
+                Vec::new()
+            };
+            let (config, _) = Config::resolve(&[((*name).to_owned(), (*text).to_owned())], &sets).unwrap();
+            let (again, _) =
+                Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &sets).unwrap();
+            assert_eq!(config, again, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_resolved_table_reads_back_as_the_same_configuration() {
+        let (config, table) =
+            Config::resolve(&[], &["search.samples=16".to_owned(), "train.learning_rate=0.5".to_owned()])
+                .unwrap();
+        let (again, _) = Config::resolve(&[("run.toml".to_owned(), table.to_string())], &[]).unwrap();
+        assert_eq!(config, again);
+        assert_eq!(config.search.samples, 16);
+    }
+
+    #[test]
+    fn curation_has_the_same_defaults_in_code() {
+        assert_eq!(Config::resolve(&[], &[]).unwrap().0.curate, CurateConfig::default());
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_the_nearest() {
+        let error = crate::terminal::exit::explain(
+            &Config::resolve(&[], &["search.sample=16".to_owned()]).unwrap_err(),
+            &[],
+        );
+        assert!(error.contains("search.samples"), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! One process at a time may write to a run.
+//!
+//! The lock is the operating system's lock on `runs/NAME/lock`, so it goes away with the process that holds
+//! it, even one that was killed; the text in the file only says who that is. The file itself stays: deleting
+//! it would let two processes hold locks on two files of the same name.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use stages::fault;
+
+use crate::disk::durable::{create_dirs, remove_leftovers};
+use crate::terminal::clock::now_utc;
+use crate::terminal::exit::Failure;
+
+/// Who holds a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub command: String,
+    /// UTC.
+    pub started: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} (`{}`, since {})", self.pid, self.command, self.started)
+    }
+}
+
+/// The right to write to a run, until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock of a run, creating its directory if need be. `command` is what to show to whoever comes
+    /// second.
+    ///
+    /// # Errors
+    /// `Exit::Busy` if another process holds it; `Exit::Io` or `Exit::Full` if the directory cannot be
+    /// written.
+    pub fn acquire(run: &Path, command: &str) -> Result<Self, Failure> {
+        let refused = |err: io::Error| {
+            let hint = match err.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "it is read-only for you: make it writable, or choose another place for the run"
+                }
+                _ => "",
+            };
+            Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
+        };
+        create_dirs(run).map_err(refused)?;
+        let mut file = open(&path(run)).map_err(refused)?;
+        // Whoever asks for the holder takes a shared lock for a moment, which is no reason to give up.
+        for pause in [20, 40, 80, 0] {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => return Ok(Self { file }),
+                Ok(()) => {
+                    let holder =
+                        Holder { pid: std::process::id(), command: command.to_owned(), started: now_utc() };
+                    write_holder(&mut file, &holder).map_err(refused)?;
+                    remove_leftovers(run).map_err(refused)?;
+                    return Ok(Self { file });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
+                Err(TryLockError::Error(err)) => {
+                    let what = format!("cannot lock the run directory {}", run.display());
+                    return Err(Failure::io(what, "use a file system that has file locks", err));
+                }
+            }
+        }
+        let holder =
+            living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+        let what = format!("the run {} is held by {holder}", run.display());
+        Err(Failure::busy(what, "wait until it is done, or stop it"))
+    }
+
+    /// Who holds the run now; `None` if nobody does. Works on a run that is read-only.
+    pub fn holder(run: &Path) -> Option<Holder> {
+        let file = File::open(path(run)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_holder(&path(run)).unwrap_or(Holder {
+                pid: 0,
+                command: "unknown".to_owned(),
+                started: "an unknown time".to_owned(),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+fn path(run: &Path) -> PathBuf {
+    run.join("lock")
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Not truncated: until the lock is ours, the text is the holder's.
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(serde_json::to_string(holder)?.as_bytes())?;
+    file.write_all(b"\n")
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The holder, once it has written who it is: until then the text is empty, or of one that was killed.
+fn living_holder(path: &Path) -> Option<Holder> {
+    for _ in 0..50 {
+        let lives = |holder: &Holder| {
+            !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{}", holder.pid)).exists()
+        };
+        if let Some(holder) = read_holder(path).filter(lives) {
+            return Some(holder);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // On a file system that several machines share, the holder may be a process of another one.
+    read_holder(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::terminal::exit::Exit;
+
+    #[test]
+    fn the_second_is_told_who_holds_it() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let run = dir.path().join("runs/a");
+        let held = Lock::acquire(&run, "qstill run a")?;
+        let Err(second) = Lock::acquire(&run, "qstill resume a") else { anyhow::bail!("two locks") };
+        assert_eq!(second.exit, Exit::Busy);
+        assert!(second.what.contains(&format!("process {} (`qstill run a`", std::process::id())), "{second}");
+        assert_eq!(Lock::holder(&run).map(|h| h.command), Some("qstill run a".to_owned()));
+        drop(held);
+        assert_eq!(Lock::holder(&run), None);
+        drop(Lock::acquire(&run, "qstill resume a")?);
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_dead_process_left_does_not_block() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::write(
+            dir.path().join("lock"),
+            r#"{"pid":1,"command":"dead","started":"2026-01-01T00:00:00Z"} trailing"#,
+        )?;
+        fs::write(dir.path().join(".run.toml.tmp-1-2-3"), "half")?;
+        let held = Lock::acquire(dir.path(), "qstill run")?;
+        assert_eq!(Lock::holder(dir.path()).map(|h| h.pid), Some(std::process::id()));
+        assert_eq!(crate::disk::durable::names(dir.path())?, ["lock"]);
+        drop(held);
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_a_clear_failure() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("file"), "")?;
+        let Err(failure) = Lock::acquire(&dir.path().join("file/run"), "qstill run") else {
+            anyhow::bail!("locked")
+        };
+        assert_eq!(failure.exit, Exit::Io);
+        assert!(failure.what.starts_with("cannot write to the run directory"), "{failure}");
+        Ok(())
+    }
+}

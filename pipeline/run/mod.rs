@@ -1,0 +1,6 @@
+//! A run in hand: its lock, configuration and device, what is committed of it, and what is left to do.
+
+pub mod plan;
+pub mod rows;
+pub mod session;
+pub mod work;

@@ -1,0 +1,153 @@
+//! What the evaluate stages of a run found: `evaluation.json`, and the table at the end of a run.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use datasets::table::Evaluation;
+use datasets::types::{Problem, Split};
+use serde_json::json;
+use stages::evaluate::{Summary, paired, summarise};
+
+use crate::disk::durable::write_atomic;
+use crate::disk::layout::{RunDir, Stage};
+use crate::disk::record::Check;
+use crate::disk::scan::scan;
+use crate::run::plan::Fingerprint;
+use crate::run::rows::{Done, read};
+use crate::run::session::Session;
+use crate::terminal::text::{self, interval, p_value, percent};
+
+/// Writes `evaluation.json` from everything that is committed.
+///
+/// # Errors
+/// Failed reads and writes.
+pub fn publish(session: &Session, problems: &Done) -> Result<()> {
+    let asked: HashMap<String, Problem> = Session::asked(problems, session.config.evaluate.split, 0)?
+        .into_iter()
+        .map(|p| (p.problem_id.clone(), p))
+        .collect();
+    let mut rows: Vec<Summary> = Vec::new();
+    let mut tests = Vec::new();
+    let mut base: Option<Vec<Evaluation>> = None;
+    for round in session.run.rounds()? {
+        let path = session.run.stage(round, Stage::Evaluate);
+        let Some(fingerprint) = Fingerprint::load(&path)? else { continue };
+        for commit in scan(&path, &fingerprint.hash(), Check::Length)?.good {
+            let found: Vec<Evaluation> = read(&path, std::slice::from_ref(&commit))?;
+            let seconds = commit.counts.get("milliseconds").copied().unwrap_or(0) as f64 / 1000.0;
+            let Some(summary) = summarise(&found, &asked, seconds) else { continue };
+            match (summary.model.as_str(), &base) {
+                ("base", _) => base = Some(found),
+                ("student", Some(base)) => {
+                    let (won, lost, p) = paired(base, &found);
+                    tests.push(json!({"round": round, "won": won, "lost": lost, "mcnemar_p": p}));
+                }
+                _ => {}
+            }
+            rows.push(summary);
+        }
+    }
+    let report = json!({"calculator": session.config.evaluate.calculator, "rows": rows, "student_against_base": tests});
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    let path = session.run.evaluation();
+    write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// The table of `evaluation.json`; None if nothing was evaluated yet.
+///
+/// # Errors
+/// If the file is there but cannot be read.
+pub fn table(run: &RunDir) -> Result<Option<String>> {
+    let path = run.evaluation();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("failed to read {}", path.display())),
+    };
+    let report: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
+    let rows: Vec<Summary> = serde_json::from_value(report["rows"].clone())
+        .with_context(|| format!("{}: not an evaluation", path.display()))?;
+    let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
+    let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
+    let headers = [
+        "round",
+        "model",
+        "solved",
+        "pass@1",
+        "95% interval",
+        "k",
+        "pass@k",
+        "maj@k",
+        "tokens/problem",
+        "tokens/solved",
+        "of a model",
+        "expansions",
+        "seconds",
+    ];
+    let lines: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| {
+            vec![
+                r.round.to_string(),
+                shown_name(&r.model).to_owned(),
+                format!("{}/{}", r.solved, r.problems),
+                percent(r.pass_at_1),
+                interval(r.ci_low, r.ci_high),
+                r.k.to_string(),
+                maybe(r.pass_at_k, &percent),
+                maybe(r.maj_at_k, &percent),
+                number(r.tokens_per_problem),
+                maybe(r.tokens_per_solved, &number),
+                number(r.model_tokens as f64 / r.problems.max(1) as f64),
+                number(r.expansions as f64 / r.problems.max(1) as f64),
+                format!("{:.1}", r.seconds),
+            ]
+        })
+        .collect();
+    let mut out = text::table(&headers, &lines, &[0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
+    let split = rows.first().map_or(Split::Test.name().to_owned(), |r| r.split.clone());
+    out.push_str(&format!(
+        "\nOn the {split} problems. base and student give one greedy answer without search, and k samples beside \
+         it.\nsearch*: policy and search with the gold answer as its goal: how training data is made, not what \
+         search could do without\nthe answer. Its tokens include every step it tried; \"of a model\" and \
+         expansions are per problem.\n"
+    ));
+    if report["calculator"] == true {
+        out.push_str(
+            "Results after `=` were filled in by the calculator, for base and student too \
+             (evaluate.calculator).\n",
+        );
+    }
+    for r in rows.iter().filter(|r| !r.by_difficulty.is_empty()) {
+        let parts: Vec<String> = r.by_difficulty.iter().map(|(d, s, n)| format!("{d}: {s}/{n}")).collect();
+        let (round, name) = (r.round, shown_name(&r.model));
+        out.push_str(&format!(
+            "solved by number of operations, round {round} {name}: {}\n",
+            parts.join("  ")
+        ));
+    }
+    for test in report["student_against_base"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "round {}: the student solves {} problems that the base does not, and loses {} (exact McNemar p = {})\n",
+            test["round"],
+            test["won"],
+            test["lost"],
+            p_value(test["mcnemar_p"].as_f64().unwrap_or(1.0))
+        ));
+    }
+    let last = |model: &str| rows.iter().rev().find(|r| r.model == model).and_then(|r| r.tokens_per_solved);
+    if let (Some(search), Some(student)) = (last("teacher"), last("student")) {
+        let times = search / student;
+        out.push_str(&format!(
+            "tokens per solved problem: the last search* spends {times:.1} times the student's\n"
+        ));
+    }
+    Ok(Some(out))
+}
+
+/// What the table calls a model. `teacher`, as rows have it, would read as what a search can do where the
+/// answer is unknown.
+fn shown_name(model: &str) -> &str {
+    if model == "teacher" { "search*" } else { model }
+}
