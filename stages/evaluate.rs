@@ -12,9 +12,8 @@ use datasets::table::Evaluation;
 use datasets::types::{Problem, Solution, Split, Step, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::curate::completion;
 use crate::events::Events;
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, completion};
 use crate::search::value::Values;
 use crate::search::{Draws, SearchConfig, Searching, TreeConfig, Who, search};
 use crate::verify::judge;

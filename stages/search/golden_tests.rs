@@ -17,10 +17,10 @@ use super::grow::run;
 use super::single::{Outcome, Plan};
 use super::tests::{DRAWS, config, problem, tree};
 use super::tree::{Status, Tree};
-use super::value::{Place, Values};
+use super::value::Values;
 use super::{Aggregate, Algorithm, Cost, Goal, TreeConfig};
 use crate::events::{Events, Silent};
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, ValueQuery};
 
 /// A state, as its steps, and what is proposed there in turn, over and over: a step or an answer line, its
 /// probability, and the value of what it leads to.
@@ -90,8 +90,8 @@ impl Policy for Script {
         "script".into()
     }
 
-    fn values(&mut self, places: &[Place<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
-        let value = |place: &Place<'_>| {
+    fn values(&mut self, places: &[ValueQuery<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        let value = |place: &ValueQuery<'_>| {
             let mut path = place.steps.to_vec();
             path.extend(place.answer.map(|answer| format!("#### {answer}")));
             let Some(last) = path.pop() else { return 1.0 };

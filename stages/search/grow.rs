@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use super::budget::Unit;
 use super::single::{Outcome, Plan, Search};
 use super::tree::{Grow, Want};
-use super::value::{Place, Values};
+use super::value::Values;
 use crate::events::Events;
-use crate::policy::{Ask, Horizon, Policy};
+use crate::policy::{Ask, Horizon, Policy, ValueQuery};
 
 /// Searches each problem, in order.
 ///
@@ -185,9 +185,9 @@ fn evaluate(
         .flat_map(|(i, nodes)| searches[*i].unvalued(nodes, constant).into_iter().map(move |node| (*i, node)))
         .collect();
     let steps: Vec<Vec<String>> = asked.iter().map(|(i, node)| searches[*i].tree.steps(*node)).collect();
-    let places: Vec<Place<'_>> =
-        asked.iter().zip(&steps).map(|((i, node), steps)| searches[*i].place(*node, steps)).collect();
-    let found = values.of(&places, policy, events)?;
+    let queries: Vec<ValueQuery<'_>> =
+        asked.iter().zip(&steps).map(|((i, node), steps)| searches[*i].query(*node, steps)).collect();
+    let found = values.of(&queries, policy, events)?;
     for ((i, node), (value, flops)) in asked.into_iter().zip(found) {
         searches[i].set_value(node, value, flops);
     }

@@ -19,8 +19,8 @@ use super::draws::Draws;
 use super::dvts::Dvts;
 use super::mcts::Mcts;
 use super::tree::{Status, Tree, Want};
-use super::value::{Place, Shared};
-use crate::policy::{Proposal, Sampling};
+use super::value::Shared;
+use crate::policy::{Proposal, Sampling, ValueQuery};
 use crate::siblings::Siblings;
 
 mod graft;
@@ -214,9 +214,9 @@ impl<'a> Search<'a> {
         asked
     }
 
-    pub(super) fn place<'s>(&'s self, node: u32, steps: &'s [String]) -> Place<'s> {
+    pub(super) fn query<'s>(&'s self, node: u32, steps: &'s [String]) -> ValueQuery<'s> {
         let item = self.tree.get(node);
-        Place {
+        ValueQuery {
             problem: self.problem,
             domain: self.domain,
             steps,

@@ -11,7 +11,7 @@ use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{FutureHeads, Llama, ValueHead, hf};
+use crate::model::{FutureHeads, Llama, ValueHead, tensors};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
@@ -64,7 +64,7 @@ fn gradients_are_slopes_in_heads_and_trunk() {
         let next = engine.sums(&batch, 100).0;
         next + f64::from(config.weight) * engine.future_sums(&batch, 100).0
     };
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
     let layers: Vec<Vec<f32>> = config.start.layers.iter().flatten().cloned().collect();
     let mut engine =
         Cpu::new(&llama, setup(everything(&llama), adam(), false, None)).with_future(config.clone());

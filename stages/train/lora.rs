@@ -15,7 +15,7 @@ use super::config::TrainConfig;
 use super::optimizer::{Adam, Slot};
 use super::value::HeadConfig;
 use crate::model::cpu::{Part, Weights};
-use crate::model::{LlamaConfig, ModelError, hf};
+use crate::model::{LlamaConfig, ModelError, tensors};
 
 /// Names of adapted matrices, as in `transformers` and PEFT.
 pub const TARGETS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -222,7 +222,7 @@ pub fn peft_files(
     text.push('\n');
     Ok(vec![
         ("adapter_config.json".into(), text.into_bytes()),
-        ("adapter_model.safetensors".into(), hf::safetensors(&tensors)?),
+        ("adapter_model.safetensors".into(), tensors::write(&tensors)?),
     ])
 }
 

@@ -9,10 +9,9 @@ use datasets::types::{Kept, Problem};
 use proptest::prelude::*;
 
 use super::stream::tell;
-use crate::curate::completion;
 use crate::events::Silent;
-use crate::policy::Policy;
 use crate::policy::rules::Rules;
+use crate::policy::{Policy, completion};
 use crate::search::tests::{clips, config, problem, tree};
 use crate::search::value::Values;
 use crate::search::{Draws, SearchConfig, Searching, Who, search};

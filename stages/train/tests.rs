@@ -15,7 +15,7 @@ use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
-use crate::model::{Choice, Llama, ModelError, Tokenizer, hf};
+use crate::model::{Choice, Llama, ModelError, Tokenizer, hf, tensors};
 
 pub(crate) fn cpu() -> Choice {
     Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
@@ -130,7 +130,7 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
             let (other, _, parts) = cpu.sums(&batch, micro);
             assert!((f64::from(loss) - other).abs() < 1e-4, "{loss} {other}");
             for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
-                let a = hf::values(a);
+                let a = tensors::values(a);
                 let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
                 assert!(
                     distance(&a, b) < 1e-4 * (1.0 + top),
@@ -183,7 +183,7 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let all = cpu.sums(&batch, 100).2.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
     let move_by = |distance: f32| {
         let moved: Vec<Vec<f32>> = values
             .iter()
@@ -243,7 +243,7 @@ fn both_engines_take_the_same_steps() {
             assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
         }
         for (a, b) in cpu.llama().weights().into_iter().zip(device.llama().weights()) {
-            assert!(distance(&hf::values(a), &hf::values(b)) < 1e-4);
+            assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-4);
         }
         // One engine goes on from the other's state.
         let mut other = Cpu::new(&llama, setup(tuned(), adam, false, None));
@@ -260,7 +260,7 @@ fn computing_again_changes_no_gradient() {
     let (kept, again) = (gradients(&llama, &batch, 7, false), gradients(&llama, &batch, 7, true));
     assert!((kept.0 - again.0).abs() < 1e-6);
     for (a, b) in kept.1.iter().zip(&again.1) {
-        assert!(distance(&hf::values(a), &hf::values(b)) < 1e-6);
+        assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-6);
     }
 }
 
@@ -369,15 +369,17 @@ fn what_is_frozen_stays_and_the_rest_learns() {
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
         for (i, (old, new)) in start.weights().into_iter().zip(trained.weights()).enumerate() {
-            assert_eq!(hf::values(old) != hf::values(new), tuned.needs(i), "weight {i}");
+            assert_eq!(tensors::values(old) != tensors::values(new), tuned.needs(i), "weight {i}");
         }
         let adapters = learner.adapters();
         assert_eq!(adapters.is_empty(), config.lora_rank == 0);
         for (adapter, a, b) in &adapters {
             // What is merged is W + (alpha / rank) B A.
             let columns = adapter.columns;
-            let (old, new) =
-                (hf::values(start.weights()[adapter.weight]), hf::values(trained.weights()[adapter.weight]));
+            let (old, new) = (
+                tensors::values(start.weights()[adapter.weight]),
+                tensors::values(trained.weights()[adapter.weight]),
+            );
             for (r, row) in adapter.rows.clone().enumerate().step_by(5) {
                 let sum: f32 = (0..3).map(|k| b.values[r * 3 + k] * a.values[k * columns]).sum();
                 assert!((new[row * columns] - old[row * columns] - 8.0 / 3.0 * sum).abs() < 1e-5);

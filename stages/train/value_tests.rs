@@ -14,7 +14,7 @@ use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::generate::{Generator, Limits};
-use crate::model::{Llama, ModelError, ValueHead, hf};
+use crate::model::{Llama, ModelError, ValueHead, hf, tensors};
 
 const LOSSES: [ValueLoss; 3] = [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise];
 
@@ -92,7 +92,7 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
             let mut engine = Cpu::new(&llama, setup(everything(&llama), adam(), false, Some(config.clone())));
             let all = engine.sums(&batch, 5).2.to_vec();
             let own = engine.head_sums().unwrap().clone();
-            let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+            let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
             let first = [start().weight, vec![start().bias]];
             let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
                 of.iter()
@@ -175,7 +175,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
                 );
                 assert!((a.1.unwrap() - values).abs() < 1e-5);
                 for (i, (a, b)) in whole.weights.iter().zip(sums).enumerate() {
-                    let a = hf::values(a.as_ref().unwrap());
+                    let a = tensors::values(a.as_ref().unwrap());
                     let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
                     assert!(
                         distance(&a, b) < 1e-5 * (1.0 + top),
@@ -184,7 +184,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
                     );
                 }
                 for (a, b) in whole.head.iter().zip(engine.head_sums().unwrap()) {
-                    assert!(distance(&hf::values(a), b) < 1e-5, "{loss:?}");
+                    assert!(distance(&tensors::values(a), b) < 1e-5, "{loss:?}");
                 }
             }
         }

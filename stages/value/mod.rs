@@ -22,9 +22,9 @@ use rayon::prelude::*;
 
 use crate::events::Events;
 use crate::model::ValueHead;
-use crate::policy::Policy;
 use crate::policy::model::{ModelPolicy, path_text};
-use crate::search::value::{Place, Scorer, StateValue};
+use crate::policy::{Policy, ValueQuery};
+use crate::search::value::{Scorer, StateValue};
 use crate::train::batch::Example;
 use crate::train::value::Target;
 
@@ -278,11 +278,17 @@ impl Trained {
                     .collect())
             }
             Trained::Reader(reader) => {
-                let places: Vec<Place<'_>> = states
+                let queries: Vec<ValueQuery<'_>> = states
                     .iter()
-                    .map(|(steps, answer)| Place { problem, domain, steps, state: None, answer: *answer })
+                    .map(|(steps, answer)| ValueQuery {
+                        problem,
+                        domain,
+                        steps,
+                        state: None,
+                        answer: *answer,
+                    })
                     .collect();
-                Ok(reader.values(&places, events)?.into_iter().map(|(value, _)| value).collect())
+                Ok(reader.values(&queries, events)?.into_iter().map(|(value, _)| value).collect())
             }
         }
     }

@@ -14,7 +14,7 @@ use datasets::key;
 use rayon::prelude::*;
 
 use crate::model::value_head::sigmoid;
-use crate::model::{ModelError, cpu::simd, hf};
+use crate::model::{ModelError, cpu::simd, tensors};
 use crate::train::value::{Target, ValueLoss, loss_sum, weight_sum};
 
 mod training;
@@ -193,7 +193,7 @@ impl Network {
     pub fn file(&self) -> Result<Vec<u8>, ModelError> {
         let tensors: [(&str, &[usize], &[f32]); 2] =
             [("table", &[ROWS, FIRST], &self.table), ("dense", &[1, self.dense.len()], &self.dense)];
-        hf::safetensors(&tensors)
+        tensors::write(&tensors)
     }
 
     /// Reads it back; `path` is named in errors.
@@ -202,7 +202,7 @@ impl Network {
     /// A damaged file, or one of another shape.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-        let mut tensors = hf::tensors(path, bytes)?;
+        let mut tensors = tensors::read(path, bytes)?;
         let mut take = |name: &str| tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")));
         let (shape, table) = take("table")?;
         let (_, dense) = take("dense")?;

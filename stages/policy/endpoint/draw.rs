@@ -6,10 +6,10 @@ use datasets::key;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Note, Talk};
+use super::config::{EndpointConfig, Prefill};
 use super::draft::Draft;
 use super::error::{EndpointError, Halt};
 use super::wire::Reply;
-use super::{EndpointConfig, Prefill};
 use crate::policy::{Horizon, Message, Proposal, Sampling};
 
 /// Samples that are drawn together.

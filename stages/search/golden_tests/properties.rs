@@ -11,13 +11,13 @@ use rand::RngExt;
 use super::plan;
 use crate::events::{Events, Silent};
 use crate::policy::rules::Rules;
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, ValueQuery};
 use crate::search::budget::{Spent, Unit};
 use crate::search::grow::run;
 use crate::search::single::{Outcome, Plan};
 use crate::search::tests::{DRAWS, clips, config, problem, tree};
 use crate::search::tree::{NONE, Status};
-use crate::search::value::{Place, Scorer, StateValue, Values};
+use crate::search::value::{Scorer, StateValue, Values};
 use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, Searching, TreeConfig, Who, search};
 use crate::verify::judge;
 
@@ -78,8 +78,8 @@ impl Policy for Dice {
         "dice".into()
     }
 
-    fn values(&mut self, places: &[Place<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
-        let value = |place: &Place<'_>| {
+    fn values(&mut self, places: &[ValueQuery<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        let value = |place: &ValueQuery<'_>| {
             key::unit(&["value".into(), (&place.steps.join(";")).into(), place.answer.unwrap_or("").into()])
         };
         Ok(places.iter().map(|place| (value(place) as f32, 1)).collect())

@@ -5,7 +5,7 @@ use burn::tensor::{FloatDType, Tensor};
 use super::super::lora::Tuned;
 use super::super::optimizer::{Slot, State};
 use super::{OnDevice, tensor};
-use crate::model::hf;
+use crate::model::tensors;
 
 impl OnDevice {
     /// Gradients of the trained matrices.
@@ -96,10 +96,10 @@ impl OnDevice {
             .map(|(weight, place)| {
                 let shape = weight.dims();
                 let (first, second) = match &place.moments {
-                    Some((m, v)) => (hf::values(m), hf::values(v)),
+                    Some((m, v)) => (tensors::values(m), tensors::values(v)),
                     None => (vec![0.0; shape[0] * shape[1]], vec![0.0; shape[0] * shape[1]]),
                 };
-                Slot { shape, values: hf::values(weight), first, second }
+                Slot { shape, values: tensors::values(weight), first, second }
             })
             .collect();
         State {

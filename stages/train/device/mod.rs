@@ -19,7 +19,7 @@ use super::value::{HeadConfig, ValueLoss};
 use crate::model::cpu::PER_LAYER;
 use crate::model::fault::{Fault, Reader, guard, read, recover};
 use crate::model::future_heads::shapes;
-use crate::model::{FutureHeads, Llama, ModelError, ValueHead, hf};
+use crate::model::{FutureHeads, Llama, ModelError, ValueHead, tensors};
 
 mod backward;
 mod future;
@@ -311,13 +311,18 @@ impl OnDevice {
 
     pub fn head(&self) -> Option<ValueHead> {
         let head = self.own_head()?;
-        Some(ValueHead { weight: hf::values(&head.weight), bias: hf::values(&head.bias).first().copied()? })
+        Some(ValueHead {
+            weight: tensors::values(&head.weight),
+            bias: tensors::values(&head.bias).first().copied()?,
+        })
     }
 
     /// The future heads as they stand, if there are any.
     pub fn future(&self) -> Option<FutureHeads> {
         let layers = self.own_future()?.layers;
-        Some(FutureHeads { layers: layers.iter().map(|layer| layer.each_ref().map(hf::values)).collect() })
+        Some(FutureHeads {
+            layers: layers.iter().map(|layer| layer.each_ref().map(tensors::values)).collect(),
+        })
     }
 
     pub fn llama(&self) -> Llama {
