@@ -11,7 +11,7 @@ use crate::policy::{Ask, Horizon, Policy, Sampling};
 use crate::search::budget::Unit;
 use crate::search::choose::{Choice, Vote, choose, votes};
 use crate::search::grow;
-use crate::search::single::{Outcome, Plan};
+use crate::search::single::{Plan, SearchOutcome};
 use crate::search::value::Values;
 use crate::search::{Algorithm, Draws, Goal, TreeConfig};
 use crate::value::{Trained, exact};
@@ -124,7 +124,7 @@ impl Contest {
         Ok(rows)
     }
 
-    fn row(&self, problem: &Problem, outcome: &Outcome) -> Match {
+    fn row(&self, problem: &Problem, outcome: &SearchOutcome) -> Match {
         let spent = outcome.spent;
         let chosen = self.tree.goal == Goal::Chosen;
         let votes = if chosen { votes(outcome, &self.tree) } else { Vec::new() };

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, completion};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, Searching, TreeConfig, Who, search};
+use crate::search::{Draws, Scope, SearchConfig, Searching, TreeConfig, search};
 use crate::verify::judge;
 
 pub mod statistics;
@@ -153,7 +153,7 @@ pub fn teacher(
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
     let TeacherRun { config, tree, draws, count } = run;
-    let searching = Searching { config, tree, who: &Who::ALL, draws };
+    let searching = Searching { config, tree, scope: &Scope::ALL, draws };
     let measured = Measured { name: "teacher", round: draws.round };
     let mut rows = Vec::new();
     let mut done = (0, 0);

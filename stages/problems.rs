@@ -82,7 +82,7 @@ pub struct ProblemsConfig {
 
 /// What a source gave besides problems.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct ProblemsSummary {
     pub examples: Vec<Example>,
     pub train: usize,
     pub validation: usize,
@@ -129,12 +129,12 @@ pub fn problems(
     seed: u64,
     events: &dyn Events,
     sink: &mut dyn FnMut(Problem) -> Result<()>,
-) -> Result<Outcome> {
+) -> Result<ProblemsSummary> {
     let mut desk = Desk {
         config,
         dedup: Dedup::default(),
         contents: Dedup::default(),
-        outcome: Outcome::default(),
+        outcome: ProblemsSummary::default(),
         events,
         sink,
     };
@@ -188,7 +188,7 @@ struct Desk<'a> {
     dedup: Dedup,
     /// The same whatever the source: a file and a copy of it under another name hold duplicates.
     contents: Dedup,
-    outcome: Outcome,
+    outcome: ProblemsSummary,
     events: &'a dyn Events,
     sink: &'a mut dyn FnMut(Problem) -> Result<()>,
 }

@@ -142,9 +142,9 @@ impl Domain for Countdown {
         let comparison = compare(&task.target.to_string(), final_answer);
         match fault {
             _ if comparison.reason == "no_answer" => judge(Verdict::Wrong, "no_answer"),
-            Some(Fault::False) => judge(Verdict::Wrong, "false_equation"),
-            Some(Fault::Illegal) => judge(Verdict::Wrong, "illegal_step"),
-            Some(Fault::TooLarge) => judge(Verdict::Undecidable, "out_of_fuel"),
+            Some(BadStep::False) => judge(Verdict::Wrong, "false_equation"),
+            Some(BadStep::Illegal) => judge(Verdict::Wrong, "illegal_step"),
+            Some(BadStep::TooLarge) => judge(Verdict::Undecidable, "out_of_fuel"),
             None if state.pool.len() != 1 => judge(Verdict::Wrong, "numbers_left"),
             None if state.pool[0].value != task.target => judge(Verdict::Wrong, "wrong_target"),
             None if comparison.verdict == Verdict::Undecidable => {
@@ -169,7 +169,7 @@ fn merge(state: &State, [i, j]: [usize; 2], value: Number, text: &str) -> State 
 
 /// What is wrong with a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum BadStep {
     /// Its result is not the value of its left side.
     False,
     Illegal,
@@ -177,23 +177,23 @@ enum Fault {
 }
 
 /// Takes a step of text, whoever wrote it, from a state.
-fn replay(state: &State, step: &str) -> Result<State, Fault> {
-    let (parts, operator) = read_step(step).ok_or(Fault::Illegal)?;
-    let [Some(a), Some(b), Some(written)] = parts.map(Number::parse) else { return Err(Fault::TooLarge) };
+fn replay(state: &State, step: &str) -> Result<State, BadStep> {
+    let (parts, operator) = read_step(step).ok_or(BadStep::Illegal)?;
+    let [Some(a), Some(b), Some(written)] = parts.map(Number::parse) else { return Err(BadStep::TooLarge) };
     let holds = match operator {
         Operator::Add => a.checked_add(b),
         Operator::Subtract => a.checked_sub(b),
         Operator::Multiply => a.checked_mul(b),
-        Operator::Divide if b.is_zero() => return Err(Fault::False),
+        Operator::Divide if b.is_zero() => return Err(BadStep::False),
         Operator::Divide => a.checked_div(b),
     };
-    if holds.ok_or(Fault::TooLarge)? != written {
-        return Err(Fault::False);
+    if holds.ok_or(BadStep::TooLarge)? != written {
+        return Err(BadStep::False);
     }
     let find = |value, taken: Option<usize>| {
         (0..state.pool.len())
             .find(|&at| Some(at) != taken && state.pool[at].value == value)
-            .ok_or(Fault::Illegal)
+            .ok_or(BadStep::Illegal)
     };
     let i = find(a, None)?;
     let j = find(b, Some(i))?;
@@ -220,12 +220,12 @@ fn read_step(step: &str) -> Option<([&str; 3], Operator)> {
 }
 
 /// An illegal step is as false as a wrong result, unless it holds no equation at all.
-fn check(replayed: &Result<State, Fault>, step: &str) -> StepCheck {
+fn check(replayed: &Result<State, BadStep>, step: &str) -> StepCheck {
     match replayed {
         Ok(_) => StepCheck::True,
-        Err(Fault::TooLarge) => StepCheck::Unreadable,
-        Err(Fault::Illegal) if equations(step).is_empty() => StepCheck::Prose,
-        Err(Fault::False | Fault::Illegal) => StepCheck::False,
+        Err(BadStep::TooLarge) => StepCheck::Unreadable,
+        Err(BadStep::Illegal) if equations(step).is_empty() => StepCheck::Prose,
+        Err(BadStep::False | BadStep::Illegal) => StepCheck::False,
     }
 }
 

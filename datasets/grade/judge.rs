@@ -17,43 +17,43 @@ const WORK: u64 = 6_000;
 const MAX_PAIRS: u32 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Equality {
     Same,
     Different(&'static str),
     Unknown(&'static str),
 }
 
-pub(super) const WRONG: Outcome = Outcome::Different("wrong_answer");
-pub(super) const OTHER_KIND: Outcome = Outcome::Different("other_kind");
-pub(super) const NOT_DECIDED: Outcome = Outcome::Unknown("not_decided");
+pub(super) const WRONG: Equality = Equality::Different("wrong_answer");
+pub(super) const OTHER_KIND: Equality = Equality::Different("other_kind");
+pub(super) const NOT_DECIDED: Equality = Equality::Unknown("not_decided");
 
-impl Outcome {
-    pub(super) fn when(same: bool) -> Outcome {
-        if same { Outcome::Same } else { WRONG }
+impl Equality {
+    pub(super) fn when(same: bool) -> Equality {
+        if same { Equality::Same } else { WRONG }
     }
 
     /// Both must hold: a difference is certain whatever else is not known.
-    fn and(self, other: impl FnOnce() -> Outcome) -> Outcome {
+    fn and(self, other: impl FnOnce() -> Equality) -> Equality {
         match self {
-            Outcome::Same => other(),
-            Outcome::Different(_) => self,
-            Outcome::Unknown(_) => match other() {
-                different @ Outcome::Different(_) => different,
+            Equality::Same => other(),
+            Equality::Different(_) => self,
+            Equality::Unknown(_) => match other() {
+                different @ Equality::Different(_) => different,
                 _ => self,
             },
         }
     }
 
     /// One of both is enough.
-    pub(super) fn or(self, other: impl FnOnce() -> Outcome) -> Outcome {
+    pub(super) fn or(self, other: impl FnOnce() -> Equality) -> Equality {
         match self {
-            Outcome::Same => self,
-            Outcome::Different(_) => match other() {
-                Outcome::Different(_) => self,
+            Equality::Same => self,
+            Equality::Different(_) => match other() {
+                Equality::Different(_) => self,
                 found => found,
             },
-            Outcome::Unknown(_) => match other() {
-                Outcome::Same => Outcome::Same,
+            Equality::Unknown(_) => match other() {
+                Equality::Same => Equality::Same,
                 _ => self,
             },
         }
@@ -71,17 +71,17 @@ impl Judge {
         Judge { precision, algebra: Algebra::new(FUEL, WORK), pairs: MAX_PAIRS }
     }
 
-    pub(super) fn compare(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+    pub(super) fn compare(&mut self, gold: &Answer, given: &Answer) -> Equality {
         if self.pairs == 0 {
-            return Outcome::Unknown("out_of_fuel");
+            return Equality::Unknown("out_of_fuel");
         }
         self.pairs -= 1;
         match (gold, given) {
-            (Answer::Text(a), Answer::Text(b)) if a == b => Outcome::Same,
+            (Answer::Text(a), Answer::Text(b)) if a == b => Equality::Same,
             (Answer::Choice(..), _) | (_, Answer::Choice(..)) => self.choices(gold, given),
-            (Answer::Text(_), _) => Outcome::Unknown("gold_unreadable"),
-            (_, Answer::Text(_)) => Outcome::Different("answer_unreadable"),
-            (Answer::Truth(a), Answer::Truth(b)) => Outcome::when(a == b),
+            (Answer::Text(_), _) => Equality::Unknown("gold_unreadable"),
+            (_, Answer::Text(_)) => Equality::Different("answer_unreadable"),
+            (Answer::Truth(a), Answer::Truth(b)) => Equality::when(a == b),
             (Answer::Truth(_), _) | (_, Answer::Truth(_)) => OTHER_KIND,
             (Answer::Value { .. }, Answer::Value { .. }) => self.values(gold, given),
             (Answer::Relation { .. }, _) | (_, Answer::Relation { .. }) => self.relations(gold, given),
@@ -98,7 +98,7 @@ impl Judge {
         }
     }
 
-    fn choices(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+    fn choices(&mut self, gold: &Answer, given: &Answer) -> Equality {
         let letter_of = |answer: &Answer| match answer {
             Answer::Choice(letter, _) => Some(*letter),
             Answer::Value { expr: Expr::Variable(name), .. } if name.len() == 1 => {
@@ -115,8 +115,8 @@ impl Judge {
             (Some(a), Some(b)) if a != b => WRONG,
             (Some(_), Some(_)) => match (body_of(gold), body_of(given)) {
                 // The same letter with another text contradicts itself.
-                (Some(a), Some(b)) if self.compare(&a, &b) != Outcome::Same => NOT_DECIDED,
-                _ => Outcome::Same,
+                (Some(a), Some(b)) if self.compare(&a, &b) != Equality::Same => NOT_DECIDED,
+                _ => Equality::Same,
             },
             _ => match (body_of(gold), body_of(given)) {
                 (Some(a), Some(b)) => self.compare(&a, &b),
@@ -126,24 +126,24 @@ impl Judge {
         }
     }
 
-    fn values(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+    fn values(&mut self, gold: &Answer, given: &Answer) -> Equality {
         let (Answer::Value { expr: a, percent: p, unit: u }, Answer::Value { expr: b, percent: q, unit: v }) =
             (gold, given)
         else {
             return OTHER_KIND;
         };
         let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else {
-            return Outcome::Different("other_unit");
+            return Equality::Different("other_unit");
         };
         if let (Some(x), Some(y)) = (a.number(), b.number()) {
             let (x, y) = (Amount { value: x * factor, percent: *p }, Amount { value: y, percent: *q });
-            return Outcome::when(x.is_same(&y) || (p == q && self.is_near(&(&x.value - &y.value))));
+            return Equality::when(x.is_same(&y) || (p == q && self.is_near(&(&x.value - &y.value))));
         }
         if let (Expr::Variable(x), Expr::Variable(y)) = (a, b)
             && x.len() == 1
             && x.eq_ignore_ascii_case(y)
         {
-            return Outcome::Same;
+            return Equality::Same;
         }
         if p != q {
             return NOT_DECIDED;
@@ -165,22 +165,22 @@ impl Judge {
         Some(BigRational::new(1.into(), num_bigint::BigInt::from(10).pow(decimals) * 2))
     }
 
-    fn expressions(&mut self, gold: &Expr, given: &Expr) -> Outcome {
+    fn expressions(&mut self, gold: &Expr, given: &Expr) -> Equality {
         let a = match self.algebra.normal(gold) {
-            Err(Stop::Undefined) => return Outcome::Unknown("gold_unreadable"),
+            Err(Stop::Undefined) => return Equality::Unknown("gold_unreadable"),
             other => other,
         };
         let b = match self.algebra.normal(given) {
-            Err(Stop::Undefined) => return Outcome::Different("answer_unreadable"),
+            Err(Stop::Undefined) => return Equality::Different("answer_unreadable"),
             other => other,
         };
         if gold == given {
-            return Outcome::Same;
+            return Equality::Same;
         }
         let (a, b) = match (a, b) {
             (Ok(a), Ok(b)) => (a, b),
             (Err(stop), _) | (_, Err(stop)) => {
-                return field::compare(gold, given).map_or(unknown(stop), Outcome::when);
+                return field::compare(gold, given).map_or(unknown(stop), Equality::when);
             }
         };
         let difference = match self.algebra.sub(&a, &b) {
@@ -188,17 +188,17 @@ impl Judge {
             Err(stop) => return unknown(stop),
         };
         let exact = match decide::is_zero(&difference, &mut self.algebra) {
-            Ok(true) => return Outcome::Same,
+            Ok(true) => return Equality::Same,
             Ok(false) => WRONG,
             Err(Stop::Fuel) => {
-                field::compare(gold, given).map_or(Outcome::Unknown("out_of_fuel"), Outcome::when)
+                field::compare(gold, given).map_or(Equality::Unknown("out_of_fuel"), Equality::when)
             }
             Err(stop) => unknown(stop),
         };
         match self.tolerance() {
-            Some(tolerance) if exact != Outcome::Same => {
+            Some(tolerance) if exact != Equality::Same => {
                 match decide::is_within(&difference, &tolerance, &mut self.algebra) {
-                    Ok(true) => Outcome::Same,
+                    Ok(true) => Equality::Same,
                     Ok(false) => WRONG,
                     Err(_) => exact,
                 }
@@ -207,7 +207,7 @@ impl Judge {
         }
     }
 
-    fn groups(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+    fn groups(&mut self, gold: &Answer, given: &Answer) -> Equality {
         let (gold, given) = (column(gold), column(given));
         let (Answer::Group { open: a, close: c, items: x }, Answer::Group { open: b, close: d, items: y }) =
             (&gold, &given)
@@ -227,16 +227,16 @@ impl Judge {
         }
     }
 
-    pub(super) fn in_order(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
+    pub(super) fn in_order(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
         if gold.len() != given.len() {
             return WRONG;
         }
-        gold.iter().zip(given).fold(Outcome::Same, |so_far, (a, b)| so_far.and(|| self.compare(a, b)))
+        gold.iter().zip(given).fold(Equality::Same, |so_far, (a, b)| so_far.and(|| self.compare(a, b)))
     }
 
-    fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
+    fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
         let all_in = |judge: &mut Self, from: &[Answer], to: &[Answer], turned: bool| {
-            from.iter().fold(Outcome::Same, |so_far, a| {
+            from.iter().fold(Equality::Same, |so_far, a| {
                 so_far.and(|| {
                     to.iter().fold(WRONG, |found, b| {
                         found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) })
@@ -248,12 +248,12 @@ impl Judge {
     }
 
     /// `3:4` and `6:8` may be one ratio, and are two times of day.
-    fn ratios(&mut self, gold: &[Answer], given: &[Answer]) -> Outcome {
+    fn ratios(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
         let written = self.in_order(gold, given);
         let numbers = |items: &[Answer]| -> Option<Vec<BigRational>> {
             items.iter().map(|i| i.expr()?.number()).collect()
         };
-        if let (Outcome::Different(_), Some(x), Some(y)) = (written, numbers(gold), numbers(given))
+        if let (Equality::Different(_), Some(x), Some(y)) = (written, numbers(gold), numbers(given))
             && x.len() == y.len()
             && x.iter().chain(&y).all(|n| !n.is_zero())
             && x.iter().zip(&y).all(|(p, q)| p * &y[0] == q * &x[0])
@@ -264,8 +264,8 @@ impl Judge {
     }
 }
 
-pub(super) fn unknown(stop: Stop) -> Outcome {
-    if stop == Stop::Fuel { Outcome::Unknown("out_of_fuel") } else { NOT_DECIDED }
+pub(super) fn unknown(stop: Stop) -> Equality {
+    if stop == Stop::Fuel { Equality::Unknown("out_of_fuel") } else { NOT_DECIDED }
 }
 
 /// A column or a row of a matrix is a tuple.

@@ -84,7 +84,7 @@ mod trigonometry;
 mod units;
 
 use crate::types::Verdict;
-use judge::{Judge, Outcome};
+use judge::{Equality, Judge};
 use limits::{MAX_BYTES, Stop};
 use tree::Answer;
 
@@ -206,15 +206,15 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     }
     let (gold, given) = (gold.read(), given.read());
     let outcome = match (&gold, &given) {
-        (_, Ok(Answer::Text(text))) if text.is_empty() => Outcome::Different("no_answer"),
-        (Err(_), _) | (_, Err(_)) => Outcome::Unknown("out_of_fuel"),
-        (Ok(Answer::Text(text)), _) if text.is_empty() => Outcome::Unknown("gold_unreadable"),
+        (_, Ok(Answer::Text(text))) if text.is_empty() => Equality::Different("no_answer"),
+        (Err(_), _) | (_, Err(_)) => Equality::Unknown("out_of_fuel"),
+        (Ok(Answer::Text(text)), _) if text.is_empty() => Equality::Unknown("gold_unreadable"),
         (Ok(gold), Ok(given)) => Judge::new(options.precision).compare(gold, given),
     };
     let (verdict, reason) = match outcome {
-        Outcome::Same => (Verdict::Correct, "correct"),
-        Outcome::Different(reason) => (Verdict::Wrong, reason),
-        Outcome::Unknown(reason) => (Verdict::Undecidable, reason),
+        Equality::Same => (Verdict::Correct, "correct"),
+        Equality::Different(reason) => (Verdict::Wrong, reason),
+        Equality::Unknown(reason) => (Verdict::Undecidable, reason),
     };
     let text = |read: &Result<Answer, Stop>| {
         read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string)

@@ -4,13 +4,13 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::decide;
-use super::judge::{Judge, NOT_DECIDED, OTHER_KIND, Outcome, WRONG, unknown};
+use super::judge::{Equality, Judge, NOT_DECIDED, OTHER_KIND, WRONG, unknown};
 use super::limits::Stop;
 use super::poly::{Generator, Poly};
 use super::tree::{Answer, Expr, depends, expr_depends, stated, variable};
 
 impl Judge {
-    pub(super) fn relations(&mut self, gold: &Answer, given: &Answer) -> Outcome {
+    pub(super) fn relations(&mut self, gold: &Answer, given: &Answer) -> Equality {
         if let (Some(a), Some(b)) = (interval(gold), interval(given)) {
             return match (&a.0, &b.0) {
                 (Some(x), Some(y)) if x != y => NOT_DECIDED,
@@ -45,7 +45,7 @@ impl Judge {
     }
 
     /// Two equations or inequalities: the same if one is the other times a constant.
-    fn equations(&mut self, x: &[Answer], s: &[char], y: &[Answer], t: &[char]) -> Outcome {
+    fn equations(&mut self, x: &[Answer], s: &[char], y: &[Answer], t: &[char]) -> Equality {
         let ([a, b], [c, d], [p], [q]) = (x, y, s, t) else {
             return if s == t { self.in_order(x, y).or(|| NOT_DECIDED) } else { NOT_DECIDED };
         };
@@ -65,7 +65,7 @@ impl Judge {
                     '≥' => '≤',
                     other => other,
                 };
-                Outcome::when(*p == if factor.is_negative() { turned(*q) } else { *q })
+                Equality::when(*p == if factor.is_negative() { turned(*q) } else { *q })
             }
             Ok(None) if *p == '=' && *q == '=' => self.witness(&first, &second),
             Ok(None) => NOT_DECIDED,
@@ -88,7 +88,7 @@ impl Judge {
     }
 
     /// A point where one equation holds and the other does not, on a line where one of them is linear.
-    fn witness(&mut self, first: &Expr, second: &Expr) -> Outcome {
+    fn witness(&mut self, first: &Expr, second: &Expr) -> Equality {
         let (Ok(a), Ok(b)) = (self.algebra.normal(first), self.algebra.normal(second)) else {
             return NOT_DECIDED;
         };

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::Raw;
 pub use cells::{Cells, open_all_columns, open_columns};
 pub use column::{Column, Row};
-pub use error::{Fault, Place, SourceError};
+pub use error::{RowFault, RowPosition, SourceError};
 
 /// Longest line of a JSON lines file, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
@@ -88,15 +88,15 @@ impl Iterator for Reader {
 }
 
 /// The problem of a question and an answer as they stand in the file.
-fn raw(row: Row, options: &Options) -> Result<Raw, Fault> {
+fn raw(row: Row, options: &Options) -> Result<Raw, RowFault> {
     let Row { path, place, cells } = row;
     let mut cells = cells.into_iter();
     let (question, answer) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
     if question.trim().is_empty() {
-        return Err(Fault::Empty { column: options.question_column.clone() });
+        return Err(RowFault::Empty { column: options.question_column.clone() });
     }
     if question.len() > options.max_question_bytes {
-        return Err(Fault::Long {
+        return Err(RowFault::Long {
             column: options.question_column.clone(),
             bytes: question.len(),
             limit: options.max_question_bytes,
@@ -104,13 +104,13 @@ fn raw(row: Row, options: &Options) -> Result<Raw, Fault> {
     }
     let (worked, gold) = take_apart(&answer);
     if gold.is_empty() {
-        return Err(Fault::Empty { column: options.answer_column.clone() });
+        return Err(RowFault::Empty { column: options.answer_column.clone() });
     }
     // The name without its folders: where a run's input lay is no part of its data.
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (unit, number) = match place {
-        Place::Line(line) => ("line", line),
-        Place::Row(row) => ("row", row),
+        RowPosition::Line(line) => ("line", line),
+        RowPosition::Row(row) => ("row", row),
     };
     let meta = serde_json::json!({ "file": file, unit: number }).to_string();
     Ok(Raw { question, answer: gold.to_owned(), difficulty: 0, meta, worked: worked.map(str::to_owned) })

@@ -11,7 +11,7 @@ use datasets::table::{self, Example, Node, Retired, VerdictRow};
 use datasets::types::{Kept, Problem, Solution, Split};
 use stages::Events;
 use stages::curate::contamination::normalised;
-use stages::curate::{Contamination, Ground, Retire, Survey};
+use stages::curate::{Contamination, CurationContext, Retire, Survey};
 use stages::evaluate::{ModelRun, TeacherRun};
 use stages::model::{LlamaConfig, Model, Precision};
 use stages::policy::endpoint::Endpoint;
@@ -19,7 +19,7 @@ use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
-use stages::search::{Draws, RulesOn, Sampler, Searching, TreeConfig, Who};
+use stages::search::{Draws, RulesOn, Sampler, Scope, Searching, TreeConfig};
 use stages::siblings::Siblings;
 use stages::train::losses::TokenLoss;
 use stages::value::targets::Level;
@@ -449,12 +449,12 @@ impl Session {
                 |all| !solved.contains(&problem.problem_id) && all.has(problem),
             )
         };
-        let who = Who {
+        let who = Scope {
             rules: &enumerates,
             policy: &looks_at,
             siblings: siblings.clone().map(|all| (all, c.curate.min_siblings)),
         };
-        let searching = Searching { config: &c.search, tree: &tree, who: &who, draws };
+        let searching = Searching { config: &c.search, tree: &tree, scope: &who, draws };
         let size = problems.count(Split::Train.name()) as u64;
         let commits =
             self.shards(opened, shards.len() as u32, "problems", size, |shard, attempt, progress| {
@@ -710,7 +710,7 @@ impl Session {
         search: &Done,
         verdicts: &Done,
         events: &dyn Events,
-    ) -> Result<Ground> {
+    ) -> Result<CurationContext> {
         let c = &self.config;
         let mut survey = Survey::new(&c.curate);
         if c.curate.contamination != Contamination::Off {

@@ -27,7 +27,7 @@
 //! - [`retire`]: rows of earlier rounds that samples of this one speak against
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
-//! The first eleven look at one solution, with three things that all shards share ([`Ground`]): what lengths
+//! The first eleven look at one solution, with three things that all shards share ([`CurationContext`]): what lengths
 //! are usual, what is held out, and which problems differ in numbers and names alone. A first pass over the
 //! shards gathers them in bounded memory ([`Survey`]), the second curates shard by shard, the problems of a
 //! shard in parallel. What comes out is a function of the rows alone, in the order of the problems and,
@@ -63,9 +63,9 @@ pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire};
 use judged::judged;
 pub use judged::{Rate, rates};
 pub use rules::RULES;
-use subject::Scope;
+use subject::ProblemContext;
 pub use subject::{Fate, Finding, Measured, Subject};
-pub use survey::{Ground, Survey, held_out_hash};
+pub use survey::{CurationContext, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 3;
@@ -97,7 +97,7 @@ pub fn curate(
     problems: &[Problem],
     solutions: &[Solution],
     verdicts: &[VerdictRow],
-    ground: &Ground,
+    context: &CurationContext,
     events: &dyn Events,
 ) -> Result<Curated> {
     let by_problem = judged(solutions, verdicts)?;
@@ -114,7 +114,7 @@ pub fn curate(
         .par_iter()
         .filter_map(|problem| {
             let rows = by_problem.get(problem.problem_id.as_str())?;
-            Some(Settled::of(problem, rows, ground).rows())
+            Some(Settled::of(problem, rows, context).rows())
         })
         .collect();
     let mut curated = Curated::default();
@@ -129,7 +129,7 @@ pub fn curate(
 pub struct Settled<'a> {
     problem: &'a Problem,
     rows: &'a [(&'a Solution, &'a Judgement)],
-    scope: Scope<'a>,
+    scope: ProblemContext<'a>,
     fates: Vec<Fate>,
     /// Distinct solutions that passed the rules of one, and those in the order in which they were chosen.
     paths: Vec<choose::Path>,
@@ -137,14 +137,18 @@ pub struct Settled<'a> {
 }
 
 impl<'a> Settled<'a> {
-    fn of(problem: &'a Problem, rows: &'a [(&'a Solution, &'a Judgement)], ground: &'a Ground) -> Self {
-        let config = &ground.config;
-        let scope = Scope {
+    fn of(
+        problem: &'a Problem,
+        rows: &'a [(&'a Solution, &'a Judgement)],
+        context: &'a CurationContext,
+    ) -> Self {
+        let config = &context.config;
+        let scope = ProblemContext {
             problem,
-            ground,
+            context,
             rate: Rate::of(rows),
             difficulty: outliers::difficulty(problem, rows),
-            leak: ground.held_out.leak(&problem.question),
+            leak: context.held_out.leak(&problem.question),
             tried: RefCell::default(),
         };
         let mut fates: Vec<Fate> = rows.iter().map(|row| rules::first(&Subject::of(*row, &scope))).collect();
@@ -250,7 +254,7 @@ impl<'a> Settled<'a> {
             }
         }
         // What is held out teaches nobody, and no verifier either.
-        let config = &self.scope.ground.config;
+        let config = &self.scope.context.config;
         if self.scope.leak.is_none() && (config.step_labels || config.preferences > 0) {
             let prefixes = outputs::prefixes(self.rows);
             if config.step_labels {

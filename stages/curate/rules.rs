@@ -8,7 +8,7 @@ use datasets::types::{Judgement, Solution, Verdict};
 
 use super::config::Contamination;
 use super::outliers::characters;
-use super::subject::{Fate, Finding, Measured, Scope, Subject};
+use super::subject::{Fate, Finding, Measured, ProblemContext, Subject};
 use super::text;
 
 /// Decides on one solution.
@@ -30,7 +30,10 @@ pub const RULES: [(&str, Rule); 11] = [
 ];
 
 impl<'a> Subject<'a> {
-    pub(super) fn of((solution, judgement): (&'a Solution, &'a Judgement), of: &'a Scope<'a>) -> Self {
+    pub(super) fn of(
+        (solution, judgement): (&'a Solution, &'a Judgement),
+        of: &'a ProblemContext<'a>,
+    ) -> Self {
         Self { solution, judgement, of, text: std::cell::OnceCell::new() }
     }
 
@@ -64,7 +67,7 @@ fn not_correct<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn wrong_steps<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let counting = &subject.of.ground.config.faults;
+    let counting = &subject.of.context.config.faults;
     if counting.is_empty() {
         return Finding::Skips("off");
     }
@@ -93,7 +96,7 @@ fn measured<'a>(
 }
 
 fn repetition<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let most = subject.of.ground.config.max_repetition;
+    let most = subject.of.context.config.max_repetition;
     measured(
         || text::repetition(subject.text()),
         "of the characters in repeated n-grams",
@@ -103,7 +106,7 @@ fn repetition<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn compressible<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let most = subject.of.ground.config.max_compression;
+    let most = subject.of.context.config.max_compression;
     measured(
         || text::compression(subject.text()),
         "times smaller when compressed",
@@ -113,17 +116,17 @@ fn compressible<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn low_entropy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let least = subject.of.ground.config.min_entropy;
+    let least = subject.of.context.config.min_entropy;
     measured(|| text::entropy(subject.text()), "bits per token", least, |value, least| value < least)
 }
 
 fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let ground = subject.of.ground;
-    let most = ground.config.length_outliers;
+    let context = subject.of.context;
+    let most = context.config.length_outliers;
     if most <= 0.0 {
         return Finding::Skips("off");
     }
-    let Some(usual) = ground.usual.get(&(subject.solution.sampled(), subject.of.difficulty)) else {
+    let Some(usual) = context.usual.get(&(subject.solution.sampled(), subject.of.difficulty)) else {
         return Finding::Skips("too few of its like to tell");
     };
     let characters = characters(subject.solution);
@@ -133,14 +136,14 @@ fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 fn contaminated<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     match &subject.of.leak {
         Some(leak) => Finding::Drops(Measured::Text(leak.to_string().into())),
-        None if subject.of.ground.config.contamination == Contamination::Off => Finding::Skips("off"),
+        None if subject.of.context.config.contamination == Contamination::Off => Finding::Skips("off"),
         None => Finding::Passes(Measured::Text(Cow::Borrowed("its question is not held out"))),
     }
 }
 
 /// A problem without samples has no rate: the enumeration is told the answer.
 fn too_hard<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let (rate, least) = (subject.of.rate, subject.of.ground.config.min_pass_rate);
+    let (rate, least) = (subject.of.rate, subject.of.context.config.min_pass_rate);
     if least <= 0.0 {
         return Finding::Skips("off");
     }
@@ -151,7 +154,7 @@ fn too_hard<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    let (rate, most) = (subject.of.rate, subject.of.ground.config.max_pass_rate);
+    let (rate, most) = (subject.of.rate, subject.of.context.config.max_pass_rate);
     if most >= 1.0 {
         return Finding::Skips("off");
     }
@@ -163,7 +166,7 @@ fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 
 fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     let (problem, steps) = (subject.of.problem, subject.solution.texts());
-    if !subject.of.ground.config.use_all_numbers {
+    if !subject.of.context.config.use_all_numbers {
         return Finding::Skips("off");
     }
     if subject.solution.sampled() {
@@ -180,7 +183,7 @@ fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 }
 
 fn refuted<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
-    if subject.of.ground.config.min_siblings == 0 {
+    if subject.of.context.config.min_siblings == 0 {
         return Finding::Skips("off");
     }
     let tried = subject.of.tried(subject.solution);

@@ -11,7 +11,7 @@ use super::Settled;
 use super::judged::judged;
 use super::rules::RULES;
 use super::subject::{Fate, Finding, Subject};
-use super::survey::Ground;
+use super::survey::CurationContext;
 
 /// One rule, and what it says.
 #[derive(Debug, Serialize)]
@@ -26,7 +26,7 @@ pub struct Ruling {
 
 /// One step as the verifier saw it.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct RuleVerdict {
     pub text: String,
     pub check: &'static str,
     pub faults: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Story {
     pub policy: String,
     pub question: String,
     pub gold: String,
-    pub steps: Vec<Told>,
+    pub steps: Vec<RuleVerdict>,
     pub final_answer: String,
     pub verdict: &'static str,
     pub verdict_reason: String,
@@ -70,7 +70,7 @@ pub fn story(
     solutions: &[Solution],
     verdicts: &[VerdictRow],
     id: &str,
-    ground: &Ground,
+    context: &CurationContext,
 ) -> Result<Story> {
     let by_problem: HashMap<&str, Vec<(&Solution, &Judgement)>> = judged(solutions, verdicts)?;
     let rows = by_problem.get(problem.problem_id.as_str()).context("the problem has no solution")?;
@@ -78,13 +78,13 @@ pub fn story(
         .iter()
         .position(|(solution, _)| solution.solution_id == id)
         .context("the problem has no such solution")?;
-    let settled = Settled::of(problem, rows, ground);
+    let settled = Settled::of(problem, rows, context);
     let (solution, judgement) = rows[at];
     let fault = |at: Option<u32>| {
         let of = judgement.faults.iter().filter(move |fault| fault.step == at);
         of.map(|fault| format!("{}: {}", fault.kind.name(), fault.evidence)).collect::<Vec<_>>()
     };
-    let steps = solution.steps.iter().enumerate().map(|(i, step)| Told {
+    let steps = solution.steps.iter().enumerate().map(|(i, step)| RuleVerdict {
         text: step.text.clone(),
         check: judgement.checks.get(i).map_or("", |check| check.name()),
         faults: fault(Some(i as u32)),
@@ -132,7 +132,7 @@ pub fn story(
 impl Settled<'_> {
     /// What the rules on all of a problem's solutions say of one.
     fn group(&self, at: usize) -> Vec<Ruling> {
-        let config = &self.scope.ground.config;
+        let config = &self.scope.context.config;
         let reason = match &self.fates[at] {
             Fate::Kept => "",
             Fate::Dropped { reason, .. } => reason,

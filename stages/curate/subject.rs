@@ -10,28 +10,28 @@ use datasets::types::{Judgement, Problem, Solution};
 use super::contamination::Leak;
 use super::judged::Rate;
 use super::outliers::Usual;
-use super::survey::Ground;
+use super::survey::CurationContext;
 use crate::siblings::Tried;
 
 /// What a rule looks at.
 pub struct Subject<'a> {
     pub solution: &'a Solution,
     pub judgement: &'a Judgement,
-    pub(super) of: &'a Scope<'a>,
+    pub(super) of: &'a ProblemContext<'a>,
     pub(super) text: OnceCell<String>,
 }
 
 /// What all solutions of a problem have in common.
-pub(super) struct Scope<'a> {
+pub(super) struct ProblemContext<'a> {
     pub(super) problem: &'a Problem,
-    pub(super) ground: &'a Ground,
+    pub(super) context: &'a CurationContext,
     pub(super) rate: Rate,
     pub(super) difficulty: u32,
     pub(super) leak: Option<Leak>,
     pub(super) tried: RefCell<HashMap<Vec<String>, Tried>>,
 }
 
-impl Scope<'_> {
+impl ProblemContext<'_> {
     /// Whether solutions have to be confirmed by samples.
     pub(super) fn asks_agreement(&self) -> bool {
         self.least_voices() > 0 && self.rate.sampled && self.problem.domain == "math"
@@ -44,14 +44,14 @@ impl Scope<'_> {
         if let Some(tried) = known.get(&path) {
             return *tried;
         }
-        let tried = self.ground.siblings.try_on(self.problem, &path);
+        let tried = self.context.siblings.try_on(self.problem, &path);
         known.insert(path, tried);
         tried
     }
 
     /// Of how many siblings a solution that is confirmed by them gives the answer, else 0.
     pub(super) fn confirming(&self, solution: &Solution) -> usize {
-        let least = self.ground.config.min_siblings;
+        let least = self.context.config.min_siblings;
         if least == 0 {
             return 0;
         }
@@ -61,7 +61,7 @@ impl Scope<'_> {
 
     /// How many of the problem's samples have to compute the same.
     pub(super) fn least_voices(&self) -> usize {
-        let config = &self.ground.config;
+        let config = &self.context.config;
         config.min_agreement.max((config.min_agreement_share * self.rate.of as f64).ceil() as usize)
     }
 }

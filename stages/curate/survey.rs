@@ -26,7 +26,7 @@ pub struct Survey {
 
 /// What the rules know beside the problem at hand.
 #[derive(Debug)]
-pub struct Ground {
+pub struct CurationContext {
     pub config: CurateConfig,
     pub(super) usual: BTreeMap<Like, Usual>,
     pub(super) held_out: HeldOut,
@@ -106,8 +106,8 @@ impl Survey {
         Ok(())
     }
 
-    pub fn finish(self) -> Ground {
-        Ground {
+    pub fn finish(self) -> CurationContext {
+        CurationContext {
             usual: self.lengths.usual(),
             held_out: self.held_out,
             siblings: self.siblings,

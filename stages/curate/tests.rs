@@ -7,7 +7,9 @@ use datasets::types::{Fault, FaultKind, Judgement, Problem, Solution, Split, Ste
 use proptest::prelude::*;
 
 use super::story::story;
-use super::{Choose, Contamination, CurateConfig, Curated, Duplicates, Ground, Survey, curate, rates};
+use super::{
+    Choose, Contamination, CurateConfig, Curated, CurationContext, Duplicates, Survey, curate, rates,
+};
 use crate::events::Silent;
 use crate::verify::verify;
 
@@ -88,13 +90,13 @@ fn bare() -> CurateConfig {
     }
 }
 
-fn ground(config: &CurateConfig) -> Ground {
+fn context(config: &CurateConfig) -> CurationContext {
     Survey::new(config).finish()
 }
 
 fn run(problems: &[Problem], solutions: &[Solution], config: &CurateConfig) -> Curated {
     let verdicts = verify(problems, solutions, &Silent).unwrap();
-    curate(problems, solutions, &verdicts, &ground(config), &Silent).unwrap()
+    curate(problems, solutions, &verdicts, &context(config), &Silent).unwrap()
 }
 
 fn ids(curated: &Curated) -> Vec<&str> {
@@ -176,9 +178,9 @@ fn faults_that_count_drop() {
         verdict(&solutions[1], true, Some((FaultKind::Unsupported, None))),
     ];
     let reasons = |faults: &[FaultKind]| -> Vec<String> {
-        let ground = ground(&CurateConfig { faults: faults.to_vec(), ..bare() });
+        let context = context(&CurateConfig { faults: faults.to_vec(), ..bare() });
         let curated =
-            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground, &Silent).unwrap();
+            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &context, &Silent).unwrap();
         curated.dropped.iter().map(|d| format!("{} {} {}", d.solution_id, d.reason, d.evidence)).collect()
     };
     assert_eq!(reasons(&[FaultKind::OrphanStep]), ["a wrong_steps orphan_step: shown"]);
@@ -195,7 +197,7 @@ fn degenerate_text_is_dropped_by_the_first_measure_that_tells() {
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let reasons = |config: CurateConfig| -> Vec<String> {
         let curated =
-            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &ground(&config), &Silent)
+            curate(&[problem("clips", CLIPS, "72")], &solutions, &verdicts, &context(&config), &Silent)
                 .unwrap();
         curated.dropped.iter().map(|d| format!("{} {}", d.solution_id, d.reason)).collect()
     };
@@ -284,7 +286,7 @@ fn bands_and_rates_go_by_samples() {
     let verdicts: Vec<VerdictRow> =
         solutions.iter().map(|s| verdict(s, s.final_answer == "72", None)).collect();
     let of = |config: CurateConfig, solutions: &[Solution]| {
-        curate(&problems, solutions, &verdicts, &ground(&config), &Silent).unwrap()
+        curate(&problems, solutions, &verdicts, &context(&config), &Silent).unwrap()
     };
     let hard = of(CurateConfig { min_pass_rate: 0.3, ..bare() }, &solutions);
     assert_eq!(why(&hard.dropped, "right"), ("too_hard", "1 of 4 samples correct, limit 0.3"));
@@ -332,8 +334,8 @@ fn what_is_chosen_beyond_the_first_is_different() {
     }
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let kept = |choose, per_problem| {
-        let ground = ground(&CurateConfig { per_problem, choose, ..bare() });
-        let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
+        let context = context(&CurateConfig { per_problem, choose, ..bare() });
+        let curated = curate(&problems, &solutions, &verdicts, &context, &Silent).unwrap();
         assert_eq!(curated.dropped.iter().filter(|d| d.reason == "over_cap").count(), 3 - per_problem);
         ids(&curated).join(" ")
     };
@@ -348,8 +350,8 @@ fn ambiguous_problems_are_dropped_where_asked() {
     let solutions = [clips("a", &["48/2=24", "48+24=72"], "72"), clips("b", &["48*2=96", "96*3/4=72"], "72")];
     let verdicts: Vec<VerdictRow> = solutions.iter().map(|s| verdict(s, true, None)).collect();
     let of = |drop_ambiguous| {
-        let ground = ground(&CurateConfig { drop_ambiguous, ..bare() });
-        curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap()
+        let context = context(&CurateConfig { drop_ambiguous, ..bare() });
+        curate(&problems, &solutions, &verdicts, &context, &Silent).unwrap()
     };
     let curated = of(true);
     assert_eq!(
@@ -416,10 +418,10 @@ fn pairs_part_as_late_as_they_can() {
 fn stories_end_where_the_solution_did() {
     let (problems, solutions) = ([problem("clips", CLIPS, "72")], everything());
     let verdicts = verify(&problems, &solutions, &Silent).unwrap();
-    let ground = ground(&CurateConfig { per_problem: 1, ..bare() });
-    let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
+    let context = context(&CurateConfig { per_problem: 1, ..bare() });
+    let curated = curate(&problems, &solutions, &verdicts, &context, &Silent).unwrap();
     for solution in &solutions {
-        let told = story(&problems[0], &solutions, &verdicts, &solution.solution_id, &ground).unwrap();
+        let told = story(&problems[0], &solutions, &verdicts, &solution.solution_id, &context).unwrap();
         assert_eq!(told.rules.len(), 15);
         match curated.dropped.iter().find(|d| d.solution_id == solution.solution_id) {
             None => assert!(told.end == "kept" && told.weight.is_some()),
@@ -430,9 +432,9 @@ fn stories_end_where_the_solution_did() {
             }
         }
     }
-    let told = story(&problems[0], &solutions, &verdicts, "again", &ground).unwrap();
+    let told = story(&problems[0], &solutions, &verdicts, "again", &context).unwrap();
     assert_eq!(told.other.as_deref(), Some("first"));
-    assert!(story(&problems[0], &solutions, &verdicts, "none", &ground).is_err());
+    assert!(story(&problems[0], &solutions, &verdicts, "none", &context).is_err());
 }
 
 #[test]
@@ -440,7 +442,7 @@ fn what_does_not_belong_together_is_an_error() {
     let solutions = everything();
     let verdicts = verify(&[problem("clips", CLIPS, "72")], &solutions, &Silent).unwrap();
     let failed = |problems: &[Problem], verdicts: &[VerdictRow]| {
-        curate(problems, &solutions, verdicts, &ground(&bare()), &Silent).unwrap_err().to_string()
+        curate(problems, &solutions, verdicts, &context(&bare()), &Silent).unwrap_err().to_string()
     };
     assert!(
         failed(&[problem("other", CLIPS, "72")], &verdicts)
@@ -516,8 +518,8 @@ proptest! {
             9 => { config.drop_ambiguous = false; "ambiguous" }
             _ => { config.per_problem = 1000; "over_cap" }
         };
-        let ground = ground(&config);
-        let curated = curate(&problems, &solutions, &verdicts, &ground, &Silent).unwrap();
+        let context = context(&config);
+        let curated = curate(&problems, &solutions, &verdicts, &context, &Silent).unwrap();
         let mut ended: Vec<&str> = ids(&curated);
         ended.extend(curated.dropped.iter().map(|d| d.solution_id.as_str()));
         ended.sort_unstable();
@@ -537,7 +539,7 @@ proptest! {
         let mut parts = Curated::default();
         for problem in problems.iter().rev() {
             let own: Vec<Solution> = solutions.iter().filter(|s| s.problem_id == problem.problem_id).cloned().collect();
-            let part = curate(std::slice::from_ref(problem), &own, &verdicts, &ground, &Silent).unwrap();
+            let part = curate(std::slice::from_ref(problem), &own, &verdicts, &context, &Silent).unwrap();
             let mut before = std::mem::replace(&mut parts, part);
             parts.kept.append(&mut before.kept);
             parts.dropped.append(&mut before.dropped);
@@ -550,7 +552,7 @@ proptest! {
     #[test]
     fn labels_and_pairs_are_well_formed(draws in worlds()) {
         let (problems, solutions, verdicts) = built(&draws);
-        let curated = curate(&problems, &solutions, &verdicts, &ground(&bare()), &Silent).unwrap();
+        let curated = curate(&problems, &solutions, &verdicts, &context(&bare()), &Silent).unwrap();
         for row in &curated.step_labels {
             let wrong = row.labels.iter().position(|label| !label);
             prop_assert!(wrong.is_none_or(|at| at + 1 == row.labels.len()));

@@ -13,7 +13,7 @@ use super::ModelError;
 
 /// Why work on a device failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DeviceFault {
     /// There was no room for a tensor.
     Memory(String),
     /// The device is gone, for this process at least.
@@ -35,7 +35,7 @@ const MEMORY: [&str; 6] = [
 const LOST: [&str; 5] =
     ["device is poisoned", "device lost", "device was lost", "device_lost", "parent device is lost"];
 
-impl Fault {
+impl DeviceFault {
     /// Reads a message of the runtime.
     pub fn of(message: &str) -> Self {
         // The rest of a message is a backtrace.
@@ -57,14 +57,14 @@ impl Fault {
     }
 }
 
-impl From<Fault> for ModelError {
-    fn from(fault: Fault) -> Self {
+impl From<DeviceFault> for ModelError {
+    fn from(fault: DeviceFault) -> Self {
         match fault {
-            Fault::Memory(text) => Self::Device(format!(
+            DeviceFault::Memory(text) => Self::Device(format!(
                 "the GPU is out of memory ({text}): lower model.batch_rows, model.cache_mib or train.micro_batch"
             )),
-            Fault::Lost(text) => Self::Lost(text),
-            Fault::Other(text) => Self::Device(format!("the GPU failed: {text}; use --device cpu")),
+            DeviceFault::Lost(text) => Self::Lost(text),
+            DeviceFault::Other(text) => Self::Device(format!("the GPU failed: {text}; use --device cpu")),
         }
     }
 }
@@ -74,9 +74,9 @@ impl From<Fault> for ModelError {
 ///
 /// # Errors
 /// Those of the work.
-pub fn guard<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| match Fault::of(text(panic.as_ref())) {
-        Fault::Other(_) => resume_unwind(panic),
+pub fn guard<T>(work: impl FnOnce() -> Result<T, DeviceFault>) -> Result<T, DeviceFault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| match DeviceFault::of(text(panic.as_ref())) {
+        DeviceFault::Other(_) => resume_unwind(panic),
         fault => Err(fault),
     })
 }
@@ -90,15 +90,19 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// How values come to the host: [`read`], or a test's own way that fails.
-pub type Reader<const D: usize> = Box<dyn FnMut(Tensor<D>) -> Result<Vec<f32>, Fault> + Send>;
+pub type Reader<const D: usize> = Box<dyn FnMut(Tensor<D>) -> Result<Vec<f32>, DeviceFault> + Send>;
 
 /// Waits for a tensor and brings it to the host.
 ///
 /// # Errors
 /// What went wrong in computing it.
-pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Fault> {
+pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DeviceFault> {
     let data = tensor.try_into_data().map_err(|e| {
-        if e.is_device_poisoned() { Fault::Lost(e.reason().to_owned()) } else { Fault::of(e.reason()) }
+        if e.is_device_poisoned() {
+            DeviceFault::Lost(e.reason().to_owned())
+        } else {
+            DeviceFault::of(e.reason())
+        }
     })?;
     Ok(data.iter::<f32>().collect())
 }
@@ -119,16 +123,19 @@ mod tests {
     #[test]
     fn messages_are_told_apart() {
         assert!(
-            matches!(Fault::of("out of device memory allocating 4096 bytes\nBacktrace:\n0: x"), Fault::Memory(t) if !t.contains("0: x"))
+            matches!(DeviceFault::of("out of device memory allocating 4096 bytes\nBacktrace:\n0: x"), DeviceFault::Memory(t) if !t.contains("0: x"))
         );
-        assert!(matches!(Fault::of("wgpu error: Out of Memory"), Fault::Memory(_)));
-        assert!(matches!(Fault::of("The device is poisoned\nCaused by:\n  Unknown: reset"), Fault::Lost(_)));
-        assert!(matches!(Fault::of("a kernel failed to compile"), Fault::Other(_)));
+        assert!(matches!(DeviceFault::of("wgpu error: Out of Memory"), DeviceFault::Memory(_)));
+        assert!(matches!(
+            DeviceFault::of("The device is poisoned\nCaused by:\n  Unknown: reset"),
+            DeviceFault::Lost(_)
+        ));
+        assert!(matches!(DeviceFault::of("a kernel failed to compile"), DeviceFault::Other(_)));
     }
 
     #[test]
     fn panics_of_the_driver_are_faults_and_others_go_on() {
-        assert!(matches!(guard::<()>(|| panic!("wgpu error: Out of Memory")), Err(Fault::Memory(_))));
+        assert!(matches!(guard::<()>(|| panic!("wgpu error: Out of Memory")), Err(DeviceFault::Memory(_))));
         assert!(std::panic::catch_unwind(|| guard::<()>(|| panic!("index out of bounds"))).is_err());
     }
 }

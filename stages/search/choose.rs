@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beam::score;
 use super::config::TreeConfig;
-use super::single::Outcome;
+use super::single::SearchOutcome;
 
 /// How an answer is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Vote {
 
 /// The votes of a search's paths. A path that was sampled twice votes twice; one that stands in a tree votes
 /// once, however often the search went through it.
-pub fn votes(outcome: &Outcome, config: &TreeConfig) -> Vec<Vote> {
+pub fn votes(outcome: &SearchOutcome, config: &TreeConfig) -> Vec<Vote> {
     let of = |node: &u32| {
         let answer = outcome.tree.get(*node).answer.as_deref()?;
         let score = score(&outcome.tree, *node, config);

@@ -14,7 +14,7 @@ use datasets::types::{Problem, Step};
 use super::budget::Unit;
 use super::choose::votes;
 use super::grow::run;
-use super::single::{Outcome, Plan};
+use super::single::{Plan, SearchOutcome};
 use super::tests::{DRAWS, config, problem, tree};
 use super::tree::{Status, Tree};
 use super::value::Values;
@@ -136,7 +136,7 @@ fn seven() -> Problem {
 }
 
 /// Searches a table with the values in it: 60 calls, unless a test says otherwise.
-fn search(table: &'static [Row], algorithm: Algorithm, tree: TreeConfig) -> (Script, Outcome) {
+fn search(table: &'static [Row], algorithm: Algorithm, tree: TreeConfig) -> (Script, SearchOutcome) {
     let mut script = Script::new(table);
     let outcome =
         run(&[seven()], &plan(algorithm, tree), &mut script, &mut Values::Own, &Silent).unwrap().remove(0);

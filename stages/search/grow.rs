@@ -10,7 +10,7 @@ use datasets::types::Problem;
 use rayon::prelude::*;
 
 use super::budget::Unit;
-use super::single::{Outcome, Plan, Search};
+use super::single::{Plan, Search, SearchOutcome};
 use super::tree::{Grow, Want};
 use super::value::Values;
 use crate::events::Events;
@@ -27,7 +27,7 @@ pub fn run(
     policy: &mut dyn Policy,
     values: &mut Values<'_>,
     events: &dyn Events,
-) -> Result<Vec<Outcome>> {
+) -> Result<Vec<SearchOutcome>> {
     let enumerates = policy.enumerates();
     if plan.tree.budget != u64::MAX {
         ensure!(

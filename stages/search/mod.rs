@@ -44,17 +44,17 @@ use best_of_n::Aim;
 use budget::Unit;
 pub use config::{Aggregate, Algorithm, Cost, Goal, RulesOn, Sampler, SearchConfig, TreeConfig};
 pub use draws::Draws;
-pub use rows::Found;
+pub use rows::SearchRows;
 use rows::Writer;
-pub use single::{Outcome, Plan};
+pub use single::{Plan, SearchOutcome};
 pub use tree::{Grow, Want};
 use value::Values;
 
 /// Version of the searches, part of fingerprints.
 pub const VERSION: u32 = 4;
 
-/// Who looks at which of the problems of a search.
-pub struct Who<'a> {
+/// Which of the problems the rules enumerate, and for which the policy is sampled.
+pub struct Scope<'a> {
     pub rules: &'a dyn Fn(&Problem) -> bool,
     pub policy: &'a dyn Fn(&Problem) -> bool,
     /// On which problems paths of the rules are tried, and how many have to confirm them so that they are
@@ -62,9 +62,9 @@ pub struct Who<'a> {
     pub siblings: Option<(Arc<Siblings>, usize)>,
 }
 
-impl Who<'_> {
-    /// Everybody looks at everything.
-    pub const ALL: Who<'static> = Who { rules: &|_| true, policy: &|_| true, siblings: None };
+impl Scope<'_> {
+    /// Both look at all problems.
+    pub const ALL: Scope<'static> = Scope { rules: &|_| true, policy: &|_| true, siblings: None };
 }
 
 /// The enumeration over the rules: A* with what the domain says of the effort that is left, in steps.
@@ -102,7 +102,7 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
 pub struct Searching<'a> {
     pub config: &'a SearchConfig,
     pub tree: &'a TreeConfig,
-    pub who: &'a Who<'a>,
+    pub scope: &'a Scope<'a>,
     pub draws: Draws,
 }
 
@@ -117,19 +117,19 @@ pub fn search(
     values: &mut Values<'_>,
     events: &dyn Events,
 ) -> Result<Searched> {
-    let Searching { config, tree, who, draws } = *searching;
-    let mut searched = Searched { found: Found::default(), rules: Vec::new(), policy: Vec::new() };
+    let Searching { config, tree, scope, draws } = *searching;
+    let mut searched = Searched { found: SearchRows::default(), rules: Vec::new(), policy: Vec::new() };
     if problems.is_empty() {
         return Ok(searched);
     }
     if config.rule_solutions > 0 {
-        let plan = Plan { siblings: who.siblings.clone(), ..enumeration(config, tree, draws) };
+        let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(config, tree, draws) };
         let mut rules = crate::policy::rules::Rules;
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
         let (places, some) =
-            some(problems, |problem| draws.unit(problem, "rules") < share && (who.rules)(problem));
+            some(problems, |problem| draws.unit(problem, "rules") < share && (scope.rules)(problem));
         let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, events)?;
         let valued = matches!(guide, Values::State(_));
         Writer { plan: &plan, policy: &rules, valued }.collect(&some, &outcomes, &mut searched.found);
@@ -137,7 +137,7 @@ pub fn search(
     }
     if let Some(policy) = sampler {
         let plan = policy_plan(config, tree, draws);
-        let (places, some) = some(problems, who.policy);
+        let (places, some) = some(problems, scope.policy);
         let outcomes = grow::run(&some, &plan, policy, values, events)?;
         let valued = !matches!(values, Values::None | Values::Effort);
         Writer { plan: &plan, policy, valued }.collect(&some, &outcomes, &mut searched.found);
@@ -163,8 +163,8 @@ fn some(problems: &[Problem], wanted: impl Fn(&Problem) -> bool) -> (Vec<usize>,
         .unzip()
 }
 
-fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<Outcome>) -> Vec<Option<Outcome>> {
-    let mut all: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
+fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<SearchOutcome>) -> Vec<Option<SearchOutcome>> {
+    let mut all: Vec<Option<SearchOutcome>> = (0..count).map(|_| None).collect();
     for (place, outcome) in places.into_iter().zip(outcomes) {
         all[place] = Some(outcome);
     }
@@ -195,11 +195,11 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
 
 /// Rows of a search, and what it cost problem by problem.
 pub struct Searched {
-    pub found: Found,
+    pub found: SearchRows,
     /// Of the enumeration over the rules, None for problems it did not look at; empty if there was none.
-    pub rules: Vec<Option<Outcome>>,
+    pub rules: Vec<Option<SearchOutcome>>,
     /// Of the policy's search, likewise.
-    pub policy: Vec<Option<Outcome>>,
+    pub policy: Vec<Option<SearchOutcome>>,
 }
 
 impl Searched {
@@ -211,7 +211,7 @@ impl Searched {
     }
 
     /// The searches of a problem.
-    pub fn of(&self, problem: usize) -> impl Iterator<Item = &Outcome> {
+    pub fn of(&self, problem: usize) -> impl Iterator<Item = &SearchOutcome> {
         [&self.rules, &self.policy].into_iter().filter_map(move |all| all.get(problem)?.as_ref())
     }
 }

@@ -9,13 +9,13 @@ use rayon::prelude::*;
 use super::config::{Algorithm, Goal};
 use super::draws::Draws;
 use super::repair::repairs;
-use super::single::{Outcome, Plan};
+use super::single::{Plan, SearchOutcome};
 use super::tree::{NONE, Status};
 use crate::policy::{Policy, rules};
 
 /// What one search of some problems gave.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SearchRows {
     pub nodes: Vec<Node>,
     pub solutions: Vec<Solution>,
 }
@@ -37,7 +37,7 @@ impl Writer<'_> {
     /// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows:
     /// they are many and can be made again. Solutions are all whole paths of a policy that samples, and the
     /// correct ones of rules.
-    pub fn collect(&self, problems: &[Problem], outcomes: &[Outcome], found: &mut Found) {
+    pub fn collect(&self, problems: &[Problem], outcomes: &[SearchOutcome], found: &mut SearchRows) {
         let Self { plan, policy, valued } = *self;
         for (problem, outcome) in problems.iter().zip(outcomes) {
             let fingerprint =
@@ -73,7 +73,13 @@ impl Writer<'_> {
         }
     }
 
-    fn solutions(&self, problem: &Problem, outcome: &Outcome, fingerprint: &str, found: &mut Found) {
+    fn solutions(
+        &self,
+        problem: &Problem,
+        outcome: &SearchOutcome,
+        fingerprint: &str,
+        found: &mut SearchRows,
+    ) {
         let Self { plan, policy, valued } = *self;
         let draws = plan.draws;
         let tree = &outcome.tree;
@@ -126,13 +132,13 @@ impl Writer<'_> {
 /// A problem of an unknown domain.
 pub fn repaired(
     problems: &[Problem],
-    outcomes: &[Outcome],
+    outcomes: &[SearchOutcome],
     policy: &dyn Policy,
     draws: Draws,
-    found: &mut Found,
+    found: &mut SearchRows,
 ) -> Result<()> {
     let (kind, fingerprint) = (policy.kind(), policy.fingerprint());
-    let pairs: Vec<(&Problem, &Outcome)> = problems.iter().zip(outcomes).collect();
+    let pairs: Vec<(&Problem, &SearchOutcome)> = problems.iter().zip(outcomes).collect();
     let rows: Vec<Vec<Solution>> = pairs
         .into_par_iter()
         .map(|(problem, outcome)| {

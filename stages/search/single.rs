@@ -47,7 +47,7 @@ pub struct Plan {
 
 /// What the search of one problem came to.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct SearchOutcome {
     pub tree: Tree,
     pub spent: Spent,
     /// What was spent when the first correct path had been found.
@@ -272,7 +272,7 @@ impl<'a> Search<'a> {
         self.done |= config.goal == Goal::Verified && self.solutions.len() >= config.solutions && !shorter;
     }
 
-    pub(super) fn finish(mut self) -> Outcome {
+    pub(super) fn finish(mut self) -> SearchOutcome {
         let mut ends = match &mut self.searcher {
             Searcher::BestOfN(search) => std::mem::take(&mut search.ends),
             _ if self.enumerates => {
@@ -314,7 +314,7 @@ impl<'a> Search<'a> {
         if self.verified() {
             self.solutions.truncate(self.plan.tree.solutions);
         }
-        Outcome {
+        SearchOutcome {
             tree: self.tree,
             spent: self.spent,
             first: self.first,

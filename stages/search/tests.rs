@@ -7,8 +7,8 @@ use datasets::types::{Problem, Solution, Split, Verdict};
 use super::budget::Unit;
 use super::value::Values;
 use super::{
-    Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, Searching, TreeConfig,
-    Who, search,
+    Aggregate, Algorithm, Cost, Draws, Goal, RulesOn, Sampler, Scope, SearchConfig, SearchRows, Searching,
+    TreeConfig, search,
 };
 use crate::events::Silent;
 use crate::policy::Policy;
@@ -89,12 +89,12 @@ pub fn tree() -> TreeConfig {
 }
 
 /// The rows of a search of the rules, and of random draws from them.
-fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> Found {
+fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> SearchRows {
     let mut drawn = Rules;
     let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
     search(
         problems,
-        &Searching { config, tree: &tree(), who: &Who::ALL, draws },
+        &Searching { config, tree: &tree(), scope: &Scope::ALL, draws },
         sampler,
         &mut Values::None,
         &Silent,
@@ -147,7 +147,7 @@ fn random_draws_over_the_rules_are_a_function_of_the_seed() {
     let run = |draws| rows(&[clips()], &config, draws);
     let (a, b, c) = (run(DRAWS), run(DRAWS), run(Draws { seed: 2, ..DRAWS }));
     // As text: values that are not estimated are NaN, which equals nothing.
-    let shown = |found: &super::Found| format!("{:?}", found.solutions);
+    let shown = |found: &super::SearchRows| format!("{:?}", found.solutions);
     assert_eq!(shown(&a), shown(&b));
     assert_eq!(a.nodes, b.nodes);
     assert_ne!(shown(&a), shown(&c));

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::batch::Example;
 use super::{cpu, device};
-use crate::model::fault::Fault;
+use crate::model::fault::DeviceFault;
 use crate::model::{Choice, Llama, ModelError};
 
 /// Rows that a reference reads at once: a number of its own, so that its losses do not depend on
@@ -46,7 +46,7 @@ fn on_device(llama: &Llama, examples: &[&Example]) -> Result<Vec<f32>> {
     loop {
         match device::token_losses(llama, examples, micro) {
             Ok(losses) => return Ok(losses),
-            Err(Fault::Memory(_)) if micro > 1 => {
+            Err(DeviceFault::Memory(_)) if micro > 1 => {
                 crate::model::fault::recover(&llama.device());
                 micro /= 2;
             }

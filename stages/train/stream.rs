@@ -36,7 +36,7 @@ use crate::value::targets::{is_end, is_solution};
 
 /// A row's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct StreamText {
     pub completion: String,
     /// Steps of dead ends in it.
     pub dead_ends: usize,
@@ -47,7 +47,7 @@ pub struct Told {
 ///
 /// # Errors
 /// A row of a problem that is not among those given, or of a domain that nobody knows.
-pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -> Result<Vec<Told>> {
+pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -> Result<Vec<StreamText>> {
     let known: HashMap<&str, &Problem> = problems.iter().map(|p| (p.problem_id.as_str(), p)).collect();
     let mut trees: HashMap<&str, Vec<&Node>> = HashMap::new();
     for node in nodes {
@@ -57,22 +57,22 @@ pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -
     for (i, row) in rows.iter().enumerate() {
         by_problem.entry(&row.problem_id).or_default().push(i);
     }
-    let of = |(id, places): (&str, Vec<usize>)| -> Result<Vec<(usize, Told)>> {
+    let of = |(id, places): (&str, Vec<usize>)| -> Result<Vec<(usize, StreamText)>> {
         let Some(problem) = known.get(id) else {
             bail!("a kept row answers problem {id}, which is none of the run's")
         };
         let explored = Explored::new(problem, trees.get(id).map_or(&[], Vec::as_slice))?;
         Ok(places.into_iter().map(|i| (i, explored.tell(rows[i], most))).collect())
     };
-    let told: Vec<Vec<(usize, Told)>> = by_problem.into_par_iter().map(of).collect::<Result<_>>()?;
-    let mut told: Vec<(usize, Told)> = told.into_iter().flatten().collect();
+    let told: Vec<Vec<(usize, StreamText)>> = by_problem.into_par_iter().map(of).collect::<Result<_>>()?;
+    let mut told: Vec<(usize, StreamText)> = told.into_iter().flatten().collect();
     told.sort_by_key(|(i, _)| *i);
     Ok(told.into_iter().map(|(_, told)| told).collect())
 }
 
 /// A state of a problem's trees.
 #[derive(Default)]
-struct Place {
+struct StreamState {
     step: String,
     parent: Option<usize>,
     children: Vec<usize>,
@@ -92,7 +92,7 @@ struct Place {
 struct Explored<'a> {
     problem: &'a Problem,
     domain: &'static dyn Domain,
-    places: Vec<Place>,
+    places: Vec<StreamState>,
 }
 
 impl<'a> Explored<'a> {
@@ -100,7 +100,7 @@ impl<'a> Explored<'a> {
         let Some(domain) = domains::domain(&problem.domain) else {
             bail!("problem {}: no domain is named `{}`", problem.problem_id, problem.domain)
         };
-        let mut explored = Self { problem, domain, places: vec![Place::default()] };
+        let mut explored = Self { problem, domain, places: vec![StreamState::default()] };
         // Parents come before their children: nodes are numbered as they were looked at.
         let mut of_node: HashMap<(&str, u32), usize> = HashMap::new();
         let mut of_step: HashMap<(usize, &str), usize> = HashMap::new();
@@ -144,7 +144,11 @@ impl<'a> Explored<'a> {
 
     fn add(&mut self, parent: usize, step: &str) -> usize {
         let at = self.places.len();
-        self.places.push(Place { step: step.to_owned(), parent: Some(parent), ..Place::default() });
+        self.places.push(StreamState {
+            step: step.to_owned(),
+            parent: Some(parent),
+            ..StreamState::default()
+        });
         self.places[parent].children.push(at);
         at
     }
@@ -174,8 +178,12 @@ impl<'a> Explored<'a> {
                     let correct = self.domain.verify(self.problem, &step.next.steps, &answer).verdict
                         == Verdict::Correct;
                     let order = self.places[at].order;
-                    self.places[leaf] =
-                        Place { good: correct, tried: true, order, ..std::mem::take(&mut self.places[leaf]) };
+                    self.places[leaf] = StreamState {
+                        good: correct,
+                        tried: true,
+                        order,
+                        ..std::mem::take(&mut self.places[leaf])
+                    };
                     states.push(Some(step.next));
                 }
             }
@@ -214,8 +222,8 @@ impl<'a> Explored<'a> {
     }
 
     /// A row as the search that found it.
-    fn tell(&self, row: &Kept, most: usize) -> Told {
-        let plain = Told { completion: row.completion.clone(), dead_ends: 0 };
+    fn tell(&self, row: &Kept, most: usize) -> StreamText {
+        let plain = StreamText { completion: row.completion.clone(), dead_ends: 0 };
         let (steps, answer) = split_completion(&row.completion);
         if completion(&steps, &answer) != row.completion {
             return plain;
@@ -233,7 +241,7 @@ impl<'a> Explored<'a> {
         let told = completion(&lines, &answer);
         // No step of a dead end may change what is read.
         if split_completion(&told) == (steps, answer) {
-            Told { completion: told, dead_ends: chosen.len() }
+            StreamText { completion: told, dead_ends: chosen.len() }
         } else {
             plain
         }

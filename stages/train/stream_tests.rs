@@ -14,7 +14,7 @@ use crate::policy::rules::Rules;
 use crate::policy::{Policy, completion};
 use crate::search::tests::{clips, config, problem, tree};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, Searching, Who, search};
+use crate::search::{Draws, Scope, SearchConfig, Searching, search};
 
 const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
 
@@ -138,7 +138,7 @@ fn streams_of_real_searches_tell_what_was_tried() {
     let mut drawn = Rules;
     let searched = search(
         &problems,
-        &Searching { config: &config, tree: &tree(), who: &Who::ALL, draws: DRAWS },
+        &Searching { config: &config, tree: &tree(), scope: &Scope::ALL, draws: DRAWS },
         Some(&mut drawn as &mut dyn Policy),
         &mut Values::None,
         &Silent,

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, FloatDType};
 
 use super::batch::Example;
 use super::cpu::Cpu;
-use super::device::{self, Beside, OnDevice, Pass};
+use super::device::{self, AuxLosses, OnDevice, Pass};
 use super::learner::{Adam, Learner, Step, learning_rate};
 use super::lora::{Setup, TARGETS, Tuned, peft_files};
 use super::losses::TokenLoss;
@@ -13,7 +13,7 @@ use super::select::{Select, Targets};
 use super::value::HeadConfig;
 use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::fault::{Fault, read};
+use crate::model::fault::{DeviceFault, read};
 use crate::model::tests::tiny;
 use crate::model::{Choice, Llama, ModelError, Tokenizer, hf, tensors};
 
@@ -104,7 +104,9 @@ fn gradients(
     recompute: bool,
 ) -> (f32, Vec<burn::tensor::Tensor<2>>) {
     let all =
-        device::gradients(llama, Beside::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| true);
+        device::gradients(llama, AuxLosses::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| {
+            true
+        });
     (all.loss.into_scalar::<f32>(), all.weights.into_iter().flatten().collect())
 }
 
@@ -272,12 +274,12 @@ fn without_memory_a_step_takes_fewer_rows_at_once_and_is_the_same() {
     let (mut plain, mut failing, mut count) = (new(), new(), 0);
     failing.reader = Box::new(move |tensor| {
         count += 1;
-        if count < 3 { Err(Fault::Memory("no room".into())) } else { read(tensor) }
+        if count < 3 { Err(DeviceFault::Memory("no room".into())) } else { read(tensor) }
     });
     let (a, b) = (plain.step(&batch, 24, 1e-3).unwrap(), failing.step(&batch, 24, 1e-3).unwrap());
     assert!((a.loss - b.loss).abs() < 1e-5 && (a.norm / b.norm - 1.0).abs() < 1e-4, "{a:?} {b:?}");
     assert_eq!(failing.notes().len(), 2);
-    failing.reader = Box::new(|_| Err(Fault::Lost("reset".into())));
+    failing.reader = Box::new(|_| Err(DeviceFault::Lost("reset".into())));
     let error = failing.step(&batch, 24, 1e-3).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(ModelError::Lost(_))), "{error}");
 }

@@ -5,14 +5,14 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
-use super::device::{self, Beside, Head, OnDevice, Pass};
+use super::device::{self, AuxLosses, Head, OnDevice, Pass};
 use super::learner::{Adam, Learner};
 use super::lora::{FREEZABLE, Tuned};
 use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::fault::{Fault, read};
+use crate::model::fault::{DeviceFault, read};
 use crate::model::generate::{Generator, Limits};
 use crate::model::{Llama, ModelError, ValueHead, hf, tensors};
 
@@ -149,7 +149,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
             };
             let whole = device::gradients(
                 &llama,
-                Beside { value: Some(&other), ..Beside::default() },
+                AuxLosses { value: Some(&other), ..AuxLosses::default() },
                 &batch,
                 Pass { micro: 100, recompute: false, scale: 4.0 },
                 |_| true,
@@ -379,7 +379,7 @@ fn a_device_without_room_for_all_pairs_says_what_to_do() {
             (OnDevice::new(&llama, setup(everything(&llama), adam(), false, Some(head(loss)))), 0);
         device.reader = Box::new(move |tensor| {
             count += 1;
-            if count <= failures { Err(Fault::Memory("no room".into())) } else { read(tensor) }
+            if count <= failures { Err(DeviceFault::Memory("no room".into())) } else { read(tensor) }
         });
         device
     };

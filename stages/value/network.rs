@@ -41,19 +41,19 @@ pub struct Network {
 /// One state to learn from.
 #[derive(Clone, Debug)]
 pub struct Lesson {
-    seen: Seen,
+    seen: HashedFeatures,
     /// `group` is its problem; `place` is not read.
     target: Target,
 }
 
 /// Features with the table rows of the sparse ones.
 #[derive(Clone, Debug)]
-struct Seen {
+struct HashedFeatures {
     dense: Vec<f32>,
     rows: Vec<u32>,
 }
 
-impl Seen {
+impl HashedFeatures {
     fn new(features: &Features) -> Self {
         let rows = features.sparse.iter().map(|feature| (feature % ROWS as u64) as u32).collect();
         Self { dense: features.dense.clone(), rows }
@@ -62,7 +62,7 @@ impl Seen {
 
 impl Lesson {
     pub fn new(features: &Features, target: Target) -> Self {
-        Self { seen: Seen::new(features), target }
+        Self { seen: HashedFeatures::new(features), target }
     }
 }
 
@@ -86,7 +86,7 @@ fn parts(inputs: usize) -> Parts {
 }
 
 /// What a forward pass leaves for the backward pass.
-struct Pass {
+struct Activations {
     h1: [f32; FIRST],
     h2: [f32; SECOND],
     z: f32,
@@ -109,7 +109,7 @@ impl Network {
 
     /// z of a state.
     fn logit(&self, features: &Features) -> f32 {
-        self.forward(&Seen::new(features)).z
+        self.forward(&HashedFeatures::new(features)).z
     }
 
     /// V of a state, in 0..=1.
@@ -122,7 +122,7 @@ impl Network {
         (FIRST * sparse + 2 * (FIRST * self.inputs + FIRST * SECOND + SECOND)) as u64
     }
 
-    fn forward(&self, seen: &Seen) -> Pass {
+    fn forward(&self, seen: &HashedFeatures) -> Activations {
         let p = parts(self.inputs);
         let mut h1 = [0.0; FIRST];
         h1.copy_from_slice(&self.dense[p.b1..p.w]);
@@ -145,12 +145,18 @@ impl Network {
             *h = (self.dense[p.b2 + i] + simd::dot(w, &h1)).max(0.0);
         }
         let z = self.dense[p.b] + simd::dot(&self.dense[p.o..p.b], &h2);
-        Pass { h1, h2, z }
+        Activations { h1, h2, z }
     }
 
     /// Adds the gradient of the dense weights for a slope in z; returns the gradient of every table row of
     /// the state.
-    fn backward(&self, seen: &Seen, pass: &Pass, slope: f32, gradient: &mut [f32]) -> [f32; FIRST] {
+    fn backward(
+        &self,
+        seen: &HashedFeatures,
+        pass: &Activations,
+        slope: f32,
+        gradient: &mut [f32],
+    ) -> [f32; FIRST] {
         let p = parts(self.inputs);
         let mut d1 = [0.0; FIRST];
         gradient[p.b] += slope;

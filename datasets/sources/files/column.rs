@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::Place;
+use super::error::RowPosition;
 
 /// A column that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Column {
 #[derive(Clone, Debug)]
 pub struct Row {
     pub path: Arc<Path>,
-    pub place: Place,
+    pub place: RowPosition,
     /// The texts of the columns, in the order in which they were asked for.
     pub cells: Vec<String>,
 }

@@ -11,18 +11,18 @@ const LISTED: usize = 20;
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RowPosition {
     /// Line of a JSON lines file, from 1.
     Line(u64),
     /// Row of a Parquet file, from 0.
     Row(u64),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RowPosition {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Line(line) => write!(out, "line {line}"),
-            Place::Row(row) => write!(out, "row {row}"),
+            RowPosition::Line(line) => write!(out, "line {line}"),
+            RowPosition::Row(row) => write!(out, "row {row}"),
         }
     }
 }
@@ -62,7 +62,7 @@ pub enum SourceError {
     #[error("{}: column `{column}`: expected {expected}, found the type {found}", .path.display())]
     ColumnType { path: PathBuf, column: String, expected: &'static str, found: String },
     #[error("{}, {place}: {fault}", .path.display())]
-    Row { path: PathBuf, place: Place, fault: Fault },
+    Row { path: PathBuf, place: RowPosition, fault: RowFault },
 }
 
 impl SourceError {
@@ -74,7 +74,7 @@ impl SourceError {
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum RowFault {
     #[error("not UTF-8 at byte {in_row} of it{}", of_file(.in_file.as_ref()))]
     Utf8 {
         /// Byte within the line or the cell, from 0.

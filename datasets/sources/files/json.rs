@@ -3,20 +3,20 @@
 use serde::de::IgnoredAny;
 
 use super::column::Column;
-use super::error::Fault;
+use super::error::RowFault;
 
 /// A field's name and the JSON text of its value.
 type Field<'a> = (String, &'a str);
 
 /// The texts of the columns on a line.
-pub fn cells(line: &str, columns: &[Column]) -> Result<Vec<String>, Fault> {
+pub fn cells(line: &str, columns: &[Column]) -> Result<Vec<String>, RowFault> {
     let fields = fields(line)?;
     columns.iter().map(|column| text(column, value(&fields, "", &column.name)?)).collect()
 }
 
 /// The value at `path` below `under`: a field of just that name, else one of the object that a part of it
 /// names.
-fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, Fault> {
+fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, RowFault> {
     // Of equal names the last counts, as in most programs.
     let named = |name: &str| fields.iter().rev().find(|(field, _)| field == name).map(|(_, value)| *value);
     if let Some(value) = named(path) {
@@ -28,18 +28,18 @@ fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, F
         }
     }
     let columns = fields.iter().map(|(name, _)| format!("{under}{name}")).collect();
-    Err(Fault::NoColumn { column: format!("{under}{path}"), columns })
+    Err(RowFault::NoColumn { column: format!("{under}{path}"), columns })
 }
 
 /// A value as text.
-fn text(column: &Column, value: &str) -> Result<String, Fault> {
+fn text(column: &Column, value: &str) -> Result<String, RowFault> {
     let name = || column.name.clone();
     let expected = if column.numbers { "a string or a number" } else { "a string" };
     match kind(value) {
         "a string" => string(value),
         "a number" if column.numbers => Ok(value.to_owned()),
-        "null" => Err(Fault::Null { column: name() }),
-        found => Err(Fault::Kind { column: name(), expected, found }),
+        "null" => Err(RowFault::Null { column: name() }),
+        found => Err(RowFault::Kind { column: name(), expected, found }),
     }
 }
 
@@ -55,15 +55,17 @@ fn kind(json: &str) -> &'static str {
     }
 }
 
-fn string(json: &str) -> Result<String, Fault> {
-    serde_json::from_str(json).map_err(|error| Fault::Json { message: error.to_string() })
+fn string(json: &str) -> Result<String, RowFault> {
+    serde_json::from_str(json).map_err(|error| RowFault::Json { message: error.to_string() })
 }
 
 /// The fields of an object, in order.
-fn fields(line: &str) -> Result<Vec<Field<'_>>, Fault> {
+fn fields(line: &str) -> Result<Vec<Field<'_>>, RowFault> {
     serde_json::from_str::<IgnoredAny>(line).map_err(|error| invalid(line, &error))?;
     let line = line.trim_ascii();
-    let Some(mut rest) = line.strip_prefix('{') else { return Err(Fault::NotObject { found: kind(line) }) };
+    let Some(mut rest) = line.strip_prefix('{') else {
+        return Err(RowFault::NotObject { found: kind(line) });
+    };
     // The line is whole JSON, so names, colons, values and commas take turns up to the closing brace.
     let mut fields = Vec::new();
     loop {
@@ -79,7 +81,7 @@ fn fields(line: &str) -> Result<Vec<Field<'_>>, Fault> {
 }
 
 /// Takes the first value off a JSON text that begins with one.
-fn first<'a>(rest: &mut &'a str) -> Result<&'a str, Fault> {
+fn first<'a>(rest: &mut &'a str) -> Result<&'a str, RowFault> {
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
     match values.next() {
         Some(Ok(IgnoredAny)) => {
@@ -88,12 +90,12 @@ fn first<'a>(rest: &mut &'a str) -> Result<&'a str, Fault> {
             Ok(value)
         }
         Some(Err(error)) => Err(invalid(rest, &error)),
-        None => Err(Fault::Json { message: "the line ends too early".into() }),
+        None => Err(RowFault::Json { message: "the line ends too early".into() }),
     }
 }
 
 /// What is wrong with a line. `NaN` and `Infinity`, which some programs write, are named.
-fn invalid(line: &str, error: &serde_json::Error) -> Fault {
+fn invalid(line: &str, error: &serde_json::Error) -> RowFault {
     let at = line.get(error.column().saturating_sub(1)..).unwrap_or("");
     let at = at.strip_prefix('-').unwrap_or(at);
     let number =
@@ -101,7 +103,7 @@ fn invalid(line: &str, error: &serde_json::Error) -> Fault {
     let text = error.to_string();
     // The line within a line is always the first.
     let message = text.replace(" at line 1 column ", " at byte ");
-    Fault::Json {
+    RowFault::Json {
         message: number.map_or(message.clone(), |name| format!("{name} is no JSON number; {message}")),
     }
 }

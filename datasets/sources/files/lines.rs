@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::column::{Column, Row};
-use super::error::{Fault, Place, SourceError};
+use super::error::{RowFault, RowPosition, SourceError};
 use super::{MAX_LINE_BYTES, json};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -78,7 +78,7 @@ impl Lines {
     }
 
     /// The cells of the line in the buffer; none if the line is blank.
-    fn cells(&self) -> Result<Option<Vec<String>>, Fault> {
+    fn cells(&self) -> Result<Option<Vec<String>>, RowFault> {
         let bytes = &self.buffer[..];
         let (skipped, bytes) = match bytes.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) if self.line == 1 => (BYTE_ORDER_MARK.len(), rest),
@@ -89,7 +89,7 @@ impl Lines {
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let in_row = skipped + error.valid_up_to();
-            Fault::Utf8 { in_row, in_file: Some(self.read - self.buffer.len() as u64 + in_row as u64) }
+            RowFault::Utf8 { in_row, in_file: Some(self.read - self.buffer.len() as u64 + in_row as u64) }
         })?;
         json::cells(text, &self.columns).map(Some)
     }
@@ -102,7 +102,7 @@ impl Iterator for Lines {
         loop {
             let cells = match self.fill() {
                 Ok(Next::Line) => self.cells(),
-                Ok(Next::LongLine) => Err(Fault::LongLine { limit: MAX_LINE_BYTES }),
+                Ok(Next::LongLine) => Err(RowFault::LongLine { limit: MAX_LINE_BYTES }),
                 Ok(Next::End) => {
                     let ended = self.file.take().is_some();
                     return (ended && !self.any)
@@ -113,7 +113,7 @@ impl Iterator for Lines {
                     return Some(Err(SourceError::Io { path: self.path.to_path_buf(), source }));
                 }
             };
-            let place = Place::Line(self.line);
+            let place = RowPosition::Line(self.line);
             let row = match cells {
                 Ok(None) => continue,
                 Ok(Some(cells)) => Ok(Row { path: Arc::clone(&self.path), place, cells }),

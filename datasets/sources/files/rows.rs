@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 
 use super::BATCH_ROWS;
 use super::column::{Column, Row};
-use super::error::{Fault, Place, SourceError};
+use super::error::{RowFault, RowPosition, SourceError};
 use crate::table::{check_extents, guarded};
 
 /// The rows of a Parquet file.
@@ -121,7 +121,7 @@ impl Rows {
         Ok(true)
     }
 
-    fn cells(&self) -> Result<Vec<String>, Fault> {
+    fn cells(&self) -> Result<Vec<String>, RowFault> {
         self.columns
             .iter()
             .zip(&self.batch)
@@ -136,7 +136,7 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if self.next < self.length {
-                let place = Place::Row(self.before + self.next as u64);
+                let place = RowPosition::Row(self.before + self.next as u64);
                 let cells = self.cells();
                 self.next += 1;
                 return Some(match cells {
@@ -231,17 +231,21 @@ fn is_number(kind: &DataType) -> bool {
 }
 
 /// A cell as text. Numbers are written exactly: floats with the fewest digits that give the same float again.
-fn text(column: &str, cells: &Cells, row: usize) -> Result<String, Fault> {
+fn text(column: &str, cells: &Cells, row: usize) -> Result<String, RowFault> {
     let array = &*cells.array;
     if array.is_null(row) || cells.around.iter().any(|array| array.is_null(row)) {
-        return Err(Fault::Null { column: column.to_owned() });
+        return Err(RowFault::Null { column: column.to_owned() });
     }
     let utf8 = |bytes: &[u8]| match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(error) => Err(Fault::Utf8 { in_row: error.valid_up_to(), in_file: None }),
+        Err(error) => Err(RowFault::Utf8 { in_row: error.valid_up_to(), in_file: None }),
     };
     let finite = |written: String, finite: bool| {
-        if finite { Ok(written) } else { Err(Fault::NotFinite { column: column.to_owned(), found: written }) }
+        if finite {
+            Ok(written)
+        } else {
+            Err(RowFault::NotFinite { column: column.to_owned(), found: written })
+        }
     };
     match array.data_type() {
         DataType::Utf8 => Ok(array.as_string::<i32>().value(row).to_owned()),
@@ -263,7 +267,7 @@ fn text(column: &str, cells: &Cells, row: usize) -> Result<String, Fault> {
             finite(number.to_string(), number.is_finite())
         }
         // Integers and decimals.
-        _ => array_value_to_string(array, row).map_err(|_| Fault::Kind {
+        _ => array_value_to_string(array, row).map_err(|_| RowFault::Kind {
             column: column.to_owned(),
             expected: "text or a number",
             found: "a value that cannot be written",

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-type Outcome = Result<Raw, SourceError>;
+type ReadRow = Result<Raw, SourceError>;
 
 fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.path().join(name);
@@ -21,7 +21,7 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-fn lines(bytes: impl AsRef<[u8]>) -> Vec<Outcome> {
+fn lines(bytes: impl AsRef<[u8]>) -> Vec<ReadRow> {
     let folder = tempfile::tempdir().unwrap();
     open(&write(&folder, "in.jsonl", bytes.as_ref()), &Options::default()).unwrap().collect()
 }
@@ -39,7 +39,7 @@ fn message(error: &SourceError) -> String {
     text.split_once("/in.").map_or(text.clone(), |(_, tail)| tail.to_owned())
 }
 
-fn pairs(rows: Vec<Outcome>) -> Vec<(String, String)> {
+fn pairs(rows: Vec<ReadRow>) -> Vec<(String, String)> {
     rows.into_iter().map(|row| row.map(|row| (row.question, row.answer)).unwrap()).collect()
 }
 
@@ -230,7 +230,7 @@ fn batch(columns: Vec<(&str, Arc<dyn Array>)>) -> RecordBatch {
         .unwrap()
 }
 
-fn answers(answers: Arc<dyn Array>) -> Vec<Outcome> {
+fn answers(answers: Arc<dyn Array>) -> Vec<ReadRow> {
     let questions: Arc<dyn Array> = Arc::new(StringViewArray::from(vec!["q"; answers.len()]));
     let other: Arc<dyn Array> = Arc::new(Int32Array::from(vec![0; answers.len()]));
     let batch = batch(vec![("answer", answers), ("other", other), ("question", questions)]);

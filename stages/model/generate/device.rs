@@ -24,7 +24,7 @@ use crate::BadInput;
 use crate::events::{Cancelled, Events};
 use crate::model::ModelError;
 use crate::model::cache::{Block, Memory, Pair, Prefix};
-use crate::model::fault::{Fault, Reader, guard, read, recover};
+use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
 use crate::model::llama::{Llama, MASKED, Places};
 
 /// Attention looks at a multiple of so many cells: few shapes, and so few kernels to try out.
@@ -79,13 +79,13 @@ struct Queue {
 
 /// Why a call came to an early end.
 enum Stopped {
-    Fault(Fault),
+    DeviceFault(DeviceFault),
     Error(anyhow::Error),
 }
 
-impl From<Fault> for Stopped {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<DeviceFault> for Stopped {
+    fn from(fault: DeviceFault) -> Self {
+        Self::DeviceFault(fault)
     }
 }
 
@@ -147,7 +147,7 @@ impl OnDevice {
                     }
                     rest = &rest[rows..];
                 }
-                Err(Fault::Memory(_)) if rows > 1 => {
+                Err(DeviceFault::Memory(_)) if rows > 1 => {
                     recover(&self.llama.device());
                     most = rows / 2;
                 }
@@ -158,7 +158,7 @@ impl OnDevice {
     }
 
     /// Hidden states `[B, D]`, row by row, after the last tokens of texts that are padded to one width.
-    fn read_hidden(&mut self, texts: &[&[u32]], width: usize) -> Result<Vec<f32>, Fault> {
+    fn read_hidden(&mut self, texts: &[&[u32]], width: usize) -> Result<Vec<f32>, DeviceFault> {
         let device = self.llama.device();
         let (rows, size) = (texts.len(), self.llama.config.hidden_size);
         let mut tokens = Vec::with_capacity(rows * width);
@@ -197,10 +197,10 @@ impl OnDevice {
             match self.attempt(work, events, &mut done) {
                 Ok(()) => return Ok(done),
                 Err(Stopped::Error(error)) => return Err(error),
-                Err(Stopped::Fault(fault)) => {
+                Err(Stopped::DeviceFault(fault)) => {
                     let slots = self.block.take().map_or(self.limits.rows, |block| block.slots);
                     self.prefix = None;
-                    if !matches!(fault, Fault::Memory(_)) || slots <= 1 {
+                    if !matches!(fault, DeviceFault::Memory(_)) || slots <= 1 {
                         return Err(ModelError::from(fault).into());
                     }
                     recover(&self.llama.device());
@@ -327,7 +327,7 @@ impl OnDevice {
     }
 
     /// One pass: every row reads a token, and those at the end of their queue draw the next.
-    fn advance(&mut self, work: &Generation<'_>, slots: &mut [Option<Active>]) -> Result<(), Fault> {
+    fn advance(&mut self, work: &Generation<'_>, slots: &mut [Option<Active>]) -> Result<(), DeviceFault> {
         let device = self.llama.device();
         let prefix = self.prefix_len();
         self.computed += slots.iter().flatten().count() as u64;

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::device::OnDevice;
 use super::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::events::{Events, Silent};
-use crate::model::fault::{Fault, read};
+use crate::model::fault::{DeviceFault, read};
 use crate::model::tests::tiny;
 use crate::model::{DeviceSetting, Llama, ModelError, Tokenizer};
 use crate::policy::Sampling;
@@ -134,7 +134,7 @@ impl Events for Notes {
 }
 
 /// A device whose passes fail at the given counts.
-fn failing(llama: &Llama, rows: usize, at: &'static [usize], fault: Fault) -> OnDevice {
+fn failing(llama: &Llama, rows: usize, at: &'static [usize], fault: DeviceFault) -> OnDevice {
     let (mut on, mut count) = (OnDevice::new(llama, limits(rows)), 0);
     on.reader = Box::new(move |tensor| {
         count += 1;
@@ -147,7 +147,7 @@ fn failing(llama: &Llama, rows: usize, at: &'static [usize], fault: Fault) -> On
 fn without_memory_it_goes_on_with_fewer_rows_and_the_same_answers() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
     let (requests, sampling) = (requests(40), sampling(1.0, 20));
-    let memory = || Fault::Memory("no room".into());
+    let memory = || DeviceFault::Memory("no room".into());
     let (mut on, notes) = (failing(&llama, 16, &[4, 9], memory()), Notes::default());
     let got = run(&mut on, &requests, &sampling, &notes).unwrap();
     assert_same(&on_cpu(&llama, &requests, &sampling), &got, "after two failures");
@@ -165,7 +165,7 @@ fn without_memory_it_goes_on_with_fewer_rows_and_the_same_answers() {
 fn a_lost_device_may_be_tried_again_and_a_panic_of_it_is_no_bug() {
     let llama = tiny(&Tokenizer::tiny().unwrap());
     let error = run(
-        &mut failing(&llama, 8, &[3], Fault::Lost("reset".into())),
+        &mut failing(&llama, 8, &[3], DeviceFault::Lost("reset".into())),
         &requests(0),
         &sampling(0.0, 9),
         &Silent,
@@ -216,7 +216,7 @@ fn hidden_states_are_those_of_the_cpu_engine_however_they_are_batched() {
         same(&on.hidden(&texts, &Silent).unwrap());
         assert_eq!(on.computed(), 70 + 1 + 64 + 130 + 256 + 3 + 65);
     }
-    let memory = || Fault::Memory("no room".into());
+    let memory = || DeviceFault::Memory("no room".into());
     same(&failing(&llama, 16, &[1, 2], memory()).hidden(&texts, &Silent).unwrap());
     let error = failing(&llama, 1, &[2], memory()).hidden(&texts, &Silent).unwrap_err();
     assert!(

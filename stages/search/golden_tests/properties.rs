@@ -14,11 +14,11 @@ use crate::policy::rules::Rules;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, ValueQuery};
 use crate::search::budget::{Spent, Unit};
 use crate::search::grow::run;
-use crate::search::single::{Outcome, Plan};
+use crate::search::single::{Plan, SearchOutcome};
 use crate::search::tests::{DRAWS, clips, config, problem, tree};
 use crate::search::tree::{NONE, Status};
 use crate::search::value::{Scorer, StateValue, Values};
-use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, Searching, TreeConfig, Who, search};
+use crate::search::{Algorithm, Cost, Draws, Goal, Scope, SearchConfig, Searching, TreeConfig, search};
 use crate::verify::judge;
 
 /// A step that is false in every domain.
@@ -145,7 +145,7 @@ fn puzzles() -> Vec<Problem> {
     (0..12).map(draw).collect()
 }
 
-fn rules(problems: &[Problem], plan: &Plan) -> Vec<Outcome> {
+fn rules(problems: &[Problem], plan: &Plan) -> Vec<SearchOutcome> {
     run(problems, plan, &mut Rules, &mut Values::State(&Whim), &Silent).unwrap()
 }
 
@@ -179,7 +179,7 @@ fn solutions(problem: &Problem, most: usize) -> Vec<Vec<String>> {
 }
 
 /// Every solution is correct, no longer than it may be, and no other's path in another order.
-fn assert_sound(problem: &Problem, outcome: &Outcome, config: &TreeConfig) {
+fn assert_sound(problem: &Problem, outcome: &SearchOutcome, config: &TreeConfig) {
     let mut paths = HashSet::new();
     for node in &outcome.solutions {
         let steps = outcome.tree.steps(*node);
@@ -249,8 +249,9 @@ type Search<'a> = dyn Fn(&[Problem]) -> Vec<String> + Sync + 'a;
 fn neither_threads_nor_other_problems_change_a_search() {
     let problems = [clips(), puzzle(&[2, 3, 4, 12], 24), puzzle(&[1, 5, 5, 9], 31)];
     // As text: of values that are not estimated nothing else can be compared.
-    let shown =
-        |outcomes: Vec<Outcome>| outcomes.iter().map(|outcome| format!("{outcome:?}")).collect::<Vec<_>>();
+    let shown = |outcomes: Vec<SearchOutcome>| {
+        outcomes.iter().map(|outcome| format!("{outcome:?}")).collect::<Vec<_>>()
+    };
     let noisy = TreeConfig { noise_share: 0.25, parallel: 2, solutions: 2, ..tree() };
     for algorithm in Algorithm::ALL {
         let alone = plan(algorithm, TreeConfig { budget: 30, ..noisy.clone() });
@@ -302,12 +303,12 @@ fn states_reached_in_several_ways_are_expanded_once_and_their_other_ways_are_sol
         assert_sound(&puzzle, &outcome, &plan.tree);
         outcome
     });
-    let key = |outcome: &Outcome, node: u32| domain.key(outcome.tree.get(node).state.as_ref().unwrap());
-    let expanded = |outcome: &Outcome| -> Vec<Key> {
+    let key = |outcome: &SearchOutcome, node: u32| domain.key(outcome.tree.get(node).state.as_ref().unwrap());
+    let expanded = |outcome: &SearchOutcome| -> Vec<Key> {
         let nodes = (0..outcome.tree.items.len() as u32).filter(|node| outcome.tree.get(*node).order != NONE);
         nodes.map(|node| key(outcome, node)).collect()
     };
-    let distinct = |outcome: &Outcome| expanded(outcome).into_iter().collect::<HashSet<Key>>();
+    let distinct = |outcome: &SearchOutcome| expanded(outcome).into_iter().collect::<HashSet<Key>>();
     assert_eq!(expanded(&merged).len(), distinct(&merged).len());
     assert!(expanded(&separate).len() > distinct(&separate).len());
     assert_eq!(distinct(&merged), distinct(&separate));
@@ -321,7 +322,7 @@ fn states_reached_in_several_ways_are_expanded_once_and_their_other_ways_are_sol
     assert!(remembered > 0);
     // By the other ways to their states, all distinct solutions are found although each state was expanded
     // once.
-    let paths = |outcome: &Outcome| -> HashSet<String> {
+    let paths = |outcome: &SearchOutcome| -> HashSet<String> {
         outcome.solutions.iter().map(|node| expr::canonical_path(&outcome.tree.steps(*node))).collect()
     };
     let all: HashSet<String> =
@@ -466,7 +467,7 @@ fn every_row_has_its_parent_in_the_table() {
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
             let found = search(
                 &problems,
-                &Searching { config: &config, tree: &tree, who: &Who::ALL, draws: DRAWS },
+                &Searching { config: &config, tree: &tree, scope: &Scope::ALL, draws: DRAWS },
                 Some(&mut Rules),
                 &mut Values::State(&Whim),
                 &Silent,

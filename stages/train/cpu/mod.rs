@@ -72,7 +72,7 @@ struct Pass {
 
 /// What passes over a batch find.
 #[derive(Default)]
-struct Found {
+struct BatchFound {
     loss: f64,
     /// Sum over the future heads.
     future: f64,
@@ -180,11 +180,11 @@ impl Cpu {
         micro: usize,
         backward: bool,
         ready: bool,
-    ) -> (Found, Option<f32>) {
+    ) -> (BatchFound, Option<f32>) {
         let totals = self.totals(examples);
-        let mut found = Found {
+        let mut found = BatchFound {
             best: (backward && matches!(self.objective, Objective::Face(_))).then(Vec::new),
-            ..Found::default()
+            ..BatchFound::default()
         };
         for rows in examples.chunks(self.together(examples.len(), micro, backward)) {
             self.run(rows, Pass { totals, backward, ready }, &mut found);
@@ -212,7 +212,7 @@ impl Cpu {
     }
 
     /// Losses of a batch as the objective weighs it, with its gradient in the sums.
-    fn gradient(&mut self, batch: &[&Example], micro: usize) -> Result<(Found, Option<f32>)> {
+    fn gradient(&mut self, batch: &[&Example], micro: usize) -> Result<(BatchFound, Option<f32>)> {
         self.clear();
         let (weighed, ready) = self.weighed(batch, micro)?;
         Ok(match &weighed {
@@ -287,7 +287,7 @@ impl Cpu {
     /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the
     /// logits of their value targets. With `backward` also the losses of future heads, and the gradient of
     /// all losses is added to the sums.
-    fn run(&mut self, rows: &[&Example], pass: Pass, found: &mut Found) {
+    fn run(&mut self, rows: &[&Example], pass: Pass, found: &mut BatchFound) {
         let Pass { totals, backward, ready } = pass;
         if !ready {
             self.trunk.forward(&self.weights, &inputs(rows));

@@ -12,7 +12,7 @@ use crate::model::cpu::PER_LAYER;
 
 /// What is computed beside the decoder's own predictions.
 #[derive(Clone, Copy, Default)]
-pub struct Beside<'a> {
+pub struct AuxLosses<'a> {
     pub value: Option<&'a Head>,
     pub future: Option<&'a Future>,
     /// Whether the likeliest token at each target is asked.
@@ -59,12 +59,12 @@ fn add(sum: &mut Option<Tensor<2>>, new: Tensor<2>) {
 /// Losses and gradients of a batch.
 pub fn gradients(
     llama: &Llama,
-    beside: Beside<'_>,
+    beside: AuxLosses<'_>,
     batch: &[&Example],
     pass: Pass,
     needs: impl Fn(usize) -> bool,
 ) -> Gradients {
-    let Beside { value: head, future, best: asked } = beside;
+    let AuxLosses { value: head, future, best: asked } = beside;
     let total = weight_sum(batch);
     let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
     let (strategy, tracked_device) = match (pass.recompute, llama.device().autodiff()) {

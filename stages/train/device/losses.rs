@@ -6,7 +6,7 @@ use super::super::batch::{Example, Padded, pad};
 use super::super::optimizer::weight_sum;
 use super::super::value::{self, ValueLoss};
 use crate::model::Llama;
-use crate::model::fault::{Fault, guard, read};
+use crate::model::fault::{DeviceFault, guard, read};
 use crate::model::llama::Places;
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
@@ -159,7 +159,7 @@ fn target_logprobs(logits: Tensor<2>, batch: &Padded, device: &Device) -> Tensor
 ///
 /// # Errors
 /// If the device fails.
-pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Result<Vec<f32>, Fault> {
+pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Result<Vec<f32>, DeviceFault> {
     guard(|| {
         let (device, llama) = (llama.device(), llama.cast());
         let mut parts = vec![Tensor::<1>::zeros([1], &device)];
@@ -184,7 +184,7 @@ pub fn mean_losses(
     head: Option<&Head>,
     examples: &[&Example],
     micro: usize,
-) -> Result<(f32, Option<f32>), Fault> {
+) -> Result<(f32, Option<f32>), DeviceFault> {
     guard(|| {
         let (device, llama) = (llama.device(), llama.cast());
         let mut order: Vec<&Example> = examples.to_vec();

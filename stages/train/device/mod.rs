@@ -17,7 +17,7 @@ use super::losses::Objective;
 use super::optimizer::{Adam, LossScale, Step, decays};
 use super::value::{HeadConfig, ValueLoss};
 use crate::model::cpu::PER_LAYER;
-use crate::model::fault::{Fault, Reader, guard, read, recover};
+use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
 use crate::model::future_heads::shapes;
 use crate::model::{FutureHeads, Llama, ModelError, ValueHead, tensors};
 
@@ -26,7 +26,7 @@ mod future;
 mod losses;
 mod matrices;
 
-pub use backward::{Beside, Gradients, Pass, gradients};
+pub use backward::{AuxLosses, Gradients, Pass, gradients};
 pub use future::Future;
 pub use losses::{Head, mean_losses, token_losses};
 
@@ -36,7 +36,7 @@ const CALM: usize = 500;
 
 /// A value head on the device, and what it learns.
 /// A trained matrix and its moments on the device.
-struct Place {
+struct TrainedMatrix {
     /// Empty for a weight of the decoder itself: its values stand there.
     values: Option<Tensor<2>>,
     moments: Option<(Tensor<2>, Tensor<2>)>,
@@ -53,7 +53,7 @@ pub struct OnDevice {
     decayed: AdamW,
     plain: AdamW,
     /// Of the trained matrices, then of future heads, then of the value head's weight and bias.
-    places: Vec<Place>,
+    places: Vec<TrainedMatrix>,
     /// Loss and λ of the value head.
     head: Option<(ValueLoss, f32)>,
     /// Number and β of future heads.
@@ -75,20 +75,23 @@ impl OnDevice {
         let device = llama.device();
         let base =
             AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
-        let mut places: Vec<Place> = match &tuned {
+        let mut places: Vec<TrainedMatrix> = match &tuned {
             Tuned::Weights(wanted) => {
-                wanted.iter().filter(|w| **w).map(|_| Place { values: None, moments: None }).collect()
+                wanted.iter().filter(|w| **w).map(|_| TrainedMatrix { values: None, moments: None }).collect()
             }
             Tuned::Adapters { .. } => tuned
                 .first_values()
                 .into_iter()
-                .map(|(shape, values)| Place { values: Some(tensor(values, shape, &device)), moments: None })
+                .map(|(shape, values)| TrainedMatrix {
+                    values: Some(tensor(values, shape, &device)),
+                    moments: None,
+                })
                 .collect(),
         };
         let head = head.map(|HeadConfig { loss, weight, start }| {
             let size = start.weight.len();
             for (values, shape) in [(start.weight, [1, size]), (vec![start.bias], [1, 1])] {
-                places.push(Place { values: Some(tensor(values, shape, &device)), moments: None });
+                places.push(TrainedMatrix { values: Some(tensor(values, shape, &device)), moments: None });
             }
             (loss, weight)
         });
@@ -120,8 +123,10 @@ impl OnDevice {
         self.future = Some((config.start.layers.len(), config.weight));
         let all =
             config.start.layers.into_iter().flatten().zip(shapes(&self.llama.config).into_iter().cycle());
-        let places =
-            all.map(|(values, shape)| Place { values: Some(tensor(values, shape, &device)), moments: None });
+        let places = all.map(|(values, shape)| TrainedMatrix {
+            values: Some(tensor(values, shape, &device)),
+            moments: None,
+        });
         let at = self.places.len() - if self.head.is_some() { 2 } else { 0 };
         self.places.splice(at..at, places);
         self
@@ -156,7 +161,7 @@ impl OnDevice {
                     let micro = micro.min(self.rows).min(batch.len());
                     match token_losses(&self.llama, batch, micro) {
                         Ok(losses) => break losses,
-                        Err(Fault::Memory(_)) if micro > 1 => {
+                        Err(DeviceFault::Memory(_)) if micro > 1 => {
                             recover(&self.llama.device());
                             self.rows = micro / 2;
                         }
@@ -202,11 +207,11 @@ impl OnDevice {
                     ensure!(self.scale.scale > 1.0, "the norm of the gradient is {norm}");
                     self.scale = LossScale { scale: self.scale.scale / 2.0, steps: 0 };
                 }
-                Err(fault @ Fault::Memory(_)) if whole => {
+                Err(fault @ DeviceFault::Memory(_)) if whole => {
                     let error = anyhow::Error::from(ModelError::from(fault));
                     return Err(error.context("pairs need the whole batch at once: lower train.batch_size"));
                 }
-                Err(Fault::Memory(_)) if micro > 1 => {
+                Err(DeviceFault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
                     self.rows = micro / 2;
                     self.notes.push(format!(
@@ -252,12 +257,12 @@ impl OnDevice {
         &mut self,
         batch: &[&Example],
         micro: usize,
-    ) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), Fault> {
+    ) -> Result<(Step, Vec<u32>, Vec<Tensor<2>>), DeviceFault> {
         let pass = Pass { micro, recompute: self.recompute, scale: self.scale.scale };
         guard(|| {
             let (value, future) = (self.own_head(), self.own_future());
             let best = matches!(self.objective, Objective::Face(_));
-            let beside = Beside { value: value.as_ref(), future: future.as_ref(), best };
+            let beside = AuxLosses { value: value.as_ref(), future: future.as_ref(), best };
             let all = gradients(&self.llama, beside, batch, pass, |i| self.tuned.needs(i));
             let mut gradients = self.select(all.weights);
             gradients.extend(all.future);
@@ -287,7 +292,7 @@ impl OnDevice {
             let micro = micro.min(self.rows).min(examples.len());
             match mean_losses(&self.llama, self.own_head().as_ref(), examples, micro) {
                 Ok(losses) => return Ok(losses),
-                Err(Fault::Memory(_)) if micro > 1 => {
+                Err(DeviceFault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
                     self.rows = micro / 2;
                 }

@@ -5,7 +5,7 @@ use datasets::key;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::{FIRST, Lesson, Network, Pass, ROWS, parts};
+use super::{Activations, FIRST, Lesson, Network, ROWS, parts};
 use crate::events::Events;
 use crate::model::cpu::simd;
 use crate::train::value::{Target, ValueLoss, base_logit, loss_sum, weight_sum};
@@ -129,7 +129,7 @@ impl Optimizer {
     }
 
     fn step(&mut self, network: &mut Network, batch: &[&Lesson], loss: ValueLoss, rate: f32) {
-        let passes: Vec<Pass> = batch.par_iter().map(|lesson| network.forward(&lesson.seen)).collect();
+        let passes: Vec<Activations> = batch.par_iter().map(|lesson| network.forward(&lesson.seen)).collect();
         let logits: Vec<f32> = passes.iter().map(|pass| pass.z).collect();
         let targets: Vec<&Target> = batch.iter().map(|lesson| &lesson.target).collect();
         let total = weight_sum(loss, &targets) as f32;

@@ -1,7 +1,7 @@
 //! Where the numbers of a path come from, and whether its steps are there for something.
 
 use super::known::{Known, is_near};
-use super::reading::{Mention, Outcome, Place, Reading};
+use super::reading::{EquationResult, Mention, Reading, Standing};
 use crate::answer::Amount;
 use crate::number::Number;
 use crate::types::{Fault, FaultKind};
@@ -19,9 +19,9 @@ pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
     for outcome in &reading.outcomes {
         while let Some(mention) = reading.mentions.get(next).filter(|_| next < outcome.at) {
             match mention.place {
-                Place::Stated | Place::Result => known.learn(mention.value),
-                Place::Prose => said.push(mention),
-                Place::Operand => {}
+                Standing::Stated | Standing::Result => known.learn(mention.value),
+                Standing::Prose => said.push(mention),
+                Standing::Operand => {}
             }
             next += 1;
         }
@@ -48,14 +48,15 @@ pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
 pub(super) fn orphans(reading: &Reading, answer: &str) -> Vec<Fault> {
     let Some(answer) = Amount::read(answer) else { return Vec::new() };
     let Some(last) = reading.outcomes.last().map(|outcome| outcome.step) else { return Vec::new() };
-    let is_orphan = |outcome: &&Outcome| {
+    let is_orphan = |outcome: &&EquationResult| {
         let takes_up = |m: &Mention| {
-            m.place != Place::Result && (is_form(outcome.value, m.value) || is_near(outcome.value, m.value))
+            m.place != Standing::Result
+                && (is_form(outcome.value, m.value) || is_near(outcome.value, m.value))
         };
         let is_answer = || Amount { value: outcome.value.to_big(), percent: false }.is_same(&answer);
         !outcome.operands.is_empty() && !reading.mentions[outcome.at..].iter().any(takes_up) && !is_answer()
     };
-    let fault = |outcome: &Outcome| Fault {
+    let fault = |outcome: &EquationResult| Fault {
         kind: FaultKind::OrphanStep,
         step: Some(outcome.step as u32),
         evidence: outcome.text.clone(),

@@ -16,7 +16,7 @@ pub(super) struct Reading<'a> {
     pub lines: Vec<Line>,
     /// The results of all equations, in order. Where a step has annotations, its other equations are left
     /// out.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<EquationResult>,
     /// All numbers, in order.
     pub mentions: Vec<Mention>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Echo {
 }
 
 /// The result of an equation.
-pub(super) struct Outcome {
+pub(super) struct EquationResult {
     pub step: usize,
     /// Index of the first mention that can use it.
     pub at: usize,
@@ -58,12 +58,12 @@ pub(super) struct Outcome {
 pub(super) struct Mention {
     pub step: usize,
     pub value: Number,
-    pub place: Place,
+    pub place: Standing,
 }
 
 /// Where a number stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Standing {
     /// Beside an operator or before an `=`.
     Operand,
     /// Behind the `=` of an equation that was read, or behind an annotation.
@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
         self.mentions.len() >= MAX_MENTIONS
     }
 
-    fn mention(&mut self, step: usize, value: Number, place: Place) {
+    fn mention(&mut self, step: usize, value: Number, place: Standing) {
         if self.mentions.len() < MAX_MENTIONS {
             self.mentions.push(Mention { step, value, place });
         }
@@ -106,7 +106,7 @@ impl<'a> Reading<'a> {
             .or_else(|error| if computes { evaluate(&equation.lhs) } else { Err(error) });
         let Some(value) = written.ok().and_then(|value| Number::from_big(&value)) else { return };
         let operands = if computes { tokens.iter().filter_map(plain).collect() } else { Vec::new() };
-        self.outcomes.push(Outcome {
+        self.outcomes.push(EquationResult {
             step,
             at,
             value,
@@ -131,7 +131,7 @@ impl<'a> Reading<'a> {
             if let Some((length, echo)) =
                 before.and_then(|annotation| echo(annotation, &tokens, line.tokens.last()))
             {
-                self.mention(step, echo.values[0], Place::Result);
+                self.mention(step, echo.values[0], Standing::Result);
                 line.echoes.push(echo);
                 at = length;
             }
@@ -142,7 +142,7 @@ impl<'a> Reading<'a> {
             let own = lex(annotation).iter().filter(|t| t.kind == Kind::Equals).count();
             for (nth, equation) in line.equations[..annotations].iter().skip(read).take(own).enumerate() {
                 for value in lex(&equation.lhs).iter().filter(|_| nth == 0).filter_map(plain) {
-                    self.mention(step, value, Place::Operand);
+                    self.mention(step, value, Standing::Operand);
                 }
                 self.outcome(step, equation, self.mentions.len());
             }
@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
             let (place, negative) = place(tokens, at, end, line);
             // `24/3` that is computed is two numbers, and not 8.
             let quotient =
-                length == 3 && tokens[at + 1].kind == Kind::Operator('/') && place == Place::Operand;
+                length == 3 && tokens[at + 1].kind == Kind::Operator('/') && place == Standing::Operand;
             if !quotient {
                 self.mention(
                     step,
@@ -233,7 +233,7 @@ fn echo(annotation: &str, tokens: &[Token], before: Option<&Token>) -> Option<(u
 }
 
 /// Where the number stands that takes up the tokens from `at` to `end`, and whether its sign is a minus.
-fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Place, bool) {
+fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Standing, bool) {
     let skipped = |t: &&Token| matches!(t.kind, Kind::Currency | Kind::Open | Kind::Close | Kind::Percent);
     let mut left =
         tokens[..at].iter().rev().chain(line.tokens.iter().rev()).skip_while(skipped).map(|t| t.kind);
@@ -252,7 +252,7 @@ fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Place, bool) 
     let hyphen = matches!(next, Some(Kind::Operator('-' | '/'))) && after == Some(Kind::Word);
     let defines = next == Some(Kind::Equals) && after == Some(Kind::Word);
     let place = if operator(next) && !hyphen || next == Some(Kind::Equals) && !defines || operator(previous) {
-        Place::Operand
+        Standing::Operand
     } else if previous == Some(Kind::Equals) {
         // The right side of an equation that was read, else a statement.
         let value = plain(&tokens[at]).map(|value| value.to_string());
@@ -261,9 +261,9 @@ fn place(tokens: &[Token], at: usize, end: usize, line: &Line) -> (Place, bool) 
                 && e.clarity == Clarity::Clear
                 && evaluate(&e.rhs).is_ok_and(|rhs| Some(crate::number::render(&rhs)) == value)
         });
-        if read { Place::Result } else { Place::Stated }
+        if read { Standing::Result } else { Standing::Stated }
     } else {
-        Place::Prose
+        Standing::Prose
     };
     (place, negative)
 }

@@ -1,7 +1,7 @@
 //! Is the final answer what the steps end in?
 
 use super::known::Known;
-use super::reading::{Mention, Outcome, Place, Reading};
+use super::reading::{EquationResult, Mention, Reading, Standing};
 use crate::answer::Amount;
 use crate::expr::{Kind, Token, is_rounded};
 use crate::number::Number;
@@ -53,8 +53,8 @@ pub(super) fn supports(reading: &Reading, answer: &str) -> bool {
 }
 
 /// Does anything compute with the result, or mention it, later on?
-pub(super) fn is_used(reading: &Reading, outcome: &Outcome) -> bool {
-    reading.mentions[outcome.at..].iter().any(|m| m.place == Place::Operand && m.value == outcome.value)
+pub(super) fn is_used(reading: &Reading, outcome: &EquationResult) -> bool {
+    reading.mentions[outcome.at..].iter().any(|m| m.place == Standing::Operand && m.value == outcome.value)
 }
 
 /// Is the answer the whole number below or above the result?
@@ -84,12 +84,12 @@ fn is_stated(reading: &Reading, value: Number) -> bool {
         }
         known.has(value) || known.derives(value)
     };
-    let computed = |m: &Mention| m.step == last && matches!(m.place, Place::Operand | Place::Result);
+    let computed = |m: &Mention| m.step == last && matches!(m.place, Standing::Operand | Standing::Result);
     let end = reading.mentions.iter().rposition(computed).map_or(0, |at| at + 1);
     let stated = |place, from: usize| {
         reading.mentions[from..].iter().any(|m| m.step == last && m.place == place && m.value == value)
     };
-    stated(Place::Stated, 0) || stated(Place::Prose, end) && founded()
+    stated(Standing::Stated, 0) || stated(Standing::Prose, end) && founded()
 }
 
 /// Words and percent signs of a text, in lower case.
