@@ -165,12 +165,13 @@ fn inverse(a: u64) -> Option<u64> {
 /// Words at the start of a sentence that are no names.
 #[rustfmt::skip]
 const STARTERS: &[&str] = &[
-    "a", "after", "all", "also", "altogether", "an", "and", "another", "as", "at", "before", "both", "but", "by", "during", "each",
-    "every", "everyone", "finally", "find", "first", "for", "from", "given", "half", "he", "her", "here", "his", "how", "however",
-    "if", "in", "it", "its", "last", "later", "many", "most", "my", "next", "no", "not", "now", "of", "on", "once", "only", "other",
-    "others", "our", "out", "people", "she", "since", "so", "some", "soon", "suppose", "that", "the", "their", "then", "there",
-    "these", "they", "this", "those", "to", "today", "together", "use", "using", "we", "what", "when", "where", "which", "while",
-    "who", "with", "you", "your",
+    "a", "after", "all", "also", "altogether", "an", "and", "another", "as", "at", "before", "both", "but",
+    "by", "during", "each", "every", "everyone", "finally", "find", "first", "for", "from", "given", "half",
+    "he", "her", "here", "his", "how", "however", "if", "in", "it", "its", "last", "later", "many", "most",
+    "my", "next", "no", "not", "now", "of", "on", "once", "only", "other", "others", "our", "out", "people",
+    "she", "since", "so", "some", "soon", "suppose", "that", "the", "their", "then", "there", "these", "they",
+    "this", "those", "to", "today", "together", "use", "using", "we", "what", "when", "where", "which",
+    "while", "who", "with", "you", "your",
 ];
 
 /// Whether a word of a question is a name: it has a capital, and is no common word at the start of a

@@ -182,7 +182,8 @@ fn calibration() {
             left_right += found.iter().zip(&truth).filter(|(steps, is)| **is && whole(steps)).count();
         }
         println!(
-            "{operations} operations: {paths} paths, {:.1}% right; {kinds} classes, {mixed} of them mixed; {:.0} paths a second",
+            "{operations} operations: {paths} paths, {:.1}% right; {kinds} classes, {mixed} of them mixed; \
+             {:.0} paths a second",
             percent(right, paths),
             paths as f64 / seconds
         );

@@ -149,8 +149,8 @@ impl Oracle {
         finding
     }
 
-    /// Whether a path's result (`end` of its graph) is the true one in every replay; `None` if too few replays have a result.
-    /// `given` are the numbers that are replaced, but for those in `fixed`.
+    /// Whether a path's result (`end` of its graph) is the true one in every replay; `None` if too few
+    /// replays have a result. `given` are the numbers that are replaced, but for those in `fixed`.
     fn agree(
         &self,
         problem: &Problem,

@@ -186,9 +186,9 @@ pub fn decide(
         new.solved, new.problems, old.solved
     );
     if worse < config.alpha {
-        reasons.push(format!("it is worse beyond chance: {figures} (p = {worse:.2e})"));
+        reasons.push(format!("it is significantly worse: {figures} (p = {worse:.2e})"));
     } else if config.require == Require::Better && better >= config.alpha {
-        reasons.push(format!("it is not better beyond chance: {figures} (p = {better:.2e})"));
+        reasons.push(format!("it is not significantly better: {figures} (p = {better:.2e})"));
     }
     let bands = new.by_difficulty.iter().filter(|(_, _, all)| *all >= FEW);
     let several = bands.clone().count().max(1) as f64;
@@ -224,7 +224,7 @@ pub fn decide(
         let (is, was) = (f64::from(new.lengths[at].max(1)), f64::from(old.lengths[at].max(1)));
         if is > config.max_length * was || was > config.max_length * is {
             reasons.push(format!(
-                "the {name} of its lengths went from {was} to {is} tokens, limit a factor of {}",
+                "its {name} length went from {was} to {is} tokens, limit: a factor of {}",
                 config.max_length
             ));
         }
@@ -341,7 +341,7 @@ mod tests {
         let worse = answers(&|i| i < 35, &varied, 20);
         let decision = decided(&worse, Require::NotWorse);
         assert!(
-            !decision.accepted && decision.reasons[0].contains("worse beyond chance"),
+            !decision.accepted && decision.reasons[0].contains("significantly worse"),
             "{:?}",
             decision.reasons
         );

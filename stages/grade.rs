@@ -169,7 +169,7 @@ impl Reader {
                         events.note(&format!("skipped: {error}"));
                     }
                     if self.skipped == NAMED {
-                        events.note("further rows that are skipped are only counted");
+                        events.note("further skipped rows are counted only");
                     }
                     self.first.get_or_insert(error);
                 }

@@ -248,7 +248,8 @@ impl Desk<'_> {
             }
         }
         bail!(
-            "the generator found only {} train, {} validation and {} test problems in {bound} tries; widen its ranges or ask for fewer",
+            "the generator found only {} train, {} validation and {} test problems in {bound} tries; widen \
+             its ranges or ask for fewer",
             self.outcome.train,
             self.outcome.validation,
             self.outcome.test
@@ -298,10 +299,11 @@ impl Desk<'_> {
         let found = self.outcome.examples.len();
         ensure!(
             found == c.examples,
-            "problems.examples asks for {} worked examples, but only {found} train rows have a worked solution whose equations qstill can read",
+            "problems.examples asks for {} worked examples, but only {found} train rows have a worked \
+             solution whose equations qstill can read",
             c.examples
         );
-        ensure!(self.outcome.train > 0, "the files gave no train problem");
+        ensure!(self.outcome.train > 0, "the files contain no train problem");
         Ok(())
     }
 

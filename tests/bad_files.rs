@@ -37,7 +37,7 @@ fn rows_that_cannot_be_read() {
         (
             "nan",
             line("{\"question\": \"Why?\", \"answer\": NaN}"),
-            &["nan.jsonl, line 2", "NaN is no JSON number"],
+            &["nan.jsonl, line 2", "NaN is not a JSON number"],
         ),
         ("torn", line("{\"question\": \"Why?\", \"ans"), &["torn.jsonl, line 2", "not JSON"]),
         ("list", line("[1, 2]"), &["list.jsonl, line 2", "found an array"]),

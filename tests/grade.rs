@@ -213,7 +213,7 @@ fn bad_rows_are_named_or_skipped() {
         (b"{\"gold\": null, \"prediction\": 1}", &["line 2", "column `gold`", "found null"]),
         (b"{\"gold\": [1], \"prediction\": 1}", &["line 2", "expected a string or a number, found an array"]),
         (b"{\"gold\": 1, \"prediction\": true}", &["line 2", "found true or false"]),
-        (b"{\"gold\": NaN, \"prediction\": 1}", &["line 2", "NaN is no JSON number"]),
+        (b"{\"gold\": NaN, \"prediction\": 1}", &["line 2", "NaN is not a JSON number"]),
         (b"{\"gold\": 1, \"predict", &["line 2", "not JSON"]),
         (b"{\"gold\": \"\xff\", \"prediction\": 1}", &["line 2", "not UTF-8 at byte 10"]),
         (b"[1, 2]", &["line 2", "found an array"]),

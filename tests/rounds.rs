@@ -80,7 +80,7 @@ fn a_poisoned_round_is_rejected_and_the_next_goes_on_with_the_policy_before() {
     let said = faulty(&run("a", &sets)).done().stderr;
     assert!(
         said.contains("round 1 gate: accepted")
-            && said.contains("round 2 gate: rejected: it is worse beyond chance"),
+            && said.contains("round 2 gate: rejected: it is significantly worse"),
         "{said}"
     );
     let (first, second) = (gate(&world, 1), gate(&world, 2));

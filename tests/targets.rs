@@ -110,9 +110,9 @@ fn students_of_some_rows_and_refusals() {
     let mut students = vec![student(&world, "a")];
     for (set, said) in [
         ("train.targets=shortest", "the shortest of each problem's solutions, "),
-        ("train.select=learnability", "rows weigh less, by learnability"),
+        ("train.select=learnability", "rows have a lower weight, by learnability"),
         ("train.select=golden", "rows are golden: their problems were never solved by a sample"),
-        ("train.select=replay", "rows come 2 times in an epoch"),
+        ("train.select=replay", "rows are repeated, 2 times per epoch"),
     ] {
         // All but training is the same: it is not done again.
         run(&world, "a", &with(&[set])).done().says(said).says("round 1 curate: complete, skipped");

@@ -142,7 +142,8 @@ proptest! {
     }
 
     #[test]
-    fn no_panic_on_steps_like_text(steps in proptest::collection::vec("[0-9]{1,25}[-+*/×] ?[0-9]{1,25} ?= ?[0-9]{1,25}", 0..3)) {
+    fn no_panic_on_steps_like_text(steps in proptest::collection::vec("[0-9]{1,25}[-+*/×] ?[0-9]{1,25} ?= \
+        ?[0-9]{1,25}", 0..3)) {
         let _ = Countdown.verify(&problem(QUESTION), &steps, "632");
     }
 }

@@ -117,16 +117,18 @@ impl Grade {
         match self.reason {
             "correct" => format!("The prediction {given} is the gold answer {gold}."),
             "wrong_answer" => format!("The prediction {given} is not the gold answer {gold}."),
-            "other_kind" => format!("The prediction {given} is of another kind than the gold answer {gold}."),
+            "other_kind" => {
+                format!("The prediction {given} is a different kind of answer from the gold answer {gold}.")
+            }
             "other_unit" => format!(
                 "The prediction {given} and the gold answer {gold} have units of different dimensions."
             ),
             "answer_unreadable" => {
-                format!("The prediction ({given}) is no readable value, the gold answer is {gold}.")
+                format!("The prediction ({given}) cannot be read as a value; the gold answer is {gold}.")
             }
-            "no_answer" => format!("The prediction has no final answer, the gold answer is {gold}."),
+            "no_answer" => format!("The prediction has no final answer; the gold answer is {gold}."),
             "gold_unreadable" => format!(
-                "The gold answer ({gold}) is no readable value, and the prediction is not the same text."
+                "The gold answer ({gold}) cannot be read as a value, and the prediction is not the same text."
             ),
             "out_of_fuel" => {
                 format!("The answers are too large to compare: gold {gold}, prediction {given}.")

@@ -39,29 +39,31 @@ pub struct Match {
 }
 
 table! {
-    Match, "bakeoff", version 1, "what one search of one problem came to",
+    Match, "bakeoff", version 1, "the result of one search on one problem",
     {
         problem_id: "the problem",
-        search: "the search, and what guides it if that is not the value model",
-        goal: "verified: it knows the answer and stops at it; chosen: it spends its budget, and an answer is chosen",
+        search: "the search algorithm, and what guides it if not the value model",
+        goal: "verified: the search knows the answer and stops when it is reached; chosen: it spends its \
+            budget, then an answer is selected",
         unit: "what the budget counts: tokens, calls or expansions",
-        budget: "what the search might spend",
+        budget: "the budget, in that unit",
         solved: "whether a correct path was found",
         solutions: "distinct correct paths",
-        shortest: "steps of the shortest correct path that was found",
-        optimum: "steps of the shortest under the rules, where exhaustion tells",
-        majority: "whether the answer of the most paths is correct; answers that are level share",
-        weighted: "the same of the answer whose paths have the largest sum of scores",
-        best: "the same of the answer of the path with the best score",
+        shortest: "number of steps of the shortest correct path found",
+        optimum: "number of steps of the shortest correct path under the rules, where exhaustive search can \
+            tell",
+        majority: "whether the most frequent answer is correct; tied answers share the credit",
+        weighted: "the same for the answer whose paths have the largest total score",
+        best: "the same for the answer of the best-scoring path",
         tokens: "tokens that the policy generated",
-        calls: "proposals that it was asked for",
-        expansions: "states whose next steps were asked for",
-        nodes: "next steps that were looked at",
-        values: "states whose value was asked for",
+        calls: "proposals requested from the policy",
+        expansions: "states that were expanded",
+        nodes: "next steps that were considered",
+        values: "states whose value was requested",
         policy_flops: "floating-point operations of the policy",
         value_flops: "floating-point operations of the value model",
-        first_tokens: "tokens when the first correct path was there",
-        first_expansions: "expansions when the first correct path was there",
+        first_tokens: "tokens spent when the first correct path was found",
+        first_expansions: "expansions done when the first correct path was found",
     }
 }
 
@@ -82,15 +84,16 @@ pub struct Selection {
 }
 
 table! {
-    Selection, "selection", version 1, "a sampled solution with what value models say of it",
+    Selection, "selection", version 1, "a sampled solution with the scores of the value models",
     {
         problem_id: "the problem",
-        sample: "number of the sample, from 0",
-        answer: "its answer in a form that equal answers share; empty if there is none",
+        sample: "index of the sample, from 0",
+        answer: "its answer in canonical form; empty if there is none",
         correct: "whether the verifier accepts it",
         steps: "its steps",
         tokens: "its tokens",
-        values: "of the process reward model: the value after each step and at the end; empty if there is no such model",
-        outcome: "of the outcome reward model; null if there is none",
+        values: "values of the process reward model after each step and at the end; empty if there is no \
+            such model",
+        outcome: "value of the outcome reward model; null if there is no such model",
     }
 }

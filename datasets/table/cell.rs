@@ -248,7 +248,8 @@ macro_rules! list_of {
 
             fn pack<'a>(cells: impl Iterator<Item = &'a Self> + Clone) -> Result<ArrayRef, Misfit> {
                 let lengths = cells.clone().map(Vec::len);
-                let items = <$item>::pack(cells.flatten()).map_err(|misfit| of_list(misfit, lengths.clone()))?;
+                let items = <$item>::pack(cells.flatten());
+                let items = items.map_err(|misfit| of_list(misfit, lengths.clone()))?;
                 Ok(pack_list(items, lengths))
             }
 
@@ -335,8 +336,8 @@ fn fault_fields() -> Fields {
             "kind",
             "false_equation, contradiction, unsupported, made_up_number or orphan_step",
         ),
-        described::<Option<u32>>("step", "index of the step; null where it is the path as a whole"),
-        described::<String>("evidence", "what shows it, e.g. the equation"),
+        described::<Option<u32>>("step", "index of the step; null if the fault is in the path as a whole"),
+        described::<String>("evidence", "evidence, e.g. the equation"),
     ])
 }
 

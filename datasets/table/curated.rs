@@ -26,8 +26,9 @@ table! {
         prompt: "the question as asked",
         completions: "the steps; the first wrong one is the last",
         labels: "for each step: whether it is right",
-        values: "for each step: share of the problem's judged solutions with the same steps up to it that are correct",
-        tries: "for each step: how many solutions that is a share of",
+        values: "for each step: share of the problem's judged solutions with the same steps up to it that \
+            are correct",
+        tries: "for each step: number of solutions the share is taken over",
     }
 }
 
@@ -46,7 +47,7 @@ pub struct Preference {
 }
 
 table! {
-    Preference, "preferences", version 1, "a better and a worse solution of a problem",
+    Preference, "preferences", version 1, "a better and a worse solution of the same problem",
     {
         problem_id: "the problem",
         round: "round of the run",

@@ -39,7 +39,10 @@ pub enum TableError {
     WrongTable { path: PathBuf, expected: &'static str, found: String },
     #[error("{}: expected version {expected} of the table `{table}`, found {found}", .path.display())]
     WrongVersion { path: PathBuf, table: &'static str, expected: u32, found: String },
-    #[error("{}: column `{column}` of the table `{table}`: expected {expected}, found {found}", .path.display())]
+    #[error(
+        "{}: column `{column}` of the table `{table}`: expected {expected}, found {found}",
+        .path.display()
+    )]
     WrongColumn { path: PathBuf, table: &'static str, column: String, expected: String, found: String },
     #[error("{place}, row {row}, column `{column}`: {problem}")]
     BadValue {

@@ -19,7 +19,7 @@ pub struct GradeRow {
 table! {
     GradeRow, "grades", version 1, "a judged row of a user's file",
     {
-        row: "number of the row in the file, from 0; blank lines are no rows",
+        row: "index of the row in the file, from 0; blank lines are not counted",
         verdict: "correct, wrong or undecidable",
         reason: "reason code of the verdict",
         gold_read: "the gold answer as it was read; empty if there is none",

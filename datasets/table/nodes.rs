@@ -48,10 +48,10 @@ table! {
         logprob: "natural log of the policy's probability of the step; null if it gave none",
         prior: "the policy's probability of the step among its siblings; null if it gave none",
         value: "estimated probability that the state leads to a correct answer, when first seen",
-        q: "the same after the search, backed up from below; null if not estimated",
-        visits: "how often the search went through the node",
+        q: "the same after the search, backed up from the nodes below; null if not estimated",
+        visits: "number of visits by the search",
         status: "open, expanded, solution, wrong, dead, duplicate, pruned or false",
         tokens: "tokens generated for the step",
-        expansion_order: "when it was expanded, from 0; null if never",
+        expansion_order: "order of expansion, from 0; null if never expanded",
     }
 }

@@ -20,7 +20,7 @@ table! {
         split: "train, validation or test; fixed by the problem's content",
         question: "the question as asked",
         answer: "the gold final answer",
-        difficulty: "number of operations where the source knows it, else 0",
+        difficulty: "number of operations if the source knows it, else 0",
         meta: "JSON for audits; no stage reads it",
     }
 }

@@ -100,7 +100,7 @@ impl<R: Row> Rows<R> {
             if self.decoded == self.total {
                 return Ok(false);
             }
-            let short = format!("the footer promises {} rows, there are {}", self.total, self.decoded);
+            let short = format!("the footer says {} rows, but there are {}", self.total, self.decoded);
             return Err(TableError::Data {
                 place: self.place(self.decoded),
                 source: ParquetError::EOF(short),
@@ -171,7 +171,7 @@ pub(crate) fn check_extents(file: &ParquetMetaData, length: u64) -> Result<(), P
                 && end.is_some_and(|end| end.unsigned_abs() <= length);
             if !within {
                 let column = column.column_path().string();
-                let text = format!("row group {index}: column `{column}` does not lie within the file");
+                let text = format!("row group {index}: column `{column}` extends beyond the file");
                 return Err(ParquetError::General(text));
             }
         }

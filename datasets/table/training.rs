@@ -31,7 +31,7 @@ table! {
         problem_id: "the problem it answers",
         round: "round of the run",
         reason: "one reason code",
-        evidence: "what shows that the reason holds",
+        evidence: "evidence for the reason",
     }
 }
 
@@ -40,7 +40,7 @@ table! {
 pub struct Retired {
     pub solution_id: String,
     pub problem_id: String,
-    /// The round whose samples speak against it.
+    /// The round whose samples contradict it.
     pub round: u32,
     /// One reason code.
     pub reason: String,
@@ -49,13 +49,13 @@ pub struct Retired {
 }
 
 table! {
-    Retired, "retired", version 1, "a row of an earlier round that is no longer learned from",
+    Retired, "retired", version 1, "a row of an earlier round that is no longer trained on",
     {
         solution_id: "the solution that was kept",
         problem_id: "the problem it answers",
-        round: "round whose samples speak against it",
+        round: "round whose samples contradict it",
         reason: "outvoted or unconfirmed",
-        evidence: "what shows that the reason holds",
+        evidence: "evidence for the reason",
     }
 }
 
@@ -85,14 +85,14 @@ table! {
     Loss, "losses", version 2, "a point of the training curve",
     {
         step: "optimizer steps taken",
-        epoch: "passes over the data, with fraction",
-        tokens: "tokens trained on up to and with this step",
+        epoch: "passes over the data so far, fractional",
+        tokens: "tokens trained on so far, including this step",
         learning_rate: "learning rate of the step",
         loss: "mean cross-entropy of the step's target tokens, in nats; 0 if no token is a target",
         value_loss: "mean loss of the step's value targets; null without a value head or targets",
         grad_norm: "norm of the gradient before clipping",
-        validation_loss: "the same as loss over the validation rows; null where not measured",
-        validation_value_loss: "the same as value_loss over the validation rows; null where not measured",
+        validation_loss: "loss on the validation rows; null where not measured",
+        validation_value_loss: "value_loss on the validation rows; null where not measured",
     }
 }
 
@@ -147,7 +147,8 @@ impl Row for Kept {
             column::field("weight", "weight of the row in the loss, > 0", |row: &Self| &row.weight),
             column::field(
                 "pass_rate",
-                "share of its problem's samples in this round that are correct; of all its solutions where none was sampled",
+                "share of its problem's samples in this round that are correct; of all its solutions where \
+                 none was sampled",
                 |row: &Self| &row.pass_rate,
             ),
             column::field("origin", "who found it: rules, model, endpoint or repair", |row: &Self| {

@@ -24,9 +24,10 @@ const COMMON_LEAST: u32 = 4;
 /// Numbers that are written as words.
 #[rustfmt::skip]
 const NUMBERS: &[(&str, &str)] = &[
-    ("zero", "0"), ("one", "1"), ("two", "2"), ("three", "3"), ("four", "4"), ("five", "5"), ("six", "6"), ("seven", "7"), ("eight", "8"),
-    ("nine", "9"), ("ten", "10"), ("eleven", "11"), ("twelve", "12"), ("fifteen", "15"), ("twenty", "20"), ("thirty", "30"),
-    ("forty", "40"), ("fifty", "50"), ("sixty", "60"), ("hundred", "100"), ("thousand", "1000"),
+    ("zero", "0"), ("one", "1"), ("two", "2"), ("three", "3"), ("four", "4"), ("five", "5"), ("six", "6"),
+    ("seven", "7"), ("eight", "8"), ("nine", "9"), ("ten", "10"), ("eleven", "11"), ("twelve", "12"),
+    ("fifteen", "15"), ("twenty", "20"), ("thirty", "30"), ("forty", "40"), ("fifty", "50"), ("sixty", "60"),
+    ("hundred", "100"), ("thousand", "1000"),
 ];
 
 /// A question with its numbers and names masked.
@@ -241,7 +242,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HELD: &str = "Ann Lee has 1,200 apples in her garden and gives 3.50 of them to each of her friends. How many friends?";
+    const HELD: &str = "Ann Lee has 1,200 apples in her garden and gives 3.50 of them to each of her \
+        friends. How many friends?";
 
     fn held_out(rule: Contamination) -> HeldOut {
         let mut held = HeldOut::new(&CurateConfig {

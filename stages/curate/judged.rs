@@ -36,7 +36,7 @@ pub(super) fn judged<'a>(
     Ok(by_problem)
 }
 
-/// Correct ones among a problem's samples; among all its solutions where nobody was sampled.
+/// Correct ones among a problem's samples; among all its solutions where no samples were drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     pub correct: usize,
@@ -71,7 +71,7 @@ impl Display for Rate {
     }
 }
 
-/// How many of each problem's samples are correct; of all its solutions where nobody was sampled.
+/// How many of each problem's samples are correct; of all its solutions where no samples were drawn.
 ///
 /// # Errors
 /// If a solution has no verdict.

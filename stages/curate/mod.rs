@@ -27,11 +27,11 @@
 //! - [`retire`]: rows of earlier rounds that samples of this one speak against
 //! - [`story`]: how one solution went through the rules    - `survey`: the first pass
 //!
-//! The first eleven look at one solution, with three things that all shards share ([`CurationContext`]): what lengths
-//! are usual, what is held out, and which problems differ in numbers and names alone. A first pass over the
-//! shards gathers them in bounded memory ([`Survey`]), the second curates shard by shard, the problems of a
-//! shard in parallel. What comes out is a function of the rows alone, in the order of the problems and,
-//! within a problem, of its solutions.
+//! The first eleven look at one solution, with three things that all shards share ([`CurationContext`]): what
+//! lengths are usual, what is held out, and which problems differ in numbers and names alone. A first pass
+//! over the shards gathers them in bounded memory ([`Survey`]), the second curates shard by shard, the
+//! problems of a shard in parallel. What comes out is a function of the rows alone, in the order of the
+//! problems and, within a problem, of its solutions.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -104,7 +104,7 @@ pub fn curate(
     let known: HashSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
     ensure!(
         known.len() == problems.len(),
-        "{} problems of this shard have the id of another",
+        "{} problems of this shard have the same id as another one",
         problems.len() - known.len()
     );
     let lost: usize =

@@ -22,6 +22,9 @@ use super::contamination::hash;
 use super::judged::written;
 use super::subject::Fate;
 
+/// Reasons for which a text is degenerate.
+const DEGENERATE: [&str; 3] = ["repetition", "compressible", "low_entropy"];
+
 /// Margin of a pair whose rejected answer is wrong, and of one where only its steps are.
 pub const MARGINS: (f32, f32) = (1.0, 0.5);
 
@@ -86,7 +89,7 @@ pub fn step_labels(
     let mut labels = Vec::new();
     for at in judged {
         let ((solution, judgement), prefixes) = (rows[at], &prefixes[at]);
-        let degenerate = matches!(&fates[at], Fate::Dropped { reason, .. } if ["repetition", "compressible", "low_entropy"].contains(reason));
+        let degenerate = matches!(&fates[at], Fate::Dropped { reason, .. } if DEGENERATE.contains(reason));
         let known = first_wrong(judgement, counting);
         let blamed =
             known.is_some() || sound(judgement, counting) || (solved && judgement.verdict == Verdict::Wrong);

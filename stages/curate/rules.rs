@@ -127,7 +127,7 @@ fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     let Some(usual) = context.usual.get(&(subject.solution.sampled(), subject.of.difficulty)) else {
-        return Finding::Skips("too few of its like to tell");
+        return Finding::Skips("too few comparable solutions to tell");
     };
     let characters = characters(subject.solution);
     limit(usual.distance(characters) > most, Measured::Length { characters, usual: *usual, limit: most })
@@ -148,7 +148,7 @@ fn too_hard<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     if !rate.sampled {
-        return Finding::Skips("nobody was sampled");
+        return Finding::Skips("no samples were drawn");
     }
     limit(rate.share() < least, Measured::Rate { rate, limit: least })
 }
@@ -159,7 +159,7 @@ fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     if !rate.sampled {
-        return Finding::Skips("nobody was sampled");
+        return Finding::Skips("no samples were drawn");
     }
     limit(rate.share() > most, Measured::Rate { rate, limit: most })
 }
@@ -170,10 +170,10 @@ fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     if subject.solution.sampled() {
-        return Finding::Skips("a policy drew it without knowing the answer");
+        return Finding::Skips("sampled by a policy that does not know the answer");
     }
     if problem.domain != "math" || steps.is_empty() {
-        return Finding::Skips("no calculation of a word problem");
+        return Finding::Skips("not a calculation for a word problem");
     }
     let left: Vec<String> = unused(problem, &steps).iter().map(ToString::to_string).collect();
     if left.is_empty() {
@@ -188,7 +188,7 @@ fn refuted<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     }
     let tried = subject.of.tried(subject.solution);
     if tried.tried == 0 {
-        return Finding::Skips("no problem differs in numbers and names alone");
+        return Finding::Skips("no other problem differs in numbers and names alone");
     }
     let (solved, all) = (tried.solved, tried.tried);
     limit(

@@ -150,7 +150,7 @@ impl Settled<'_> {
         let off = |is_off: bool| if is_off { "skips" } else { "passes" };
         let skipped = !self.scope.asks_agreement();
         let confirmed = if skipped {
-            "off, or nobody was sampled".into()
+            "off, or no samples were drawn".into()
         } else {
             format!("limit {}", config.min_agreement)
         };
@@ -160,7 +160,7 @@ impl Settled<'_> {
             (
                 "ambiguous",
                 off(!config.drop_ambiguous),
-                if config.drop_ambiguous { "no other path ranks equal".into() } else { "off".into() },
+                if config.drop_ambiguous { "no other path ranks equally".into() } else { "off".into() },
             ),
             ("over_cap", "passes", chosen(config.per_problem)),
         ];

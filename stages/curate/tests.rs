@@ -143,7 +143,7 @@ fn what_too_few_samples_compute_is_unconfirmed() {
             .map(|d| format!("{} {}", d.solution_id, d.evidence))
             .collect()
     };
-    assert_eq!(dropped(&solutions, 1), [""; 0], "nobody was sampled");
+    assert_eq!(dropped(&solutions, 1), [""; 0], "no samples were drawn");
     // Another layout of the same calculation.
     solutions.push(clips("sample", &["48*1.5=72"], "72"));
     assert_eq!(dropped(&solutions, 0), [""; 0]);
@@ -155,7 +155,8 @@ fn what_too_few_samples_compute_is_unconfirmed() {
 
 #[test]
 fn every_number_is_used_where_that_is_asked() {
-    let question = "Ann sold 48 clips in April, half as many in May, and 5 pens. How many clips did she sell in both months?";
+    let question = "Ann sold 48 clips in April, half as many in May, and 5 pens. How many clips did she sell \
+        in both months?";
     let rule = |id, steps: &[&str]| solution(id, "clips", "best-first", steps, "72");
     // What a policy drew without knowing the answer need not use all there is.
     let solutions =

@@ -115,7 +115,8 @@ impl LlamaConfig {
         };
         if num_attention_heads % num_key_value_heads != 0 {
             return Err(bad(format!(
-                "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` ({num_key_value_heads})"
+                "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` \
+                 ({num_key_value_heads})"
             )));
         }
         if head_dim % 2 != 0 {

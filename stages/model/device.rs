@@ -80,12 +80,12 @@ impl Choice {
         };
         if dtype != FloatDType::F32 && self.kind == "cpu" {
             return Err(ModelError::Device(
-                "model.dtype is for GPUs, and the device is the CPU, which has its own types: leave it at \"auto\"".into(),
+                "model.dtype applies to GPUs only, and the device is the CPU: leave it at \"auto\"".into(),
             ));
         }
         if dtype != FloatDType::F32 && !self.device.supports_dtype(dtype) {
             return Err(ModelError::Device(format!(
-                "this GPU does not compute in {dtype:?} (model.dtype): use \"auto\" or \"f32\""
+                "this GPU does not support {dtype:?} (model.dtype): use \"auto\" or \"f32\""
             )));
         }
         Ok(dtype)
@@ -147,7 +147,7 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
 pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
     let cpu = |why: String| Choice { device: Device::flex(), kind: "cpu", gpu: false, why };
     if setting == DeviceSetting::Cpu {
-        return Ok(cpu("device: CPU (asked for)".into()));
+        return Ok(cpu("device: CPU (as requested)".into()));
     }
     // Without a driver the auto choice is the CPU, whatever went wrong in looking for one.
     let found = match adapters() {
@@ -163,7 +163,7 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
         (DeviceSetting::Auto, None, None) => return Ok(cpu("device: CPU (no GPU adapter found)".into())),
         (DeviceSetting::Auto, None, Some(a)) => {
             return Ok(cpu(format!(
-                "device: CPU (the only adapter, {}, computes in software; --device wgpu would use it)",
+                "device: CPU (the only adapter, {}, is a software renderer; --device wgpu would use it)",
                 a.name
             )));
         }

@@ -61,7 +61,8 @@ impl From<DeviceFault> for ModelError {
     fn from(fault: DeviceFault) -> Self {
         match fault {
             DeviceFault::Memory(text) => Self::Device(format!(
-                "the GPU is out of memory ({text}): lower model.batch_rows, model.cache_mib or train.micro_batch"
+                "the GPU is out of memory ({text}): lower model.batch_rows, model.cache_mib or \
+                 train.micro_batch"
             )),
             DeviceFault::Lost(text) => Self::Lost(text),
             DeviceFault::Other(text) => Self::Device(format!("the GPU failed: {text}; use --device cpu")),
@@ -122,9 +123,8 @@ mod tests {
 
     #[test]
     fn messages_are_told_apart() {
-        assert!(
-            matches!(DeviceFault::of("out of device memory allocating 4096 bytes\nBacktrace:\n0: x"), DeviceFault::Memory(t) if !t.contains("0: x"))
-        );
+        let text = "out of device memory allocating 4096 bytes\nBacktrace:\n0: x";
+        assert!(matches!(DeviceFault::of(text), DeviceFault::Memory(t) if !t.contains("0: x")));
         assert!(matches!(DeviceFault::of("wgpu error: Out of Memory"), DeviceFault::Memory(_)));
         assert!(matches!(
             DeviceFault::of("The device is poisoned\nCaused by:\n  Unknown: reset"),

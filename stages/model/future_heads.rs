@@ -80,11 +80,11 @@ impl FutureHeads {
                     tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
                 if shape != expected {
                     return Err(bad(format!(
-                        "tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}"
+                        "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
                     )));
                 }
                 if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                    return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
+                    return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
                 }
                 *place = values;
             }

@@ -126,7 +126,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let mut files = Vec::new();
     for name in names {
         if name.contains(['/', '\\']) {
-            return Err(bad(&format!("names a shard outside its folder: {name}")));
+            return Err(bad(&format!("names a shard outside the model directory: {name}")));
         }
         let path = dir.join(name);
         if !path.exists() {
@@ -159,11 +159,11 @@ fn assemble(
             let expected = if *rows == 1 && shape.len() == 1 { vec![columns] } else { vec![*rows, columns] };
             if shape != expected {
                 return Err(bad(format!(
-                    "tensor `{name}` has shape {shape:?}, config.json makes it {expected:?}"
+                    "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
                 )));
             }
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
+                return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
             }
             all.extend(values);
             height += rows;
@@ -254,7 +254,9 @@ pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8
         (
             "generation_config.json".to_owned(),
             pretty(&serde_json::json!({
-                "eos_token_id": llama.config.eos_token_ids, "pad_token_id": llama.config.pad_token_id, "do_sample": false,
+                "eos_token_id": llama.config.eos_token_ids,
+                "pad_token_id": llama.config.pad_token_id,
+                "do_sample": false,
             })),
         ),
         ("model.safetensors".to_owned(), tensors::write(&tensors)?),

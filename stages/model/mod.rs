@@ -43,7 +43,8 @@ pub use value_head::ValueHead;
 pub enum ModelError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("{}: no such file; a model directory holds config.json, tokenizer.json and model.safetensors (or its shards with model.safetensors.index.json)", path.display())]
+    #[error("{}: no such file; a model directory holds config.json, tokenizer.json and model.safetensors (or \
+        its shards with model.safetensors.index.json)", path.display())]
     Missing { path: PathBuf },
     #[error("{}: {what}", path.display())]
     Config { path: PathBuf, what: String },
@@ -55,7 +56,7 @@ pub enum ModelError {
     Device(String),
     /// The same may work later: a driver that was reset, a GPU that is gone.
     #[error(
-        "the GPU stopped working: {0}; what is committed is kept, so try again, or go on with --device cpu"
+        "the GPU stopped working: {0}; committed work is safe, so try again, or continue with --device cpu"
     )]
     Lost(String),
 }

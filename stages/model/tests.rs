@@ -487,7 +487,8 @@ fn logits_of_a_real_model_are_exact_within_1e_4() {
             .repeat(4);
     let (engine, reference) = off(&model.llama, &model.tokenizer.encode(&text));
     println!(
-        "largest difference of a logit from the exact one: {engine:.1e} on the CPU, {reference:.1e} with burn's tensors"
+        "largest difference of a logit from the exact one: {engine:.1e} on the CPU, {reference:.1e} with \
+         burn's tensors"
     );
     assert!(engine < 1e-4, "{engine}");
 }

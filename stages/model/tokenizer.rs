@@ -25,7 +25,9 @@ const END: &str = "<|end|>";
 const SPECIALS: [&str; 3] = [USER, ASSISTANT, END];
 
 /// Chat template of a trained tokenizer.
-const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'assistant' %}<|assistant|>{{ \
+    message.content }}<|end|>{% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}{% if \
+    add_generation_prompt %}<|assistant|>{% endif %}";
 
 /// A tokenizer with its chat template.
 #[derive(Clone)]
@@ -182,9 +184,13 @@ impl Tokenizer {
             .iter()
             .map(|m| context! { role => m.role.to_string(), content => m.content.clone() })
             .collect();
-        template
-            .render(context! { messages => turns, add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str() })
-            .map_err(failed)
+        let values = context! {
+            messages => turns,
+            add_generation_prompt => true,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+        };
+        template.render(values).map_err(failed)
     }
 
     /// The token sequence of a prompt.

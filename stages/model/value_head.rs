@@ -62,11 +62,11 @@ impl ValueHead {
                 tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
             if shape != [1, columns] {
                 return Err(bad(format!(
-                    "tensor `{name}` has shape {shape:?}, config.json makes it [1, {columns}]"
+                    "tensor `{name}` has shape {shape:?}, config.json implies [1, {columns}]"
                 )));
             }
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(bad(format!("tensor `{name}` holds {} at element {at}", values[at])));
+                return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
             }
             Ok(values)
         };

@@ -109,7 +109,8 @@ pub trait Policy {
         _events: &dyn Events,
     ) -> anyhow::Result<Vec<(f32, u64)>> {
         bail!(
-            "the policy has no value head: train one (train.value_weight), or use a value model of its own ([value])"
+            "the policy has no value head: train one (train.value_weight), or use a separate value model \
+             ([value])"
         )
     }
 

@@ -32,11 +32,11 @@ pub fn run(
     if plan.tree.budget != u64::MAX {
         ensure!(
             plan.tree.unit != Unit::Expansions || enumerates,
-            "a budget in expansions is for rules, which show all steps of a state: give a model's in tokens or calls (tree.unit)"
+            "a budget in expansions works for rules only: for a model, set tree.unit to tokens or calls"
         );
         ensure!(
             plan.tree.unit != Unit::Tokens || !enumerates,
-            "rules generate no tokens: give their budget in expansions or calls (tree.unit)"
+            "rules generate no tokens: set tree.unit to expansions or calls"
         );
     }
     let rest = !matches!(values, Values::Effort | Values::None);

@@ -2,8 +2,8 @@
 //!
 //! - [`best_of_n`], [`beam`], [`dvts`], [`mcts`], [`astar`]: the algorithms, each a state machine that says
 //!   what it wants to see next of one problem's [`tree`]
-//! - [`single`]: the search of one problem; [`grow`]: the loop over problems that asks the policy and the value
-//!   model for all of them at once
+//! - [`single`]: the search of one problem; [`grow`]: the loop over problems that asks the policy and the
+//!   value model for all of them at once
 //! - [`budget`]: what a problem may cost
 //! - [`value`]: what a state is worth
 //! - [`repair`]: one step of the rules behind the steps of a wrong sample

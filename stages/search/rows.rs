@@ -34,9 +34,9 @@ impl Writer<'_> {
         self.plan.algorithm == Algorithm::Mcts
     }
 
-    /// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows:
-    /// they are many and can be made again. Solutions are all whole paths of a policy that samples, and the
-    /// correct ones of rules.
+    /// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no
+    /// rows: they are many and can be made again. Solutions are all whole paths of a policy that samples, and
+    /// the correct ones of rules.
     pub fn collect(&self, problems: &[Problem], outcomes: &[SearchOutcome], found: &mut SearchRows) {
         let Self { plan, policy, valued } = *self;
         for (problem, outcome) in problems.iter().zip(outcomes) {

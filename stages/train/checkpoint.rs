@@ -88,7 +88,7 @@ pub fn state(dir: &Path, cursor: &Cursor) -> Result<State> {
     let tensor = |name: String| -> Result<([usize; 2], Vec<f32>)> {
         let view = file.tensor(&name).with_context(|| format!("{}: lacks {name}", path.display()))?;
         let &[rows, columns] = view.shape() else {
-            bail!("{}: {name} has shape {:?}, expected two sizes", path.display(), view.shape())
+            bail!("{}: {name} has shape {:?}, expected a matrix", path.display(), view.shape())
         };
         ensure!(view.dtype() == Dtype::F32, "{}: {name} is {:?}, expected F32", path.display(), view.dtype());
         Ok((

@@ -116,14 +116,14 @@ impl Learner {
         let given: Vec<[usize; 2]> = state.slots.iter().map(|s| s.shape).collect();
         ensure!(
             own == given,
-            "a checkpoint of {} matrices, expected {} of other shapes",
+            "the checkpoint has {} matrices, expected {} with other shapes",
             given.len(),
             own.len()
         );
         let (counts, expected) = (std::mem::take(&mut state.counts), self.objective_mut().counts().len());
         ensure!(
             counts.len() == expected,
-            "a checkpoint with {} counts of tokens, expected {expected}",
+            "the checkpoint has {} token counts, expected {expected}",
             counts.len()
         );
         self.objective_mut().set_counts(counts);

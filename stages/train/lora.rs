@@ -5,6 +5,7 @@
 //! a = √5: uniform within 1/√in) and B `[out, rank]` zero. The decoder runs on the sum, so a forward pass
 //! costs what it costs without, and gradients follow from that of the sum G: dB = s G Aᵀ, dA = s Bᵀ G.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use anyhow::Result;
@@ -68,7 +69,7 @@ impl Tuned {
             for target in &train.lora_targets {
                 ensure!(
                     TARGETS.contains(&target.as_str()),
-                    "train.lora_targets names `{target}`; it may hold {}",
+                    "train.lora_targets names `{target}`; known: {}",
                     TARGETS.join(", ")
                 );
             }
@@ -91,7 +92,7 @@ impl Tuned {
         for part in &train.freeze {
             ensure!(
                 FREEZABLE.contains(&part.as_str()),
-                "train.freeze names `{part}`; it may hold {}",
+                "train.freeze names `{part}`; known: {}",
                 FREEZABLE.join(", ")
             );
         }
@@ -193,6 +194,7 @@ pub fn peft_files(
     train: &TrainConfig,
     base: &str,
 ) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
+    let layers: BTreeSet<usize> = adapters.iter().filter_map(|(a, ..)| layer_of(&a.name)).collect();
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -205,7 +207,7 @@ pub fn peft_files(
         "inference_mode": true,
         "init_lora_weights": true,
         "target_modules": train.lora_targets,
-        "layers_to_transform": (train.freeze_layers > 0).then(|| adapters.iter().filter_map(|(a, ..)| layer_of(&a.name)).collect::<std::collections::BTreeSet<_>>()),
+        "layers_to_transform": (train.freeze_layers > 0).then_some(layers),
     });
     let names: Vec<(String, &Slot)> = adapters
         .iter()

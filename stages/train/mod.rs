@@ -1,8 +1,8 @@
 //! train: fine-tunes the student on kept solutions.
 //!
 //! - [`batch`]: rows as tokens, and their order
-//! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines, [`optimizer`] is what they
-//!   share
+//! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines, [`optimizer`] is what
+//!   they share
 //! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their
 //!   search
 //! - [`lora`]: what is trained: all weights, some, or adapters
@@ -164,7 +164,8 @@ pub fn rows(
     }
     ensure!(
         !out.train.is_empty(),
-        "no kept row is left to train on ({} kept, {} too long): search longer (search.samples, search.rule_expansions) or raise train.max_tokens",
+        "no kept row is left to train on ({} kept, {} too long): search longer (search.samples, \
+         search.rule_expansions) or raise train.max_tokens",
         kept.len(),
         out.too_long
     );
@@ -219,7 +220,8 @@ pub struct Training<'a> {
 /// a requested stop. Gives the curve, with that up to a resume.
 ///
 /// Rows whose tokens weigh nothing teach values alone, and with all of the decoder frozen the value head
-/// alone changes. The trained head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
+/// alone changes. The trained head is [`Learner::head`]. With pairs, rows that share a group are in one
+/// batch.
 ///
 /// # Errors
 /// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of
@@ -236,13 +238,16 @@ pub fn train(
     let steps = steps(per_epoch, config);
     if let Some(head) = &head {
         let (size, own) = (model.config.hidden_size, head.start.weight.len());
-        ensure!(size == own, "a value head for hidden states of {own} numbers, but the model has {size}");
+        ensure!(
+            size == own,
+            "the value head is for hidden states of size {own}, but the model's have size {size}"
+        );
         let all: Vec<&Example> = examples.iter().collect();
         value::check(&all)?;
         let total = value::weight_sum(head.loss, &value::targets(&all));
         ensure!(
             total > 0.0,
-            "no row says anything about values: there is nothing to train the value head on"
+            "no row has a value target with weight: there is nothing to train the value head on"
         );
     }
     let warmup = ((steps as f64 * config.warmup) as usize).max(1);
@@ -251,7 +256,7 @@ pub fn train(
     let (known, vocabulary) = (rows.exact.len(), model.config.vocab_size);
     ensure!(
         objective == Objective::Plain || known == vocabulary,
-        "rows for a vocabulary of {known} tokens, but the model has {vocabulary}"
+        "the rows are for a vocabulary of {known} tokens, but the model has {vocabulary}"
     );
     let setup = Setup { tuned, adam: Adam::of(config), recompute: config.recompute, head };
     let mut learner = Learner::new(model, setup, device)

@@ -85,7 +85,7 @@ pub fn describe(rows: &[Kept], shares: &[Share], config: &TrainConfig) -> String
         Select::Uniform => "all rows alike".to_owned(),
         Select::Learnability => {
             let changed = shares.iter().filter(|share| share.weight < 1.0).count();
-            format!("{changed} of {} rows weigh less, by learnability", rows.len())
+            format!("{changed} of {} rows have a lower weight, by learnability", rows.len())
         }
         Select::Golden => {
             let golden = shares.iter().filter(|share| share.turn == 0).count();
@@ -96,7 +96,7 @@ pub fn describe(rows: &[Kept], shares: &[Share], config: &TrainConfig) -> String
         }
         Select::Replay => {
             let hard = shares.iter().filter(|share| share.times > 1).count();
-            format!("{hard} of {} rows come {} times in an epoch", rows.len(), config.replay_times)
+            format!("{hard} of {} rows are repeated, {} times per epoch", rows.len(), config.replay_times)
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
         let (rows, rates) = ground();
         let of = |select| shares(&rows, &rates, &config(select));
         assert_eq!(of(Select::Uniform), [Share::default(); 4]);
-        // Of the row's own round, and 1 where nobody was sampled.
+        // Of the row's own round, and 1 where no samples were drawn.
         let weights: Vec<f32> = of(Select::Learnability).iter().map(|share| share.weight).collect();
         assert_eq!(weights, [0.1, 0.75, 1.0, 1.0]);
         // The newest that says something.
@@ -166,8 +166,8 @@ mod tests {
             said(Select::Golden),
             "1 of 4 rows are golden: their problems were never solved by a sample"
         );
-        assert_eq!(said(Select::Replay), "1 of 4 rows come 3 times in an epoch");
-        assert_eq!(said(Select::Learnability), "2 of 4 rows weigh less, by learnability");
+        assert_eq!(said(Select::Replay), "1 of 4 rows are repeated, 3 times per epoch");
+        assert_eq!(said(Select::Learnability), "2 of 4 rows have a lower weight, by learnability");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -
     }
     let of = |(id, places): (&str, Vec<usize>)| -> Result<Vec<(usize, StreamText)>> {
         let Some(problem) = known.get(id) else {
-            bail!("a kept row answers problem {id}, which is none of the run's")
+            bail!("a kept row answers problem {id}, which is not in this run")
         };
         let explored = Explored::new(problem, trees.get(id).map_or(&[], Vec::as_slice))?;
         Ok(places.into_iter().map(|i| (i, explored.tell(rows[i], most))).collect())

@@ -142,16 +142,16 @@ pub fn check(rows: &[&Example]) -> Result<()> {
         for t in &row.values {
             ensure!(
                 t.place + 1 < row.tokens.len(),
-                "a value is asked after token {} of a row that has {} and reads all but the last",
+                "a value target is after token {} of a row of {} tokens; it must come before the last",
                 t.place,
                 row.tokens.len()
             );
             ensure!(
                 (0.0..=1.0).contains(&t.target),
-                "a value target is {}, which is no probability",
+                "a value target is {}, which is not a probability",
                 t.target
             );
-            ensure!(t.weight.is_finite() && t.weight >= 0.0, "a value target weighs {}", t.weight);
+            ensure!(t.weight.is_finite() && t.weight >= 0.0, "a value target has weight {}", t.weight);
         }
     }
     Ok(())

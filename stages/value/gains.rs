@@ -31,7 +31,7 @@ pub fn of_kept(
         events.check()?;
         let id = kept[rows[0]].problem_id.as_str();
         let Some(problem) = by_id.get(id) else {
-            bail!("a kept row answers problem {id}, which is none of the run's")
+            bail!("a kept row answers problem {id}, which is not in this run")
         };
         let paths: Vec<(Vec<String>, Option<String>)> =
             rows.iter().map(|i| path(&kept[*i].completion)).collect();

@@ -41,7 +41,7 @@ pub fn fit(train: &Probed, held: &Probed, fit: Fit, events: &dyn Events) -> Resu
     let size = train.hidden.first().map_or(0, Vec::len);
     let targets: Vec<&Target> = train.targets.iter().collect();
     let total = weight_sum(loss, &targets) as f32;
-    ensure!(total > 0.0, "no state says anything about values: all weigh nothing, or no pair differs");
+    ensure!(total > 0.0, "no state has a usable value target: all have weight 0, or no pair differs");
     let (mean, scale) = moments(&train.hidden, size);
     let (inputs, tests) = (standard(&train.hidden, &mean, &scale), standard(&held.hidden, &mean, &scale));
     let held_targets: Vec<&Target> = held.targets.iter().collect();

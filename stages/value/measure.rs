@@ -112,7 +112,7 @@ pub fn measure(
     }
     ensure!(
         !points.is_empty(),
-        "no held-out problem says anything about values: search more problems, or raise value.holdout (now {})",
+        "no held-out problem has value targets: search more problems, or raise value.holdout (now {})",
         config.holdout
     );
     let threshold = metrics::threshold(&branches[0], config.lost);

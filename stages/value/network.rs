@@ -215,7 +215,7 @@ impl Network {
         let rest = dense.len().checked_sub(parts(0).end).filter(|rest| rest.is_multiple_of(FIRST));
         match rest {
             Some(rest) if shape == [ROWS, FIRST] => Ok(Self { inputs: rest / FIRST, table, dense }),
-            _ => Err(bad(format!("is no value network: table {shape:?}, {} dense weights", dense.len()))),
+            _ => Err(bad(format!("is not a value network: table {shape:?}, {} dense weights", dense.len()))),
         }
     }
 }

@@ -236,7 +236,8 @@ mod tests {
     fn other_names_and_numbers_are_the_same_steps_other_places_are_not() {
         let one = |a, b, name: &str| {
             format!(
-                "{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} have?"
+                "{name} has {a} red apples and {b} green pears. How many more apples than pears does {name} \
+                 have?"
             )
         };
         let (first, second) = (one(48, 2, "Ann"), one(31, 6, "Bob"));

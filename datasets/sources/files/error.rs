@@ -48,7 +48,7 @@ pub enum SourceError {
         #[source]
         source: ParquetError,
     },
-    #[error("{}: damaged data at or behind row {row}", .path.display())]
+    #[error("{}: damaged data at or after row {row}", .path.display())]
     Damaged {
         path: PathBuf,
         row: u64,
@@ -75,7 +75,7 @@ impl SourceError {
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {
-    #[error("not UTF-8 at byte {in_row} of it{}", of_file(.in_file.as_ref()))]
+    #[error("not UTF-8 at byte {in_row} of the row{}", of_file(.in_file.as_ref()))]
     Utf8 {
         /// Byte within the line or the cell, from 0.
         in_row: usize,
@@ -90,7 +90,7 @@ pub enum RowFault {
     NoColumn { column: String, columns: Vec<String> },
     #[error("column `{column}`: expected a value, found null")]
     Null { column: String },
-    #[error("column `{column}`: expected a value, found nothing but white space")]
+    #[error("column `{column}`: expected a value, found only whitespace")]
     Empty { column: String },
     #[error("column `{column}`: expected {expected}, found {found}")]
     Kind { column: String, expected: &'static str, found: &'static str },
@@ -109,7 +109,7 @@ fn of_file(byte: Option<&u64>) -> String {
 /// Says that a column is not there, which one may be meant, and which there are.
 fn missing(column: &str, columns: &[String]) -> String {
     if columns.is_empty() {
-        return format!("no column `{column}`, nor any other");
+        return format!("no column `{column}`: the row has no columns");
     }
     let hint = nearest(column, columns).map_or_else(String::new, |near| format!("; is `{near}` meant?"));
     let names: Vec<_> = columns.iter().take(LISTED).map(|name| format!("`{name}`")).collect();

@@ -104,6 +104,6 @@ fn invalid(line: &str, error: &serde_json::Error) -> RowFault {
     // The line within a line is always the first.
     let message = text.replace(" at line 1 column ", " at byte ");
     RowFault::Json {
-        message: number.map_or(message.clone(), |name| format!("{name} is no JSON number; {message}")),
+        message: number.map_or(message.clone(), |name| format!("{name} is not a JSON number; {message}")),
     }
 }

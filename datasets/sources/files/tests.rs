@@ -110,9 +110,10 @@ fn faults_of_lines() {
     );
     assert_eq!(
         fault(r#"{"question":"q","answer":NaN}"#),
-        "jsonl, line 1: not JSON: NaN is no JSON number; expected value at byte 26 (each line must be one whole JSON object)"
+        "jsonl, line 1: not JSON: NaN is not a JSON number; expected value at byte 26 (each line must be one \
+         whole JSON object)"
     );
-    assert!(fault(r#"{"question":"q","answer":-Infinity}"#).contains("Infinity is no JSON number"));
+    assert!(fault(r#"{"question":"q","answer":-Infinity}"#).contains("Infinity is not a JSON number"));
     assert!(fault(r#"{"question":"q""#).contains("EOF while parsing an object"));
     assert!(fault(r#"{"question":"q","answer":"\ud800"}"#).contains("not JSON"));
     assert_eq!(fault("[1]"), "jsonl, line 1: expected a JSON object on each line, found an array");
@@ -132,7 +133,7 @@ fn faults_of_lines() {
     for empty in [r#"" ""#, r#""worked\n#### ""#] {
         assert_eq!(
             fault(format!(r#"{{"question":"q","answer":{empty}}}"#)),
-            "jsonl, line 1: column `answer`: expected a value, found nothing but white space"
+            "jsonl, line 1: column `answer`: expected a value, found only whitespace"
         );
     }
     assert!(fault(r#"{"question":"","answer":"1"}"#).contains("column `question`: expected a value"));

@@ -205,7 +205,7 @@ impl Pool {
 
 /// No block is left.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error("the memory for keys and values is full")]
+#[error("the KV cache is full")]
 pub struct Full;
 
 #[cfg(test)]

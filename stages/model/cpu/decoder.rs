@@ -175,10 +175,10 @@ impl Decoder {
         divide(entries, passes, &|portion| self.pass(portion, asked, read));
     }
 
-    /// Adds tokens to sequences of which the last [`Entry::asked`] are to be verified: gives `read` the logits
-    /// `[asked, V]` after each of these, and is told the place among the entry's tokens of the last one that
-    /// stands (`None` if no more is wanted). From there the heads draft: `drafted` is given their likeliest
-    /// tokens, of which the first comes two places further.
+    /// Adds tokens to sequences of which the last [`Entry::asked`] are to be verified: gives `read` the
+    /// logits `[asked, V]` after each of these, and is told the place among the entry's tokens of the last
+    /// one that stands (`None` if no more is wanted). From there the heads draft: `drafted` is given their
+    /// likeliest tokens, of which the first comes two places further.
     pub fn draft(
         &self,
         entries: &mut [Entry<'_>],

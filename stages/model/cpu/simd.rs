@@ -201,7 +201,13 @@ wide! {
 
 wide! {
     /// Rows of `out` become x / rms(x) * weight; gives 1 / rms of each row. Rows have the length of `weight`.
-    pub fn rms_norm(x: &'a [f32], weight: &'a [f32], epsilon: f32, out: &'a mut [f32], inverses: &'a mut [f32]) {
+    pub fn rms_norm(
+        x: &'a [f32],
+        weight: &'a [f32],
+        epsilon: f32,
+        out: &'a mut [f32],
+        inverses: &'a mut [f32],
+    ) {
         let size = weight.len();
         for ((x, out), inverse) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)).zip(inverses) {
             *inverse = 1.0 / (dot_lanes(x, x) / size as f32 + epsilon).sqrt();
@@ -317,7 +323,13 @@ pub struct AdamW {
 
 wide! {
     /// Updates weights and their moments.
-    pub fn adamw(a: AdamW, weight: &'a mut [f32], gradient: &'a [f32], first: &'a mut [f32], second: &'a mut [f32]) {
+    pub fn adamw(
+        a: AdamW,
+        weight: &'a mut [f32],
+        gradient: &'a [f32],
+        first: &'a mut [f32],
+        second: &'a mut [f32],
+    ) {
         for (((w, g), m), v) in weight.iter_mut().zip(gradient).zip(first).zip(second) {
             let g = *g * a.scale;
             *m = a.beta_1 * *m + (1.0 - a.beta_1) * g;

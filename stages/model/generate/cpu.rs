@@ -212,7 +212,8 @@ impl Cpu {
             let next = queue.open.front().map(|o| o.request).or(queue.waiting.front().copied()).unwrap_or(0);
             let need = Self::most(work, work.requests[next].prompt.len()) + 1;
             bail!(
-                "keys and values of one answer ({} tokens of prompt and up to {} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
+                "the KV cache of one answer ({} tokens of prompt and up to {} more) needs {} MiB: raise \
+                 model.cache_mib, lower max_tokens or use shorter prompts",
                 work.requests[next].prompt.len(),
                 work.sampling.max_tokens,
                 (need * self.pool.block_bytes()).div_ceil(1 << 20)

@@ -208,7 +208,8 @@ impl OnDevice {
                     if !self.warned {
                         self.warned = true;
                         events.note(&format!(
-                            "the GPU has no room for {slots} rows: going on with {} (model.batch_rows, model.cache_mib)",
+                            "the GPU has too little memory for {slots} rows: continuing with {} \
+                             (model.batch_rows, model.cache_mib)",
                             slots / 2
                         ));
                     }
@@ -280,7 +281,8 @@ impl OnDevice {
         let bytes = Block::slot_bytes(config, capacity, self.llama.dtype);
         if bytes > self.limits.cache {
             return Err(Stopped::Error(BadInput(format!(
-                "keys and values of one answer ({longest} tokens of prompt and up to {max_tokens} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
+                "the KV cache of one answer ({longest} tokens of prompt and up to {max_tokens} more) needs \
+                 {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
                 bytes.div_ceil(1 << 20)
             )).into()));
         }

@@ -65,7 +65,8 @@ impl Generator {
             let need = request.prompt.len() + sampling.max_tokens;
             ensure!(
                 need <= self.context,
-                "a prompt of {} tokens and max_tokens {} exceed the model's context of {}: use fewer worked examples, a lower max_tokens or shorter questions",
+                "a prompt of {} tokens and max_tokens {} exceed the model's context of {}: use fewer worked \
+                 examples, a lower max_tokens or shorter questions",
                 request.prompt.len(),
                 sampling.max_tokens,
                 self.context
@@ -96,7 +97,8 @@ impl Generator {
         for sequence in sequences {
             ensure!(
                 sequence.len() <= self.context,
-                "a text of {} tokens exceeds the model's context of {}: use fewer worked examples or shorter steps",
+                "a text of {} tokens exceeds the model's context of {}: use fewer worked examples or shorter \
+                 steps",
                 sequence.len(),
                 self.context
             );

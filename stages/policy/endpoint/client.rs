@@ -128,7 +128,7 @@ impl Client {
         if stored != Stored::Nothing {
             tokio::task::block_in_place(|| self.store.set_aside(&name))?;
             talk.note(Note::Once(
-                "a stored answer is damaged; it is set aside as responses/damaged-… and asked for again",
+                "a stored answer is damaged; it is set aside as responses/damaged-… and requested again",
             ));
         }
         let text = canonical(request);
@@ -221,7 +221,7 @@ impl Client {
             Ok(json) => json,
             Err(error) => {
                 return Err((
-                    EndpointError::Broken { url, cause: format!("no complete JSON: {error}"), tries },
+                    EndpointError::Broken { url, cause: format!("incomplete JSON: {error}"), tries },
                     asked,
                 ));
             }
@@ -278,7 +278,8 @@ impl Client {
                 let advice = match &self.key {
                     Some(_) => format!("check the key in the environment variable {variable}"),
                     None => format!(
-                        "no key was sent; set the environment variable {variable}, or name another one in `api_key_env`"
+                        "no key was sent; set the environment variable {variable}, or name another one in \
+                         `api_key_env`"
                     ),
                 };
                 EndpointError::Denied { url, status, message, advice }

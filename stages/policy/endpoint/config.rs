@@ -95,7 +95,9 @@ impl EndpointConfig {
         };
         if !url.username().is_empty() || url.password().is_some() {
             return wrong(
-                "`url` holds a user name or password; put the key into an environment variable and name it in `api_key_env`".to_owned(),
+                "`url` holds a user name or password; put the key into an environment variable and name it \
+                 in `api_key_env`"
+                    .to_owned(),
             );
         }
         let base = url.path().trim_end_matches('/');
@@ -118,7 +120,7 @@ impl EndpointConfig {
             None => Ok(None),
             Some(Ok(key)) => Ok(Some(key.trim().to_owned()).filter(|key| !key.is_empty())),
             Some(Err(_)) => {
-                Err(EndpointError::Config(format!("the key in ${} is no UTF-8", self.api_key_env)))
+                Err(EndpointError::Config(format!("the key in ${} is not UTF-8", self.api_key_env)))
             }
         }
     }

@@ -35,7 +35,10 @@ impl Job {
             let draft = self.draft();
             let reply = self.ask(client, &draft, (self.seeds[0], self.seeds.len()), talk).await?;
             if reply.choices.len() < self.seeds.len() {
-                talk.note(Note::Once("endpoint: the server returns fewer samples than `n` asks for; the missing ones are asked one by one (`use_n = false` saves the attempt)"));
+                talk.note(Note::Once(
+                    "endpoint: the server returns fewer samples than `n` asks for; the \
+                    missing ones are requested one by one (set `use_n = false` to avoid the attempt)",
+                ));
             }
             for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
                 proposals.push(self.complete(client, Some((&reply, place)), *seed, talk).await?);

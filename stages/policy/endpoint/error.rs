@@ -11,7 +11,8 @@ pub enum EndpointError {
     Config(String),
 
     #[error(
-        "cannot connect to {url} ({cause}; tries: {tries}): is the server running? Start it, or set the endpoint's `url` to where it listens"
+        "cannot connect to {url} ({cause}; tries: {tries}): is the server running? Start it, or set the \
+         endpoint's `url` to where it listens"
     )]
     Unreachable { url: String, cause: String, tries: u32 },
 
@@ -22,11 +23,12 @@ pub enum EndpointError {
 
     /// 408, 425, 429 or 5xx until the tries were used up.
     #[error(
-        "{url} answered with status {status} (tries: {tries}; it says: {message}): it is overloaded or broken, try again later or lower `concurrency`"
+        "{url} answered with status {status} (tries: {tries}; it says: {message}): it is overloaded or \
+         broken, try again later or lower `concurrency`"
     )]
     Busy { url: String, status: u16, message: String, tries: u32 },
 
-    /// The connection broke off, or what came was no complete JSON.
+    /// The connection broke off, or what came was incomplete JSON.
     #[error("{url} sent a broken answer ({cause}; tries: {tries}): look at the server's log, then try again")]
     Broken { url: String, cause: String, tries: u32 },
 
@@ -34,18 +36,21 @@ pub enum EndpointError {
     Denied { url: String, status: u16, message: String, advice: String },
 
     #[error(
-        "{url} is not there (status 404; it says: {message}): the endpoint's `url` should be a base such as http://127.0.0.1:8080/v1, and `model` a name that the server knows"
+        "{url} was not found (status 404; it says: {message}): the endpoint's `url` should be a base such as \
+         http://127.0.0.1:8080/v1, and `model` a name that the server knows"
     )]
     NotFound { url: String, message: String },
 
     #[error(
-        "{url} redirects to {location} (status {status}), which is not followed: set the endpoint's `url` to the final address"
+        "{url} redirects to {location} (status {status}), which is not followed: set the endpoint's `url` to \
+         the final address"
     )]
     Redirected { url: String, location: String, status: u16 },
 
     /// The prompt and `max_tokens` do not fit into the server's context.
     #[error(
-        "{url} says that the request is too long ({message}): lower `max_tokens`, shorten the prompt, or start the server with a larger context"
+        "{url} says that the request is too long ({message}): lower `max_tokens`, shorten the prompt, or \
+         start the server with a larger context"
     )]
     TooLong { url: String, message: String },
 
@@ -53,12 +58,14 @@ pub enum EndpointError {
     Rejected { url: String, status: u16, message: String },
 
     #[error(
-        "{url} answered with a web page instead of JSON: the endpoint's `url` should be the base of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1"
+        "{url} answered with a web page instead of JSON: the endpoint's `url` should be the base of an \
+         OpenAI-compatible server, such as http://127.0.0.1:8080/v1"
     )]
     WebPage { url: String },
 
     #[error(
-        "{url} answered without `choices` ({excerpt}): it is no chat completion, check the endpoint's `url`"
+        "{url} answered without `choices` ({excerpt}): this is not a chat completion; check the endpoint's \
+         `url`"
     )]
     NoChoices { url: String, excerpt: String },
 

@@ -138,7 +138,7 @@ impl Record {
     fn read(path: &Path) -> io::Result<Result<Self, String>> {
         let meta = fs::symlink_metadata(path)?;
         if !meta.is_file() || meta.len() > LARGEST {
-            return Ok(Err("is not a plain file of a stored answer's size".to_owned()));
+            return Ok(Err("is not a regular file of the size of a stored answer".to_owned()));
         }
         let bytes = fs::read(path)?;
         let read: Result<Self, _> = serde_json::from_slice(&bytes);

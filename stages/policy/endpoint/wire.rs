@@ -61,9 +61,11 @@ impl Reply {
         let choices = &self.choices[..count.min(self.choices.len())];
         let mut shares: Vec<u32> = choices.iter().map(|choice| choice.tokens.len() as u32).collect();
         let Some(used) = self.used else {
-            let estimated =
-                choices.iter().map(|c| if c.tokens.is_empty() { c.text.chars().count().div_ceil(4) } else { c.tokens.len() } as u32);
-            return (estimated.collect(), true);
+            let estimate = |c: &Choice| match c.tokens.len() {
+                0 => c.text.chars().count().div_ceil(4) as u32,
+                known => known as u32,
+            };
+            return (choices.iter().map(estimate).collect(), true);
         };
         if let [share] = shares.as_mut_slice() {
             *share = used;

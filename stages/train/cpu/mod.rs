@@ -225,10 +225,10 @@ impl Cpu {
         let (found, value_loss) = self.gradient(batch, micro)?;
         let loss = found.loss;
         ensure!(loss.is_finite(), "the loss is {loss}");
-        ensure!(found.future.is_finite(), "the loss of future heads is {}", found.future);
+        ensure!(found.future.is_finite(), "the loss of the future heads is {}", found.future);
         ensure!(
             value_loss.is_none_or(f32::is_finite),
-            "the loss of values is {}",
+            "the value loss is {}",
             value_loss.unwrap_or_default()
         );
         let gradients = self.gradients();

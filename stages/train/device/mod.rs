@@ -193,12 +193,12 @@ impl OnDevice {
                     ensure!(loss.is_finite(), "the loss is {loss}");
                     ensure!(
                         future_loss.is_none_or(f32::is_finite),
-                        "the loss of future heads is {}",
+                        "the loss of the future heads is {}",
                         future_loss.unwrap_or_default()
                     );
                     ensure!(
                         value_loss.is_none_or(f32::is_finite),
-                        "the loss of values is {}",
+                        "the value loss is {}",
                         value_loss.unwrap_or_default()
                     );
                     if norm.is_finite() {
@@ -209,13 +209,15 @@ impl OnDevice {
                 }
                 Err(fault @ DeviceFault::Memory(_)) if whole => {
                     let error = anyhow::Error::from(ModelError::from(fault));
-                    return Err(error.context("pairs need the whole batch at once: lower train.batch_size"));
+                    return Err(error
+                        .context("the pairwise loss needs the whole batch at once: lower train.batch_size"));
                 }
                 Err(DeviceFault::Memory(_)) if micro > 1 => {
                     recover(&self.llama.device());
                     self.rows = micro / 2;
                     self.notes.push(format!(
-                        "the GPU has no room for {micro} rows at once: going on with {} (train.micro_batch)",
+                        "the GPU has too little memory for {micro} rows at once: continuing with {} \
+                         (train.micro_batch)",
                         micro / 2
                     ));
                 }

@@ -38,12 +38,12 @@ impl Network {
         let inputs = lessons.first().context("there is no state to learn values from")?.seen.dense.len();
         ensure!(
             lessons.iter().chain(held).all(|l| l.seen.dense.len() == inputs),
-            "states of unlike numbers of features"
+            "states differ in their number of features"
         );
         let all: Vec<&Target> = lessons.iter().map(|lesson| &lesson.target).collect();
         ensure!(
             weight_sum(training.loss, &all) > 0.0,
-            "no state says anything about values: all weigh nothing, or no pair differs"
+            "no state has a usable value target: all have weight 0, or no pair differs"
         );
         let mut network = Self::new(inputs, training.seed);
         network.dense[parts(inputs).b] = base_logit(training.loss, &all);

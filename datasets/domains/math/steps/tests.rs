@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 const PENS: &str =
     "A box holds 24 pens. A shop has 6 boxes and sells half of the pens for $3 each. How much does it earn?";
-const TILES: &str = "A wall of 10 square meters is covered with 3 layers of paint. A can covers 7 square meters. How many cans are needed?";
+const TILES: &str = "A wall of 10 square meters is covered with 3 layers of paint. A can covers 7 square \
+    meters. How many cans are needed?";
 const SHARE: &str = "Of 250 guests 40% are children, of whom 1/4 sing. What percent of the guests sing?";
 const RACE: &str = "Ann, Bo and Cy run 5, 8 and 11 laps of 400 meters. What is the average number of laps?";
 const TIME: &str = "A film takes 2 hours and 15 minutes. How many minutes do 4 films take?";
@@ -269,7 +270,8 @@ proptest! {
     #[test]
     fn no_panic_on_text_like_solutions(
         question in "([0-9]{1,20}|[.,%$/ ]|half |two |and |dozen |percent )*",
-        steps in proptest::collection::vec("(<<|>>|[-+*/=]|[0-9]{1,20}|[.,%$() ]|half |two |and a |thousand |x )*", 0..4),
+        steps in proptest::collection::vec("(<<|>>|[-+*/=]|[0-9]{1,20}|[.,%$() ]|half |two |and a |thousand \
+            |x )*", 0..4),
         answer in "[-0-9.,$%]*",
     ) {
         examine(&question, &steps, &answer);

@@ -1,5 +1,5 @@
-//! Causal attention inside of each sequence of a chunk, and its gradient. Probabilities are computed again from
-//! log-sums (arXiv 2205.14135).
+//! Causal attention inside of each sequence of a chunk, and its gradient. Probabilities are computed again
+//! from log-sums (arXiv 2205.14135).
 
 use super::super::matrix::{View, product};
 use super::super::{Shape, simd};

@@ -48,7 +48,8 @@ impl Cpu {
             if taken.is_empty() {
                 let need = texts[front].len().div_ceil(BLOCK) * self.pool.block_bytes();
                 bail!(
-                    "keys and values of a text of {} tokens need {} MiB: raise model.cache_mib or use shorter texts",
+                    "the KV cache of a text of {} tokens needs {} MiB: raise model.cache_mib or use shorter \
+                     texts",
                     texts[front].len(),
                     need.div_ceil(1 << 20)
                 );
@@ -129,8 +130,8 @@ impl Cpu {
         out
     }
 
-    /// Reads some of the waiting prompts in one pass, enough to start about as many rows as there is place for.
-    /// `owed` are the blocks that rows at work may still take.
+    /// Reads some of the waiting prompts in one pass, enough to start about as many rows as there is place
+    /// for. `owed` are the blocks that rows at work may still take.
     pub(super) fn read_prompts(
         &mut self,
         work: &Generation<'_>,

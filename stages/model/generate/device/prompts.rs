@@ -1,4 +1,5 @@
-//! Prompts read on the device: what all of a call begin with once, the rest of each once for all of its samples.
+//! Prompts read on the device: what all of a call begin with once, the rest of each once for all of its
+//! samples.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
