@@ -26,8 +26,9 @@ pub fn collect(
 ) {
     let backed = plan.algorithm == Algorithm::Mcts;
     for (problem, outcome) in problems.iter().zip(outcomes) {
-        let fingerprint =
-            if policy.enumerates() { rules::fingerprint(&problem.domain) } else { policy.fingerprint() };
+        // Rules are named by the problem's own domain.
+        let domain = domains::domain(&problem.domain).filter(|_| policy.enumerates());
+        let fingerprint = domain.map_or_else(|| policy.fingerprint(), rules::fingerprint);
         let looked =
             |status| policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned);
         let tree_id = format!("{}-{}", draws.round, plan.name);
