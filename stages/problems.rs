@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use datasets::domains::countdown::Countdown;
+use datasets::domains::math::Math;
 use datasets::expr;
 use datasets::key;
 use datasets::sources::{Dedup, Raw, countdown, files, split_at, split_of, words};
@@ -96,16 +98,16 @@ pub struct ProblemsSummary {
 }
 
 impl ProblemsConfig {
-    /// Name of the domain that judges this source.
-    pub fn domain(&self) -> &'static str {
-        if self.source == Source::Countdown { "countdown" } else { "math" }
+    /// The domain that judges this source.
+    pub fn domain(&self) -> &'static dyn Domain {
+        if self.source == Source::Countdown { &Countdown } else { &Math }
     }
 
     /// Version of the source's own code; files have none.
     pub fn source_version(&self) -> u32 {
         match self.source {
             Source::Words => words::VERSION,
-            Source::Countdown => domains::domain("countdown").map_or(0, Domain::version),
+            Source::Countdown => Countdown.version(),
             Source::Files => 0,
         }
     }
@@ -195,7 +197,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn put(&mut self, source: &str, raw: Raw, split: Split) -> Result<()> {
-        let domain = self.config.domain();
+        let domain = self.config.domain().name();
         let copy = self.dedup.copy(domain, source, &raw);
         self.outcome.duplicates += usize::from(self.contents.copy(domain, "", &raw) > 0);
         *self.taken(split) += 1;

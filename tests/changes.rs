@@ -23,7 +23,7 @@ fn a_smaller_cap_redoes_what_follows_from_it() {
     }
     for part in [
         "round 1 curate is outstanding again: curate.per_problem 2 -> 1",
-        "round 1 train is outstanding again: kept of round 1",
+        "round 1 train is outstanding again: kept.round 1",
         "round 1 evaluate is outstanding again: ",
     ] {
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
@@ -80,4 +80,20 @@ fn one_stage_at_a_time() {
     world.run("b", &[]).done();
     world.left("a").equals(&world.left("b"));
     world.qstill(&["stage", "search", "runs/a", "--round", "2"]).fails(64, &["there is no round 2"]);
+}
+
+#[test]
+fn a_run_of_an_earlier_version_is_refused_in_one_line() {
+    let world = World::new();
+    world.run("a", &[]).done();
+    let path = world.left("a").join("problems/fingerprint.json");
+    let mut fields: BTreeMap<String, String> =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(fields.remove("format").is_some());
+    std::fs::write(&path, serde_json::to_vec(&fields).unwrap()).unwrap();
+    let before = world.left("a").product();
+    let said = ["runs/a was made by an earlier version", "qstill run --config runs/a/run.toml --run NAME"];
+    world.resume("a").fails(64, &said);
+    world.qstill(&["status", "runs/a"]).fails(64, &said);
+    assert_eq!(world.left("a").product(), before, "nothing is touched");
 }

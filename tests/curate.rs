@@ -194,7 +194,7 @@ fn files_can_be_held_out() {
     world
         .qstill(&["curate", "runs/a", "--set", "curate.held_out_files=held.jsonl"])
         .done()
-        .says("held-out files");
+        .says("held_out_files");
     assert!(run.rows::<Kept>("round-1/curate").iter().all(|k| k.problem_id != problem));
     let dropped: Vec<Dropped> = run.rows("round-1/curate");
     let evidence = dropped

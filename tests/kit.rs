@@ -299,7 +299,9 @@ impl Left {
     pub fn product(&self) -> BTreeMap<String, Vec<u8>> {
         let counts = |path: &String| {
             let parts: Vec<&str> = path.split('/').collect();
-            matches!(parts[..], ["problems", "shards", _] | [_, _, "shards", _] | [_, "student", _])
+            let beside = |name: &str| name == "student" || name == "adapter" || name.starts_with("value-");
+            matches!(parts[..], ["problems", "shards", _] | [_, _, "shards", _])
+                || matches!(parts[..], [_, name, _] if beside(name))
         };
         self.files().into_iter().filter(|(path, _)| counts(path)).collect()
     }
@@ -341,5 +343,17 @@ pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for name in names(from) {
         fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+/// Copies a folder with all in it.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for name in names(from) {
+        if from.join(&name).is_dir() {
+            copy_tree(&from.join(&name), &to.join(&name));
+        } else {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
     }
 }

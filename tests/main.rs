@@ -22,6 +22,7 @@ mod disk;
 mod docs;
 mod endpoint;
 mod files;
+mod flips;
 mod grade;
 #[cfg(unix)]
 mod interrupt;

@@ -116,8 +116,8 @@ pub fn open_as_is(name: &str, over: &Overrides, console: &Console) -> Result<Ses
 pub fn look(name: &str, source: &Source, over: &Overrides, console: &Console) -> Result<Session> {
     let run = existing(name)?;
     let layers = source.layers()?.map_or_else(|| Ok(vec![file(&run.config())?]), anyhow::Ok)?;
-    let (config, table) = Config::resolve(&layers, &over.all())?;
-    Ok(Session::look(run, config, table, console.clone()))
+    let (config, _) = Config::resolve(&layers, &over.all())?;
+    Ok(Session::look(run, config, console.clone()))
 }
 
 fn take(name: &str, source: &Source, over: &Overrides, console: &Console, kept: bool) -> Result<Session> {
@@ -129,7 +129,7 @@ fn take(name: &str, source: &Source, over: &Overrides, console: &Console, kept: 
     let (config, table) = Config::resolve(&layers, &over.all())?;
     let words: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("qstill {}", words.join(" "));
-    let session = Session::open(run, config, table, console.clone(), &command, kept)?;
+    let session = Session::open(run, (config, &table), console.clone(), &command, kept)?;
     console.install_interrupt().context("failed to listen for signals")?;
     Ok(session)
 }

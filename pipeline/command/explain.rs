@@ -8,8 +8,9 @@ use stages::curate::story::{Story, story};
 use stages::events::Silent;
 
 use crate::disk::layout::Stage;
-use crate::run::rows::{Done, committed};
+use crate::run::rows::{Rounds, StageOutput, committed, train_shards};
 use crate::run::session::Session;
+use crate::stage::curate::{Judged, inputs, survey};
 use crate::terminal::exit::Failure;
 use crate::terminal::text;
 
@@ -21,7 +22,7 @@ const NAMED: usize = 4;
 /// # Errors
 /// No solution or several with such an id; a round that is not verified; failed reads.
 pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Result<()> {
-    let run = &session.run;
+    let run = &session.workspace.run;
     let id = id.trim();
     let problems = committed(run, 0, Stage::Problems)?;
     let rounds = run.rounds()?.into_iter().filter(|r| round.is_none_or(|wanted| wanted == *r));
@@ -71,14 +72,14 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
     let solutions: Vec<Solution> = search.shard(shard)?;
     let problem_id =
         &solutions.iter().find(|s| s.solution_id == id).context("the solution is gone")?.problem_id;
-    let of_problem = *Session::train_shards(&problems)
-        .get(shard as usize)
-        .context("the shard of problems is not committed")?;
+    let of_problem =
+        *train_shards(&problems).get(shard as usize).context("the shard of problems is not committed")?;
     let rows: Vec<Problem> = problems.shard(of_problem)?;
     let problem =
         rows.iter().find(|p| p.problem_id == *problem_id).context("the problem is not in its shard")?;
-    let ground = session.ground(&problems, &search, &verify, &Silent)?;
-    let told = story(problem, &solutions, &verdicts, &id, &ground)?;
+    let judged = Judged { problems: &problems, solutions: &search, verdicts: &verify };
+    let context = survey(&inputs(session, &judged, &Rounds::default())?, &Silent)?;
+    let told = story(problem, &solutions, &verdicts, &id, &context)?;
     let recorded = recorded(&committed(run, round, Stage::Curate)?, shard, &id)?;
     let text = if json {
         let mut value = serde_json::to_value(&told)?;
@@ -91,7 +92,7 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
 }
 
 /// What the committed tables say became of a solution; none if it is not curated.
-fn recorded(curate: &Done, shard: u32, id: &str) -> Result<Option<String>> {
+fn recorded(curate: &StageOutput, shard: u32, id: &str) -> Result<Option<String>> {
     if curate.shard::<Kept>(shard)?.iter().any(|row| row.solution_id == id) {
         return Ok(Some("kept".into()));
     }

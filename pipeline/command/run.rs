@@ -5,9 +5,10 @@ use clap::Args;
 
 use crate::command::arguments::{Overrides, Source, interrupted, open, parse_stage};
 use crate::disk::layout::Stage;
+use crate::run::goal::Goal;
 use crate::run::plan::Standing;
 use crate::run::session::Session;
-use crate::run::work::Goal;
+use crate::run::walk;
 use crate::stage::evaluation;
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
@@ -82,7 +83,7 @@ pub fn run(args: Run, console: &Console) -> Result<Exit> {
     };
     let until = args.until.as_deref().map(parse_stage).transpose()?;
     let session = open(&name, &args.source, &args.over, console)?;
-    walk(&session, until.map_or(Goal::All, Goal::Until))
+    to_goal(&session, until.map_or(Goal::All, Goal::Until))
 }
 
 /// The same for a run that exists.
@@ -90,7 +91,7 @@ pub fn run(args: Run, console: &Console) -> Result<Exit> {
 /// # Errors
 /// Everything that ends in an exit code.
 pub fn resume(args: Resume, console: &Console) -> Result<Exit> {
-    walk(&open(&args.run, &Source::default(), &args.over, console)?, Goal::All)
+    to_goal(&open(&args.run, &Source::default(), &args.over, console)?, Goal::All)
 }
 
 /// Does one stage.
@@ -123,26 +124,29 @@ pub fn one(session: &Session, stage: Stage, round: Option<u32>) -> Result<Exit> 
             return Err(Failure::usage(format!("there is no round {round}"), hint).into());
         }
         None => {
-            let lines = session.lines()?;
+            let lines = walk::lines(session)?;
             let outstanding =
                 lines.iter().filter(|l| l.stage == stage && l.round > 0 && l.state != Standing::Done);
             outstanding.map(|line| line.round).min().unwrap_or(rounds)
         }
     };
-    walk(session, Goal::One(stage, round))
+    to_goal(session, Goal::One(stage, round))
 }
 
-fn walk(session: &Session, goal: Goal) -> Result<Exit> {
-    let root = session.run.root().display().to_string();
-    session
-        .advance(goal)
+fn to_goal(session: &Session, goal: Goal) -> Result<Exit> {
+    let run = &session.workspace.run;
+    let root = run.root().display().to_string();
+    walk::walk(session, goal)
         .map_err(|error| interrupted(error, &format!("resume with `qstill resume {root}`")))?;
     if matches!(goal, Goal::All | Goal::One(Stage::Evaluate, _))
-        && let Some(table) = evaluation::table(&session.run)?
+        && let Some(table) = evaluation::table(run)?
     {
         to_stdout(|out| Ok(writeln!(out, "{table}")?))?;
-        let file = session.run.evaluation();
-        session.console.say(&format!("details: {}; tables: `qstill inspect {root}`", file.display()));
+        let file = run.evaluation();
+        session
+            .workspace
+            .console
+            .say(&format!("details: {}; tables: `qstill inspect {root}`", file.display()));
     }
     Ok(Exit::Done)
 }

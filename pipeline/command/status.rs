@@ -10,7 +10,7 @@ use crate::command::arguments::{Overrides, Source, look, parse_stage};
 use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::{Holder, Lock};
 use crate::run::plan::{StageLine, Standing};
-use crate::run::session::name as session_name;
+use crate::run::walk::lines;
 use crate::terminal::console::Console;
 use crate::terminal::exit::Exit;
 use crate::terminal::text::{self, table};
@@ -40,10 +40,10 @@ pub struct Status {
 pub fn run(args: Status, console: &Console) -> Result<Exit> {
     let stage = args.why.as_deref().map(parse_stage).transpose()?;
     let session = look(&args.run, &Source::default(), &args.over, console)?;
-    let lines = session.lines()?;
+    let found = lines(&session)?;
     match stage {
-        Some(stage) => why(&lines, stage, args.json)?,
-        None => status(&session.run, &lines, args.json)?,
+        Some(stage) => why(&found, stage, args.json)?,
+        None => status(&session.workspace.run, &found, args.json)?,
     }
     Ok(Exit::Done)
 }
@@ -66,7 +66,7 @@ fn why(stages: &[StageLine], stage: Stage, json: bool) -> Result<()> {
 
 /// A stage's reason, a line for each field.
 fn reason(line: &StageLine, stages: &[StageLine]) -> String {
-    let of = |line: &StageLine| session_name(line.stage, line.round);
+    let of = |line: &StageLine| line.stage.in_round(line.round);
     let why = match line.state {
         Standing::Done => "done: nothing is outstanding".to_owned(),
         Standing::Stale => {

@@ -68,6 +68,15 @@ impl Stage {
         }
     }
 
+    /// Its name in a round, for people: `round 2 search`. All rounds share the problems.
+    pub fn in_round(self, round: u32) -> String {
+        if self == Stage::Problems {
+            self.name().to_owned()
+        } else {
+            format!("round {round} {}", self.name())
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.name() == name)
     }

@@ -13,7 +13,7 @@ use stages::train::{Moment, checkpoint};
 
 use crate::disk::durable::{names, publish_dir, read_small, remove_leftovers, set_aside, write_dir};
 use crate::disk::record::hash_file;
-use crate::run::session::Session;
+use crate::run::workspace::Workspace;
 
 /// Checkpoints kept at a time: the newest, and one before it should the newest be damaged.
 const KEPT: usize = 2;
@@ -25,10 +25,10 @@ const CHECKPOINT: [&str; 3] = ["state.safetensors", "cursor.json", "losses.parqu
 ///
 /// # Errors
 /// Failed writes.
-pub fn publish(session: &Session, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+pub fn publish(workspace: &Workspace, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     let staged = write_dir(target, files).with_context(|| format!("failed to write {}", target.display()))?;
     if target.exists() {
-        set_aside(target, &session.run.damaged())?;
+        set_aside(target, &workspace.run.damaged())?;
     }
     publish_dir(&staged, target).with_context(|| format!("failed to publish {}", target.display()))
 }
@@ -71,7 +71,7 @@ pub fn save(folder: &Path, moment: &Moment<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Failed reads and moves.
-pub fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
+pub fn newest(workspace: &Workspace, folder: &Path, fingerprint: &str) -> Result<Option<(usize, PathBuf)>> {
     remove_leftovers(folder).with_context(|| format!("failed to clear {}", folder.display()))?;
     for name in names(folder)?.into_iter().rev() {
         let dir = folder.join(&name);
@@ -79,14 +79,14 @@ pub fn newest(session: &Session, folder: &Path, fingerprint: &str) -> Result<Opt
         match sound(&dir, step) {
             Ok(cursor) if cursor.fingerprint == fingerprint => return Ok(Some((step, dir))),
             Ok(_) => {
-                session
+                workspace
                     .console
                     .say(&format!("checkpoint {name} belongs to another configuration: set aside"));
-                set_aside(&dir, &session.run.damaged())?;
+                set_aside(&dir, &workspace.run.damaged())?;
             }
             Err(why) => {
-                session.console.warn(&format!("checkpoint {name} is damaged ({why}): set aside"));
-                set_aside(&dir, &session.run.damaged())?;
+                workspace.console.warn(&format!("checkpoint {name} is damaged ({why}): set aside"));
+                set_aside(&dir, &workspace.run.damaged())?;
             }
         }
     }

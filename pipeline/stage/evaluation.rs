@@ -10,10 +10,7 @@ use stages::evaluate::{Summary, paired, summarise};
 
 use crate::disk::durable::write_atomic;
 use crate::disk::layout::{RunDir, Stage};
-use crate::disk::record::Check;
-use crate::disk::scan::scan;
-use crate::run::plan::Fingerprint;
-use crate::run::rows::{Done, read};
+use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
 use crate::terminal::text::{self, interval, p_value, percent};
 
@@ -21,19 +18,17 @@ use crate::terminal::text::{self, interval, p_value, percent};
 ///
 /// # Errors
 /// Failed reads and writes.
-pub fn publish(session: &Session, problems: &Done) -> Result<()> {
-    let asked: HashMap<String, Problem> = Session::asked(problems, session.config.evaluate.split, 0)?
-        .into_iter()
-        .map(|p| (p.problem_id.clone(), p))
-        .collect();
+pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
+    let (config, run) = (&session.config.evaluate, &session.workspace.run);
+    let all = problems_of(problems, config.split, 0)?;
+    let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let mut rows: Vec<Summary> = Vec::new();
     let mut tests = Vec::new();
     let mut base: Option<Vec<Evaluation>> = None;
-    for round in session.run.rounds()? {
-        let path = session.run.stage(round, Stage::Evaluate);
-        let Some(fingerprint) = Fingerprint::load(&path)? else { continue };
-        for commit in scan(&path, &fingerprint.hash(), Check::Length)?.good {
-            let found: Vec<Evaluation> = read(&path, std::slice::from_ref(&commit))?;
+    for round in run.rounds()? {
+        let output = committed(run, round, Stage::Evaluate)?;
+        for commit in &output.commits {
+            let found: Vec<Evaluation> = output.shard(commit.shard)?;
             let seconds = commit.counts.get("milliseconds").copied().unwrap_or(0) as f64 / 1000.0;
             let Some(summary) = summarise(&found, &asked, seconds) else { continue };
             match (summary.model.as_str(), &base) {
@@ -47,9 +42,9 @@ pub fn publish(session: &Session, problems: &Done) -> Result<()> {
             rows.push(summary);
         }
     }
-    let report = json!({"calculator": session.config.evaluate.calculator, "rows": rows, "student_against_base": tests});
+    let report = json!({"calculator": config.calculator, "rows": rows, "student_against_base": tests});
     let text = serde_json::to_string_pretty(&report)? + "\n";
-    let path = session.run.evaluation();
+    let path = run.evaluation();
     write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
 }
 

@@ -1,180 +1,193 @@
-//! The gate on disk: the answers of a round's student to validation problems, and what was decided.
+//! The gate: the answers of a round's student to validation problems, and what was decided.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use datasets::table::Evaluation;
 use datasets::types::{Problem, Split};
-use datasets::{Domain, domains};
-use stages::evaluate::{self, ModelRun};
+use serde::Serialize;
+use stages::evaluate::{self, EvaluateConfig, ModelRun};
 use stages::gate::{self, Decision, OnFail};
-use stages::policy::Prompt;
-use stages::policy::model::ModelPolicy;
 use stages::search::Draws;
 
 use crate::disk::durable::{read_small, write_atomic};
-use crate::disk::layout::Stage;
-use crate::run::plan::Fingerprint;
-use crate::run::rows::{Counts, Done, write};
-use crate::run::session::{Session, name};
-use crate::run::work::{Goal, Past, Walk};
+use crate::disk::layout::{RunDir, Stage};
+use crate::run::goal::Goal;
+use crate::run::inputs::{self, Tables};
+use crate::run::rows::{StageOutput, committed, counts, problems_of, write};
+use crate::run::session::Session;
+use crate::run::workspace::{Opened, Size, Workspace};
+use crate::stage::earlier::EarlierRounds;
+use crate::stage::policy::SamplingPolicy;
 use crate::terminal::exit::Failure;
 
-impl Session {
-    /// Measures a round's student for the gate: shard 0; and in round 1 the base, if there is a trained one:
-    /// shard 1.
-    pub(crate) fn gate(&self, goal: Goal, round: u32, problems: &Done, student: &Done) -> Result<Walk> {
-        let c = &self.config;
-        let settings: toml::Table = self
-            .section("gate")
-            .into_iter()
-            .filter(|(key, _)| ["problems", "samples"].contains(&key.as_str()))
-            .collect();
-        let fingerprint = Fingerprint::new("gate", gate::VERSION)
-            .with("evaluate", evaluate::VERSION)
-            .with_table("gate", &settings)
-            .with_table(
-                "evaluate",
-                &self.section_without("evaluate", &["split", "problems", "samples", "teacher"]),
-            )
-            .with("run.seed", c.run.seed)
-            .with("round", round)
-            .with("problems", problems.hash())
-            .with("student", student.hash())
-            .with("verifier", domains::domain(c.problems.domain()).map_or(0, Domain::version));
-        let base = round == 1 && !c.model.from_scratch();
-        // The base is asked as the policy that it stands for, with instruction and examples; students are
-        // asked the question alone.
-        let fingerprint =
-            if base { fingerprint.with_table("prompt", &self.section("prompt")) } else { fingerprint };
-        let fingerprint = self.with_dtype(fingerprint);
-        let asked = Self::asked(problems, Split::Validation, c.gate.problems)?;
-        let shards = if asked.is_empty() { 0 } else { 1 + u32::from(base) };
-        let opened = self.stage(Stage::Gate, round, &fingerprint, Some(shards))?;
-        if let Some(walk) = self.without_work(goal, &opened)? {
-            return Ok(walk);
-        }
-        let path = opened.path.clone();
-        let draws = Draws { seed: c.run.seed, round, purpose: "gate" };
-        let config = c.gate.as_evaluate(&c.evaluate);
-        let commits = self.shards(
-            opened,
-            shards,
-            "problems",
-            asked.len() as u64 * u64::from(shards),
-            |shard, attempt, progress| {
-                let (named, model, prompt) = match shard {
-                    0 => ("student", self.student(round)?, Prompt::default()),
-                    _ => ("base", self.base(|| Ok(Vec::new()))?, self.prompt(problems)?),
-                };
-                let mut policy = ModelPolicy::new(model, prompt, c.model.limits());
-                let rows = evaluate::model(
-                    &asked,
-                    ModelRun { name: named, config: &config, draws },
-                    &mut policy,
-                    progress,
-                )?;
-                let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
-                write(attempt, rows)?;
-                Ok(Counts::from([
-                    ("units".to_owned(), asked.len() as i64),
-                    ("solved".to_owned(), solved as i64),
-                ]))
-            },
-        )?;
-        let done = Done::new(path, commits);
-        Ok(if matches!(goal, Goal::One(Stage::Gate, r) if r == round) {
-            Walk::Reached
-        } else {
-            Walk::Done(done)
-        })
-    }
+/// What the gate's rows depend on. The decision is made anew from them.
+#[derive(Serialize)]
+pub struct Inputs {
+    code: u32,
+    answers: u32,
+    tables: Tables,
+    seed: u64,
+    round: u32,
+    problems: StageOutput,
+    /// How many of them; 0 for all.
+    count: usize,
+    #[serde(serialize_with = "inputs::answering")]
+    evaluate: EvaluateConfig,
+    verifier: u32,
+    student: SamplingPolicy,
+    /// The policy that the first student would replace, if there is a trained one: asked as it searches, with
+    /// instruction and examples.
+    base: Option<SamplingPolicy>,
+    #[serde(skip)]
+    asked: Vec<Problem>,
+}
 
-    /// What the gate decides on a round's student. `current` are the measurements of the policy that it would
-    /// replace.
-    ///
-    /// # Errors
-    /// Failed reads; a rejection, if that is to halt the run.
-    pub(crate) fn decide(
-        &self,
-        goal: Goal,
-        round: u32,
-        problems: &Done,
-        measured: &Done,
-        past: &Past,
-    ) -> Result<bool> {
-        let config = &self.config.gate;
-        let rows: Vec<Evaluation> = measured.read()?;
-        if rows.is_empty() {
-            if goal != Goal::Look {
-                self.console.say(&format!(
-                    "round {round} gate: there are no validation problems, so every student is accepted"
-                ));
-            }
-            return Ok(true);
-        }
-        let (student, base): (Vec<Evaluation>, Vec<Evaluation>) =
-            rows.into_iter().partition(|row| row.model == "student");
-        let before: Option<Vec<Evaluation>> = match &past.gate {
-            Some((done, named)) => {
-                Some(done.read::<Evaluation>()?.into_iter().filter(|row| row.model == *named).collect())
-            }
-            None => Some(base).filter(|rows| !rows.is_empty()),
+impl Inputs {
+    /// Number of shards: the student, and the base.
+    pub fn shards(&self) -> u32 {
+        if self.asked.is_empty() { 0 } else { 1 + u32::from(self.base.is_some()) }
+    }
+}
+
+/// # Errors
+/// A model directory that cannot be read; failed reads.
+pub fn inputs(
+    session: &Session,
+    round: u32,
+    problems: &StageOutput,
+    student: &StageOutput,
+) -> Result<Inputs> {
+    let c = &session.config;
+    let first = round == 1 && !c.model.from_scratch();
+    Ok(Inputs {
+        code: gate::VERSION,
+        answers: evaluate::VERSION,
+        tables: Tables::default().with::<Evaluation>(),
+        seed: c.run.seed,
+        round,
+        problems: problems.clone(),
+        count: c.gate.problems,
+        evaluate: c.gate.as_evaluate(&c.evaluate),
+        verifier: c.problems.domain().version(),
+        student: SamplingPolicy::student(session, student),
+        base: if first { Some(SamplingPolicy::base(session, problems)?) } else { None },
+        asked: problems_of(problems, Split::Validation, c.gate.problems)?,
+    })
+}
+
+/// Measures a round's student, shard 0, and in round 1 the base, shard 1.
+///
+/// # Errors
+/// Those of the models; failed writes.
+pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
+    let (asked, shards) = (&inputs.asked, inputs.shards());
+    let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "gate" };
+    let size = Size { shards, unit: "problems", units: asked.len() as u64 * u64::from(shards) };
+    workspace.shards(opened, &size, |shard, attempt, progress| {
+        let (named, policy) = match (shard, &inputs.base) {
+            (1, Some(base)) => ("base", base),
+            _ => ("student", &inputs.student),
         };
-        let asked: HashMap<String, Problem> = Self::asked(problems, Split::Validation, 0)?
-            .into_iter()
-            .map(|p| (p.problem_id.clone(), p))
-            .collect();
-        let decision = gate::decide(&student, before.as_deref(), &asked, config);
-        if goal == Goal::Look {
-            return Ok(decision.accepted);
-        }
-        let path = self.run.round(round).join("gate.json");
-        let text = serde_json::to_string_pretty(&decision)? + "\n";
-        if read_small(&path).ok().as_deref() != Some(text.as_bytes()) {
-            write_atomic(&path, text.as_bytes())
-                .with_context(|| format!("failed to write {}", path.display()))?;
-            self.console.say(&told(round, &decision));
-        }
-        if !decision.accepted && config.on_fail == OnFail::Halt {
-            return Err(Failure::busy(
-                format!(
-                    "{}: the student is rejected: {}",
-                    name(Stage::Gate, round),
-                    decision.reasons.join("; ")
-                ),
-                format!(
-                    "look at {}; `qstill resume {} --set gate.on_fail=rollback` keeps the current policy",
-                    path.display(),
-                    self.run.root().display()
-                ),
-            )
-            .into());
-        }
-        Ok(decision.accepted)
-    }
+        let mut policy = policy.model(workspace)?.context("a model in this process is measured")?;
+        let run = ModelRun { name: named, config: &inputs.evaluate, draws };
+        let rows = evaluate::model(asked, run, &mut policy, progress)?;
+        let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
+        write(attempt, rows)?;
+        Ok(counts(&[("units", asked.len()), ("solved", solved)]))
+    })
+}
 
-    /// What the gate decided on a round's student, as it is written in the round: for commands that decide
-    /// nothing.
-    ///
-    /// # Errors
-    /// Busy if that is not there or cannot be understood: a run writes it anew.
-    pub(crate) fn decided(&self, round: u32) -> Result<bool> {
-        let path = self.run.round(round).join("gate.json");
-        let text = read_small(&path).unwrap_or_default();
-        let told = serde_json::from_slice::<serde_json::Value>(&text)
-            .ok()
-            .and_then(|gate| gate["accepted"].as_bool());
-        Ok(told.ok_or_else(|| {
-            Failure::busy(
-                format!(
-                    "{} does not say whether the gate accepts the student of round {round}",
-                    path.display()
-                ),
-                format!("`qstill resume {}` decides it", self.run.root().display()),
-            )
-        })?)
+/// What the gate decides on a round's student, by its rows and those of the policy that it would replace.
+///
+/// # Errors
+/// Failed reads; a rejection, if that is to halt the run.
+pub fn decide(
+    session: &Session,
+    goal: Goal,
+    inputs: &Inputs,
+    measured: &StageOutput,
+    earlier: &EarlierRounds,
+) -> Result<bool> {
+    let (config, round, workspace) = (&session.config.gate, inputs.round, &session.workspace);
+    let label = Stage::Gate.in_round(round);
+    let rows: Vec<Evaluation> = measured.read()?;
+    if rows.is_empty() {
+        if goal != Goal::Look {
+            let why = "there are no validation problems, so every student is accepted";
+            workspace.console.say(&format!("{label}: {why}"));
+        }
+        return Ok(true);
     }
+    let (student, base): (Vec<Evaluation>, Vec<Evaluation>) =
+        rows.into_iter().partition(|row| row.model == "student");
+    let before: Option<Vec<Evaluation>> = match &earlier.gate {
+        Some(gated) => {
+            let rows = gated.rows.read::<Evaluation>()?;
+            Some(rows.into_iter().filter(|row| row.model == gated.model).collect())
+        }
+        None => Some(base).filter(|rows| !rows.is_empty()),
+    };
+    let all = problems_of(&inputs.problems, Split::Validation, 0)?;
+    let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
+    let decision = gate::decide(&student, before.as_deref(), &asked, config);
+    if goal == Goal::Look {
+        return Ok(decision.accepted);
+    }
+    let path = file(&workspace.run, round);
+    let text = serde_json::to_string_pretty(&decision)? + "\n";
+    if read_small(&path).ok().as_deref() != Some(text.as_bytes()) {
+        write_atomic(&path, text.as_bytes())
+            .with_context(|| format!("failed to write {}", path.display()))?;
+        workspace.console.say(&told(round, &decision));
+    }
+    if !decision.accepted && config.on_fail == OnFail::Halt {
+        let (path, root) = (path.display(), workspace.run.root().display());
+        return Err(Failure::busy(
+            format!("{label}: the student is rejected: {}", decision.reasons.join("; ")),
+            format!(
+                "look at {path}; `qstill resume {root} --set gate.on_fail=rollback` keeps the current policy"
+            ),
+        )
+        .into());
+    }
+    Ok(decision.accepted)
+}
+
+/// Where the decision on a round's student stands.
+fn file(run: &RunDir, round: u32) -> PathBuf {
+    run.round(round).join("gate.json")
+}
+
+/// What was decided on a round's student, as it is written in the run: for commands that decide nothing.
+fn decided(run: &RunDir, round: u32) -> Result<bool> {
+    let path = file(run, round);
+    let text = read_small(&path).unwrap_or_default();
+    let json = serde_json::from_slice::<serde_json::Value>(&text).ok();
+    let accepted = json.and_then(|gate| gate["accepted"].as_bool());
+    let missing = || {
+        let what =
+            format!("{} does not say whether the gate accepts the student of round {round}", path.display());
+        Failure::busy(what, format!("`qstill resume {}` decides it", run.root().display()))
+    };
+    Ok(accepted.ok_or_else(missing)?)
+}
+
+/// The student that searches in a round: the last one before it that the gate accepted.
+///
+/// # Errors
+/// Failed reads; a gate that has not decided.
+pub fn policy_before(session: &Session, round: u32) -> Result<Option<StageOutput>> {
+    let run = &session.workspace.run;
+    for earlier in (1..round).rev() {
+        let student = committed(run, earlier, Stage::Train)?;
+        if student.commits.is_empty() || (session.config.has_gate() && !decided(run, earlier)?) {
+            continue;
+        }
+        return Ok(Some(student));
+    }
+    Ok(None)
 }
 
 /// A decision in a line.

@@ -1,8 +1,19 @@
-//! The stages of a run on disk: what each depends on, its shards, and what it says.
+//! The stages of a run on disk. Each is a file with its `Inputs`, which its fingerprint is made from, and its
+//! `work`, which receives them and nothing else of the configuration.
 
 pub mod checkpoints;
+pub mod curate;
+pub mod earlier;
+pub mod evaluate;
 pub mod evaluation;
+mod fit;
 pub mod gate;
-pub mod lessons;
+mod lessons;
+pub mod policy;
+pub mod problems;
+pub mod search;
+pub mod searching;
 pub mod train;
+mod trees;
 pub mod value;
+pub mod verify;

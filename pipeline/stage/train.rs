@@ -1,159 +1,392 @@
-//! The train stage on disk: checkpoints while it runs, the student when it is done.
+//! The train stage: a round's student, fine-tuned on what all rounds kept.
 
+use std::collections::HashMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datasets::table::{self, Loss};
-use datasets::types::Kept;
-use stages::Events;
-use stages::model::{Model, ValueHead, hf};
+use datasets::table::{Loss, Node};
+use datasets::types::{Kept, Problem, Solution, Split};
+use serde::Serialize;
+use stages::curate::contamination::normalised;
+use stages::fault;
+use stages::model::generate::Limits;
+use stages::model::{Model, Precision, ValueHead, hf};
 use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
-use stages::train::select::Share;
+use stages::train::losses::TokenLoss;
+use stages::train::select::Targets;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Training, lora};
-use stages::value::{self, Part, Trees};
+use stages::train::{self, Rows, Start, TrainConfig, lora, reference};
+use stages::value::targets::Level;
+use stages::value::{self, Part, ValueConfig, gains};
 
-use crate::disk::durable::{create_dirs, names};
-use crate::disk::record::Commit;
-use crate::run::rows::{Counts, Done, write};
-use crate::run::session::{Opened, Session, name};
-use crate::stage::checkpoints::{newest, publish, save};
+use crate::disk::durable::names;
+use crate::run::inputs::{self, Tables};
+use crate::run::rows::{Counts, Rounds, StageOutput, pool, problems_of, write};
+use crate::run::session::Session;
+use crate::run::workspace::{FileHashes, Opened, Workspace};
+use crate::stage::checkpoints::publish;
+use crate::stage::earlier::EarlierRounds;
+use crate::stage::fit::Fit;
+use crate::stage::lessons::Material;
+use crate::stage::policy::{Base, SamplingPolicy};
+use crate::stage::searching::ValueModel;
+use crate::stage::trees::TreeInputs;
 use crate::terminal::exit::Failure;
 
-/// What a round's student learns from.
-pub struct Lessons<'a> {
-    pub start: &'a Model,
-    /// Whose student that is; None for the base.
-    pub from: Option<&'a Done>,
-    pub kept: &'a [Kept],
-    /// What each of them counts.
-    pub shares: &'a [Share],
-    /// Values along each kept row (train.loss = "value").
-    pub values: Option<&'a [Vec<f32>]>,
-    /// The reference and its name (train.loss = "golden").
-    pub reference: Option<(&'a Model, &'a str)>,
-    /// They teach the value head (train.value_weight).
-    pub trees: &'a [Trees],
+/// What a student depends on.
+#[derive(Serialize)]
+pub struct Inputs {
+    code: u32,
+    tables: Tables,
+    #[serde(serialize_with = "inputs::train")]
+    train: TrainConfig,
+    seed: u64,
+    round: u32,
+    problems: StageOutput,
+    kept: Rounds,
+    start: StartFrom,
+    #[serde(serialize_with = "inputs::dtype")]
+    dtype: Precision,
+    /// With `train.loss = "golden"`.
+    reference: Option<Reference>,
+    /// With `train.loss = "value"`.
+    values: Option<ValueModel>,
+    /// With `train.value_weight`.
+    head: Option<HeadInputs>,
+    /// With targets or a selection that read them.
+    searches: Option<Rounds>,
+    verdicts: Option<Rounds>,
+    /// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's
+    /// completions.
+    fault: Option<&'static str>,
+    #[serde(skip)]
+    limits: Limits,
 }
 
-/// Trains a round's student, from its newest sound checkpoint if there is one, and commits it.
+/// What training starts from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum StartFrom {
+    Base(Base),
+    Student(StageOutput),
+}
+
+/// The model whose losses say which tokens are golden.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Reference {
+    Directory {
+        #[serde(skip)]
+        path: PathBuf,
+        files: FileHashes,
+    },
+    Student {
+        student: StageOutput,
+    },
+    Base {
+        base: Base,
+    },
+}
+
+/// What a value head beside the tokens learns.
+#[derive(Serialize)]
+struct HeadInputs {
+    #[serde(flatten)]
+    trees: TreeInputs,
+    searches: Rounds,
+}
+
+/// # Errors
+/// Model directories that cannot be read.
+pub fn inputs(
+    session: &Session,
+    round: u32,
+    problems: &StageOutput,
+    earlier: &EarlierRounds,
+    value: Option<&StageOutput>,
+) -> Result<Inputs> {
+    let c = &session.config;
+    let student = earlier.student.as_ref();
+    let start = match student.filter(|_| c.train.start == Start::Previous) {
+        Some(student) => StartFrom::Student(student.clone()),
+        None => StartFrom::Base(Base::of(session, problems, &earlier.kept)?),
+    };
+    let reference = match c.train.loss {
+        TokenLoss::Golden => Some(reference(session, problems, earlier)?),
+        _ => None,
+    };
+    let values = match (c.train.loss, value) {
+        (TokenLoss::Value, Some(learned)) => {
+            let trunk = SamplingPolicy::of(session, problems, student)?;
+            Some(ValueModel::of(session, learned, Level::Steps, &trunk))
+        }
+        _ => None,
+    };
+    let head = (c.train.value_weight > 0.0)
+        .then(|| HeadInputs { trees: TreeInputs::of(session), searches: earlier.searches.clone() });
+    let samples = c.train.select.asks_samples();
+    let searches = samples || c.train.targets == Targets::Search;
+    Ok(Inputs {
+        code: train::VERSION,
+        tables: Tables::default().with::<Kept>().with::<Node>().with::<Solution>().with::<Loss>(),
+        train: c.train.clone(),
+        seed: c.run.seed,
+        round,
+        problems: problems.clone(),
+        kept: earlier.kept.clone(),
+        start,
+        dtype: c.model.dtype,
+        reference,
+        values,
+        head,
+        searches: searches.then(|| earlier.searches.clone()),
+        verdicts: samples.then(|| earlier.verdicts.clone()),
+        fault: poisoned(round).then_some("labels are shuffled"),
+        limits: c.model.limits(),
+    })
+}
+
+fn reference(session: &Session, problems: &StageOutput, earlier: &EarlierRounds) -> Result<Reference> {
+    let path = PathBuf::from(&session.config.train.reference);
+    if !path.as_os_str().is_empty() {
+        return Ok(Reference::Directory { files: session.workspace.file_hashes(&path)?, path });
+    }
+    Ok(match &earlier.student {
+        Some(student) => Reference::Student { student: student.clone() },
+        // A base from scratch was refused with the configuration.
+        None => Reference::Base { base: Base::of(session, problems, &earlier.kept)? },
+    })
+}
+
+fn poisoned(round: u32) -> bool {
+    fault::number("shuffle-labels") == Some(u64::from(round))
+}
+
+/// Trains a round's student, from its newest sound checkpoint if there is one.
 ///
 /// # Errors
-/// Those of training; failed writes; a reference with another tokenizer.
-pub fn train(session: &Session, opened: Opened, round: u32, lessons: &Lessons<'_>) -> Result<Vec<Commit>> {
-    let config = &session.config.train;
-    let Lessons { start, from, kept, shares, values, reference, trees } = *lessons;
-    let mut rows = train::rows(kept, shares, values, start, config)?;
-    if let Some((reference, named)) = reference {
-        if reference.tokenizer.json() != start.tokenizer.json()
-            || reference.llama.config.vocab_size != start.llama.config.vocab_size
-        {
-            return Err(Failure::input(
-                format!("the reference {named} has another tokenizer than the student"),
-                "set train.reference to a model with the student's tokenizer: one that was trained from the same base, or on the same rows from scratch",
-            )
-            .into());
-        }
-        session.console.say(&format!(
-            "{}: {named} reads {} rows as the reference",
-            name(opened.stage, round),
-            rows.train.len()
-        ));
-        stages::train::reference::refer(&reference.llama, &mut rows.train, session.device()?)?;
-    }
-    let mut head = None;
-    if config.value_weight > 0.0 {
-        let reader =
-            ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), session.config.model.limits());
-        let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
-        let (paths, long) = value::rows(trees, Part::Train, &reader, most)?;
-        rows.train.extend(paths);
-        rows.too_long += long;
-        rows.validation.extend(value::rows(trees, Part::Choose, &reader, most)?.0);
-        let new = || ValueHead::new(start.llama.config.hidden_size);
-        let started = start.value.clone().unwrap_or_else(new);
-        head = Some(HeadConfig {
-            loss: session.config.value.loss,
-            weight: config.value_weight as f32,
-            start: started,
-        });
-    }
-    let steps = train::total_steps(&rows, config, head.as_ref());
-    let label = name(opened.stage, round);
-    session.console.say(&format!(
+/// Nothing to train on; rows that leak the test split; those of training; failed writes.
+pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
+    let label = opened.name();
+    let kept = learned_from(workspace, opened, inputs)?;
+    let start = match &inputs.start {
+        StartFrom::Student(student) => workspace.load(&student.beside("student"), inputs.dtype)?,
+        StartFrom::Base(base) => base.load(workspace)?,
+    };
+    let mut rows = token_rows(workspace, opened, inputs, kept, &start)?;
+    let head = head_rows(workspace, opened, inputs, &mut rows, &start)?;
+    let fit = Fit {
+        start: &start.llama,
+        head,
+        rows: &rows,
+        config: &inputs.train,
+        seed: inputs.seed ^ u64::from(inputs.round) << 32,
+        fingerprint: &opened.fingerprint,
+        folder: opened.checkpoints(),
+    };
+    let steps = fit.steps();
+    workspace.console.say(&format!(
         "{label}: {} rows ({} more to validate, {} too long) for {steps} steps, {} parameters",
         rows.train.len(),
         rows.validation.len(),
         rows.too_long,
         start.llama.config.parameters()
     ));
-    let folder = session.run.checkpoints(round);
-    create_dirs(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
-    let resume = newest(session, &folder, &opened.fingerprint)?;
-    let already = resume.as_ref().map_or(0, |(step, _)| *step);
+    let checkpoint = fit.newest(workspace)?;
+    let already = checkpoint.as_ref().map_or(0, |(step, _)| *step);
     if already > 0 {
-        session.console.say(&format!("{label}: resumes from the checkpoint at step {already}"));
+        workspace.console.say(&format!("{label}: resumes from the checkpoint at step {already}"));
     }
-    let resume = resume
-        .map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir)))
-        .transpose()?;
-    let progress = session.console.stage(&label, "steps", steps as u64, already as u64);
-    let device = session.device()?;
-    let fingerprint = opened.fingerprint.clone();
-    let (learner, losses) = train::train(
-        Training {
-            model: &start.llama,
-            head,
-            rows: &rows,
-            config,
-            seed: session.config.run.seed ^ u64::from(round) << 32,
-            fingerprint: &fingerprint,
-            resume: resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
-            device,
-        },
-        &progress,
-        &mut |moment| save(&folder, &moment),
-    )?;
-    progress.check()?;
+    let progress = workspace.console.stage(&label, "steps", steps as u64, already as u64);
+    let folder = fit.folder.clone();
+    let (learner, losses) = fit.run(workspace, checkpoint.map(|(_, dir)| dir), &progress)?;
 
-    let target = session.run.student(round);
+    let target = workspace.run.student(inputs.round);
     let mut files = hf::files(&learner.llama(), &start.tokenizer)?;
     if let Some(head) = learner.head() {
         files.push(head.file()?);
     }
-    if let Some(heads) = learner.future().filter(|_| config.future_keep) {
+    if let Some(heads) = learner.future().filter(|_| inputs.train.future_keep) {
         files.push(heads.file(&start.llama.config)?);
     }
-    publish(session, &target, &files)?;
+    publish(workspace, &target, &files)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
-        let base = from.map_or_else(
-            || session.config.model.path.clone(),
-            |student| format!("../../{}/student", student.round_name()),
-        );
-        publish(session, &session.run.adapter(round), &lora::peft_files(&adapters, config, &base)?)?;
+        let files = lora::peft_files(&adapters, &inputs.train, &inputs.start.as_base())?;
+        publish(workspace, &workspace.run.adapter(inputs.round), &files)?;
     }
-    let mut attempt = opened.dir()?.begin(0);
     let last = losses.iter().rev().find_map(|l| l.validation_loss);
     let mut counts =
         Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
     counts.insert("tokens".to_owned(), losses.last().map_or(0, |l| l.tokens) as i64);
+    let mut attempt = opened.dir()?.begin(0);
     write(&mut attempt, losses)?;
     attempt.attach("student")?;
     if !adapters.is_empty() {
         attempt.attach("adapter")?;
     }
-    let commit = attempt.commit(&fingerprint, counts)?;
+    let commit = attempt.commit(&opened.fingerprint, counts)?;
     progress.finish();
     for old in names(&folder)? {
         fs::remove_dir_all(folder.join(&old)).with_context(|| format!("failed to remove {old}"))?;
     }
-    session.console.say(&format!(
-        "{label}: student in {}{}",
-        target.display(),
-        last.map_or(String::new(), |v| format!(", validation loss {v:.3}"))
-    ));
-    Ok(vec![commit])
+    let validated = last.map_or(String::new(), |v| format!(", validation loss {v:.3}"));
+    workspace.console.say(&format!("{label}: student in {}{validated}", target.display()));
+    Ok(opened.output(vec![commit]))
+}
+
+impl StartFrom {
+    /// What adapters name as their base: a student as it stands beside them, or the directory of the base.
+    fn as_base(&self) -> String {
+        match self {
+            Self::Student(student) => format!("../../{}/student", student.round_name()),
+            Self::Base(Base::Directory { path, .. }) => path.display().to_string(),
+            Self::Base(Base::FromScratch { .. }) => String::new(),
+        }
+    }
+}
+
+/// The kept rows that the round's student learns from.
+fn learned_from(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<Vec<Kept>> {
+    let (config, round) = (&inputs.train, inputs.round);
+    let mut rows = pool(&inputs.kept, None)?;
+    let late = config.rules_until > 0 && round > config.rules_until;
+    if late && rows.iter().any(|row| row.origin != "rules") {
+        rows.retain(|row| row.origin != "rules");
+    }
+    if inputs.fault.is_some() {
+        workspace.console.warn(&format!("{}: QSTILL_FAULT shuffles the labels", opened.name()));
+        let mut completions: Vec<String> = rows.iter().map(|row| row.completion.clone()).collect();
+        completions.rotate_right(rows.len() / 2);
+        rows.iter_mut().zip(completions).for_each(|(row, completion)| row.completion = completion);
+    }
+    if rows.is_empty() {
+        return Err(Failure::input(
+            "nothing was kept: there is nothing to train on",
+            "search longer (search.samples, search.rule_expansions), or look at the `dropped` table for the \
+             reasons",
+        )
+        .into());
+    }
+    if !config.allow_leaks {
+        refuse_leaks(&rows, &inputs.problems)?;
+    }
+    Ok(rows)
+}
+
+/// Refuses to train on rows that ask a test question, up to case, blanks and punctuation.
+fn refuse_leaks(rows: &[Kept], problems: &StageOutput) -> Result<()> {
+    let test = problems_of(problems, Split::Test, 0)?;
+    let held: HashMap<String, &str> =
+        test.iter().map(|p| (normalised(&p.question), p.problem_id.as_str())).collect();
+    let leak = |row: &Kept| {
+        let test = held.get(&normalised(&row.prompt))?;
+        let (solution, problem) = (&row.solution_id, &row.problem_id);
+        Some(format!("solution {solution} of problem {problem} asks what test problem {test} asks"))
+    };
+    let leaks: Vec<String> = rows.iter().filter_map(leak).collect();
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let more = if leaks.len() > 3 { format!("; and {} more", leaks.len() - 3) } else { String::new() };
+    let shown = leaks[..leaks.len().min(3)].join("; ");
+    Err(Failure::input(
+        format!("{} of {} kept rows leak the test split: {shown}{more}", leaks.len(), rows.len()),
+        "drop them with curate.contamination = \"same_numbers\", or take them out of the files; \
+         train.allow_leaks = true trains anyway",
+    )
+    .into())
+}
+
+/// Kept rows as tokens, each with its weights.
+fn token_rows(
+    workspace: &Workspace,
+    opened: &Opened,
+    inputs: &Inputs,
+    kept: Vec<Kept>,
+    start: &Arc<Model>,
+) -> Result<Rows> {
+    let (config, label) = (&inputs.train, opened.name());
+    let none = Rounds::default();
+    let material = Material {
+        console: &workspace.console,
+        label: &label,
+        problems: &inputs.problems,
+        searches: inputs.searches.as_ref().unwrap_or(&none),
+        verdicts: inputs.verdicts.as_ref().unwrap_or(&none),
+    };
+    let kept = material.targets(config, kept, start)?;
+    let shares = material.shares(config, &kept)?;
+    let values = match &inputs.values {
+        None => None,
+        Some(model) => {
+            let events = workspace.console.stage(&format!("{label} values"), "rows", kept.len() as u64, 0);
+            let (mut model, _) = model.load(workspace)?;
+            let problems = inputs.problems.read::<Problem>()?;
+            let values = gains::of_kept(&kept, &problems, &mut model, &events)?;
+            events.finish();
+            Some(values)
+        }
+    };
+    let mut rows = train::rows(&kept, &shares, values.as_deref(), start, config)?;
+    if let Some(reference) = &inputs.reference {
+        let (reference, named) = reference.load(workspace, inputs.dtype)?;
+        let same = reference.tokenizer.json() == start.tokenizer.json()
+            && reference.llama.config.vocab_size == start.llama.config.vocab_size;
+        if !same {
+            return Err(Failure::input(
+                format!("the reference {named} has another tokenizer than the student"),
+                "set train.reference to a model with the student's tokenizer: one that was trained from the \
+                 same base, or on the same rows from scratch",
+            )
+            .into());
+        }
+        let count = rows.train.len();
+        workspace.console.say(&format!("{label}: {named} reads {count} rows as the reference"));
+        reference::refer(&reference.llama, &mut rows.train, workspace.device()?)?;
+    }
+    Ok(rows)
+}
+
+impl Reference {
+    /// The model and its name.
+    fn load(&self, workspace: &Workspace, dtype: Precision) -> Result<(Arc<Model>, String)> {
+        Ok(match self {
+            Self::Directory { path, .. } => {
+                (workspace.load(Path::new(path), dtype)?, path.display().to_string())
+            }
+            Self::Student { student } => {
+                let named = format!("student of {}", student.round_name().replace('-', " "));
+                (workspace.load(&student.beside("student"), dtype)?, named)
+            }
+            Self::Base { base } => (base.load(workspace)?, "base".into()),
+        })
+    }
+}
+
+/// Adds the paths of the search trees that teach a value head, and the head that they start from.
+fn head_rows(
+    workspace: &Workspace,
+    opened: &Opened,
+    inputs: &Inputs,
+    rows: &mut Rows,
+    start: &Arc<Model>,
+) -> Result<Option<HeadConfig>> {
+    let Some(head) = &inputs.head else { return Ok(None) };
+    let events = workspace.console.stage(&format!("{} trees", opened.name()), "shards", 0, 0);
+    let trees = head.trees.read(&inputs.problems, &head.searches, Level::Steps, &events)?;
+    drop(events);
+    let reader = ModelPolicy::new(Arc::clone(start), Prompt::default(), inputs.limits);
+    let most = inputs.train.max_tokens.min(start.llama.config.max_position_embeddings);
+    let (paths, long) = value::rows(&trees, Part::Train, &reader, most)?;
+    rows.train.extend(paths);
+    rows.too_long += long;
+    rows.validation.extend(value::rows(&trees, Part::Choose, &reader, most)?.0);
+    let new = || ValueHead::new(start.llama.config.hidden_size);
+    let ValueConfig { loss, .. } = head.trees.value;
+    let start = start.value.clone().unwrap_or_else(new);
+    Ok(Some(HeadConfig { loss, weight: inputs.train.value_weight as f32, start }))
 }

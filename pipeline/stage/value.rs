@@ -1,64 +1,161 @@
-//! The value stage on disk: a model directory for each level, with how good it is beside it; and the models
-//! as searches use them.
+//! The value stage: a model directory for each level, with how good it is beside it.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datasets::table::{self, Loss, Node, StepLabels, ValueRow};
+use datasets::table::{Loss, Node, StepLabels, ValueRow};
 use datasets::types::{Problem, Solution};
-use stages::model::{Model, ValueHead, hf, value_head};
+use serde::Serialize;
+use stages::model::generate::Limits;
+use stages::model::{Model, Precision, ValueHead, hf};
 use stages::policy::model::ModelPolicy;
-use stages::policy::{Policy, Prompt};
-use stages::search::value::Values;
+use stages::policy::{Prompt, rules};
+use stages::search::SearchConfig;
 use stages::train::losses::TokenLoss;
 use stages::train::value::{HeadConfig, base_logit};
-use stages::train::{self, Rows, TrainConfig, Training};
+use stages::train::{Rows, TrainConfig};
 use stages::value::bisect::{self, Located, Probing};
-use stages::value::network::Network;
 use stages::value::targets::{Level, Observed};
-use stages::value::{self, Estimator, Measured, Part, Trained, Trees};
+use stages::value::{self, Estimator, Measured, Part, Trained, Trees, ValueConfig};
 use stages::{BadInput, Events};
 
-use crate::disk::durable::create_dirs;
-use crate::disk::record::Commit;
-use crate::run::rows::{Counts, Done, write, write_some};
-use crate::run::session::{Opened, Session, name};
-use crate::stage::checkpoints::{newest, publish, save};
+use crate::run::inputs::{self, Tables};
+use crate::run::rows::{Counts, Rounds, StageOutput, train_shards, write, write_some};
+use crate::run::session::Session;
+use crate::run::workspace::{Opened, Size, Workspace};
+use crate::stage::checkpoints::publish;
+use crate::stage::earlier::EarlierRounds;
+use crate::stage::fit::Fit;
+use crate::stage::policy::{Base, SamplingPolicy};
+use crate::stage::searching::{METRICS, NETWORK};
+use crate::stage::trees::TreeInputs;
 use crate::terminal::text::percent;
 
-const NETWORK: &str = "network.safetensors";
-const METRICS: &str = "metrics.json";
-
-/// What a round's value models are learned from.
-pub struct Ground<'a> {
-    pub problems: &'a Done,
+/// What a round's value models depend on.
+#[derive(Serialize)]
+pub struct Inputs {
+    code: u32,
+    tables: Tables,
+    seed: u64,
+    round: u32,
+    trees: TreeInputs,
+    #[serde(serialize_with = "learning")]
+    value: ValueConfig,
+    /// Longest path of the rules: how deep an exact value is looked for.
+    rule_steps: usize,
+    problems: StageOutput,
     /// Of this round and those before it.
-    pub searches: &'a [Done],
-    /// Who searched, and its trunk, if that is a model in this process.
-    pub policy: &'a dyn Fn() -> Result<Option<ModelPolicy>>,
-    /// Who searched, whoever it is.
-    pub sampler: &'a dyn Fn() -> Result<Option<Box<dyn Policy>>>,
-    /// What a decoder of its own starts from.
-    pub base: &'a dyn Fn() -> Result<Arc<Model>>,
+    searches: Rounds,
+    rules: String,
+    /// With bisection: who rolls out, and how.
+    rollouts: Option<Rollouts>,
+    /// With `value.model = "trunk"`: the policy that searched.
+    trunk: Option<SamplingPolicy>,
+    /// With `value.model = "decoder"`.
+    decoder: Option<Decoder>,
 }
 
-/// Learns a round's value models, a shard for each level.
+/// `[value]` without how searches use it.
+fn learning<S: serde::Serializer>(value: &ValueConfig, serializer: S) -> Result<S::Ok, S::Error> {
+    inputs::less(value, &["prune"], serializer)
+}
+
+/// Rollouts of the policy that searched.
+#[derive(Serialize)]
+struct Rollouts {
+    search: SearchConfig,
+    policy: SamplingPolicy,
+}
+
+/// A decoder that learns values alone.
+#[derive(Serialize)]
+struct Decoder {
+    #[serde(serialize_with = "inputs::train")]
+    train: TrainConfig,
+    base: Base,
+    #[serde(serialize_with = "inputs::dtype")]
+    dtype: Precision,
+    #[serde(skip)]
+    limits: Limits,
+}
+
+impl Inputs {
+    /// Number of shards: one for each level.
+    pub fn shards(&self) -> u32 {
+        self.value.levels.len() as u32
+    }
+}
+
+/// # Errors
+/// Model directories that cannot be read.
+pub fn inputs(
+    session: &Session,
+    round: u32,
+    problems: &StageOutput,
+    earlier: &EarlierRounds,
+) -> Result<Inputs> {
+    let c = &session.config;
+    let policy = SamplingPolicy::of(session, problems, earlier.student.as_ref())?;
+    let decoder = match c.value.model {
+        Estimator::Decoder => Some(Decoder {
+            // The epochs, batches and learning rate of `[value]`; its tokens weigh nothing.
+            train: TrainConfig {
+                epochs: c.value.epochs as f64,
+                max_steps: 0,
+                batch_size: c.value.batch_size,
+                learning_rate: c.value.learning_rate,
+                loss: TokenLoss::Ce,
+                future: 0,
+                ..c.train.clone()
+            },
+            base: Base::of(session, problems, &earlier.kept)?,
+            dtype: c.model.dtype,
+            limits: c.model.limits(),
+        }),
+        Estimator::None | Estimator::Features | Estimator::Trunk => None,
+    };
+    let rollouts = || Rollouts { search: c.search.clone(), policy: policy.clone() };
+    Ok(Inputs {
+        code: value::VERSION,
+        tables: Tables::default()
+            .with::<Node>()
+            .with::<Solution>()
+            .with::<StepLabels>()
+            .with::<ValueRow>()
+            .with::<Loss>(),
+        seed: c.run.seed,
+        round,
+        trees: TreeInputs::of(session),
+        value: c.value.clone(),
+        rule_steps: c.search.rule_steps,
+        problems: problems.clone(),
+        searches: earlier.searches.clone(),
+        rules: rules::fingerprint(c.problems.domain()),
+        rollouts: (c.value.bisect > 0).then(rollouts),
+        trunk: (c.value.model == Estimator::Trunk).then(|| policy.clone()),
+        decoder,
+    })
+}
+
+/// Names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Learns a round's value models.
 ///
 /// # Errors
 /// Those of learning; failed reads and writes.
-pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<Vec<Commit>> {
-    let config = &session.config.value;
-    let (round, fingerprint, label) =
-        (opened.round, opened.fingerprint.clone(), name(opened.stage, opened.round));
-    let folder = opened.path.join("checkpoints");
-    let commits = session.shards(opened, config.levels.len() as u32, "steps", 0, |shard, attempt, progress| {
-        let level = config.levels[shard as usize];
-        let mut trees = trees(session, ground.problems, ground.searches, level, progress)?;
-        if config.bisect > 0 && level == Level::Steps {
-            let located = bisect(session, ground, round, progress)?;
-            session.console.say(&format!(
+pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
+    let (round, label, folder) = (inputs.round, opened.name(), opened.checkpoints());
+    let size = Size { shards: inputs.shards(), unit: "steps", units: 0 };
+    let output = workspace.shards(opened, &size, |shard, attempt, progress| {
+        let level = inputs.value.levels[shard as usize];
+        let mut trees = inputs.trees.read(&inputs.problems, &inputs.searches, level, progress)?;
+        if let Some(rollouts) = inputs.rollouts.as_ref().filter(|_| level == Level::Steps) {
+            let located = bisect(workspace, inputs, rollouts, progress)?;
+            workspace.console.say(&format!(
                 "{label}: the first wrong step of {} wrong samples is found, by {} tokens of rollouts",
                 located.len(),
                 located.iter().map(|l| l.tokens).sum::<u64>()
@@ -67,38 +164,23 @@ pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<V
             add(&mut trees, &located);
         }
         let count = |part| trees.iter().filter(|t| t.part == part).map(|t| t.observed.len()).sum::<usize>();
-        session.console.say(&format!(
-            "{label}: {} states of {} problems at level {}; {} more to choose the epoch and the threshold, {} to measure",
+        workspace.console.say(&format!(
+            "{label}: {} states of {} problems at level {}; {} more to choose the epoch and the threshold, {} \
+             to measure",
             count(Part::Train),
             trees.iter().filter(|t| t.part == Part::Train).count(),
             level.name(),
             count(Part::Choose),
             count(Part::Report),
         ));
-        let seed = session.config.run.seed ^ u64::from(round) << 32 ^ u64::from(shard) << 48;
-        let (mut model, mut files, best) = match config.model {
-            Estimator::None => return Err(BadInput("value.model is \"none\": there is nothing to learn".into()).into()),
-            Estimator::Features => {
-                let (network, epoch, loss) = value::network(&trees, config, seed, progress)?;
-                let files = vec![(NETWORK.to_owned(), network.file()?)];
-                (Trained::Network(Box::new(network)), files, format!("epoch {epoch}, held-out loss {loss:.4}"))
-            }
-            Estimator::Trunk => {
-                let mut trunk = (ground.policy)()?.ok_or_else(|| {
-                    BadInput("value.model = \"trunk\" needs a model in this process as policy: set search.policy = \"model\", and give model.path or a second round".into())
-                })?;
-                let (head, pass, loss) = value::head(&trees, &mut trunk, config, progress)?;
-                let files = vec![head.file()?];
-                trunk.set_head(head);
-                (Trained::Reader(Box::new(trunk)), files, format!("pass {pass}, held-out loss {loss:.4}"))
-            }
-            Estimator::Decoder => decoder(session, &trees, &folder.join(level.name()), &fingerprint, seed, &*(ground.base)()?, progress)?,
-        };
-        let depth = session.config.search.rule_steps;
-        let (measured, points) = value::measure(&trees, &mut model, config, depth, progress)?;
-        session.console.say(&format!("{label}: level {}, {best}; {}", level.name(), summary(&measured)));
+        let seed = inputs.seed ^ u64::from(round) << 32 ^ u64::from(shard) << 48;
+        let learning = Learning { workspace, opened, inputs, trees: &trees, seed };
+        let (mut model, mut files, best) = learning.run(&folder.join(level.name()), progress)?;
+        let (measured, points) =
+            value::measure(&trees, &mut model, &inputs.value, inputs.rule_steps, progress)?;
+        workspace.console.say(&format!("{label}: level {}, {best}; {}", level.name(), summary(&measured)));
         files.push((METRICS.to_owned(), (serde_json::to_string_pretty(&measured)? + "\n").into_bytes()));
-        publish(session, &session.run.value(round, level.name()), &files)?;
+        publish(workspace, &workspace.run.value(round, level.name()), &files)?;
         let row = |p: &value::metrics::Point| ValueRow {
             problem_id: trees[p.problem as usize].problem.problem_id.clone(),
             round,
@@ -115,30 +197,123 @@ pub fn learn(session: &Session, opened: Opened, ground: &Ground<'_>) -> Result<V
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
     }
-    Ok(commits)
+    Ok(output)
+}
+
+/// A level's value model in the making.
+struct Learning<'a> {
+    workspace: &'a Workspace,
+    opened: &'a Opened,
+    inputs: &'a Inputs,
+    trees: &'a [Trees],
+    seed: u64,
+}
+
+impl Learning<'_> {
+    /// The model, its files, and what there is to say of it. A decoder has its checkpoints in `folder`.
+    fn run(&self, folder: &Path, events: &dyn Events) -> Result<(Trained, Files, String)> {
+        let Inputs { value: config, trunk, decoder, .. } = self.inputs;
+        match (config.model, decoder) {
+            (Estimator::Features, _) => {
+                let (network, epoch, loss) = value::network(self.trees, config, self.seed, events)?;
+                let files = vec![(NETWORK.to_owned(), network.file()?)];
+                let said = format!("epoch {epoch}, held-out loss {loss:.4}");
+                Ok((Trained::Network(Box::new(network)), files, said))
+            }
+            (Estimator::Trunk, _) => {
+                let policy = trunk.as_ref().map(|policy| policy.model(self.workspace)).transpose()?;
+                let mut trunk = policy.flatten().ok_or_else(|| {
+                    BadInput(
+                        "value.model = \"trunk\" needs a model in this process as policy: set search.policy = \
+                         \"model\", and give model.path or a second round"
+                            .into(),
+                    )
+                })?;
+                let (head, pass, loss) = value::head(self.trees, &mut trunk, config, events)?;
+                let files = vec![head.file()?];
+                trunk.set_head(head);
+                let said = format!("pass {pass}, held-out loss {loss:.4}");
+                Ok((Trained::Reader(Box::new(trunk)), files, said))
+            }
+            (Estimator::Decoder, Some(decoder)) => self.decoder(decoder, folder, events),
+            (Estimator::Decoder | Estimator::None, _) => {
+                Err(BadInput("value.model is \"none\": there is nothing to learn".into()).into())
+            }
+        }
+    }
+
+    fn decoder(
+        &self,
+        decoder: &Decoder,
+        folder: &Path,
+        events: &dyn Events,
+    ) -> Result<(Trained, Files, String)> {
+        let (config, loss, trees) = (&decoder.train, self.inputs.value.loss, self.trees);
+        let start = decoder.base.load(self.workspace)?;
+        let reader = ModelPolicy::new(Arc::clone(&start), Prompt::default(), decoder.limits);
+        let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
+        let (rows, too_long) = value::rows(trees, Part::Train, &reader, most)?;
+        let (validation, _) = value::rows(trees, Part::Choose, &reader, most)?;
+        if too_long > 0 {
+            self.workspace.console.say(&format!(
+                "{too_long} paths have more than {most} tokens and are left out (train.max_tokens)"
+            ));
+        }
+        let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
+        let size = start.llama.config.hidden_size;
+        let fresh = ValueHead { bias: base_logit(loss, &all), ..ValueHead::new(size) };
+        let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
+        let fit = Fit {
+            start: &start.llama,
+            head: Some(HeadConfig { loss, weight: 1.0, start: fresh }),
+            rows: &rows,
+            config,
+            seed: self.seed,
+            fingerprint: &self.opened.fingerprint,
+            folder: folder.to_path_buf(),
+        };
+        let steps = fit.steps();
+        let checkpoint = fit.newest(self.workspace)?.map(|(_, dir)| dir);
+        events.expect(steps as u64);
+        let (learner, losses) = fit.run(self.workspace, checkpoint, events)?;
+        let llama = learner.llama();
+        let head = learner.head().context("a value head was trained")?;
+        let mut files = hf::files(&llama, &start.tokenizer)?;
+        files.push(head.file()?);
+        let fingerprint = self.opened.fingerprint.clone();
+        let tokenizer = start.tokenizer.clone();
+        let model = Model { llama, tokenizer, value: Some(head), future: None, fingerprint };
+        let last = losses.iter().rev().find_map(|l| l.validation_value_loss);
+        let held = last.map_or("not measured".into(), |l| format!("{l:.4}"));
+        let reader = ModelPolicy::new(Arc::new(model), Prompt::default(), decoder.limits);
+        Ok((Trained::Reader(Box::new(reader)), files, format!("{steps} steps, held-out loss {held}")))
+    }
 }
 
 /// First wrong steps of wrong samples of this round.
-fn bisect(session: &Session, ground: &Ground<'_>, round: u32, events: &dyn Events) -> Result<Vec<Located>> {
-    let c = &session.config;
-    let mut policy = (ground.sampler)()?.ok_or_else(|| {
+fn bisect(
+    workspace: &Workspace,
+    inputs: &Inputs,
+    rollouts: &Rollouts,
+    events: &dyn Events,
+) -> Result<Vec<Located>> {
+    let Inputs { value: config, problems, searches, round, seed, .. } = inputs;
+    let mut policy = rollouts.policy.build(workspace)?.ok_or_else(|| {
         BadInput(format!(
-            "value.bisect is {}, but round {round} has no policy to roll out: set it to 0, or search.policy to \"model\"",
-            c.value.bisect
+            "value.bisect is {}, but round {round} has no policy for its rollouts: set it to 0, or \
+             search.policy to \"model\"",
+            config.bisect
         ))
     })?;
     let mut all = Vec::new();
-    let Some(search) = ground.searches.last() else { return Ok(all) };
-    for (shard, of_problems) in (0..).zip(Session::train_shards(ground.problems)) {
-        let problems: Vec<Problem> = ground.problems.shard(of_problems)?;
+    let Some(search) = searches.0.last() else { return Ok(all) };
+    let sampling = rollouts.search.sampling();
+    for (shard, of_problems) in (0..).zip(train_shards(problems)) {
+        let problems: Vec<Problem> = problems.shard(of_problems)?;
         let solutions: Vec<Solution> = search.shard(shard)?;
-        let wrong = bisect::wanted(&problems, &solutions, c.value.bisect)?;
-        all.extend(bisect::locate(
-            &wrong,
-            &mut *policy,
-            Probing { sampling: &c.search.sampling(), rollouts: c.value.rollouts, seed: c.run.seed },
-            events,
-        )?);
+        let wrong = bisect::wanted(&problems, &solutions, config.bisect)?;
+        let probing = Probing { sampling: &sampling, rollouts: config.rollouts, seed: *seed };
+        all.extend(bisect::locate(&wrong, &mut *policy, probing, events)?);
         events.advance(0, 0, 0);
     }
     Ok(all)
@@ -182,11 +357,12 @@ fn add(trees: &mut [Trees], located: &[Located]) {
 }
 
 /// How good values are, in a line.
-pub fn summary(measured: &Measured) -> String {
+fn summary(measured: &Measured) -> String {
     let maybe = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.3}"));
     let report = &measured.report;
     let mut text = format!(
-        "on {} states of {} held-out problems: AUROC {} ({} within a problem), Brier {:.4} (always saying {}: {:.4}), ECE {:.3}; threshold {:.4} loses {} of correct branches and stops {} of wrong ones",
+        "on {} states of {} held-out problems: AUROC {} ({} within a problem), Brier {:.4} (always saying {}: \
+         {:.4}), ECE {:.3}; threshold {:.4} loses {} of correct branches and stops {} of wrong ones",
         report.places,
         report.problems,
         maybe(report.auroc),
@@ -209,163 +385,4 @@ pub fn summary(measured: &Measured) -> String {
         );
     }
     text
-}
-
-/// The trees of all train problems, shard by shard.
-///
-/// # Errors
-/// Failed reads; [`stages::Cancelled`].
-pub fn trees(
-    session: &Session,
-    problems: &Done,
-    searches: &[Done],
-    level: Level,
-    events: &dyn Events,
-) -> Result<Vec<Trees>> {
-    let mut all = Vec::new();
-    let least = session.config.curate.min_siblings;
-    let siblings = if least > 0 { Some(Session::siblings(problems)?) } else { None };
-    let judge = siblings.as_ref().map(|siblings| (siblings, least));
-    for (shard, of_problems) in (0..).zip(Session::train_shards(problems)) {
-        events.check()?;
-        let rows: Vec<Problem> = problems.shard(of_problems)?;
-        let mut nodes: Vec<Node> = Vec::new();
-        for search in searches {
-            nodes.extend(search.shard::<Node>(shard)?);
-        }
-        all.extend(value::read(&rows, &nodes, level, &session.config.value, judge)?);
-    }
-    Ok(all)
-}
-
-/// Names and contents.
-type Files = Vec<(String, Vec<u8>)>;
-
-/// A decoder that learns values alone: `[train]` with the epochs, batches and learning rate of `[value]`.
-fn decoder(
-    session: &Session,
-    trees: &[Trees],
-    folder: &std::path::Path,
-    fingerprint: &str,
-    seed: u64,
-    start: &Model,
-    events: &dyn Events,
-) -> Result<(Trained, Files, String)> {
-    let c = &session.config;
-    let config = TrainConfig {
-        epochs: c.value.epochs as f64,
-        max_steps: 0,
-        batch_size: c.value.batch_size,
-        learning_rate: c.value.learning_rate,
-        // Its tokens weigh nothing.
-        loss: TokenLoss::Ce,
-        future: 0,
-        ..c.train.clone()
-    };
-    let limits = c.model.limits();
-    let reader = ModelPolicy::new(Arc::new(start.clone()), Prompt::default(), limits);
-    let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
-    let (rows, too_long) = value::rows(trees, Part::Train, &reader, most)?;
-    let (validation, _) = value::rows(trees, Part::Choose, &reader, most)?;
-    if too_long > 0 {
-        session.console.say(&format!(
-            "{too_long} paths have more than {most} tokens and are left out (train.max_tokens)"
-        ));
-    }
-    let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
-    let fresh =
-        ValueHead { bias: base_logit(c.value.loss, &all), ..ValueHead::new(start.llama.config.hidden_size) };
-    let head = HeadConfig { loss: c.value.loss, weight: 1.0, start: fresh };
-    let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
-    let steps = train::total_steps(&rows, &config, Some(&head));
-    create_dirs(folder).with_context(|| format!("failed to create {}", folder.display()))?;
-    let resume = newest(session, folder, fingerprint)?;
-    let resume = resume
-        .map(|(_, dir)| Ok::<_, anyhow::Error>((table::read_all::<Loss>(&dir.join("losses.parquet"))?, dir)))
-        .transpose()?;
-    events.expect(steps as u64);
-    let (learner, losses) = train::train(
-        Training {
-            model: &start.llama,
-            head: Some(head),
-            rows: &rows,
-            config: &config,
-            seed,
-            fingerprint,
-            resume: resume.as_ref().map(|(losses, dir)| (dir.as_path(), losses.clone())),
-            device: session.device()?,
-        },
-        events,
-        &mut |moment| save(folder, &moment),
-    )?;
-    events.check()?;
-    let llama = learner.llama();
-    let head = learner.head().context("a value head was trained")?;
-    let mut files = hf::files(&llama, &start.tokenizer)?;
-    files.push(head.file()?);
-    let model = Model {
-        llama,
-        tokenizer: start.tokenizer.clone(),
-        value: Some(head),
-        future: None,
-        fingerprint: fingerprint.to_owned(),
-    };
-    let last = losses.iter().rev().find_map(|l| l.validation_value_loss);
-    let said =
-        format!("{steps} steps, held-out loss {}", last.map_or("not measured".into(), |l| format!("{l:.4}")));
-    Ok((Trained::Reader(Box::new(ModelPolicy::new(Arc::new(model), Prompt::default(), limits))), files, said))
-}
-
-/// A value model of a committed stage. `policy` is who searched in its round.
-///
-/// # Errors
-/// Files that are damaged or gone.
-pub fn load(
-    session: &Session,
-    round: u32,
-    level: Level,
-    policy: &dyn Fn() -> Result<Option<ModelPolicy>>,
-) -> Result<(Trained, Measured)> {
-    let dir = session.run.value(round, level.name());
-    let bytes = |file: &str| {
-        let path = dir.join(file);
-        fs::read(&path)
-            .with_context(|| format!("failed to read {}", path.display()))
-            .map(|bytes| (path, bytes))
-    };
-    let (path, text) = bytes(METRICS)?;
-    let measured: Measured = serde_json::from_slice(&text)
-        .with_context(|| format!("{}: not a value model's metrics", path.display()))?;
-    let trained = match session.config.value.model {
-        Estimator::Features => {
-            let (path, bytes) = bytes(NETWORK)?;
-            Trained::Network(Box::new(Network::parse(&path, &bytes)?))
-        }
-        Estimator::Trunk => {
-            let mut trunk = policy()?.context("the policy of the value model's trunk is gone")?;
-            let (path, bytes) = bytes(value_head::FILE)?;
-            trunk.set_head(ValueHead::parse(&path, &bytes, trunk.model().llama.config.hidden_size)?);
-            Trained::Reader(Box::new(trunk))
-        }
-        _ => {
-            let device = session.device()?;
-            let mut model = hf::load(&dir, &device.device)?;
-            model.llama.dtype = device.dtype(session.config.model.dtype)?;
-            Trained::Reader(Box::new(ModelPolicy::new(
-                Arc::new(model),
-                Prompt::default(),
-                session.config.model.limits(),
-            )))
-        }
-    };
-    Ok((trained, measured))
-}
-
-/// A value model as searches ask it; none: all states are worth the same.
-pub fn as_values(trained: Option<&mut Trained>) -> Values<'_> {
-    match trained {
-        None => Values::None,
-        Some(Trained::Network(network)) => Values::State(&**network),
-        Some(Trained::Reader(reader)) => Values::Model(&mut **reader),
-    }
 }

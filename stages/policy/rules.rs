@@ -2,8 +2,8 @@
 //! nothing.
 
 use anyhow::{Context, Result};
-use datasets::domains;
 use datasets::types::Step;
+use datasets::{Domain, domains};
 use rand::RngExt;
 
 use super::{Ask, Horizon, Policy, Proposal, Sampling};
@@ -17,9 +17,8 @@ const MAX_STEPS: usize = 8;
 pub struct Rules;
 
 /// Names the rules of a domain in fingerprints.
-pub fn fingerprint(domain: &str) -> String {
-    let version = domains::domain(domain).map_or(0, datasets::Domain::version);
-    format!("rules:{domain}:{version}")
+pub fn fingerprint(domain: &dyn Domain) -> String {
+    format!("rules:{}:{}", domain.name(), domain.version())
 }
 
 impl Policy for Rules {
@@ -28,7 +27,12 @@ impl Policy for Rules {
     }
 
     fn fingerprint(&self) -> String {
-        domains::NAMES.iter().map(|name| fingerprint(name)).collect::<Vec<_>>().join(",")
+        domains::NAMES
+            .iter()
+            .filter_map(|name| domains::domain(name))
+            .map(fingerprint)
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     fn enumerates(&self) -> bool {

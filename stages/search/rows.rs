@@ -40,8 +40,9 @@ impl Writer<'_> {
     pub fn collect(&self, problems: &[Problem], outcomes: &[SearchOutcome], found: &mut SearchRows) {
         let Self { plan, policy, valued } = *self;
         for (problem, outcome) in problems.iter().zip(outcomes) {
-            let fingerprint =
-                if policy.enumerates() { rules::fingerprint(&problem.domain) } else { policy.fingerprint() };
+            // Rules are named by the problem's own domain.
+            let domain = domains::domain(&problem.domain).filter(|_| policy.enumerates());
+            let fingerprint = domain.map_or_else(|| policy.fingerprint(), rules::fingerprint);
             let looked = |status| {
                 policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned)
             };

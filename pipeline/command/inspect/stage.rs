@@ -13,7 +13,7 @@ use crate::disk::durable::names;
 use crate::disk::layout::{RunDir, Stage};
 use crate::disk::record::{Check, Commit};
 use crate::disk::scan::{Scan, scan, table_paths};
-use crate::run::plan::Fingerprint;
+use crate::run::fingerprint::Fingerprint;
 use crate::terminal::text::{plural, size, table};
 
 /// A stage of a run, and the tables committed in it.

@@ -11,9 +11,12 @@ use datasets::table::Writer;
 use datasets::{Solution, Step};
 use parquet::arrow::ArrowWriter;
 
+use serde_json::json;
+
 use super::*;
 use crate::disk::commit::StageDir;
-use crate::run::plan::Fingerprint;
+use crate::disk::layout::Stage;
+use crate::run::fingerprint::Fingerprint;
 use crate::terminal::exit::{Exit, exit_of, explain};
 
 const PLAIN: Look = Look { width: 100, colour: false };
@@ -61,7 +64,7 @@ fn a_run() -> Result<(tempfile::TempDir, StageDir, Lock)> {
     fs::write(home.path().join("run.toml"), "")?;
     let lock = Lock::acquire(home.path(), "test")?;
     let stage = StageDir::open(&home.path().join("round-1/search"), &lock)?;
-    let fingerprint = Fingerprint::new("search", 1);
+    let fingerprint = Fingerprint::of(Stage::Search, &json!({"code": 1}))?;
     fingerprint.save(stage.path())?;
     for shard in 0..2u32 {
         let mut attempt = stage.begin(shard);
@@ -120,7 +123,7 @@ fn a_run_shows_what_is_committed_and_names_the_rest() -> Result<()> {
 #[test]
 fn shards_of_other_settings_do_not_count() -> Result<()> {
     let (home, stage, _lock) = a_run()?;
-    Fingerprint::new("search", 2).save(stage.path())?;
+    Fingerprint::of(Stage::Search, &json!({"code": 2}))?.save(stage.path())?;
     let value = json_of(home.path())?;
     assert_eq!(value["stages"][0]["tables"], json!([]));
     assert_eq!(value["stages"][0]["notes"][0], "2 shards made with other settings, not counted");

@@ -16,6 +16,8 @@ use crate::search::value::Values;
 use crate::search::{Algorithm, Draws, Goal, TreeConfig};
 use crate::value::{Trained, exact};
 
+pub mod statistics;
+
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 1;
 
