@@ -224,7 +224,7 @@ pub fn decide(
         let (is, was) = (f64::from(new.lengths[at].max(1)), f64::from(old.lengths[at].max(1)));
         if is > config.max_length * was || was > config.max_length * is {
             reasons.push(format!(
-                "its {name} length went from {was} to {is} tokens, limit: a factor of {}",
+                "the {name} of its answer lengths went from {was} to {is} tokens, limit: a factor of {}",
                 config.max_length
             ));
         }
@@ -369,7 +369,7 @@ mod tests {
             reason(&answers(&|i| i < 50, &|_, _| "1+1=2\n1+1=2\n#### 1".into(), 20))
                 .contains("bits per token")
         );
-        assert!(reason(&answers(&|i| i < 50, &varied, 80)).contains("median of its lengths"));
+        assert!(reason(&answers(&|i| i < 50, &varied, 80)).contains("median of its answer lengths"));
         let mut endless = good.clone();
         for row in &mut endless {
             row.final_answer.clear();

@@ -67,7 +67,7 @@ const DAMAGES: &[Damage] = &[
     ("config-cut", |dir| cut(&dir.join("config.json"), 20), &["config.json", "not JSON"]),
     ("weights-cut", |dir| cut(&dir.join("model.safetensors"), 5000), &["model.safetensors"]),
     ("weights-empty", |dir| cut(&dir.join("model.safetensors"), 0), &["model.safetensors"]),
-    ("weights-nan", |dir| poison(&dir.join("model.safetensors")), &["model.safetensors", "holds NaN"]),
+    ("weights-nan", |dir| poison(&dir.join("model.safetensors")), &["model.safetensors", "contains NaN"]),
     ("tokenizer-cut", |dir| cut(&dir.join("tokenizer.json"), 200), &["tokenizer.json"]),
     (
         "template",

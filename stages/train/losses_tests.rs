@@ -348,7 +348,7 @@ fn counts_of_any_size_survive_a_checkpoint() {
     let again = checkpoint::state(dir.path(), &cursor).unwrap();
     assert_eq!(again.counts, counts);
     let error = learner.restore(again).unwrap_err().to_string();
-    assert!(error.contains("7 counts") && error.contains("expected 0"), "{error}");
+    assert!(error.contains("7 token counts") && error.contains("expected 0"), "{error}");
 }
 
 /// Losing paths teach the value head alone: whatever the loss, their tokens weigh nothing, and the tokens of

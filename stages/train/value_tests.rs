@@ -365,7 +365,7 @@ fn targets_that_are_none_are_errors() {
         .to_string()
     };
     let small = HeadConfig { start: ValueHead::new(31), ..head(ValueLoss::Bce) };
-    assert!(run(small, &rows(valued(8, 1.0))).contains("31 numbers"));
+    assert!(run(small, &rows(valued(8, 1.0))).contains("states of size 31"));
     assert!(run(head(ValueLoss::Bce), &rows(copies(8))).contains("nothing to train the value head on"));
 }
 

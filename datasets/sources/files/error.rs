@@ -109,7 +109,7 @@ fn of_file(byte: Option<&u64>) -> String {
 /// Says that a column is not there, which one may be meant, and which there are.
 fn missing(column: &str, columns: &[String]) -> String {
     if columns.is_empty() {
-        return format!("no column `{column}`: the row has no columns");
+        return format!("no column `{column}` (there are none)");
     }
     let hint = nearest(column, columns).map_or_else(String::new, |near| format!("; is `{near}` meant?"));
     let names: Vec<_> = columns.iter().take(LISTED).map(|name| format!("`{name}`")).collect();

@@ -106,7 +106,7 @@ fn bad_lines_say_where_and_what_and_reading_goes_on() {
 fn faults_of_lines() {
     assert_eq!(
         fault(b"\xEF\xBB\xBF\n{\"question\":\"\xFF\"}"),
-        "jsonl, line 2: not UTF-8 at byte 13 of it (byte 17 of the file)"
+        "jsonl, line 2: not UTF-8 at byte 13 of the row (byte 17 of the file)"
     );
     assert_eq!(
         fault(r#"{"question":"q","answer":NaN}"#),
@@ -125,7 +125,7 @@ fn faults_of_lines() {
         fault(r#"{"question":"q","id":1}"#),
         "jsonl, line 1: no column `answer` (there are `question`, `id`)"
     );
-    assert_eq!(fault("{}"), "jsonl, line 1: no column `question`, nor any other");
+    assert_eq!(fault("{}"), "jsonl, line 1: no column `question` (there are none)");
     assert_eq!(
         fault(r#"{"question":"q","answer":null}"#),
         "jsonl, line 1: column `answer`: expected a value, found null"
@@ -178,7 +178,7 @@ fn a_line_that_never_ends_is_passed_over() {
     let second = message(rows[1].as_ref().unwrap_err());
     assert_eq!(
         second,
-        format!("jsonl, line 2: not UTF-8 at byte 0 of it (byte {} of the file)", (24 << 20) + 1)
+        format!("jsonl, line 2: not UTF-8 at byte 0 of the row (byte {} of the file)", (24 << 20) + 1)
     );
     assert!(rows[2].is_ok());
     assert_eq!(rows.len(), 3);
@@ -272,7 +272,7 @@ fn faults_of_parquet_rows() {
     );
     let rows = answers(Arc::new(BinaryArray::from(vec![b"ok".as_slice(), b"a\xFF"])));
     assert!(rows[0].is_ok());
-    assert_eq!(message(rows[1].as_ref().unwrap_err()), "parquet, row 1: not UTF-8 at byte 1 of it");
+    assert_eq!(message(rows[1].as_ref().unwrap_err()), "parquet, row 1: not UTF-8 at byte 1 of the row");
 }
 
 #[test]
