@@ -138,7 +138,7 @@ impl Oracle {
                 return false;
             };
             for fixed in [&[][..], &self.constants] {
-                match self.agree(problem, graph, end, &given, fixed) {
+                match self.agree(problem, (graph, end), &given, fixed) {
                     Some(true) => finding = Finding::Right,
                     Some(false) if finding != Finding::Right => finding = Finding::Coincidence,
                     _ => {}
@@ -149,13 +149,12 @@ impl Oracle {
         finding
     }
 
-    /// Whether a path's result is the true one in every replay; `None` if too few replays have a result.
-    /// `given` are the numbers that are replaced, but for those in `fixed`.
+    /// Whether a path's result (`end` of its graph) is the true one in every replay; `None` if too few
+    /// replays have a result. `given` are the numbers that are replaced, but for those in `fixed`.
     fn agree(
         &self,
         problem: &Problem,
-        graph: &Graph,
-        end: usize,
+        (graph, end): (&Graph, usize),
         given: &[BigRational],
         fixed: &[BigRational],
     ) -> Option<bool> {

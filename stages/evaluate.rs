@@ -12,11 +12,10 @@ use datasets::table::Evaluation;
 use datasets::types::{Problem, Solution, Split, Step, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::curate::completion;
 use crate::events::Events;
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, completion};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, TreeConfig, Who};
+use crate::search::{Draws, SearchConfig, Searching, TreeConfig, Who, search};
 use crate::verify::judge;
 
 pub mod statistics;
@@ -43,18 +42,27 @@ pub struct EvaluateConfig {
 /// Problems per call to a model.
 const CHUNK: usize = 64;
 
+/// A model that is measured, and how.
+#[derive(Clone, Copy)]
+pub struct ModelRun<'a> {
+    /// `base`, `student` or the like: the column `model`.
+    pub name: &'a str,
+    pub config: &'a EvaluateConfig,
+    pub draws: Draws,
+}
+
 /// Measures a model without search.
 ///
 /// # Errors
 /// Those of the policy, and [`crate::Cancelled`].
 pub fn model(
-    name: &str,
     problems: &[Problem],
-    config: &EvaluateConfig,
+    run: ModelRun<'_>,
     policy: &mut dyn Policy,
-    draws: Draws,
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
+    let ModelRun { name, config, draws } = run;
+    let measured = Measured { name, round: draws.round };
     let greedy = Sampling {
         temperature: 0.0,
         top_p: 1.0,
@@ -79,7 +87,7 @@ pub fn model(
             };
             for ((problem, seeds), proposals) in chunk.iter().zip(&seeds).zip(proposals) {
                 for (i, (proposal, seed)) in proposals.into_iter().zip(seeds).enumerate() {
-                    rows.push(row(name, problem, (first + i) as u32, *seed, &proposal, draws.round));
+                    rows.push(measured.row(problem, (first + i) as u32, *seed, &proposal));
                 }
             }
         }
@@ -93,50 +101,66 @@ pub fn model(
     Ok(rows)
 }
 
-fn row(name: &str, problem: &Problem, sample: u32, seed: u64, proposal: &Proposal, round: u32) -> Evaluation {
-    let steps: Vec<String> = proposal.steps.iter().map(|s| s.text.clone()).collect();
-    let judgement = judge(problem, &steps, &proposal.final_answer);
-    Evaluation {
-        round,
-        model: name.to_owned(),
-        split: problem.split,
-        problem_id: problem.problem_id.clone(),
-        sample,
-        seed,
-        correct: judgement.verdict == Verdict::Correct,
-        verdict: judgement.verdict,
-        reason: judgement.reason,
-        completion: completion(&steps, &proposal.final_answer),
-        final_answer: proposal.final_answer.clone(),
-        tokens: proposal.tokens,
-        model_tokens: proposal.tokens,
-        expansions: 0,
+/// Whose answers rows are of.
+struct Measured<'a> {
+    name: &'a str,
+    round: u32,
+}
+
+impl Measured<'_> {
+    fn row(&self, problem: &Problem, sample: u32, seed: u64, proposal: &Proposal) -> Evaluation {
+        let steps: Vec<String> = proposal.steps.iter().map(|s| s.text.clone()).collect();
+        let judgement = judge(problem, &steps, &proposal.final_answer);
+        Evaluation {
+            round: self.round,
+            model: self.name.to_owned(),
+            split: problem.split,
+            problem_id: problem.problem_id.clone(),
+            sample,
+            seed,
+            correct: judgement.verdict == Verdict::Correct,
+            verdict: judgement.verdict,
+            reason: judgement.reason,
+            completion: completion(&steps, &proposal.final_answer),
+            final_answer: proposal.final_answer.clone(),
+            tokens: proposal.tokens,
+            model_tokens: proposal.tokens,
+            expansions: 0,
+        }
     }
 }
 
+/// How policy and search are measured.
+#[derive(Clone, Copy)]
+pub struct TeacherRun<'a> {
+    pub config: &'a SearchConfig,
+    pub tree: &'a TreeConfig,
+    pub draws: Draws,
+    /// Tokens of a step that the rules wrote, as the student would have to write it.
+    pub count: &'a dyn Fn(&str) -> u32,
+}
+
 /// Measures policy and search. Sample 0 of a problem is the search's outcome and its whole cost; the
-/// samples that the policy drew follow, for pass@k and maj@k. `count` gives the tokens of a step that
-/// the rules wrote, as the student would have to write it.
+/// samples that the policy drew follow, for pass@k and maj@k.
 ///
 /// # Errors
 /// Those of the search.
-#[expect(clippy::too_many_arguments)]
 pub fn teacher(
     problems: &[Problem],
-    config: &SearchConfig,
-    tree: &TreeConfig,
+    run: TeacherRun<'_>,
     mut policy: Option<&mut dyn Policy>,
     values: &mut Values<'_>,
-    draws: Draws,
-    count: &dyn Fn(&str) -> u32,
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
+    let TeacherRun { config, tree, draws, count } = run;
+    let searching = Searching { config, tree, who: &Who::ALL, draws };
+    let measured = Measured { name: "teacher", round: draws.round };
     let mut rows = Vec::new();
     let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
-        let searched = crate::search::search(chunk, &Who::ALL, config, tree, policy, values, draws, events)?;
+        let searched = search(chunk, &searching, policy, values, events)?;
         let found = &searched.found;
         let mut cost: HashMap<&str, (u32, u32, u32)> = HashMap::new();
         for (problem, outcome) in chunk
@@ -155,15 +179,12 @@ pub fn teacher(
         for problem in chunk {
             let of_problem: Vec<&Solution> =
                 found.solutions.iter().filter(|s| s.problem_id == problem.problem_id).collect();
-            let judged: Vec<Evaluation> = of_problem
-                .iter()
-                .map(|s| row("teacher", problem, 0, s.seed, &as_proposal(s), draws.round))
-                .collect();
+            let judged: Vec<Evaluation> =
+                of_problem.iter().map(|s| measured.row(problem, 0, s.seed, &as_proposal(s))).collect();
             let (tokens, model_tokens, expansions) =
                 cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
             let best = judged.iter().find(|r| r.correct).or(judged.first()).cloned();
-            let outcome =
-                best.unwrap_or_else(|| row("teacher", problem, 0, 0, &Proposal::default(), draws.round));
+            let outcome = best.unwrap_or_else(|| measured.row(problem, 0, 0, &Proposal::default()));
             done = (done.0 + usize::from(outcome.correct), done.1 + 1);
             events.state(&format!("teacher {} of {}", done.0, done.1));
             events.advance(1, 0, u64::from(model_tokens));

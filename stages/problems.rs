@@ -17,8 +17,8 @@ use datasets::types::{Problem, Split, StepCheck};
 use datasets::{Domain, domains};
 use serde::{Deserialize, Serialize};
 
-use crate::curate::completion;
 use crate::events::Events;
+use crate::policy::completion;
 
 /// Version of the stage, part of its fingerprint with that of the source.
 pub const VERSION: u32 = 1;

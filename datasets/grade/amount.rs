@@ -3,7 +3,7 @@
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
-use super::tree::Answer;
+use super::tree::{Answer, stated};
 use crate::number::Number;
 
 /// Most digits that the fast path reads: the value and its power of ten fit 64 bits.
@@ -26,7 +26,7 @@ impl Amount {
         match super::read::read(answer) {
             Ok(Answer::Value { expr, percent, .. }) => Some(Amount { value: expr.number()?, percent }),
             // `x = 18`, `3*6 = 18`.
-            Ok(answer @ Answer::Relation { .. }) => match super::relations::stated(&answer)? {
+            Ok(answer @ Answer::Relation { .. }) => match stated(&answer)? {
                 Answer::Value { expr, percent, .. } => {
                     Some(Amount { value: expr.number()?, percent: *percent })
                 }

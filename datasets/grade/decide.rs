@@ -15,9 +15,9 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
-use super::Stop;
 use super::bound::{is_algebraic, separation};
 use super::interval::{Bits, Gap, Interval};
+use super::limits::Stop;
 use super::poly::{Algebra, Exponent, Generator, Monomial, Poly};
 use super::tree::Function;
 

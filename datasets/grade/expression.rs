@@ -3,12 +3,11 @@
 use num_rational::BigRational;
 use num_traits::{ToPrimitive, Zero};
 
-use super::lex::{Kind, Token};
+use super::lex::{Kind, Token, is};
+use super::limits::{MAX_DEPTH, Stop};
 use super::names::{CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN};
-use super::parse::is;
 use super::tree::{Expr, Function};
 use super::units;
-use super::{MAX_DEPTH, Stop};
 
 pub(super) struct Parser<'a> {
     tokens: &'a [Token],

@@ -4,9 +4,10 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::amount::Amount;
+use super::limits::Stop;
 use super::poly::Algebra;
 use super::tree::{Answer, Expr};
-use super::{Stop, decide, field, units};
+use super::{decide, field, units};
 
 /// Products of terms that one comparison may compute.
 const FUEL: u64 = 8_000;

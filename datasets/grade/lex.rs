@@ -4,11 +4,11 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
+use super::limits::{MAX_DIGITS, MAX_TOKENS, Stop};
 use super::names::{
     DOLLAR, GREEK, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS, SILENT, TEXTS,
     is_product, power_of, vulgar,
 };
-use super::{MAX_DIGITS, MAX_TOKENS, Stop};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
@@ -30,6 +30,11 @@ pub(super) struct Token {
     pub kind: Kind,
     /// Does a blank stand before it?
     pub spaced: bool,
+}
+
+/// Whether a token is this sign.
+pub(super) fn is(token: Option<&Token>, sign: char) -> bool {
+    token.is_some_and(|t| t.kind == Kind::Sign(sign))
 }
 
 pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {

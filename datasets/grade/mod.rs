@@ -71,6 +71,7 @@ mod field;
 mod interval;
 mod judge;
 mod lex;
+mod limits;
 mod names;
 mod normal;
 mod parse;
@@ -84,30 +85,12 @@ mod units;
 
 use crate::types::Verdict;
 use judge::{Judge, Outcome};
+use limits::{MAX_BYTES, Stop};
 use tree::Answer;
 
 pub(crate) use amount::Amount;
 pub use extract::{Completion, UNDO, gold, read_completion, split_completion};
 pub use steps::{StepsGrade, grade_with_steps};
-
-/// Most digits of all numbers of one answer.
-const MAX_DIGITS: usize = 512;
-/// Most tokens of one answer.
-const MAX_TOKENS: usize = 512;
-/// Deepest nesting.
-const MAX_DEPTH: usize = 48;
-/// Longest answer, in bytes.
-const MAX_BYTES: usize = 8192;
-
-/// Why reading or computing ended without a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    Unreadable,
-    Fuel,
-    /// Division by zero and the like.
-    Undefined,
-    Undecided,
-}
 
 /// What a user may ask for beyond exact equality.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

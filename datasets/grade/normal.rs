@@ -7,8 +7,8 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 
-use super::Stop;
 use super::decide;
+use super::limits::Stop;
 use super::poly::{Algebra, Exponent, Generator, Monomial, Poly, bounded, raise};
 use super::tree::{Expr, Function};
 

@@ -2,13 +2,13 @@
 //! brackets; `expression` reads what is left.
 
 use super::expression::Parser;
-use super::lex::{Kind, Token, lex};
+use super::lex::{Kind, Token, is, lex};
+use super::limits::{MAX_DEPTH, Stop};
 use super::names::{
     CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, ROW, SET_CLOSE, SET_OPEN,
 };
 use super::tree::{Answer, Expr};
 use super::units::{self, SCALES, Unit};
-use super::{MAX_DEPTH, Stop};
 
 /// Reads an answer that is mathematics from end to end.
 pub(super) fn parse(text: &str) -> Result<Answer, Stop> {
@@ -18,10 +18,6 @@ pub(super) fn parse(text: &str) -> Result<Answer, Stop> {
         tokens.retain(|t| t.kind != Kind::Sign('$'));
     }
     answer(&tokens, 0)
-}
-
-pub(super) fn is(token: Option<&Token>, sign: char) -> bool {
-    token.is_some_and(|t| t.kind == Kind::Sign(sign))
 }
 
 fn is_open(kind: &Kind) -> bool {

@@ -12,8 +12,8 @@ use num_integer::Integer;
 use num_rational::{BigRational, Ratio};
 use num_traits::{CheckedAdd, CheckedMul, One, Pow, Signed, ToPrimitive, Zero};
 
-use super::Stop;
 use super::interval::Gap;
+use super::limits::Stop;
 use super::tree::Function;
 
 pub(super) type Exponent = Ratio<i64>;

@@ -1,8 +1,9 @@
 //! Reads an answer: without its decoration it is a choice, yes or no, mathematics, or else text.
 
+use super::limits::Stop;
+use super::parse;
 use super::poly::Algebra;
 use super::tree::{Answer, Expr};
-use super::{Stop, parse};
 
 /// Work spent on numbers when they are read.
 const FUEL: u64 = 2_000;

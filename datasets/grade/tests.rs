@@ -1,3 +1,4 @@
+use super::limits::MAX_DIGITS;
 use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};

@@ -212,3 +212,57 @@ impl fmt::Display for Answer {
         }
     }
 }
+
+/// The name, if an answer is a variable alone.
+pub(super) fn variable(answer: &Answer) -> Option<&str> {
+    match answer.expr()? {
+        Expr::Variable(name) if name != "∞" => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether a variable stands in an expression: any, or the one of this name.
+pub(super) fn expr_depends(expr: &Expr, on: Option<&str>) -> bool {
+    match expr {
+        Expr::Variable(name) => name != "∞" && on.is_none_or(|on| name == on),
+        Expr::Number(_) | Expr::Pi | Expr::E | Expr::I => false,
+        Expr::Negate(inner) | Expr::Percent(inner) => expr_depends(inner, on),
+        Expr::Binary(_, left, right) => expr_depends(left, on) || expr_depends(right, on),
+        Expr::Call(_, arguments) => arguments.iter().any(|a| expr_depends(a, on)),
+    }
+}
+
+/// Whether the variable of this name stands in an answer.
+pub(super) fn depends(answer: &Answer, on: &str) -> bool {
+    match answer {
+        Answer::Value { expr, .. } => expr_depends(expr, Some(on)),
+        Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => {
+            items.iter().any(|item| depends(item, on))
+        }
+        Answer::Choice(_, body) => body.as_deref().is_some_and(|body| depends(body, on)),
+        Answer::Truth(_) | Answer::Text(_) => false,
+    }
+}
+
+/// What a chain of equations states as the value: its last side if the first is a name (`x = …`, `f(x) = …`,
+/// `(x, y) = …`) or a computation without variables; the first side if only the last is a name.
+pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
+    let Answer::Relation { sides, signs } = answer else { return None };
+    let (first, last) = (sides.first()?, sides.last()?);
+    if signs.iter().any(|&sign| sign != '=') {
+        return None;
+    }
+    let is_name = |answer: &Answer| match answer {
+        Answer::Value { expr: Expr::Binary('*', f, x), .. } => {
+            matches!((&**f, &**x), (Expr::Variable(_), Expr::Variable(_) | Expr::Number(_)))
+        }
+        Answer::Group { open: '(', items, .. } => items.iter().all(|item| variable(item).is_some()),
+        other => variable(other).is_some(),
+    };
+    let own = |name: &Answer, value: &Answer| variable(name).is_some_and(|name| depends(value, name));
+    let computes = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
+    if (is_name(first) && !own(first, last)) || computes(first) && !is_name(last) {
+        return Some(last);
+    }
+    (is_name(last) && !own(last, first)).then_some(first)
+}

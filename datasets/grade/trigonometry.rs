@@ -4,7 +4,7 @@
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
-use super::Stop;
+use super::limits::Stop;
 use super::normal::{exponent, half, opaque};
 use super::poly::{Algebra, Exponent, Generator, Poly};
 use super::tree::Function;

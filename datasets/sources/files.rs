@@ -8,6 +8,7 @@
 //! answer has such a line the two are taken apart; the last such line counts.
 
 mod cells;
+mod column;
 mod error;
 mod json;
 mod lines;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Raw;
-pub use cells::{Cells, Column, Row, open_all_columns, open_columns};
+pub use cells::{Cells, open_all_columns, open_columns};
+pub use column::{Column, Row};
 pub use error::{Fault, Place, SourceError};
 
 /// Longest line of a JSON lines file, in bytes.

@@ -1,5 +1,6 @@
 //! How the types that stand in rows become Arrow arrays, and back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Int32Type, UInt64Type};
 
-use super::column::described;
+use super::DESCRIPTION_KEY;
 use crate::types::{Fault, FaultKind, Split, Step, StepCheck, Verdict};
 
 /// A value that cannot be packed: its row within the batch, and why.
@@ -41,6 +42,17 @@ fn solid<'a, A>(
         return Err(format!("expected {expected}, found null"));
     }
     cast(array).ok_or_else(|| format!("expected {expected}, found the type {}", array.data_type()))
+}
+
+/// Adds its description to a field.
+pub fn describe(field: Field, description: &str) -> Field {
+    // One key only: the order of several in the file would not be fixed.
+    field.with_metadata(HashMap::from([(DESCRIPTION_KEY.to_owned(), description.to_owned())]))
+}
+
+/// A field with cells of a type.
+pub fn described<C: Cell>(name: &str, description: &str) -> Field {
+    describe(Field::new(name, C::data_type(), C::NULLABLE), description)
 }
 
 /// Texts as one array. Arrow counts their bytes in 31 bits and panics beyond, so this counts first.

@@ -1,23 +1,10 @@
 //! A table as a list of its columns: each is a name, a description and a way to get at the cell.
 
-use std::collections::HashMap;
-
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
 
-use super::cell::Cell;
-use super::{BadCell, DESCRIPTION_KEY};
-
-/// Adds its description to a field.
-pub fn describe(field: Field, description: &str) -> Field {
-    // One key only: the order of several in the file would not be fixed.
-    field.with_metadata(HashMap::from([(DESCRIPTION_KEY.to_owned(), description.to_owned())]))
-}
-
-/// A field with cells of a type.
-pub fn described<C: Cell>(name: &str, description: &str) -> Field {
-    describe(Field::new(name, C::data_type(), C::NULLABLE), description)
-}
+use super::BadCell;
+use super::cell::{Cell, described};
 
 /// The field for the cells that `_get` reads: it only tells the type.
 pub fn field<R, C: Cell>(name: &str, description: &str, _get: fn(&R) -> &C) -> Field {

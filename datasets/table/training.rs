@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+use super::cell::{describe, described};
 use super::cell::{element, pack_list, pack_texts};
-use super::column::{self, describe, described, table};
+use super::column::{self, table};
 use super::{BadCell, Row};
 use crate::types::Kept;
 

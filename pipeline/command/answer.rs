@@ -11,7 +11,7 @@ use datasets::sources::files::{Column, open_columns};
 use serde_json::json;
 use stages::events::Events;
 use stages::model::device::Precision;
-use stages::model::generate::{Generator, Limits, Request, Stop};
+use stages::model::generate::{Generation, Generator, Limits, Request, Stop};
 use stages::model::{Choice, Model, hf};
 use stages::policy::{Prompt, Sampling};
 
@@ -32,9 +32,9 @@ const TOGETHER: usize = 1024;
   qstill grade answers.jsonl
   qstill answer path/to/model questions.parquet --question problem --samples 8 --temperature 0.8
 
-One line of JSON for each answer, in the order of the file, with row, sample, question, prediction (its whole \
-text), answer, tokens, logprob (the sum over its tokens, at temperature 1), finished (false if --max-tokens cut \
-it off) and, with --gold, gold.")]
+One line of JSON for each answer, in the order of the file, with row, sample, question, prediction (its \
+whole text), answer, tokens, logprob (the sum over its tokens, at temperature 1), finished (false if \
+--max-tokens cut it off) and, with --gold, gold.")]
 pub struct Answer {
     /// A Hugging Face directory of the Llama architecture.
     model: PathBuf,
@@ -193,7 +193,15 @@ fn answer(
         })
         .collect::<Result<Vec<_>>>()?;
     let answers = generator
-        .generate(&model.tokenizer, &requests, &options.sampling, Stop::AnswerLine, events)
+        .generate(
+            &Generation {
+                tokenizer: &model.tokenizer,
+                requests: &requests,
+                sampling: &options.sampling,
+                stop: Stop::AnswerLine,
+            },
+            events,
+        )
         .with_context(|| format!("rows {} to {}", asked[0].row, asked[asked.len() - 1].row))?;
     let mut tokens = 0;
     let open = to_open_stdout(|out| {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use datasets::table::Evaluation;
 use datasets::types::Problem;
 use serde::Serialize;
-use stages::evaluate::{self, EvaluateConfig};
+use stages::evaluate::{self, EvaluateConfig, ModelRun, TeacherRun};
 use stages::model::generate::Limits;
 use stages::policy::model::ModelPolicy;
 use stages::policy::{Policy, Prompt};
@@ -124,21 +124,22 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     workspace.shards(opened, &size, |shard, attempt, progress| {
         let model = models[shard as usize];
         let clock = Instant::now();
+        let measured = ModelRun { name: model, config, draws };
         let rows = match (model, &inputs.base, &inputs.searching) {
             ("base", Some(base), _) => {
                 let mut policy = base.policy(workspace)?;
-                evaluate::model(model, &asked, config, &mut policy, draws, progress)?
+                evaluate::model(&asked, measured, &mut policy, progress)?
             }
             ("teacher", _, Some(searching)) => {
                 let mut open = searching.open(workspace)?;
                 let tree = open.tree.clone();
                 let (policy, mut values) = open.parts();
                 let count = |step: &str| tokenizer.tokenizer.encode(step).len() as u32;
-                let search = &searching.search;
+                let run = TeacherRun { config: &searching.search, tree: &tree, draws, count: &count };
                 let policy = policy.map(|p| p as &mut dyn Policy);
-                evaluate::teacher(&asked, search, &tree, policy, &mut values, draws, &count, progress)?
+                evaluate::teacher(&asked, run, policy, &mut values, progress)?
             }
-            _ => evaluate::model(model, &asked, config, &mut student, draws, progress)?,
+            _ => evaluate::model(&asked, measured, &mut student, progress)?,
         };
         let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
         write(attempt, rows)?;

@@ -8,7 +8,7 @@ use stages::Events;
 use stages::model::Llama;
 use stages::train::learner::Learner;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Rows, TrainConfig};
+use stages::train::{self, Rows, TrainConfig, Training};
 
 use crate::disk::durable::create_dirs;
 use crate::run::workspace::Workspace;
@@ -56,14 +56,16 @@ impl Fit<'_> {
         let losses = checkpoint.as_ref().map(curve).transpose()?;
         let resume = checkpoint.as_deref().zip(losses);
         let trained = train::train(
-            self.start,
-            self.head,
-            self.rows,
-            self.config,
-            self.seed,
-            self.fingerprint,
-            resume,
-            workspace.device()?,
+            Training {
+                model: self.start,
+                head: self.head,
+                rows: self.rows,
+                config: self.config,
+                seed: self.seed,
+                fingerprint: self.fingerprint,
+                resume,
+                device: workspace.device()?,
+            },
             events,
             &mut |moment| save(&self.folder, &moment),
         )?;

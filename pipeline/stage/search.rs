@@ -90,13 +90,13 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         None => looks_at(problem),
     };
     let who = Who { rules: &enumerates, policy: &looks_at, siblings: judges.clone() };
+    let scope = search::Searching { config: &searching.search, tree: &tree, who: &who, draws };
     let units = problems.count(Split::Train.name()) as u64;
     let size = Size { shards: inputs.shards(), unit: "problems", units };
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
-        let searched =
-            search::search(&rows, &who, &searching.search, &tree, policy, &mut values, draws, progress)?;
+        let searched = search::search(&rows, &scope, policy, &mut values, progress)?;
         let solved = searched.solved();
         progress.advance(rows.len() as u64, solved as u64, 0);
         let spent = || (0..rows.len()).flat_map(|i| searched.of(i)).map(|outcome| outcome.spent);

@@ -10,7 +10,8 @@ use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Sampling};
 use crate::search::budget::Unit;
 use crate::search::choose::{Choice, Vote, choose, votes};
-use crate::search::grow::{self, Outcome, Plan};
+use crate::search::grow;
+use crate::search::single::{Outcome, Plan};
 use crate::search::value::Values;
 use crate::search::{Algorithm, Draws, Goal, TreeConfig};
 use crate::value::{Trained, exact};
@@ -108,10 +109,11 @@ impl Contest {
             siblings: None,
             sampling: self.sampling.clone(),
             name: algorithm.name(),
+            draws: self.draws,
         };
         let mut rows = Vec::with_capacity(problems.len());
         for some in problems.chunks(TOGETHER) {
-            let outcomes = grow::run(some, &plan, policy, values, self.draws, events)?;
+            let outcomes = grow::run(some, &plan, policy, values, events)?;
             rows.extend(
                 some.par_iter()
                     .zip(&outcomes)
@@ -184,22 +186,29 @@ fn share(votes: &[Vote], choice: Choice, right: &str) -> f32 {
     chosen.iter().filter(|answer| *answer == right).count() as f32 / chosen.len().max(1) as f32
 }
 
-/// Draws samples of some problems and has the value models say what they are worth: `steps` of every step,
-/// `outcome` of the whole.
+/// Which samples are drawn, and the value models that say what they are worth.
+pub struct SampleScoring<'a> {
+    /// Of a problem.
+    pub samples: usize,
+    pub sampling: &'a Sampling,
+    pub draws: Draws,
+    /// Values every step.
+    pub steps: Option<&'a mut Trained>,
+    /// Values the whole.
+    pub outcome: Option<&'a mut Trained>,
+}
+
+/// Draws samples of some problems and has the value models say what they are worth.
 ///
 /// # Errors
 /// Those of the policy and of the value models; [`crate::Cancelled`].
-#[expect(clippy::too_many_arguments)]
 pub fn select(
     problems: &[Problem],
-    samples: usize,
-    sampling: &Sampling,
+    scoring: SampleScoring<'_>,
     policy: &mut dyn Policy,
-    mut steps: Option<&mut Trained>,
-    mut outcome: Option<&mut Trained>,
-    draws: Draws,
     events: &dyn Events,
 ) -> Result<Vec<Selection>> {
+    let SampleScoring { samples, sampling, draws, mut steps, mut outcome } = scoring;
     let mut rows = Vec::new();
     for some in problems.chunks(TOGETHER / samples.clamp(1, TOGETHER)) {
         let seeds: Vec<Vec<u64>> =

@@ -12,7 +12,7 @@ use datasets::agreement::classes;
 use datasets::expr::{canonical_path, equations};
 use datasets::types::{Problem, Solution};
 
-use super::{Choose, CurateConfig, Duplicates};
+use super::config::{Choose, CurateConfig, Duplicates};
 
 /// A distinct solution of a problem.
 #[derive(Clone, Debug)]

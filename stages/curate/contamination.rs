@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datasets::agreement::is_name;
 
-use super::{Contamination, CurateConfig};
+use super::config::{Contamination, CurateConfig};
 
 /// Share of the train templates above which an n-gram is common.
 const COMMON_SHARE: f64 = 0.05;

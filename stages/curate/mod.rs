@@ -33,72 +33,42 @@
 //! shard in parallel. What comes out is a function of the rows alone, in the order of the problems and,
 //! within a problem, of its solutions.
 
-use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
-use std::collections::{HashMap, HashSet};
-use std::fmt::{self, Display};
+use std::cell::RefCell;
+use std::collections::HashSet;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use datasets::table::{Dropped, Preference, StepLabels, VerdictRow};
-use datasets::types::{Judgement, Kept, Problem, REPAIR, Solution, Verdict};
+use datasets::types::{Judgement, Kept, Problem, REPAIR, Solution};
 use rayon::prelude::*;
 
 use crate::events::Events;
+use crate::policy::completion;
 
 pub mod choose;
 mod config;
 pub mod contamination;
+mod judged;
 pub mod outliers;
 pub mod outputs;
 pub mod retire;
 mod rules;
 pub mod story;
+mod subject;
 mod survey;
 #[cfg(test)]
 mod tests;
 pub mod text;
 
-use crate::siblings::Tried;
 pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire};
-use contamination::Leak;
-use outliers::Usual;
+use judged::judged;
+pub use judged::{Rate, rates};
 pub use rules::RULES;
+use subject::Scope;
+pub use subject::{Fate, Finding, Measured, Subject};
 pub use survey::{Ground, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 3;
-
-/// The assistant turn of a training row: a line per step, then the answer line.
-pub fn completion<S: AsRef<str>>(steps: &[S], final_answer: &str) -> String {
-    steps.iter().map(|step| format!("{}\n", step.as_ref())).collect::<String>() + "#### " + final_answer
-}
-
-/// A solution's text as a student would write it; without an answer line where it has no answer.
-fn written(solution: &Solution) -> String {
-    let steps = solution.texts();
-    if solution.final_answer.is_empty() {
-        steps.join("\n")
-    } else {
-        completion(&steps, &solution.final_answer)
-    }
-}
-
-/// Solutions with their judgements by problem, in their order.
-fn judged<'a>(
-    solutions: &'a [Solution],
-    verdicts: &'a [VerdictRow],
-) -> Result<HashMap<&'a str, Vec<(&'a Solution, &'a Judgement)>>> {
-    let judgements: HashMap<&str, &Judgement> =
-        verdicts.iter().map(|v| (v.solution_id.as_str(), &v.judgement)).collect();
-    let mut by_problem: HashMap<&str, Vec<_>> = HashMap::new();
-    for solution in solutions {
-        let id = solution.solution_id.as_str();
-        let judgement =
-            judgements.get(id).with_context(|| format!("solution {id} has no verdict; run verify again"))?;
-        by_problem.entry(&solution.problem_id).or_default().push((solution, *judgement));
-    }
-    Ok(by_problem)
-}
 
 /// What a shard gives.
 #[derive(Debug, Default, PartialEq)]
@@ -153,143 +123,6 @@ pub fn curate(
     }
     events.advance(solutions.len() as u64, curated.kept.len() as u64, 0);
     Ok(curated)
-}
-
-/// Correct ones among a problem's samples; among all its solutions where nobody was sampled.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    pub correct: usize,
-    pub of: usize,
-    pub sampled: bool,
-}
-
-impl Rate {
-    fn of(rows: &[(&Solution, &Judgement)]) -> Self {
-        // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem
-        // is.
-        let any = rows.iter().any(|(solution, _)| solution.sampled());
-        let counted = rows.iter().filter(|(solution, _)| solution.sampled() == any);
-        let correct = counted.clone().filter(|(_, judgement)| judgement.verdict == Verdict::Correct).count();
-        Self { correct, of: counted.count(), sampled: any }
-    }
-
-    pub fn share(self) -> f64 {
-        self.correct as f64 / self.of.max(1) as f64
-    }
-}
-
-impl Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} {} correct",
-            self.correct,
-            self.of,
-            if self.sampled { "samples" } else { "solutions" }
-        )
-    }
-}
-
-/// How many of each problem's samples are correct; of all its solutions where nobody was sampled.
-///
-/// # Errors
-/// If a solution has no verdict.
-pub fn rates(solutions: &[Solution], verdicts: &[VerdictRow]) -> Result<HashMap<String, Rate>> {
-    Ok(judged(solutions, verdicts)?.into_iter().map(|(id, rows)| (id.to_owned(), Rate::of(&rows))).collect())
-}
-
-/// What a rule looks at.
-pub struct Subject<'a> {
-    pub solution: &'a Solution,
-    pub judgement: &'a Judgement,
-    of: &'a Scope<'a>,
-    text: OnceCell<String>,
-}
-
-/// What all solutions of a problem have in common.
-struct Scope<'a> {
-    problem: &'a Problem,
-    ground: &'a Ground,
-    rate: Rate,
-    difficulty: u32,
-    leak: Option<Leak>,
-    tried: RefCell<HashMap<Vec<String>, Tried>>,
-}
-
-impl Scope<'_> {
-    /// Whether solutions have to be confirmed by samples.
-    fn asks_agreement(&self) -> bool {
-        self.least_voices() > 0 && self.rate.sampled && self.problem.domain == "math"
-    }
-
-    /// On how many siblings a solution's calculation was tried. Samples repeat each other word for word.
-    fn tried(&self, solution: &Solution) -> Tried {
-        let path: Vec<String> = solution.texts().into_iter().map(str::to_owned).collect();
-        let mut known = self.tried.borrow_mut();
-        if let Some(tried) = known.get(&path) {
-            return *tried;
-        }
-        let tried = self.ground.siblings.try_on(self.problem, &path);
-        known.insert(path, tried);
-        tried
-    }
-
-    /// Of how many siblings a solution that is confirmed by them gives the answer, else 0.
-    fn confirming(&self, solution: &Solution) -> usize {
-        let least = self.ground.config.min_siblings;
-        if least == 0 {
-            return 0;
-        }
-        let tried = self.tried(solution);
-        if tried.confirmed(least) { tried.solved } else { 0 }
-    }
-
-    /// How many of the problem's samples have to compute the same.
-    fn least_voices(&self) -> usize {
-        let config = &self.ground.config;
-        config.min_agreement.max((config.min_agreement_share * self.rate.of as f64).ceil() as usize)
-    }
-}
-
-/// What a rule says of a solution.
-#[derive(Debug)]
-pub enum Finding<'a> {
-    /// It is switched off, or has nothing to measure.
-    Skips(&'static str),
-    Passes(Measured<'a>),
-    Drops(Measured<'a>),
-}
-
-/// What was measured, as evidence. Written out only where somebody reads it.
-#[derive(Debug)]
-pub enum Measured<'a> {
-    Text(Cow<'a, str>),
-    Figure { value: f64, of: &'static str, limit: f64 },
-    Length { characters: usize, usual: Usual, limit: f64 },
-    Rate { rate: Rate, limit: f64 },
-}
-
-impl Display for Measured<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Measured::Text(text) => f.write_str(text),
-            Measured::Figure { value, of, limit } => write!(f, "{value:.2} {of}, limit {limit}"),
-            Measured::Length { characters, usual, limit } => write!(
-                f,
-                "{characters} characters, {:.1} deviations from the median {:.0}, limit {limit}",
-                usual.distance(*characters),
-                usual.median
-            ),
-            Measured::Rate { rate, limit } => write!(f, "{rate}, limit {limit}"),
-        }
-    }
-}
-
-/// Where a solution ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
-    Kept,
-    Dropped { reason: &'static str, evidence: String },
 }
 
 /// A problem whose solutions are sorted.

@@ -19,7 +19,8 @@ use datasets::types::{FaultKind, Judgement, Problem, Solution, Verdict};
 
 use super::choose::step_text;
 use super::contamination::hash;
-use super::{Fate, written};
+use super::judged::written;
+use super::subject::Fate;
 
 /// Margin of a pair whose rejected answer is wrong, and of one where only its steps are.
 pub const MARGINS: (f32, f32) = (1.0, 0.5);

@@ -10,7 +10,8 @@ use datasets::table::{Retired, VerdictRow};
 use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
 use rayon::prelude::*;
 
-use super::{CurateConfig, Retire, judged};
+use super::config::{CurateConfig, Retire};
+use super::judged::judged;
 
 /// Which rows of earlier rounds are no longer learned from. `earlier` are those still in use, of the problems
 /// of this shard.

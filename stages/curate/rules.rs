@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use datasets::agreement::unused;
 use datasets::types::{Judgement, Solution, Verdict};
 
+use super::config::Contamination;
 use super::outliers::characters;
-use super::{Fate, Finding, Measured, Scope, Subject, text};
+use super::subject::{Fate, Finding, Measured, Scope, Subject};
+use super::text;
 
 /// Decides on one solution.
 pub type Rule = for<'a> fn(&'a Subject<'a>) -> Finding<'a>;
@@ -131,7 +133,7 @@ fn length_outlier<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
 fn contaminated<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     match &subject.of.leak {
         Some(leak) => Finding::Drops(Measured::Text(leak.to_string().into())),
-        None if subject.of.ground.config.contamination == super::Contamination::Off => Finding::Skips("off"),
+        None if subject.of.ground.config.contamination == Contamination::Off => Finding::Skips("off"),
         None => Finding::Passes(Measured::Text(Cow::Borrowed("its question is not held out"))),
     }
 }

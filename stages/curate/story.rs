@@ -7,7 +7,11 @@ use datasets::table::VerdictRow;
 use datasets::types::{Judgement, Problem, Solution};
 use serde::Serialize;
 
-use super::{Fate, Finding, Ground, RULES, Settled, Subject, judged};
+use super::Settled;
+use super::judged::judged;
+use super::rules::RULES;
+use super::subject::{Fate, Finding, Subject};
+use super::survey::Ground;
 
 /// One rule, and what it says.
 #[derive(Debug, Serialize)]

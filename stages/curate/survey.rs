@@ -8,9 +8,10 @@ use datasets::sources::files;
 use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution};
 
+use super::config::{Contamination, CurateConfig};
 use super::contamination::HeldOut;
+use super::judged::judged;
 use super::outliers::{Lengths, Like, Usual};
-use super::{Contamination, CurateConfig, judged};
 use crate::siblings::Siblings;
 
 /// What a first pass over all shards finds out. What is held out is told first, then come the shards, in any

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::cpu::{PER_LAYER, Weights};
 use super::llama::normal;
-use super::{LlamaConfig, ModelError, hf};
+use super::{LlamaConfig, ModelError, tensors};
 
 /// Their file in a model directory.
 pub const FILE: &str = "future_heads.safetensors";
@@ -61,7 +61,7 @@ impl FutureHeads {
         let values = self.layers.iter().flatten().zip(shapes.iter().cycle());
         let tensors: Vec<(&str, &[usize], &[f32])> =
             names.iter().zip(values).map(|(n, (v, s))| (n.as_str(), &s[..], &v[..])).collect();
-        Ok((FILE.to_owned(), hf::safetensors(&tensors)?))
+        Ok((FILE.to_owned(), tensors::write(&tensors)?))
     }
 
     /// Reads the heads of a decoder of this shape from the bytes of their file; `path` is named in errors.
@@ -70,7 +70,7 @@ impl FutureHeads {
     /// If the file is damaged, lacks a tensor, or belongs to another decoder.
     pub fn parse(path: &Path, bytes: &[u8], config: &LlamaConfig) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-        let mut tensors = hf::tensors(path, bytes)?;
+        let mut tensors = tensors::read(path, bytes)?;
         let mut layers = Vec::new();
         while !tensors.is_empty() {
             let mut layer: [Vec<f32>; PER_LAYER] = Default::default();

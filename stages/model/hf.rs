@@ -4,7 +4,6 @@
 //! head and future heads stand beside them in files of their own ([`value_head::FILE`],
 //! [`future_heads::FILE`]).
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -12,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use datasets::key::hex;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::llama::Layer;
+use super::tensors::{self, Raw, values};
 use super::{
     FutureHeads, Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head,
 };
@@ -47,7 +46,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     for path in &files {
         let bytes = fs::read(path).map_err(|e| ModelError::io(path, e))?;
         hash.update(&bytes);
-        all.extend(tensors(path, &bytes)?);
+        all.extend(tensors::read(path, &bytes)?);
     }
     let llama = assemble(&config, all, &files[0], device)?;
     let path = dir.join(value_head::FILE);
@@ -139,52 +138,6 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
         return Err(bad("names no shard"));
     }
     Ok(files)
-}
-
-/// A tensor read from a file: shape and f32 values.
-pub(super) type Raw = (Vec<usize>, Vec<f32>);
-
-/// All tensors of a safetensors file, by name; `path` is named in errors.
-///
-/// # Errors
-/// If the file is damaged or holds a type that is not read.
-pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
-    let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
-    let mut all = BTreeMap::new();
-    for (name, view) in file.tensors() {
-        let data = view.data();
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::BF16 => data
-                .chunks_exact(2)
-                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
-                .collect(),
-            Dtype::F16 => {
-                data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect()
-            }
-            other => {
-                return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16")));
-            }
-        };
-        all.insert(name, (view.shape().to_vec(), values));
-    }
-    Ok(all)
-}
-
-/// IEEE 754 binary16 to f32, exactly.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
 }
 
 fn assemble(
@@ -304,38 +257,10 @@ pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8
                 "eos_token_id": llama.config.eos_token_ids, "pad_token_id": llama.config.pad_token_id, "do_sample": false,
             })),
         ),
-        ("model.safetensors".to_owned(), safetensors(&tensors)?),
+        ("model.safetensors".to_owned(), tensors::write(&tensors)?),
     ];
     files.extend(tokenizer.files());
     Ok(files)
-}
-
-/// A safetensors file of f32 tensors.
-pub fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError> {
-    let failed = |e: safetensors::SafeTensorError| ModelError::Weights {
-        path: "model.safetensors".into(),
-        what: format!("failed to encode: {e}"),
-    };
-    let bytes: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = tensors
-        .iter()
-        .map(|(name, shape, values)| {
-            let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            ((*name).to_owned(), shape.to_vec(), Cow::Owned(data))
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, data)| {
-            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).map_err(failed)?))
-        })
-        .collect::<Result<Vec<_>, ModelError>>()?;
-    let info = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(info)).map_err(failed)
-}
-
-/// All values of a tensor on the host.
-pub fn values(tensor: &Tensor<2>) -> Vec<f32> {
-    tensor.to_data().iter::<f32>().collect()
 }
 
 fn pretty(value: &serde_json::Value) -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! - [`llama`]: weights and forward pass
 //! - [`value_head`]: estimates whether a text leads to a correct answer
 //! - [`future_heads`]: layers that predict the tokens after the next
-//! - [`hf`]: safetensors in, safetensors out
+//! - [`hf`]: model directories in, model directories out; [`tensors`]: their tensors
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
 //! - [`cache`]: keys and values on a device
@@ -25,6 +25,7 @@ pub mod future_heads;
 pub mod generate;
 pub mod hf;
 pub mod llama;
+pub mod tensors;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokenizer;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cpu::decoder::{Asked, Decoder, Entry, Passes};
 use super::cpu::{Part, Shape, Weights};
-use super::generate::{Generated, Generator, Limits, Request, Stop};
+use super::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use super::value_head::{FILE, ValueHead};
 use super::{Llama, LlamaConfig, Tokenizer, hf};
 use crate::events::Silent;
@@ -42,8 +42,7 @@ fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
 }
 
 fn run(
-    llama: &Llama,
-    tokenizer: &Tokenizer,
+    (llama, tokenizer): (&Llama, &Tokenizer),
     prompts: &[Vec<u32>],
     seeds: &[u64],
     sampling: &Sampling,
@@ -54,7 +53,7 @@ fn run(
         .map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() })
         .collect();
     Generator::new(llama, Limits { rows, cache: 1 << 24 })
-        .generate(tokenizer, &requests, sampling, Stop::AnswerLine, &Silent)
+        .generate(&Generation { tokenizer, requests: &requests, sampling, stop: Stop::AnswerLine }, &Silent)
         .unwrap()
 }
 
@@ -70,7 +69,7 @@ fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
                 shared[..prefix].iter().copied().chain((0..n * 3).map(|i| (i * 11 + n) % 200 + 3)).collect()
             })
             .collect();
-        let all = run(&llama, &tokenizer, &prompts, &[1, 2], &greedy(12), 64);
+        let all = run((&llama, &tokenizer), &prompts, &[1, 2], &greedy(12), 64);
         for (prompt, samples) in prompts.iter().zip(&all) {
             let expected = plain(&llama, prompt, 12);
             for sample in samples {
@@ -91,8 +90,8 @@ fn a_sample_depends_on_its_seed_and_not_on_its_batch() {
     let prompts: Vec<Vec<u32>> =
         (1..5u32).map(|n| (0..n * 4).map(|i| (i * 13 + n) % 200 + 3).collect()).collect();
     let sampling = Sampling { temperature: 1.0, top_p: 0.95, top_k: 50, ..greedy(10) };
-    let together = run(&llama, &tokenizer, &prompts, &[5, 6, 7], &sampling, 64);
-    let alone = run(&llama, &tokenizer, &prompts, &[5, 6, 7], &sampling, 1);
+    let together = run((&llama, &tokenizer), &prompts, &[5, 6, 7], &sampling, 64);
+    let alone = run((&llama, &tokenizer), &prompts, &[5, 6, 7], &sampling, 1);
     let ids = |all: &[Vec<Generated>]| -> Vec<Vec<u32>> {
         all.iter().flatten().map(|g| g.tokens.iter().map(|t| t.id).collect()).collect()
     };
@@ -106,8 +105,8 @@ fn top_k_one_is_greedy() {
     let llama = tiny(&tokenizer);
     let prompt = vec![(3..20).collect::<Vec<u32>>()];
     let one =
-        run(&llama, &tokenizer, &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
-    assert_eq!(one, run(&llama, &tokenizer, &prompt, &[1], &greedy(8), 8));
+        run((&llama, &tokenizer), &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
+    assert_eq!(one, run((&llama, &tokenizer), &prompt, &[1], &greedy(8), 8));
 }
 
 #[test]
@@ -173,12 +172,30 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
     let sampling = Sampling { temperature: 1.0, ..greedy(30) };
     let with = |cache: usize, rows: usize| {
         let mut generator = Generator::new(&llama, Limits { rows, cache });
-        let all = generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent);
+        let all = generator.generate(
+            &Generation {
+                tokenizer: &tokenizer,
+                requests: &requests,
+                sampling: &sampling,
+                stop: Stop::Limit,
+            },
+            &Silent,
+        );
         // What an earlier call has left in memory makes no difference.
         if let Ok(all) = &all {
             assert_eq!(
                 *all,
-                generator.generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent).unwrap()
+                generator
+                    .generate(
+                        &Generation {
+                            tokenizer: &tokenizer,
+                            requests: &requests,
+                            sampling: &sampling,
+                            stop: Stop::Limit
+                        },
+                        &Silent
+                    )
+                    .unwrap()
             );
         }
         (all, generator.cache_bytes())
@@ -267,7 +284,17 @@ fn what_hidden_states_have_read_is_not_read_again() {
     let request = [Request { prompt: text.clone(), seeds: vec![1, 2], begun: String::new() }];
     let run = |generator: &mut Generator| {
         let before = generator.computed();
-        let all = generator.generate(&tokenizer, &request, &greedy(8), Stop::Limit, &Silent).unwrap();
+        let all = generator
+            .generate(
+                &Generation {
+                    tokenizer: &tokenizer,
+                    requests: &request,
+                    sampling: &greedy(8),
+                    stop: Stop::Limit,
+                },
+                &Silent,
+            )
+            .unwrap();
         (all, generator.computed() - before)
     };
     let (expected, cold) = run(&mut generator());
@@ -322,7 +349,15 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     let answer = |max_tokens: usize| {
         let sampling = Sampling { calculator: true, ..greedy(max_tokens) };
         Generator::new(&llama, Limits { rows: 4, cache: 1 << 20 })
-            .generate(&tokenizer, &requests, &sampling, Stop::Limit, &Silent)
+            .generate(
+                &Generation {
+                    tokenizer: &tokenizer,
+                    requests: &requests,
+                    sampling: &sampling,
+                    stop: Stop::Limit,
+                },
+                &Silent,
+            )
             .unwrap()
             .remove(0)
             .remove(0)
@@ -419,7 +454,7 @@ fn off(llama: &Llama, tokens: &[u32]) -> (f64, f64) {
     {
         pool.extend(&mut sequence, 1).unwrap();
         let got = std::sync::Mutex::new(Vec::new());
-        let entry = Entry { sequence: &mut sequence, tokens: &[*token] };
+        let entry = Entry { sequence: &mut sequence, tokens: &[*token], asked: 1 };
         decoder.forward(&mut [entry], &mut passes, Asked::Logits, &|_, logits| {
             got.lock().unwrap().extend_from_slice(logits);
         });

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::cpu::simd;
-use super::{ModelError, hf};
+use super::{ModelError, tensors};
 
 /// Its file in a model directory.
 pub const FILE: &str = "value_head.safetensors";
@@ -47,7 +47,7 @@ impl ValueHead {
         let shape = [1, self.weight.len()];
         let tensors: [(&str, &[usize], &[f32]); 2] =
             [(WEIGHT, &shape, &self.weight), (BIAS, &[1, 1], &[self.bias])];
-        Ok((FILE.to_owned(), hf::safetensors(&tensors)?))
+        Ok((FILE.to_owned(), tensors::write(&tensors)?))
     }
 
     /// Reads the head of a decoder of this hidden size from the bytes of its file; `path` is named in errors.
@@ -56,7 +56,7 @@ impl ValueHead {
     /// If the file is damaged, lacks a tensor, or belongs to another decoder.
     pub fn parse(path: &Path, bytes: &[u8], size: usize) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-        let mut tensors = hf::tensors(path, bytes)?;
+        let mut tensors = tensors::read(path, bytes)?;
         let mut take = |name: &str, columns: usize| {
             let (shape, values) =
                 tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
@@ -101,7 +101,7 @@ mod tests {
         let error = ValueHead::parse(name.as_ref(), &bytes, 4).unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("[1, 4]"), "{error}");
         assert!(ValueHead::parse(name.as_ref(), &bytes[..40], 3).is_err());
-        let other = hf::safetensors(&[(WEIGHT, &[1, 3], &head.weight)]).unwrap();
+        let other = tensors::write(&[(WEIGHT, &[1, 3], &head.weight)]).unwrap();
         assert!(ValueHead::parse(name.as_ref(), &other, 3).unwrap_err().to_string().contains(BIAS));
         let broken = ValueHead { bias: f32::NAN, ..head };
         assert!(

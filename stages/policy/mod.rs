@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use datasets::Domain;
+use datasets::domain::State;
 use datasets::types::{Problem, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
-use crate::search::value::Place;
 
 pub mod endpoint;
 pub mod model;
@@ -21,6 +22,19 @@ pub struct Ask<'a> {
     /// One proposal per seed. A seed is unique within the run: the random draws of its proposal
     /// are a function of it alone.
     pub seeds: &'a [u64],
+}
+
+/// A state as a value model is asked about it.
+#[derive(Clone, Copy)]
+pub struct ValueQuery<'a> {
+    pub problem: &'a Problem,
+    pub domain: &'static dyn Domain,
+    /// The steps so far.
+    pub steps: &'a [String],
+    /// The same as numbers, where the domain follows the steps.
+    pub state: Option<&'a State>,
+    /// The answer, if the path ends with one.
+    pub answer: Option<&'a str>,
 }
 
 /// How far one proposal goes.
@@ -84,12 +98,16 @@ pub trait Policy {
         Ok(0)
     }
 
-    /// Estimated probability that each place leads to a correct answer, and how many tokens were new to it
+    /// Estimated probability that each state leads to a correct answer, and how many tokens were new to it
     /// there.
     ///
     /// # Errors
     /// If it has no value head.
-    fn values(&mut self, _places: &[Place<'_>], _events: &dyn Events) -> anyhow::Result<Vec<(f32, u64)>> {
+    fn values(
+        &mut self,
+        _queries: &[ValueQuery<'_>],
+        _events: &dyn Events,
+    ) -> anyhow::Result<Vec<(f32, u64)>> {
         bail!(
             "the policy has no value head: train one (train.value_weight), or use a value model of its own ([value])"
         )
@@ -153,4 +171,9 @@ impl Prompt {
         messages.push(turn(Role::User, question));
         messages
     }
+}
+
+/// The assistant turn of a training row: a line per step, then the answer line.
+pub fn completion<S: AsRef<str>>(steps: &[S], final_answer: &str) -> String {
+    steps.iter().map(|step| format!("{}\n", step.as_ref())).collect::<String>() + "#### " + final_answer
 }

@@ -6,12 +6,10 @@ use anyhow::Result;
 use datasets::answer::read_completion;
 use datasets::types::{Problem, Step};
 
-use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
-use crate::curate::completion;
+use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling, ValueQuery, completion};
 use crate::events::Events;
-use crate::model::generate::{Generated, Generator, Limits, Request, Stop};
+use crate::model::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::model::{Model, ValueHead};
-use crate::search::value::Place;
 
 /// Samples from a [`Model`] with its chat template and a [`Prompt`].
 pub struct ModelPolicy {
@@ -56,21 +54,21 @@ impl Policy for ModelPolicy {
         Ok(self.tokens(problem, "")?.len() as u64)
     }
 
-    fn values(&mut self, places: &[Place<'_>], events: &dyn Events) -> Result<Vec<(f32, u64)>> {
+    fn values(&mut self, queries: &[ValueQuery<'_>], events: &dyn Events) -> Result<Vec<(f32, u64)>> {
         let Some(head) = self.head.clone() else {
             bail!("the policy has no value head: train one (train.value_weight, or value.model = \"trunk\")")
         };
-        let mut texts = Vec::with_capacity(places.len());
-        let mut new = Vec::with_capacity(places.len());
-        for place in places {
-            let text = self.tokens(place.problem, &path_text(place.steps, place.answer))?;
-            let before = if place.answer.is_some() {
-                place.steps
+        let mut texts = Vec::with_capacity(queries.len());
+        let mut new = Vec::with_capacity(queries.len());
+        for query in queries {
+            let text = self.tokens(query.problem, &path_text(query.steps, query.answer))?;
+            let before = if query.answer.is_some() {
+                query.steps
             } else {
-                &place.steps[..place.steps.len().saturating_sub(1)]
+                &query.steps[..query.steps.len().saturating_sub(1)]
             };
             new.push(
-                text.len().saturating_sub(self.tokens(place.problem, &begun(before))?.len()).max(1) as u64
+                text.len().saturating_sub(self.tokens(query.problem, &begun(before))?.len()).max(1) as u64
             );
             texts.push(text);
         }
@@ -95,7 +93,9 @@ impl Policy for ModelPolicy {
             })
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
-        let generated = self.generator.generate(tokenizer, &requests, sampling, stop, events)?;
+        let generated = self
+            .generator
+            .generate(&Generation { tokenizer, requests: &requests, sampling, stop }, events)?;
         Ok(generated
             .into_iter()
             .map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect())

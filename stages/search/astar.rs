@@ -26,8 +26,8 @@ use datasets::Domain;
 use datasets::domain::Key;
 
 use super::budget::Allowance;
-use super::tree::{NONE, Status, Tree};
-use super::{Cost, TreeConfig, Want};
+use super::config::{Cost, TreeConfig};
+use super::tree::{NONE, Status, Tree, Want};
 
 /// What is unsaid of a state after each time it was sampled from.
 const FADE: f64 = 0.5;
@@ -147,13 +147,13 @@ impl AStar {
         tree.at(node).status = Status::Duplicate;
         let mut duplicates = vec![node];
         while let Some(duplicate) = duplicates.pop() {
-            self.reopen(tree, duplicate, domain, config, &mut duplicates);
+            duplicates.extend(self.reopen(tree, duplicate, domain, config));
         }
         false
     }
 
     /// Moves a state to the place of its duplicate, if that is on a cheaper way; the duplicate remembers the
-    /// one that was given up. What is below gets cheaper as well: adds the `duplicates` there, which may have
+    /// one that was given up. What is below gets cheaper as well: gives the duplicates there, which may have
     /// become the cheaper way in turn.
     fn reopen(
         &mut self,
@@ -161,12 +161,12 @@ impl AStar {
         duplicate: u32,
         domain: &dyn Domain,
         config: &TreeConfig,
-        duplicates: &mut Vec<u32>,
-    ) {
+    ) -> Vec<u32> {
+        let mut duplicates = Vec::new();
         let known = tree.get(duplicate).same;
         let saved = self.costs[known as usize].0 - self.costs[duplicate as usize].0;
         if saved < 1e-9 || tree.get(duplicate).depth > tree.get(known).depth {
-            return;
+            return duplicates;
         }
         tree.exchange(known, duplicate);
         self.costs[duplicate as usize].0 += saved;
@@ -179,25 +179,20 @@ impl AStar {
                 self.push(tree, below, domain, config);
             }
         }
+        duplicates
     }
 
-    /// Goes on from new nodes, which have their values now, and puts the expanded one back if more can be
-    /// sampled there.
-    pub fn grown(
-        &mut self,
-        tree: &Tree,
-        want: &Want,
-        children: &[u32],
-        domain: &dyn Domain,
-        config: &TreeConfig,
-    ) {
+    /// Goes on from `new` nodes, the expanded one and its children, which have their values now. Puts the
+    /// expanded one back if more can be sampled there.
+    pub fn grown(&mut self, tree: &Tree, new: (u32, &[u32]), domain: &dyn Domain, config: &TreeConfig) {
+        let (expanded, children) = new;
         for child in children {
             if tree.get(*child).is_open() {
                 self.push(tree, *child, domain, config);
             }
         }
         if self.samples {
-            self.push(tree, want.node, domain, config);
+            self.push(tree, expanded, domain, config);
         }
     }
 

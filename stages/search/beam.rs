@@ -8,8 +8,8 @@
 //! nor vote twice.
 
 use super::budget::Allowance;
-use super::tree::Tree;
-use super::{TreeConfig, Want, best, best_open};
+use super::config::{Aggregate, TreeConfig};
+use super::tree::{Tree, Want};
 
 /// The search of one problem.
 pub struct Beam {
@@ -40,4 +40,35 @@ impl Beam {
     pub fn grown(&mut self, children: &[u32]) {
         self.next.extend(children);
     }
+}
+
+/// Score of the path to a node.
+pub(super) fn score(tree: &Tree, node: u32, config: &TreeConfig) -> f32 {
+    match config.aggregate {
+        Aggregate::Last => tree.get(node).value,
+        other => other.of(&tree.path(node).into_iter().map(|n| tree.get(n).value).collect::<Vec<_>>()),
+    }
+}
+
+/// The best states below a node that nobody has expanded.
+pub(super) fn best_open(tree: &Tree, below: u32, count: usize, config: &TreeConfig) -> Vec<u32> {
+    if below == 0 {
+        best(tree, 0..tree.items.len() as u32, count, config)
+    } else {
+        best(tree, tree.below(below), count, config)
+    }
+}
+
+/// Those of some nodes that may be expanded, best first, and at most so many.
+pub(super) fn best(
+    tree: &Tree,
+    nodes: impl IntoIterator<Item = u32>,
+    count: usize,
+    config: &TreeConfig,
+) -> Vec<u32> {
+    let open = nodes.into_iter().filter(|n| tree.get(*n).is_open());
+    let mut scored: Vec<(f32, u32)> = open.map(|n| (score(tree, n, config), n)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored.truncate(count);
+    scored.into_iter().map(|(_, n)| n).collect()
 }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use rand::RngExt;
 
 use super::budget::Allowance;
-use super::tree::{NONE, Tree};
-use super::{Grow, TreeConfig, Want};
+use super::config::TreeConfig;
+use super::tree::{Grow, NONE, Tree, Want};
 
 /// Walks over known states alone after which a tree counts as known to its ends.
 const IDLE: usize = 1000;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use datasets::answer;
 use serde::{Deserialize, Serialize};
 
-use super::TreeConfig;
-use super::grow::Outcome;
+use super::beam::score;
+use super::config::TreeConfig;
+use super::single::Outcome;
 
 /// How an answer is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct Vote {
 pub fn votes(outcome: &Outcome, config: &TreeConfig) -> Vec<Vote> {
     let of = |node: &u32| {
         let answer = outcome.tree.get(*node).answer.as_deref()?;
-        let score = super::score(&outcome.tree, *node, config);
+        let score = score(&outcome.tree, *node, config);
         Some(Vote {
             answer: answer::compare("0", answer).predicted_read,
             score: if score.is_nan() { 0.5 } else { score },

@@ -4,9 +4,10 @@
 //! ones are more diverse). A subtree whose path has ended starts again from the best state that it left
 //! behind, and one that has none left takes over the best first step that nobody has.
 
+use super::beam::{best, best_open};
 use super::budget::Allowance;
-use super::tree::Tree;
-use super::{TreeConfig, Want, best, best_open};
+use super::config::TreeConfig;
+use super::tree::{Tree, Want};
 
 struct Subtree {
     root: u32,

@@ -13,13 +13,14 @@ use datasets::types::{Problem, Step};
 
 use super::budget::Unit;
 use super::choose::votes;
-use super::grow::{Outcome, Plan, run};
+use super::grow::run;
+use super::single::{Outcome, Plan};
 use super::tests::{DRAWS, config, problem, tree};
 use super::tree::{Status, Tree};
-use super::value::{Place, Values};
+use super::value::Values;
 use super::{Aggregate, Algorithm, Cost, Goal, TreeConfig};
 use crate::events::{Events, Silent};
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, ValueQuery};
 
 /// A state, as its steps, and what is proposed there in turn, over and over: a step or an answer line, its
 /// probability, and the value of what it leads to.
@@ -89,8 +90,8 @@ impl Policy for Script {
         "script".into()
     }
 
-    fn values(&mut self, places: &[Place<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
-        let value = |place: &Place<'_>| {
+    fn values(&mut self, places: &[ValueQuery<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        let value = |place: &ValueQuery<'_>| {
             let mut path = place.steps.to_vec();
             path.extend(place.answer.map(|answer| format!("#### {answer}")));
             let Some(last) = path.pop() else { return 1.0 };
@@ -125,6 +126,7 @@ fn plan(algorithm: Algorithm, tree: TreeConfig) -> Plan {
         siblings: None,
         sampling: config().sampling(),
         name: algorithm.name(),
+        draws: DRAWS,
     }
 }
 
@@ -136,9 +138,8 @@ fn seven() -> Problem {
 /// Searches a table with the values in it: 60 calls, unless a test says otherwise.
 fn search(table: &'static [Row], algorithm: Algorithm, tree: TreeConfig) -> (Script, Outcome) {
     let mut script = Script::new(table);
-    let outcome = run(&[seven()], &plan(algorithm, tree), &mut script, &mut Values::Own, DRAWS, &Silent)
-        .unwrap()
-        .remove(0);
+    let outcome =
+        run(&[seven()], &plan(algorithm, tree), &mut script, &mut Values::Own, &Silent).unwrap().remove(0);
     (script, outcome)
 }
 
@@ -477,9 +478,8 @@ fn a_path_in_a_tree_votes_once_and_a_sample_as_often_as_it_is_drawn() {
     }
     // The table is walked in turn: a 7, b 8, a 7, b 7, a 7, b 8.
     let plan = Plan { samples: 6, ..plan(Algorithm::BestOfN, chosen.clone()) };
-    let outcome = run(&[seven()], &plan, &mut Script::new(BALLOTS), &mut Values::Own, DRAWS, &Silent)
-        .unwrap()
-        .remove(0);
+    let outcome =
+        run(&[seven()], &plan, &mut Script::new(BALLOTS), &mut Values::Own, &Silent).unwrap().remove(0);
     let answers: Vec<String> = votes(&outcome, &chosen).into_iter().map(|vote| vote.answer).collect();
     assert_eq!(answers, ["7", "8", "7", "7", "7", "8"]);
     assert_eq!(outcome.tree.get(find(&outcome.tree, "a > #### 7")).samples, 3);

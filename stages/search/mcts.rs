@@ -19,8 +19,8 @@
 use rand_distr::{Distribution, Gamma};
 
 use super::budget::Allowance;
-use super::tree::{NONE, Status, Tree};
-use super::{TreeConfig, Want};
+use super::config::TreeConfig;
+use super::tree::{NONE, Status, Tree, Want};
 
 /// The search of one problem.
 pub struct Mcts {

@@ -1,61 +1,123 @@
 //! Outcomes of searches as rows of `nodes` and `solutions`.
 
 use anyhow::{Context, Result};
-use datasets::domains;
 use datasets::table::Node;
 use datasets::types::{Problem, REPAIR, Solution, Step};
+use datasets::{domains, key};
 use rayon::prelude::*;
 
-use super::grow::{Outcome, Plan};
+use super::config::{Algorithm, Goal};
+use super::draws::Draws;
 use super::repair::repairs;
+use super::single::{Outcome, Plan};
 use super::tree::{NONE, Status};
-use super::{Algorithm, Draws, Found, Goal, solution_id};
 use crate::policy::{Policy, rules};
 
-/// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no rows:
-/// they are many and can be made again. Solutions are all whole paths of a policy that samples, and the
-/// correct ones of rules. `valued`: whether values are estimates, and not an order that the search needed.
-pub fn collect(
-    problems: &[Problem],
-    outcomes: &[Outcome],
-    plan: &Plan,
-    policy: &dyn Policy,
-    valued: bool,
-    draws: Draws,
-    found: &mut Found,
-) {
-    let backed = plan.algorithm == Algorithm::Mcts;
-    for (problem, outcome) in problems.iter().zip(outcomes) {
-        // Rules are named by the problem's own domain.
-        let domain = domains::domain(&problem.domain).filter(|_| policy.enumerates());
-        let fingerprint = domain.map_or_else(|| policy.fingerprint(), rules::fingerprint);
-        let looked =
-            |status| policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned);
-        let tree_id = format!("{}-{}", draws.round, plan.name);
-        let known = |x: f32| Some(x).filter(|x| x.is_finite());
-        for (id, item) in outcome.tree.items.iter().enumerate() {
-            let root = item.parent == NONE;
-            if looked(item.status) && item.order == NONE && !root {
-                continue;
+/// What one search of some problems gave.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub nodes: Vec<Node>,
+    pub solutions: Vec<Solution>,
+}
+
+/// Writes what a policy's searches came to.
+pub struct Writer<'a> {
+    pub plan: &'a Plan,
+    pub policy: &'a dyn Policy,
+    /// Whether values are estimates, and not an order that the search needed.
+    pub valued: bool,
+}
+
+impl Writer<'_> {
+    /// Whether values were backed up through the tree.
+    fn backed(&self) -> bool {
+        self.plan.algorithm == Algorithm::Mcts
+    }
+
+    /// Adds the rows of all problems. Of a policy that enumerates, nodes that were merely looked at are no
+    /// rows: they are many and can be made again. Solutions are all whole paths of a policy that samples, and
+    /// the correct ones of rules.
+    pub fn collect(&self, problems: &[Problem], outcomes: &[Outcome], found: &mut Found) {
+        let Self { plan, policy, valued } = *self;
+        for (problem, outcome) in problems.iter().zip(outcomes) {
+            // Rules are named by the problem's own domain.
+            let domain = domains::domain(&problem.domain).filter(|_| policy.enumerates());
+            let fingerprint = domain.map_or_else(|| policy.fingerprint(), rules::fingerprint);
+            let looked = |status| {
+                policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned)
+            };
+            let tree_id = format!("{}-{}", plan.draws.round, plan.name);
+            let known = |x: f32| Some(x).filter(|x| x.is_finite());
+            for (id, item) in outcome.tree.items.iter().enumerate() {
+                let root = item.parent == NONE;
+                if looked(item.status) && item.order == NONE && !root {
+                    continue;
+                }
+                found.nodes.push(Node {
+                    problem_id: problem.problem_id.clone(),
+                    tree_id: tree_id.clone(),
+                    node_id: id as u32,
+                    parent_id: (!root).then_some(item.parent),
+                    depth: item.depth,
+                    step: item.step.clone(),
+                    logprob: known(item.logprob),
+                    prior: if root { None } else { known(item.prior) },
+                    value: known(item.value).filter(|_| valued),
+                    q: if self.backed() && item.visits > 0 { known(item.q() as f32) } else { None },
+                    visits: item.visits.max(1),
+                    status: item.status.name().into(),
+                    tokens: item.tokens,
+                    expansion_order: Some(item.order).filter(|order| *order != NONE),
+                });
             }
-            found.nodes.push(Node {
+            self.solutions(problem, outcome, &fingerprint, found);
+        }
+    }
+
+    fn solutions(&self, problem: &Problem, outcome: &Outcome, fingerprint: &str, found: &mut Found) {
+        let Self { plan, policy, valued } = *self;
+        let draws = plan.draws;
+        let tree = &outcome.tree;
+        let ends = if policy.enumerates() && plan.tree.goal == Goal::Verified {
+            &outcome.solutions
+        } else {
+            &outcome.ends
+        };
+        let share = ends.len().max(1) as f32;
+        for (ordinal, end) in ends.iter().enumerate() {
+            let items = tree.path(*end).into_iter().map(|node| tree.get(node));
+            let mut steps: Vec<Step> = items
+                .filter(|item| !item.end)
+                .map(|item| Step {
+                    text: item.step.clone(),
+                    logprob: item.logprob,
+                    value: if valued { item.value } else { f32::NAN },
+                    q: if self.backed() && item.visits > 0 { item.q() as f32 } else { f32::NAN },
+                    tokens: item.tokens,
+                })
+                .collect();
+            let mut tokens = tree.path(*end).into_iter().map(|node| tree.get(node).tokens).sum();
+            if let Some(sample) = outcome.samples.get(ordinal) {
+                tokens = sample.tokens;
+                for (step, drawn) in steps.iter_mut().zip(&sample.steps) {
+                    *step = Step { value: step.value, q: step.q, ..drawn.clone() };
+                }
+            }
+            found.solutions.push(Solution {
+                solution_id: solution_id(problem, plan.name, fingerprint, draws, ordinal),
                 problem_id: problem.problem_id.clone(),
-                tree_id: tree_id.clone(),
-                node_id: id as u32,
-                parent_id: (!root).then_some(item.parent),
-                depth: item.depth,
-                step: item.step.clone(),
-                logprob: known(item.logprob),
-                prior: if root { None } else { known(item.prior) },
-                value: known(item.value).filter(|_| valued),
-                q: if backed && item.visits > 0 { known(item.q() as f32) } else { None },
-                visits: item.visits.max(1),
-                status: item.status.name().into(),
-                tokens: item.tokens,
-                expansion_order: Some(item.order).filter(|order| *order != NONE),
+                round: draws.round,
+                algorithm: plan.name.into(),
+                policy: policy.kind().into(),
+                policy_fingerprint: fingerprint.to_owned(),
+                seed: if policy.enumerates() { ordinal as u64 } else { draws.sample(problem, ordinal) },
+                steps,
+                final_answer: tree.get(*end).answer.clone().unwrap_or_default(),
+                tokens,
+                search_tokens: outcome.spent.tokens as f32 / share,
+                search_expansions: outcome.spent.expansions as f32 / share,
             });
         }
-        solutions(problem, outcome, plan, policy, &fingerprint, (valued, backed), draws, found);
     }
 }
 
@@ -103,56 +165,15 @@ pub fn repaired(
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments)]
-fn solutions(
-    problem: &Problem,
-    outcome: &Outcome,
-    plan: &Plan,
-    policy: &dyn Policy,
-    fingerprint: &str,
-    (valued, backed): (bool, bool),
-    draws: Draws,
-    found: &mut Found,
-) {
-    let tree = &outcome.tree;
-    let ends = if policy.enumerates() && plan.tree.goal == Goal::Verified {
-        &outcome.solutions
-    } else {
-        &outcome.ends
-    };
-    let share = ends.len().max(1) as f32;
-    for (ordinal, end) in ends.iter().enumerate() {
-        let items = tree.path(*end).into_iter().map(|node| tree.get(node));
-        let mut steps: Vec<Step> = items
-            .filter(|item| !item.end)
-            .map(|item| Step {
-                text: item.step.clone(),
-                logprob: item.logprob,
-                value: if valued { item.value } else { f32::NAN },
-                q: if backed && item.visits > 0 { item.q() as f32 } else { f32::NAN },
-                tokens: item.tokens,
-            })
-            .collect();
-        let mut tokens = tree.path(*end).into_iter().map(|node| tree.get(node).tokens).sum();
-        if let Some(sample) = outcome.samples.get(ordinal) {
-            tokens = sample.tokens;
-            for (step, drawn) in steps.iter_mut().zip(&sample.steps) {
-                *step = Step { value: step.value, q: step.q, ..drawn.clone() };
-            }
-        }
-        found.solutions.push(Solution {
-            solution_id: solution_id(problem, plan.name, fingerprint, draws, ordinal),
-            problem_id: problem.problem_id.clone(),
-            round: draws.round,
-            algorithm: plan.name.into(),
-            policy: policy.kind().into(),
-            policy_fingerprint: fingerprint.to_owned(),
-            seed: if policy.enumerates() { ordinal as u64 } else { draws.sample(problem, ordinal) },
-            steps,
-            final_answer: tree.get(*end).answer.clone().unwrap_or_default(),
-            tokens,
-            search_tokens: outcome.spent.tokens as f32 / share,
-            search_expansions: outcome.spent.expansions as f32 / share,
-        });
-    }
+/// Id of a solution: the same path drawn twice is two solutions.
+fn solution_id(problem: &Problem, algorithm: &str, policy: &str, draws: Draws, ordinal: usize) -> String {
+    key::id(&[
+        (&problem.problem_id).into(),
+        draws.purpose.into(),
+        u64::from(draws.round).into(),
+        draws.seed.into(),
+        algorithm.into(),
+        policy.into(),
+        (ordinal as u64).into(),
+    ])
 }

@@ -7,7 +7,8 @@ use datasets::types::{Problem, Solution, Split, Verdict};
 use super::budget::Unit;
 use super::value::Values;
 use super::{
-    Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, TreeConfig, Who, search,
+    Aggregate, Algorithm, Cost, Draws, Found, Goal, RulesOn, Sampler, SearchConfig, Searching, TreeConfig,
+    Who, search,
 };
 use crate::events::Silent;
 use crate::policy::Policy;
@@ -91,7 +92,15 @@ pub fn tree() -> TreeConfig {
 fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> Found {
     let mut drawn = Rules;
     let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
-    search(problems, &Who::ALL, config, &tree(), sampler, &mut Values::None, draws, &Silent).unwrap().found
+    search(
+        problems,
+        &Searching { config, tree: &tree(), who: &Who::ALL, draws },
+        sampler,
+        &mut Values::None,
+        &Silent,
+    )
+    .unwrap()
+    .found
 }
 
 pub const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
@@ -154,7 +163,7 @@ fn every_algorithm_keeps_to_its_budget() {
     let problems = [clips(), puzzle];
     for algorithm in Algorithm::ALL {
         for budget in [1, 7, 60] {
-            let plan = super::grow::Plan {
+            let plan = super::Plan {
                 algorithm,
                 tree: TreeConfig { budget, solutions: 3, ..tree() },
                 samples: 500,
@@ -162,10 +171,10 @@ fn every_algorithm_keeps_to_its_budget() {
                 siblings: None,
                 sampling: config().sampling(),
                 name: algorithm.name(),
+                draws: DRAWS,
             };
-            let run = || {
-                super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, DRAWS, &Silent).unwrap()
-            };
+            let run =
+                || super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, &Silent).unwrap();
             let (outcomes, again) = (run(), run());
             for ((problem, outcome), other) in problems.iter().zip(&outcomes).zip(&again) {
                 assert!(outcome.spent.expansions <= budget, "{algorithm:?} spent {:?}", outcome.spent);

@@ -125,6 +125,22 @@ impl Item {
     }
 }
 
+/// What an algorithm wants to see of its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub node: u32,
+    pub grow: Grow,
+}
+
+/// How a state is continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grow {
+    /// So many sampled next steps; all legal ones of a policy that enumerates.
+    Steps(usize),
+    /// So many sampled paths to the end.
+    Paths(usize),
+}
+
 /// A tree of one problem.
 #[derive(Clone, Debug)]
 pub struct Tree {

@@ -6,20 +6,7 @@ use datasets::domain::State;
 use datasets::types::Problem;
 
 use crate::events::Events;
-use crate::policy::Policy;
-
-/// A state as a value model is asked about it.
-#[derive(Clone, Copy)]
-pub struct Place<'a> {
-    pub problem: &'a Problem,
-    pub domain: &'static dyn Domain,
-    /// The steps so far.
-    pub steps: &'a [String],
-    /// The same as numbers, where the domain follows the steps.
-    pub state: Option<&'a State>,
-    /// The answer, if the path ends with one.
-    pub answer: Option<&'a str>,
-}
+use crate::policy::{Policy, ValueQuery};
 
 /// Says what a state of one problem is worth, in 0..=1.
 pub type Scorer<'a> = Box<dyn Fn(&State) -> f32 + Send + Sync + 'a>;
@@ -89,35 +76,35 @@ impl Values<'_> {
         }
     }
 
-    /// Value of each place and what it cost in floating-point operations. A place whose steps cannot be
+    /// Value of each query and what it cost in floating-point operations. One whose steps cannot be
     /// followed as numbers is worth one half to what needs them.
     ///
     /// # Errors
     /// Those of the models; a policy without a value head.
     pub fn of(
         &mut self,
-        places: &[Place<'_>],
+        queries: &[ValueQuery<'_>],
         policy: &mut dyn Policy,
         events: &dyn Events,
     ) -> Result<Vec<(f32, u64)>> {
-        if places.is_empty() {
+        if queries.is_empty() {
             return Ok(Vec::new());
         }
         if let Some(shared) = self.shared() {
-            let mut found = Vec::with_capacity(places.len());
-            for of_problem in places.chunk_by(|a, b| a.problem.problem_id == b.problem.problem_id) {
+            let mut found = Vec::with_capacity(queries.len());
+            for of_problem in queries.chunk_by(|a, b| a.problem.problem_id == b.problem.problem_id) {
                 let scorer = shared.scorer(of_problem[0].problem, of_problem[0].domain);
                 found.extend(
-                    of_problem.iter().map(|place| (place.state.map_or(0.5, &scorer), shared.flops())),
+                    of_problem.iter().map(|query| (query.state.map_or(0.5, &scorer), shared.flops())),
                 );
             }
             return Ok(found);
         }
         let (found, flops) = match self {
-            Values::Model(model) => (model.values(places, events)?, model.flops_per_token()),
+            Values::Model(model) => (model.values(queries, events)?, model.flops_per_token()),
             // The policy's trunk has read all but the last token when it wrote it.
             _ => (
-                policy.values(places, events)?.into_iter().map(|(value, _)| (value, 1)).collect(),
+                policy.values(queries, events)?.into_iter().map(|(value, _)| (value, 1)).collect(),
                 policy.flops_per_token(),
             ),
         };

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::learner::{LossScale, Slot, State};
-use crate::model::hf;
+use super::optimizer::{LossScale, Slot, State};
+use crate::model::tensors;
 
 /// Everything besides tensors that training needs to go on. The order of rows and every random draw follow
 /// from seed and step, so `step` is also the data cursor and the state of the random numbers.
@@ -60,7 +60,7 @@ pub fn files(state: &State, cursor: &Cursor) -> Result<Vec<(String, Vec<u8>)>> {
     let tensors: Vec<(&str, &[usize], &[f32])> =
         named.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), *v)).collect();
     Ok(vec![
-        ("state.safetensors".into(), hf::safetensors(&tensors)?),
+        ("state.safetensors".into(), tensors::write(&tensors)?),
         ("cursor.json".into(), serde_json::to_vec_pretty(cursor)?),
     ])
 }

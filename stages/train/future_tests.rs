@@ -7,11 +7,11 @@ use super::device::OnDevice;
 use super::future::{self, FutureConfig, targets};
 use super::learner::{Adam, Learner, Step};
 use super::lora::Tuned;
-use super::tests::{adam, config, copies, cpu, distance, fresh};
+use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
-use super::{Moment, Rows, TrainConfig, checkpoint, train};
+use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{FutureHeads, Llama, ValueHead, hf};
+use crate::model::{FutureHeads, Llama, ValueHead, tensors};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
@@ -59,14 +59,15 @@ fn gradients_are_slopes_in_heads_and_trunk() {
             layers: layers.chunks_exact(6).map(|l| std::array::from_fn(|i| l[i].clone())).collect(),
         };
         let config = FutureConfig { start, ..config.clone() };
-        let mut engine = Cpu::new(&llama.with_values(values), everything(&llama), adam(), false, None)
+        let mut engine = Cpu::new(&llama.with_values(values), setup(everything(&llama), adam(), false, None))
             .with_future(config.clone());
         let next = engine.sums(&batch, 100).0;
         next + f64::from(config.weight) * engine.future_sums(&batch, 100).0
     };
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
     let layers: Vec<Vec<f32>> = config.start.layers.iter().flatten().cloned().collect();
-    let mut engine = Cpu::new(&llama, everything(&llama), adam(), false, None).with_future(config.clone());
+    let mut engine =
+        Cpu::new(&llama, setup(everything(&llama), adam(), false, None)).with_future(config.clone());
     let trunk = engine.sums(&batch, 4).2.to_vec();
     let own = engine.future_sums(&batch, 4).1.to_vec();
     let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
@@ -91,7 +92,7 @@ fn gradients_are_slopes_in_heads_and_trunk() {
         assert!((found / squares(&by) - 1.0).abs() < 0.05, "head matrix {i}: {found} {}", squares(&by));
     }
     // Without heads the trunk has another gradient.
-    let mut plain = Cpu::new(&llama, everything(&llama), adam(), false, None);
+    let mut plain = Cpu::new(&llama, setup(everything(&llama), adam(), false, None));
     assert!(plain.sums(&batch, 100).2.iter().zip(&trunk).any(|(a, b)| distance(a, b) > 1e-3));
 }
 
@@ -115,11 +116,12 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
             let head = || {
                 valued.then(|| HeadConfig { loss: ValueLoss::Bce, weight: 0.5, start: ValueHead::new(32) })
             };
-            let on_cpu =
-                |recompute| Cpu::new(&llama, tuned(), adam, recompute, head()).with_future(heads(&llama, 2));
+            let on_cpu = |recompute| {
+                Cpu::new(&llama, setup(tuned(), adam, recompute, head())).with_future(heads(&llama, 2))
+            };
             let (mut one, mut other) = (on_cpu(false), on_cpu(true));
             let mut device =
-                OnDevice::new(&llama, tuned(), adam, false, head()).with_future(heads(&llama, 2));
+                OnDevice::new(&llama, setup(tuned(), adam, false, head())).with_future(heads(&llama, 2));
             for step in 0..5 {
                 let (a, b) = (one.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
                 let c = other.step(&batch, 100, 3e-3).unwrap();
@@ -167,7 +169,7 @@ fn heads_have_the_same_bits_on_any_number_of_threads() {
     let batch = refs(&examples);
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let learner = Learner::new(&llama, everything(&llama), adam(), false, None, &cpu());
+            let learner = Learner::new(&llama, setup(everything(&llama), adam(), false, None), &cpu());
             let mut learner = learner.with_future(Some(heads(&llama, 3)));
             let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
@@ -185,7 +187,21 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
     for settings in [config(8.0, 0), TrainConfig { epochs: 3.0, ..lora() }] {
         let config = TrainConfig { future: 2, future_weight: 0.5, checkpoint_every: 17, ..settings };
         let run = |resume, keep: &mut dyn FnMut(Moment<'_>) -> anyhow::Result<()>| {
-            train(&fresh(), None, &rows, &config, 3, "f", resume, &cpu(), &Silent, keep).unwrap()
+            train(
+                Training {
+                    model: &fresh(),
+                    head: None,
+                    rows: &rows,
+                    config: &config,
+                    seed: 3,
+                    fingerprint: "f",
+                    resume,
+                    device: &cpu(),
+                },
+                &Silent,
+                keep,
+            )
+            .unwrap()
         };
         let (dir, mut kept) = (tempfile::tempdir().unwrap(), Vec::new());
         let (mut whole, curve) = run(None, &mut |m| {
@@ -206,7 +222,8 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
             let batch = refs(&rows.train[..8]);
             let start = future::start(&config, &fresh().config, 3).unwrap();
             let mut untrained =
-                Learner::new(&fresh(), everything(&fresh()), adam(), false, None, &cpu()).with_future(start);
+                Learner::new(&fresh(), setup(everything(&fresh()), adam(), false, None), &cpu())
+                    .with_future(start);
             let (before, after) =
                 (untrained.step(&batch, 8, 1e-3).unwrap(), whole.step(&batch, 8, 1e-3).unwrap());
             let (before, after) = (before.future_loss.unwrap(), after.future_loss.unwrap());
@@ -215,7 +232,7 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
         }
         // A checkpoint with heads is none of a decoder without.
         let cursor = checkpoint::cursor(dir.path()).unwrap();
-        let mut plain = Learner::new(&fresh(), everything(&fresh()), adam(), false, None, &cpu());
+        let mut plain = Learner::new(&fresh(), setup(everything(&fresh()), adam(), false, None), &cpu());
         assert!(plain.restore(checkpoint::state(dir.path(), &cursor).unwrap()).is_err());
     }
 }
@@ -225,7 +242,8 @@ fn rows_without_tokens_to_learn_leave_heads_alone() {
     let llama = fresh();
     let silent: Vec<Example> =
         copies(8).into_iter().map(|row| Example { weights: vec![0.0; row.weights.len()], ..row }).collect();
-    let mut engine = Cpu::new(&llama, everything(&llama), adam(), false, None).with_future(heads(&llama, 2));
+    let mut engine =
+        Cpu::new(&llama, setup(everything(&llama), adam(), false, None)).with_future(heads(&llama, 2));
     let (loss, own) = engine.future_sums(&refs(&silent), 8);
     assert!(loss == 0.0 && own.iter().flatten().all(|g| *g == 0.0));
     let bad = TrainConfig { future: 1, future_weight: 0.0, ..config(1.0, 0) };

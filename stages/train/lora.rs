@@ -11,10 +11,11 @@ use anyhow::Result;
 use rand::RngExt;
 use serde_json::json;
 
-use super::TrainConfig;
-use super::learner::Slot;
+use super::config::TrainConfig;
+use super::optimizer::{Adam, Slot};
+use super::value::HeadConfig;
 use crate::model::cpu::{Part, Weights};
-use crate::model::{LlamaConfig, ModelError, hf};
+use crate::model::{LlamaConfig, ModelError, tensors};
 
 /// Names of adapted matrices, as in `transformers` and PEFT.
 pub const TARGETS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -143,6 +144,18 @@ impl Tuned {
     }
 }
 
+/// What of a decoder is trained, and how.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// With nothing wanted the decoder stays as it is and no backward pass goes through it.
+    pub tuned: Tuned,
+    pub adam: Adam,
+    /// Keep less of the forward pass, and compute it again.
+    pub recompute: bool,
+    /// A value head on the decoder.
+    pub head: Option<HeadConfig>,
+}
+
 fn weights(config: &LlamaConfig) -> usize {
     2 + config.num_hidden_layers * crate::model::cpu::PER_LAYER + usize::from(!config.tie_word_embeddings)
 }
@@ -209,7 +222,7 @@ pub fn peft_files(
     text.push('\n');
     Ok(vec![
         ("adapter_config.json".into(), text.into_bytes()),
-        ("adapter_model.safetensors".into(), hf::safetensors(&tensors)?),
+        ("adapter_model.safetensors".into(), tensors::write(&tensors)?),
     ])
 }
 

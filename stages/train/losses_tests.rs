@@ -6,12 +6,13 @@ use super::cpu::Cpu;
 use super::device::OnDevice;
 use super::learner::{Adam, Learner, Step};
 use super::lora::Tuned;
-use super::losses::{Face, Golden, Objective, TokenLoss, by_value, exact_tokens, lines, refer};
-use super::tests::{adam, config, copies, cpu, distance, fresh};
+use super::losses::{Face, Golden, Objective, TokenLoss, by_value, exact_tokens, lines};
+use super::reference::refer;
+use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
-use super::{Moment, Rows, TrainConfig, checkpoint, train};
+use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{Llama, Tokenizer, ValueHead, hf};
+use crate::model::{Llama, Tokenizer, ValueHead, tensors};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
@@ -136,7 +137,7 @@ fn reference_losses_are_those_of_the_reference_on_both_engines() {
     let (llama, mut rows) = (reference(), rows(20));
     rows.push(Example::new(&[], &[5, 6], 0.0, 0.0));
     refer(&llama, &mut rows, &cpu()).unwrap();
-    let mut reader = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+    let mut reader = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
     for row in &rows[..20] {
         let total: f32 = row.weights.iter().sum();
         let mean = row.weights.iter().zip(&row.reference).map(|(w, l)| w * l).sum::<f32>() / total;
@@ -156,7 +157,7 @@ fn gradients_of_each_loss_are_slopes() {
     let (llama, examples) = (fresh(), rows(12));
     let batch = refs(&examples);
     for objective in objectives(&llama) {
-        let mut engine = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+        let mut engine = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
         engine.objective = objective.clone();
         let (loss, _, all) = engine.sums(&batch, 5);
         let all = all.to_vec();
@@ -173,7 +174,7 @@ fn gradients_of_each_loss_are_slopes() {
             assert!(weighed != examples);
         }
         let weighed = refs(&weighed);
-        let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+        let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
         let at = |distance: f32| {
             let moved: Vec<Vec<f32>> = values
                 .iter()
@@ -181,7 +182,7 @@ fn gradients_of_each_loss_are_slopes() {
                 .map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect())
                 .collect();
             let mut engine =
-                Cpu::new(&llama.with_values(&moved), Tuned::all(&llama.config), adam(), false, None);
+                Cpu::new(&llama.with_values(&moved), setup(Tuned::all(&llama.config), adam(), false, None));
             engine.mean_losses(&weighed, 100).0
         };
         assert!((f64::from(at(0.0)) - loss).abs() < 1e-5, "{} {loss}", at(0.0));
@@ -198,12 +199,15 @@ fn both_engines_take_the_same_steps_with_each_loss() {
     for objective in objectives(&llama) {
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
-        let mut cpu = Learner::Cpu(Box::new(Cpu::new(&llama, Tuned::all(&llama.config), adam, false, None)));
-        let mut device =
-            Learner::Device(Box::new(OnDevice::new(&llama, Tuned::all(&llama.config), adam, false, None)));
+        let mut cpu =
+            Learner::Cpu(Box::new(Cpu::new(&llama, setup(Tuned::all(&llama.config), adam, false, None))));
+        let mut device = Learner::Device(Box::new(OnDevice::new(
+            &llama,
+            setup(Tuned::all(&llama.config), adam, false, None),
+        )));
         (cpu, device) = (cpu.with_objective(objective.clone()), device.with_objective(objective.clone()));
         let mut whole =
-            Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
+            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
         whole = whole.with_objective(objective.clone());
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
@@ -225,12 +229,13 @@ fn both_engines_take_the_same_steps_with_each_loss() {
             assert!(distance(&a.values, &b.values) < 1e-4);
         }
         // One engine goes on from the other's state, and from none of another loss.
-        let other = Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
+        let other =
+            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
         let mut other = other.with_objective(objective);
         other.restore(device.state()).unwrap();
         assert_eq!(other.state().counts, device.state().counts);
         let mut plain =
-            Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &super::tests::cpu());
+            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
         assert_eq!(plain.restore(device.state()).is_err(), !device.state().counts.is_empty());
     }
 }
@@ -247,7 +252,7 @@ fn each_loss_has_the_same_bits_on_any_number_of_threads() {
                     refer(&reference(), &mut rows, &cpu()).unwrap();
                     assert!(rows == examples);
                     let learner =
-                        Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+                        Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
                     let mut learner = learner.with_objective(objective.clone());
                     let curve: Vec<Step> =
                         (0..3).map(|_| learner.step(&batch, micro, 1e-3).unwrap()).collect();
@@ -287,7 +292,21 @@ fn a_resumed_run_of_each_loss_ends_bit_for_bit_the_same() {
     let mut ends = Vec::new();
     for (config, rows) in settings() {
         let run = |resume, keep: &mut dyn FnMut(Moment<'_>) -> anyhow::Result<()>| {
-            train(&fresh(), None, &rows, &config, 3, "f", resume, &cpu(), &Silent, keep).unwrap()
+            train(
+                Training {
+                    model: &fresh(),
+                    head: None,
+                    rows: &rows,
+                    config: &config,
+                    seed: 3,
+                    fingerprint: "f",
+                    resume,
+                    device: &cpu(),
+                },
+                &Silent,
+                keep,
+            )
+            .unwrap()
         };
         let (dir, mut kept) = (tempfile::tempdir().unwrap(), Vec::new());
         let (whole, curve) = run(None, &mut |m| {
@@ -318,7 +337,7 @@ fn a_resumed_run_of_each_loss_ends_bit_for_bit_the_same() {
 
 #[test]
 fn counts_of_any_size_survive_a_checkpoint() {
-    let mut learner = Learner::new(&fresh(), Tuned::all(&fresh().config), adam(), false, None, &cpu());
+    let mut learner = Learner::new(&fresh(), setup(Tuned::all(&fresh().config), adam(), false, None), &cpu());
     let counts = vec![0, 1, (1 << 24) - 1, 1 << 24, (1 << 24) + 1, 123_456_789_012, (1 << 47) + 12_345_678];
     let state = super::learner::State { counts: counts.clone(), ..learner.state() };
     let cursor = checkpoint::Cursor { fingerprint: "f".into(), step: 1, tokens: 1, time: 1, scale: None };
@@ -348,7 +367,7 @@ fn losing_paths_train_the_value_head_alone_with_every_loss() {
     let head = |weight| Some(HeadConfig { loss: ValueLoss::Bce, weight, start: start.clone() });
     for objective in objectives(&llama) {
         let engine = |weight, objective: &Objective| {
-            let mut engine = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false, head(weight));
+            let mut engine = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, head(weight)));
             engine.objective = objective.clone();
             engine
         };
@@ -385,7 +404,21 @@ fn shares_that_are_none_are_errors() {
     }
     let rows = Rows { train: copies(8), validation: Vec::new(), too_long: 0, exact: exact(&fresh()) };
     let golden = TrainConfig { loss: TokenLoss::Golden, ..config(1.0, 0) };
-    let error =
-        train(&fresh(), None, &rows, &golden, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).err().unwrap();
+    let error = train(
+        Training {
+            model: &fresh(),
+            head: None,
+            rows: &rows,
+            config: &golden,
+            seed: 3,
+            fingerprint: "f",
+            resume: None,
+            device: &cpu(),
+        },
+        &Silent,
+        &mut |_| Ok(()),
+    )
+    .err()
+    .unwrap();
     assert!(format!("{error:#}").contains("reference losses"), "{error:#}");
 }

@@ -1,11 +1,12 @@
 //! train: fine-tunes the student on kept solutions.
 //!
 //! - [`batch`]: rows as tokens, and their order
-//! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines
+//! - [`learner`]: a decoder in training; [`cpu`] and [`device`] are its two engines, [`optimizer`] is what
+//!   they share
 //! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their
 //!   search
 //! - [`lora`]: what is trained: all weights, some, or adapters
-//! - [`losses`]: what a token counts in the loss
+//! - [`losses`]: what a token counts in the loss; [`mod@reference`]: what a reference says of it
 //! - [`future`]: heads that predict the tokens after the next
 //! - [`value`]: targets and losses of a value head, trained with the decoder or on a frozen one
 //! - [`checkpoint`]: state on disk
@@ -21,16 +22,15 @@ use anyhow::{Context, Result};
 use datasets::key;
 use datasets::table::Loss;
 use datasets::types::Kept;
-use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
 use crate::model::fault::guard;
-use crate::model::generate::Limits;
-use crate::model::{Choice, Llama, LlamaConfig, Model, ModelError, Precision, Tokenizer};
+use crate::model::{Choice, Llama, Model, ModelError, Tokenizer};
 use crate::policy::{Message, Role};
 
 pub mod batch;
 pub mod checkpoint;
+pub mod config;
 pub mod cpu;
 pub mod device;
 pub mod future;
@@ -41,6 +41,8 @@ pub mod lora;
 pub mod losses;
 #[cfg(test)]
 mod losses_tests;
+pub mod optimizer;
+pub mod reference;
 pub mod select;
 pub mod stream;
 #[cfg(test)]
@@ -53,150 +55,17 @@ mod value_tests;
 
 use batch::Example;
 use checkpoint::Cursor;
-use learner::{Adam, Learner, State, learning_rate};
-use lora::Tuned;
-use losses::{Objective, TokenLoss};
-use select::{Select, Share, Targets};
+use config::TokenLoss;
+pub use config::{ModelConfig, Start, TrainConfig};
+use learner::Learner;
+use lora::{Setup, Tuned};
+use losses::Objective;
+use optimizer::{Adam, State, learning_rate};
+use select::Share;
 use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 2;
-
-/// Where each round's student starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// The base model, on all rounds' rows.
-    Base,
-    /// The previous round's student, on all rounds' rows.
-    Previous,
-}
-
-/// `[train]` of a configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    pub start: Start,
-    /// The last round that learns from rows of the rules, while there are others; 0 for all rounds.
-    pub rules_until: u32,
-    pub targets: Targets,
-    /// Most steps of dead ends that a row of [`Targets::Search`] tells.
-    pub dead_ends: usize,
-    pub select: Select,
-    /// How often rows of hard problems come in an epoch ([`Select::Replay`]).
-    pub replay_times: usize,
-    /// Passes over the kept rows.
-    pub epochs: f64,
-    /// Most optimizer steps; 0 for no limit.
-    pub max_steps: usize,
-    /// Rows per optimizer step.
-    pub batch_size: usize,
-    /// Rows that one forward pass holds: smaller needs less memory, same result.
-    pub micro_batch: usize,
-    /// Keep less of the forward pass and compute it again, for long rows: on the CPU all but a layer's input
-    /// (a third slower), on a GPU all but matrix products.
-    pub recompute: bool,
-    pub learning_rate: f64,
-    /// Share of the steps in which the learning rate rises.
-    pub warmup: f64,
-    /// Where the cosine ends, as a share of `learning_rate`.
-    pub floor: f64,
-    pub beta_1: f64,
-    pub beta_2: f64,
-    pub weight_decay: f64,
-    /// Largest gradient norm; 0 for no clipping.
-    pub clip: f64,
-    /// Weight of prompt tokens in the loss.
-    pub prompt_weight: f64,
-    pub loss: TokenLoss,
-    /// Least weight of a token ([`losses::Face`]).
-    pub face_floor: f64,
-    /// Share of the tokens that count ([`losses::Golden`]).
-    pub golden_share: f64,
-    /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the
-    /// base in round 1.
-    pub reference: String,
-    /// What a raise of the value by 1 adds to the weight of a step's tokens ([`losses::by_value`]).
-    pub value_gain: f64,
-    /// Heads that predict the tokens after the next ([`future`]).
-    pub future: usize,
-    /// What the sum of their losses weighs beside the next token's.
-    pub future_weight: f64,
-    /// Whether the student is written with them, and drafts its own answers.
-    pub future_keep: bool,
-    /// Rows longer than this many tokens are left out, and counted.
-    pub max_tokens: usize,
-    /// Share of problems whose rows measure the validation loss instead of training.
-    pub validation_share: f64,
-    pub validate_every: usize,
-    pub checkpoint_every: usize,
-    /// Rank of low-rank adapters; 0 to train the weights themselves.
-    pub lora_rank: usize,
-    pub lora_alpha: f64,
-    /// Matrices that have adapters, of [`lora::TARGETS`].
-    pub lora_targets: Vec<String>,
-    /// Weights that stay as they are, of [`lora::FREEZABLE`].
-    pub freeze: Vec<String>,
-    /// How many of the first layers stay as they are.
-    pub freeze_layers: usize,
-    /// λ of a value head that is trained beside the tokens, on the paths of the search trees; 0 for none.
-    pub value_weight: f64,
-    /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
-    pub allow_leaks: bool,
-}
-
-/// `[model]` of a configuration: the base model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// A Hugging Face model directory; empty to train from scratch with the sizes below.
-    pub path: String,
-    /// From scratch: size of the vocabulary that is trained on the run's own texts.
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
-    pub layers: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub context: usize,
-    /// Most rows generated together.
-    pub batch_rows: usize,
-    /// Most memory for keys and values of rows at work, in MiB.
-    pub cache_mib: usize,
-    /// What a GPU computes in.
-    pub dtype: Precision,
-}
-
-impl ModelConfig {
-    pub fn from_scratch(&self) -> bool {
-        self.path.is_empty()
-    }
-
-    /// From scratch: the decoder's shape, with a tokenizer of this size and end token.
-    pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> LlamaConfig {
-        LlamaConfig {
-            vocab_size,
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            num_hidden_layers: self.layers,
-            num_attention_heads: self.heads,
-            num_key_value_heads: self.kv_heads,
-            head_dim: self.hidden_size / self.heads,
-            max_position_embeddings: self.context,
-            rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: true,
-            eos_token_ids: end.into_iter().collect(),
-            bos_token_id: None,
-            pad_token_id: end,
-        }
-    }
-
-    /// How much generation works on at a time.
-    pub fn limits(&self) -> Limits {
-        Limits { rows: self.batch_rows, cache: self.cache_mib << 20 }
-    }
-}
 
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///
@@ -330,29 +199,38 @@ fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
     if config.max_steps > 0 { steps.min(config.max_steps) } else { steps }
 }
 
-/// Trains from `model`, or goes on from the checkpoint in `resume`. `keep` is called every
-/// `checkpoint_every` steps and at a requested stop; the curve up to a resume is given in `losses`.
+/// One training run, with what it starts from.
+pub struct Training<'a> {
+    pub model: &'a Llama,
+    /// Learns the rows' value targets ([`Example::with_values`]) beside their tokens.
+    pub head: Option<HeadConfig>,
+    pub rows: &'a Rows,
+    pub config: &'a TrainConfig,
+    /// Of the order of rows, and of weights that are drawn.
+    pub seed: u64,
+    /// What is being trained on what, for the checkpoints.
+    pub fingerprint: &'a str,
+    /// A checkpoint to go on from, and the curve up to it.
+    pub resume: Option<(&'a Path, Vec<Loss>)>,
+    pub device: &'a Choice,
+}
+
+/// Trains from a model, or goes on from a checkpoint. `keep` is called every `checkpoint_every` steps and at
+/// a requested stop. Gives the curve, with that up to a resume.
 ///
-/// A value `head` learns the rows' value targets ([`Example::with_values`]) beside their tokens. Rows whose
-/// tokens weigh nothing teach values alone, and with all of the decoder frozen the head alone changes. The
-/// trained head is [`Learner::head`]. With pairs, rows that share a group are in one batch.
+/// Rows whose tokens weigh nothing teach values alone, and with all of the decoder frozen the value head
+/// alone changes. The trained head is [`Learner::head`]. With pairs, rows that share a group are in one
+/// batch.
 ///
 /// # Errors
 /// A loss that is not finite, errors of `keep`, [`crate::Cancelled`] after a last checkpoint; a head of
 /// another size than the decoder's; value targets that are none, or none at all.
-#[allow(clippy::too_many_arguments)]
 pub fn train(
-    model: &Llama,
-    head: Option<HeadConfig>,
-    rows: &Rows,
-    config: &TrainConfig,
-    seed: u64,
-    fingerprint: &str,
-    resume: Option<(&Path, Vec<Loss>)>,
-    device: &Choice,
+    training: Training<'_>,
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<(Learner, Vec<Loss>)> {
+    let Training { model, head, rows, config, seed, fingerprint, resume, device } = training;
     let examples = &rows.train;
     let grouped = grouped(head.as_ref());
     let per_epoch = steps_per_epoch(examples, config, grouped);
@@ -376,7 +254,8 @@ pub fn train(
         objective == Objective::Plain || known == vocabulary,
         "rows for a vocabulary of {known} tokens, but the model has {vocabulary}"
     );
-    let mut learner = Learner::new(model, tuned, Adam::of(config), config.recompute, head, device)
+    let setup = Setup { tuned, adam: Adam::of(config), recompute: config.recompute, head };
+    let mut learner = Learner::new(model, setup, device)
         .with_objective(objective)
         .with_future(future::start(config, &model.config, seed)?);
     let (mut first, mut tokens, mut losses) = (0, 0, Vec::new());

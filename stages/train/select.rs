@@ -4,48 +4,10 @@ use std::collections::HashMap;
 
 use datasets::answer::split_completion;
 use datasets::types::Kept;
-use serde::{Deserialize, Serialize};
 
-use super::TrainConfig;
+use super::config::TrainConfig;
+pub use super::config::{Select, Targets};
 use crate::curate::Rate;
-
-/// `train.targets`: what of a problem's kept solutions is learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Targets {
-    /// Every one.
-    All,
-    /// One of each problem ([`shortest`]).
-    Shortest,
-    /// Every one, with dead ends of its search ([`super::stream`]).
-    Search,
-}
-
-/// `train.select`: what a row counts by how often its problem's samples were correct.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Select {
-    /// All rows alike.
-    Uniform,
-    /// A row weighs `4 p (1 - p)` more, at least [`LEARNABILITY_FLOOR`], for the pass rate p of its own
-    /// round's samples (after arXiv 2502.12272, as a weight): most for what is solved half of the time. 1
-    /// where its round sampled nothing of the problem.
-    Learnability,
-    /// Each epoch goes from the problems with the lowest newest pass rate p to those with the highest. What
-    /// is kept was found by a search, so p_search (1 - p_student) is 1 - p: first what the search solves and
-    /// the student never does. A problem that was never sampled stands where p is 1/2. Rows of equal p are
-    /// shuffled.
-    Golden,
-    /// Rows of problems whose newest pass rate is below 1/2 come `train.replay_times` times in each epoch.
-    Replay,
-}
-
-impl Select {
-    /// Whether it goes by what samples showed.
-    pub fn asks_samples(self) -> bool {
-        self != Select::Uniform
-    }
-}
 
 /// Least factor of [`Select::Learnability`], so that what is always or never solved is not forgotten.
 pub const LEARNABILITY_FLOOR: f64 = 0.1;

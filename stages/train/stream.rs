@@ -31,7 +31,7 @@ use datasets::types::{Kept, Problem, StepCheck, Verdict};
 use datasets::{Domain, domains, key};
 use rayon::prelude::*;
 
-use crate::curate::completion;
+use crate::policy::completion;
 use crate::value::targets::{is_end, is_solution};
 
 /// A row's text.

@@ -9,13 +9,12 @@ use datasets::types::{Kept, Problem};
 use proptest::prelude::*;
 
 use super::stream::tell;
-use crate::curate::completion;
 use crate::events::Silent;
-use crate::policy::Policy;
 use crate::policy::rules::Rules;
+use crate::policy::{Policy, completion};
 use crate::search::tests::{clips, config, problem, tree};
 use crate::search::value::Values;
-use crate::search::{Draws, SearchConfig, search};
+use crate::search::{Draws, SearchConfig, Searching, Who, search};
 
 const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "search" };
 
@@ -139,12 +138,9 @@ fn streams_of_real_searches_tell_what_was_tried() {
     let mut drawn = Rules;
     let searched = search(
         &problems,
-        &crate::search::Who::ALL,
-        &config,
-        &tree(),
+        &Searching { config: &config, tree: &tree(), who: &Who::ALL, draws: DRAWS },
         Some(&mut drawn as &mut dyn Policy),
         &mut Values::None,
-        DRAWS,
         &Silent,
     )
     .unwrap();

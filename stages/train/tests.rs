@@ -7,14 +7,15 @@ use super::batch::Example;
 use super::cpu::Cpu;
 use super::device::{self, Beside, OnDevice, Pass};
 use super::learner::{Adam, Learner, Step, learning_rate};
-use super::lora::{TARGETS, Tuned, peft_files};
+use super::lora::{Setup, TARGETS, Tuned, peft_files};
 use super::losses::TokenLoss;
 use super::select::{Select, Targets};
-use super::{Moment, Rows, Start, TrainConfig, checkpoint, train};
+use super::value::HeadConfig;
+use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
-use crate::model::{Choice, Llama, ModelError, Tokenizer, hf};
+use crate::model::{Choice, Llama, ModelError, Tokenizer, hf, tensors};
 
 pub(crate) fn cpu() -> Choice {
     Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
@@ -78,6 +79,10 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
     }
 }
 
+pub(crate) fn setup(tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Setup {
+    Setup { tuned, adam, recompute, head }
+}
+
 pub(super) fn adam() -> Adam {
     Adam::of(&config(1.0, 0))
 }
@@ -120,12 +125,12 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
         let batch: Vec<&Example> = examples.iter().collect();
         let (loss, whole) = gradients(&llama, &batch, 100, false);
         for (recompute, micro) in [(false, 100), (false, 3), (true, 100)] {
-            let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), recompute, None);
+            let mut cpu = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), recompute, None));
             assert!((cpu.mean_losses(&batch, micro).0 - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
             let (other, _, parts) = cpu.sums(&batch, micro);
             assert!((f64::from(loss) - other).abs() < 1e-4, "{loss} {other}");
             for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
-                let a = hf::values(a);
+                let a = tensors::values(a);
                 let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
                 assert!(
                     distance(&a, b) < 1e-4 * (1.0 + top),
@@ -143,7 +148,8 @@ fn any_number_of_threads_gives_the_same_bits() {
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+            let mut learner =
+                Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
             let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
         })
@@ -159,7 +165,7 @@ fn a_row_counts_the_same_alone_and_in_a_batch() {
     let llama = fresh();
     let examples = copies(10);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+    let mut learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
     let alone: f32 =
@@ -173,11 +179,11 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let llama = fresh();
     let examples = copies(6);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut cpu = Cpu::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    let mut cpu = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
     let all = cpu.sums(&batch, 100).2.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
     let move_by = |distance: f32| {
         let moved: Vec<Vec<f32>> = values
             .iter()
@@ -221,8 +227,8 @@ fn both_engines_take_the_same_steps() {
         let tuned = || Tuned::of(&config, &llama.config, 5).unwrap();
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
-        let mut cpu = Cpu::new(&llama, tuned(), adam, false, None);
-        let mut device = OnDevice::new(&llama, tuned(), adam, false, None);
+        let mut cpu = Cpu::new(&llama, setup(tuned(), adam, false, None));
+        let mut device = OnDevice::new(&llama, setup(tuned(), adam, false, None));
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
             assert!(
@@ -237,10 +243,10 @@ fn both_engines_take_the_same_steps() {
             assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
         }
         for (a, b) in cpu.llama().weights().into_iter().zip(device.llama().weights()) {
-            assert!(distance(&hf::values(a), &hf::values(b)) < 1e-4);
+            assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-4);
         }
         // One engine goes on from the other's state.
-        let mut other = Cpu::new(&llama, tuned(), adam, false, None);
+        let mut other = Cpu::new(&llama, setup(tuned(), adam, false, None));
         other.restore(device.state());
         let (a, b) = (other.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
         assert!((a.loss - b.loss).abs() < 1e-4, "{a:?} {b:?}");
@@ -254,7 +260,7 @@ fn computing_again_changes_no_gradient() {
     let (kept, again) = (gradients(&llama, &batch, 7, false), gradients(&llama, &batch, 7, true));
     assert!((kept.0 - again.0).abs() < 1e-6);
     for (a, b) in kept.1.iter().zip(&again.1) {
-        assert!(distance(&hf::values(a), &hf::values(b)) < 1e-6);
+        assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-6);
     }
 }
 
@@ -262,7 +268,7 @@ fn computing_again_changes_no_gradient() {
 fn without_memory_a_step_takes_fewer_rows_at_once_and_is_the_same() {
     let (llama, examples) = (fresh(), copies(24));
     let batch: Vec<&Example> = examples.iter().collect();
-    let new = || OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    let new = || OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
     let (mut plain, mut failing, mut count) = (new(), new(), 0);
     failing.reader = Box::new(move |tensor| {
         count += 1;
@@ -282,8 +288,10 @@ fn half_precision_learns_what_f32_does() {
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |dtype| {
         let llama = Llama { dtype, ..fresh() };
-        let mut device =
-            OnDevice::new(&llama, Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None);
+        let mut device = OnDevice::new(
+            &llama,
+            setup(Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None),
+        );
         let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().loss).collect();
         assert!(device.llama().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
         (curve, device.mean_losses(&batch, 10).unwrap().0)
@@ -302,7 +310,7 @@ fn half_precision_learns_what_f32_does() {
 fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     let (llama, examples) = (Llama { dtype: FloatDType::F16, ..fresh() }, copies(8));
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut device = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    let mut device = OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
     let mut count = 0;
     device.reader = Box::new(move |tensor| {
         count += 1;
@@ -329,7 +337,7 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
-    let mut again = OnDevice::new(&llama, Tuned::all(&llama.config), adam(), false, None);
+    let mut again = OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
     again.restore(checkpoint::state(dir.path(), &checkpoint::cursor(dir.path()).unwrap()).unwrap());
     assert!(again.state() == state);
 }
@@ -342,21 +350,36 @@ fn what_is_frozen_stays_and_the_rest_learns() {
     let before = mean_loss(&start, &batch, 100);
     for config in &ways()[1..] {
         let tuned = Tuned::of(config, &start.config, 3).unwrap();
-        let (learner, _) =
-            train(&start, None, &rows, config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (learner, _) = train(
+            Training {
+                model: &start,
+                head: None,
+                rows: &rows,
+                config,
+                seed: 3,
+                fingerprint: "f",
+                resume: None,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut |_| Ok(()),
+        )
+        .unwrap();
         let trained = learner.llama();
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
         for (i, (old, new)) in start.weights().into_iter().zip(trained.weights()).enumerate() {
-            assert_eq!(hf::values(old) != hf::values(new), tuned.needs(i), "weight {i}");
+            assert_eq!(tensors::values(old) != tensors::values(new), tuned.needs(i), "weight {i}");
         }
         let adapters = learner.adapters();
         assert_eq!(adapters.is_empty(), config.lora_rank == 0);
         for (adapter, a, b) in &adapters {
             // What is merged is W + (alpha / rank) B A.
             let columns = adapter.columns;
-            let (old, new) =
-                (hf::values(start.weights()[adapter.weight]), hf::values(trained.weights()[adapter.weight]));
+            let (old, new) = (
+                tensors::values(start.weights()[adapter.weight]),
+                tensors::values(trained.weights()[adapter.weight]),
+            );
             for (r, row) in adapter.rows.clone().enumerate().step_by(5) {
                 let sum: f32 = (0..3).map(|k| b.values[r * 3 + k] * a.values[k * columns]).sum();
                 assert!((new[row * columns] - old[row * columns] - 8.0 / 3.0 * sum).abs() < 1e-5);
@@ -373,7 +396,7 @@ fn what_is_frozen_stays_and_the_rest_learns() {
 fn adapters_are_written_as_peft_names_them() {
     let (llama, config) = (fresh(), ways().swap_remove(2));
     let tuned = Tuned::of(&config, &llama.config, 3).unwrap();
-    let learner = Learner::new(&llama, tuned, adam(), false, None, &cpu());
+    let learner = Learner::new(&llama, setup(tuned, adam(), false, None), &cpu());
     let files = peft_files(&learner.adapters(), &config, "base").unwrap();
     let json: serde_json::Value = serde_json::from_slice(&files[0].1).unwrap();
     assert_eq!((json["r"].as_u64(), json["lora_alpha"].as_f64()), (Some(3), Some(8.0)));
@@ -397,8 +420,21 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
     let start = fresh();
     let before = mean_loss(&start, &batch, 100);
     for config in ways() {
-        let (whole, curve) =
-            train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (whole, curve) = train(
+            Training {
+                model: &start,
+                head: None,
+                rows: &rows,
+                config: &config,
+                seed: 3,
+                fingerprint: "f",
+                resume: None,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut |_| Ok(()),
+        )
+        .unwrap();
         if config.lora_rank == 0 && config.freeze.is_empty() {
             let after = mean_loss(&whole.llama(), &batch, 100);
             assert!(after < 0.5 * before, "{before} -> {after}");
@@ -416,10 +452,37 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
             Ok(())
         };
         let config = TrainConfig { checkpoint_every: 77, ..config };
-        train(&start, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut keep).unwrap();
+        train(
+            Training {
+                model: &start,
+                head: None,
+                rows: &rows,
+                config: &config,
+                seed: 3,
+                fingerprint: "f",
+                resume: None,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut keep,
+        )
+        .unwrap();
         let resume = Some((dir.path(), kept));
-        let (resumed, again) =
-            train(&start, None, &rows, &config, 3, "f", resume, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+        let (resumed, again) = train(
+            Training {
+                model: &start,
+                head: None,
+                rows: &rows,
+                config: &config,
+                seed: 3,
+                fingerprint: "f",
+                resume,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut |_| Ok(()),
+        )
+        .unwrap();
         assert!(whole.state() == resumed.state());
         assert_eq!(hf::export(&whole.llama()), hf::export(&resumed.llama()));
         assert_eq!(curve, again);
@@ -436,7 +499,7 @@ fn a_damaged_checkpoint_is_an_error() {
 
     // One of another model is whole, but does not fit.
     let llama = fresh();
-    let mut learner = Learner::new(&llama, Tuned::all(&llama.config), adam(), false, None, &cpu());
+    let mut learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
     let mut state = learner.state();
     state.slots.pop();
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {

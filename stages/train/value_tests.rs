@@ -8,13 +8,13 @@ use super::cpu::Cpu;
 use super::device::{self, Beside, Head, OnDevice, Pass};
 use super::learner::{Adam, Learner};
 use super::lora::{FREEZABLE, Tuned};
-use super::tests::{adam, config, copies, cpu, distance, fresh};
+use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
-use super::{Moment, Rows, TrainConfig, checkpoint, train};
+use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{Fault, read};
 use crate::model::generate::{Generator, Limits};
-use crate::model::{Llama, ModelError, ValueHead, hf};
+use crate::model::{Llama, ModelError, ValueHead, hf, tensors};
 
 const LOSSES: [ValueLoss; 3] = [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise];
 
@@ -76,7 +76,7 @@ fn objective(
     let start = ValueHead { weight: head[0].clone(), bias: head[1][0] };
     let config = HeadConfig { start, ..config.clone() };
     let lambda = config.weight;
-    let mut cpu = Cpu::new(&llama.with_values(values), everything(llama), adam(), false, Some(config));
+    let mut cpu = Cpu::new(&llama.with_values(values), setup(everything(llama), adam(), false, Some(config)));
     let (loss, value_loss) = cpu.mean_losses(batch, 100);
     loss + lambda * value_loss.unwrap()
 }
@@ -89,10 +89,10 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
         let batch = refs(&examples);
         for loss in LOSSES {
             let config = HeadConfig { weight: 3.0, ..head(loss) };
-            let mut engine = Cpu::new(&llama, everything(&llama), adam(), false, Some(config.clone()));
+            let mut engine = Cpu::new(&llama, setup(everything(&llama), adam(), false, Some(config.clone())));
             let all = engine.sums(&batch, 5).2.to_vec();
             let own = engine.head_sums().unwrap().clone();
-            let values: Vec<Vec<f32>> = llama.weights().into_iter().map(hf::values).collect();
+            let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
             let first = [start().weight, vec![start().bias]];
             let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
                 of.iter()
@@ -159,7 +159,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
             assert_eq!(ce > 0.0, tokens > 0.0);
             for (micro, recompute) in [(100, false), (5, false), (100, true)] {
                 let mut engine =
-                    Cpu::new(&llama, everything(&llama), adam(), recompute, Some(config.clone()));
+                    Cpu::new(&llama, setup(everything(&llama), adam(), recompute, Some(config.clone())));
                 let (a, b) = (
                     engine.mean_losses(&batch, micro),
                     device::mean_losses(&llama, Some(&other), &batch, micro).unwrap(),
@@ -175,7 +175,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
                 );
                 assert!((a.1.unwrap() - values).abs() < 1e-5);
                 for (i, (a, b)) in whole.weights.iter().zip(sums).enumerate() {
-                    let a = hf::values(a.as_ref().unwrap());
+                    let a = tensors::values(a.as_ref().unwrap());
                     let top = a.iter().map(|v| v.abs()).fold(0.0, f32::max);
                     assert!(
                         distance(&a, b) < 1e-5 * (1.0 + top),
@@ -184,7 +184,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
                     );
                 }
                 for (a, b) in whole.head.iter().zip(engine.head_sums().unwrap()) {
-                    assert!(distance(&hf::values(a), b) < 1e-5, "{loss:?}");
+                    assert!(distance(&tensors::values(a), b) < 1e-5, "{loss:?}");
                 }
             }
         }
@@ -207,8 +207,8 @@ fn both_engines_take_the_same_steps_with_a_head() {
         for loss in LOSSES {
             // A large epsilon, for AdamW's first steps divide noise by noise.
             let adam = Adam { epsilon: 1e-3, ..adam() };
-            let mut cpu = Cpu::new(&llama, tuned(), adam, false, Some(head(loss)));
-            let mut device = OnDevice::new(&llama, tuned(), adam, false, Some(head(loss)));
+            let mut cpu = Cpu::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
+            let mut device = OnDevice::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
             for step in 0..5 {
                 let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
                 assert!(
@@ -234,7 +234,7 @@ fn both_engines_take_the_same_steps_with_a_head() {
             assert!(distance(&one.weight, &other.weight) < 1e-4 && (one.bias - other.bias).abs() < 1e-4);
             assert!(distance(&one.weight, &start().weight) > 1e-3, "the head learns");
             // One engine goes on from the other's state.
-            let mut again = Cpu::new(&llama, tuned(), adam, false, Some(head(loss)));
+            let mut again = Cpu::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
             again.restore(device.state());
             assert!(distance(&again.head().unwrap().weight, &other.weight) == 0.0);
             let (a, b) = (again.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
@@ -251,10 +251,7 @@ fn half_precision_learns_values_as_f32_does() {
         let llama = Llama { dtype, ..fresh() };
         let mut device = OnDevice::new(
             &llama,
-            everything(&llama),
-            Adam { epsilon: 1e-3, ..adam() },
-            false,
-            Some(head(ValueLoss::Bce)),
+            setup(everything(&llama), Adam { epsilon: 1e-3, ..adam() }, false, Some(head(ValueLoss::Bce))),
         );
         (0..10).map(|_| device.step(&batch, 10, 3e-3).unwrap().value_loss.unwrap()).collect::<Vec<f32>>()
     };
@@ -274,16 +271,16 @@ fn a_frozen_decoder_stays_and_its_tokens_are_still_measured() {
     let llama = fresh();
     let examples = valued(12, 1.0);
     let batch = refs(&examples);
-    let mut plain = Learner::new(&llama, everything(&llama), adam(), false, None, &cpu());
+    let mut plain = Learner::new(&llama, setup(everything(&llama), adam(), false, None), &cpu());
     let loss = plain.mean_losses(&batch, 100).unwrap().0;
     let mut learners = [
-        Learner::Cpu(Box::new(Cpu::new(&llama, nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))))),
+        Learner::Cpu(Box::new(Cpu::new(
+            &llama,
+            setup(nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+        ))),
         Learner::Device(Box::new(OnDevice::new(
             &llama,
-            nothing(&llama),
-            adam(),
-            false,
-            Some(head(ValueLoss::Bce)),
+            setup(nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
     ];
     for learner in &mut learners {
@@ -312,17 +309,11 @@ fn the_heads_weight_decays_and_its_bias_does_not() {
     for mut learner in [
         Learner::Cpu(Box::new(Cpu::new(
             &llama,
-            everything(&llama),
-            adam(),
-            false,
-            Some(head(ValueLoss::Bce)),
+            setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
         Learner::Device(Box::new(OnDevice::new(
             &llama,
-            everything(&llama),
-            adam(),
-            false,
-            Some(head(ValueLoss::Bce)),
+            setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
     ] {
         let step = learner.step(&batch, 6, 1e-1).unwrap();
@@ -339,7 +330,7 @@ fn the_heads_weight_decays_and_its_bias_does_not() {
 fn targets_that_are_none_are_errors() {
     let llama = fresh();
     let mut learner =
-        Learner::new(&llama, everything(&llama), adam(), false, Some(head(ValueLoss::Bce)), &cpu());
+        Learner::new(&llama, setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))), &cpu());
     let row = |place: usize, target: f32, weight: f32| {
         Example::new(&[5, 6], &[7, 4], 0.0, 1.0).with_values(vec![Target { place, target, weight, group: 0 }])
     };
@@ -355,10 +346,23 @@ fn targets_that_are_none_are_errors() {
     learner.step(&[&row(2, 0.5, 1.0)], 1, 1e-3).unwrap();
     let rows = |train| Rows { train, validation: Vec::new(), too_long: 0, exact: Vec::new() };
     let run = |head, rows: &Rows| {
-        train(&llama, Some(head), rows, &config(1.0, 0), 3, "f", None, &cpu(), &Silent, &mut |_| Ok(()))
-            .err()
-            .unwrap()
-            .to_string()
+        train(
+            Training {
+                model: &llama,
+                head: Some(head),
+                rows,
+                config: &config(1.0, 0),
+                seed: 3,
+                fingerprint: "f",
+                resume: None,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut |_| Ok(()),
+        )
+        .err()
+        .unwrap()
+        .to_string()
     };
     let small = HeadConfig { start: ValueHead::new(31), ..head(ValueLoss::Bce) };
     assert!(run(small, &rows(valued(8, 1.0))).contains("31 numbers"));
@@ -372,7 +376,7 @@ fn a_device_without_room_for_all_pairs_says_what_to_do() {
     let batch = refs(&examples);
     let with = |loss, failures: usize| {
         let (mut device, mut count) =
-            (OnDevice::new(&llama, everything(&llama), adam(), false, Some(head(loss))), 0);
+            (OnDevice::new(&llama, setup(everything(&llama), adam(), false, Some(head(loss)))), 0);
         device.reader = Box::new(move |tensor| {
             count += 1;
             if count <= failures { Err(Fault::Memory("no room".into())) } else { read(tensor) }
@@ -436,9 +440,21 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
         };
         let config = TrainConfig { batch_size: 16, micro_batch: 16, ..config(8.0, 0) };
         let head = HeadConfig { loss, weight: 1.0, start: untrained.clone() };
-        let (learner, losses) =
-            train(&llama, Some(head), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(()))
-                .unwrap();
+        let (learner, losses) = train(
+            Training {
+                model: &llama,
+                head: Some(head),
+                rows: &rows,
+                config: &config,
+                seed: 3,
+                fingerprint: "f",
+                resume: None,
+                device: &cpu(),
+            },
+            &Silent,
+            &mut |_| Ok(()),
+        )
+        .unwrap();
         let margin = apart(&learner.llama(), &learner.head().unwrap(), &held_out);
         println!("{loss:?}, tokens weigh {tokens}: values of good and bad rows are {margin:.3} apart");
         assert!(margin > 0.5, "{loss:?} {tokens}: {margin}");
@@ -468,8 +484,21 @@ fn a_resumed_run_with_a_head_ends_bit_for_bit_the_same() {
         for freeze in [Vec::new(), frozen.clone()] {
             let config = TrainConfig { checkpoint_every: 13, freeze, ..config(4.0, 0) };
             let run = |resume, keep: &mut dyn FnMut(Moment<'_>) -> anyhow::Result<()>| {
-                train(&fresh(), Some(head(loss)), &rows, &config, 3, "f", resume, &cpu(), &Silent, keep)
-                    .unwrap()
+                train(
+                    Training {
+                        model: &fresh(),
+                        head: Some(head(loss)),
+                        rows: &rows,
+                        config: &config,
+                        seed: 3,
+                        fingerprint: "f",
+                        resume,
+                        device: &cpu(),
+                    },
+                    &Silent,
+                    keep,
+                )
+                .unwrap()
             };
             let (dir, mut kept) = (tempfile::tempdir().unwrap(), Vec::new());
             let (whole, curve) = run(None, &mut |m| {
@@ -488,7 +517,7 @@ fn a_resumed_run_with_a_head_ends_bit_for_bit_the_same() {
             assert_eq!(curve, again);
             // A checkpoint with a head is none of a decoder without one.
             let cursor = checkpoint::cursor(dir.path()).unwrap();
-            let mut plain = Learner::new(&fresh(), everything(&fresh()), adam(), false, None, &cpu());
+            let mut plain = Learner::new(&fresh(), setup(everything(&fresh()), adam(), false, None), &cpu());
             assert!(plain.restore(checkpoint::state(dir.path(), &cursor).unwrap()).is_err());
         }
     }
@@ -500,8 +529,11 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
     let batch = refs(&examples);
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let mut learner =
-                Learner::new(&llama, everything(&llama), adam(), false, Some(head(ValueLoss::Bce)), &cpu());
+            let mut learner = Learner::new(
+                &llama,
+                setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+                &cpu(),
+            );
             let curve: Vec<_> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
         })
@@ -513,11 +545,36 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
     // With λ = 0 the decoder trains as it does without a head.
     let rows = Rows { train: valued(64, 1.0), validation: Vec::new(), too_long: 0, exact: Vec::new() };
     let config = config(2.0, 0);
-    let (plain, _) =
-        train(&llama, None, &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(())).unwrap();
+    let (plain, _) = train(
+        Training {
+            model: &llama,
+            head: None,
+            rows: &rows,
+            config: &config,
+            seed: 3,
+            fingerprint: "f",
+            resume: None,
+            device: &cpu(),
+        },
+        &Silent,
+        &mut |_| Ok(()),
+    )
+    .unwrap();
     let weightless = HeadConfig { weight: 0.0, ..head(ValueLoss::Bce) };
-    let (beside, _) =
-        train(&llama, Some(weightless), &rows, &config, 3, "f", None, &cpu(), &Silent, &mut |_| Ok(()))
-            .unwrap();
+    let (beside, _) = train(
+        Training {
+            model: &llama,
+            head: Some(weightless),
+            rows: &rows,
+            config: &config,
+            seed: 3,
+            fingerprint: "f",
+            resume: None,
+            device: &cpu(),
+        },
+        &Silent,
+        &mut |_| Ok(()),
+    )
+    .unwrap();
     assert_eq!(hf::export(&plain.llama()), hf::export(&beside.llama()));
 }

@@ -61,19 +61,26 @@ fn is_correct(problem: &Problem, domain: &dyn Domain, steps: &[String], answer: 
     domain.verify(problem, steps, answer).verdict == Verdict::Correct
 }
 
-/// Finds the first wrong step of each solution, with so many rollouts at each probe. All solutions are probed
-/// together.
+/// How beginnings are probed.
+#[derive(Clone, Copy)]
+pub struct Probing<'a> {
+    pub sampling: &'a Sampling,
+    /// Of a probe.
+    pub rollouts: usize,
+    pub seed: u64,
+}
+
+/// Finds the first wrong step of each solution, by rollouts. All solutions are probed together.
 ///
 /// # Errors
 /// Those of the policy; [`crate::Cancelled`].
 pub fn locate(
     wrong: &[(&Problem, &Solution)],
     policy: &mut dyn Policy,
-    sampling: &Sampling,
-    rollouts: usize,
-    seed: u64,
+    probing: Probing<'_>,
     events: &dyn Events,
 ) -> Result<Vec<Located>> {
+    let Probing { sampling, rollouts, seed } = probing;
     // Correct completions are known from `good` steps on, and none from `bad` steps on.
     let mut found: Vec<(Located, usize, usize)> = wrong
         .iter()
@@ -236,7 +243,9 @@ mod tests {
         );
         let mut policy = Fixer { asked: 0 };
         let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 8, calculator: false };
-        let located = locate(&wrong, &mut policy, &sampling, 4, 7, &Silent).unwrap();
+        let located =
+            locate(&wrong, &mut policy, Probing { sampling: &sampling, rollouts: 4, seed: 7 }, &Silent)
+                .unwrap();
         assert_eq!((located[0].first_wrong, policy.asked, located[0].tokens), (4, 3, 36));
         let states: Vec<(usize, f32)> =
             located[0].observed().iter().map(|o| (o.steps.len(), o.target)).collect();

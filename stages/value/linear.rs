@@ -23,18 +23,21 @@ const CHUNK: usize = 256;
 /// Weight decay: states are few and hidden numbers many.
 const DECAY: f32 = 0.01;
 
-/// Learns a head in so many passes. Returns it with the pass and the mean loss on `held` of which it is.
+/// How a head learns.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit {
+    pub loss: ValueLoss,
+    /// Over all states.
+    pub passes: usize,
+    pub learning_rate: f32,
+}
+
+/// Learns a head. Returns it with the pass and the mean loss on `held` of which it is.
 ///
 /// # Errors
 /// Targets that weigh nothing; a loss that is not finite; [`crate::Cancelled`].
-pub fn fit(
-    train: &Probed,
-    held: &Probed,
-    loss: ValueLoss,
-    passes: usize,
-    rate: f32,
-    events: &dyn Events,
-) -> Result<(ValueHead, usize, f64)> {
+pub fn fit(train: &Probed, held: &Probed, fit: Fit, events: &dyn Events) -> Result<(ValueHead, usize, f64)> {
+    let Fit { loss, passes, learning_rate: rate } = fit;
     let size = train.hidden.first().map_or(0, Vec::len);
     let targets: Vec<&Target> = train.targets.iter().collect();
     let total = weight_sum(loss, &targets) as f32;
@@ -144,7 +147,8 @@ mod tests {
     fn a_line_through_hidden_states_is_found_with_every_loss() {
         let (train, held) = (probed(2000, 0), probed(500, 9000));
         for loss in [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise] {
-            let (head, _, _) = fit(&train, &held, loss, 300, 0.05, &Silent).unwrap();
+            let (head, _, _) =
+                fit(&train, &held, Fit { loss, passes: 300, learning_rate: 0.05 }, &Silent).unwrap();
             let pairs = held.hidden.iter().zip(&held.targets);
             let right: Vec<(f32, bool)> = pairs.map(|(h, t)| (head.logit(h), t.target > 0.5)).collect();
             // Pairs leave the bias open: what counts is the order.

@@ -5,7 +5,7 @@
 //! - [`network`]: a small network over the domain's features of a state, for searches over rules
 //! - [`linear`]: a head on the frozen trunk of the policy
 //! - [`gains`]: values along kept solutions
-//! - [`metrics`]: how good values are, on problems that were held out
+//! - [`mod@measure`]: how good values are, on problems that were held out; [`metrics`]: as numbers
 //!
 //! A decoder with a head that is trained for values alone is [`crate::train`]'s business. Whatever the model,
 //! a process reward model (after every step) and an outcome reward model (whole solutions) differ in their
@@ -19,90 +19,33 @@ use datasets::table::Node;
 use datasets::types::Problem;
 use datasets::{Domain, domains, key};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
 use crate::model::ValueHead;
-use crate::policy::Policy;
 use crate::policy::model::{ModelPolicy, path_text};
-use crate::search::value::{Place, Scorer, StateValue};
+use crate::policy::{Policy, ValueQuery};
+use crate::search::value::{Scorer, StateValue};
 use crate::train::batch::Example;
-use crate::train::value::{Target, ValueLoss};
+use crate::train::value::Target;
 
 pub mod bisect;
+pub mod config;
 pub mod exact;
 pub mod gains;
 pub mod linear;
+pub mod measure;
 pub mod metrics;
 pub mod network;
 pub mod targets;
 
-use linear::Probed;
-use metrics::{Branch, Point};
+pub use config::{Estimator, ValueConfig};
+use linear::{Fit, Probed};
+pub use measure::{Exact, Measured, measure};
 use network::{Lesson, Network, Training};
-use targets::{Judge, Level, Observed, Reading, Targets};
+use targets::{Judge, Level, Observed};
 
 /// Version of the stage, part of its fingerprint.
 pub const VERSION: u32 = 2;
-
-/// What says what a state is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Estimator {
-    None,
-    /// A small network over the domain's features of a state.
-    Features,
-    /// A head on the frozen trunk of the policy that searched.
-    Trunk,
-    /// A decoder of its own, started from `[model]`.
-    Decoder,
-}
-
-/// `[value]` of a configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValueConfig {
-    pub model: Estimator,
-    /// The first guides searches.
-    pub levels: Vec<Level>,
-    pub targets: Targets,
-    pub min_tries: u32,
-    pub unexplored: f64,
-    /// Most wrong states of an enumerated tree.
-    pub states: usize,
-    pub loss: ValueLoss,
-    pub epochs: usize,
-    pub batch_size: usize,
-    pub learning_rate: f64,
-    /// Share of the problems that choose the epoch and the threshold, and measure the values: half for each.
-    pub holdout: f64,
-    /// Most correct branches that the threshold may lose.
-    pub lost: f64,
-    /// Wrong samples of a problem whose first wrong step is looked for by rollouts; 0 for none.
-    pub bisect: usize,
-    /// Rollouts of a probe.
-    pub rollouts: usize,
-    /// Whether searches give up branches below that threshold.
-    pub prune: bool,
-}
-
-impl ValueConfig {
-    /// Whether values are learned at all.
-    pub fn is_on(&self) -> bool {
-        self.model != Estimator::None
-    }
-
-    /// Whether they are in a round: a head needs the trunk of a model that searched (`searched`).
-    pub fn is_on_in(&self, searched: bool) -> bool {
-        self.is_on() && (self.model != Estimator::Trunk || searched)
-    }
-
-    fn reading(&self) -> Reading {
-        // A head on the trunk of a model judges what that model writes.
-        let most = if self.model == Estimator::Trunk { 0 } else { self.states };
-        Reading { targets: self.targets, min_tries: self.min_tries, unexplored: self.unexplored as f32, most }
-    }
-}
 
 /// What a problem is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +192,8 @@ pub fn head(
         Ok(Probed { hidden, targets })
     };
     let (train, held) = (probed(Part::Train)?, probed(Part::Choose)?);
-    linear::fit(&train, &held, config.loss, config.epochs, config.learning_rate as f32, events)
+    let fit = Fit { loss: config.loss, passes: config.epochs, learning_rate: config.learning_rate as f32 };
+    linear::fit(&train, &held, fit, events)
 }
 
 /// The paths of some problems as rows for a decoder that learns values alone. Paths longer than `most` tokens
@@ -334,127 +278,18 @@ impl Trained {
                     .collect())
             }
             Trained::Reader(reader) => {
-                let places: Vec<Place<'_>> = states
+                let queries: Vec<ValueQuery<'_>> = states
                     .iter()
-                    .map(|(steps, answer)| Place { problem, domain, steps, state: None, answer: *answer })
+                    .map(|(steps, answer)| ValueQuery {
+                        problem,
+                        domain,
+                        steps,
+                        state: None,
+                        answer: *answer,
+                    })
                     .collect();
-                Ok(reader.values(&places, events)?.into_iter().map(|(value, _)| value).collect())
+                Ok(reader.values(&queries, events)?.into_iter().map(|(value, _)| value).collect())
             }
         }
     }
-}
-
-/// How good a model's values are on problems that it has not seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    pub report: metrics::Report,
-    /// Branches with a value below it may be given up: chosen so that at most the configured share of correct
-    /// ones is lost.
-    pub threshold: f32,
-    /// Share of the correct branches of the measured problems that it loses, and of the wrong ones that it
-    /// stops.
-    pub lost: f64,
-    pub stopped: f64,
-    /// Against values found by exhaustion, where that was possible.
-    pub exact: Option<Exact>,
-}
-
-/// Values against the truth: whether a correct answer can be reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exact {
-    pub states: usize,
-    /// Mean |V - V*|.
-    pub error: f64,
-    /// Share of the states of which less is said than is true, and by how much on average over all: a
-    /// heuristic without such is admissible.
-    pub below: f64,
-    pub gap: f64,
-}
-
-/// States of which the truth is looked for by exhaustion, in all.
-const EXACT_STATES: usize = 1000;
-/// States that exhaustion may expand for one of them, and for all.
-const EXACT_EXPANSIONS: usize = 1000;
-const EXACT_TOTAL: usize = 30_000;
-
-/// Measures a model. `depth` is the longest path of the rules.
-///
-/// # Errors
-/// Those of the model; nothing held out.
-pub fn measure(
-    trees: &[Trees],
-    model: &mut Trained,
-    config: &ValueConfig,
-    depth: usize,
-    events: &dyn Events,
-) -> Result<(Measured, Vec<Point>)> {
-    let mut points = Vec::new();
-    let mut branches: [Vec<Branch>; 2] = [Vec::new(), Vec::new()];
-    let mut truths: Vec<(f32, f32)> = Vec::new();
-    let (mut tried, mut spare) = (0, EXACT_TOTAL);
-    for (number, trees) in trees.iter().enumerate().filter(|(_, t)| t.part != Part::Train) {
-        events.check()?;
-        let domain = known_domain(&trees.problem)?;
-        let states: Vec<(&[String], Option<&str>)> =
-            trees.observed.iter().map(|o| (o.steps.as_slice(), o.answer.as_deref())).collect();
-        let values = model.of(&trees.problem, &states, events)?;
-        let by_steps: HashMap<&[String], f32> = trees
-            .observed
-            .iter()
-            .zip(&values)
-            .filter(|(o, _)| o.answer.is_none())
-            .map(|(o, v)| (o.steps.as_slice(), *v))
-            .collect();
-        let report = trees.part == Part::Report;
-        for (observed, value) in trees.observed.iter().zip(&values) {
-            if report {
-                let depth = observed.steps.len() as u32;
-                points.push(Point {
-                    problem: number as u32,
-                    depth,
-                    value: *value,
-                    target: observed.target,
-                    weight: observed.weight,
-                });
-            }
-            if observed.whole {
-                // Ends are judged by the verifier; it is on the way there that a branch can be given up.
-                let way = (1..=observed.steps.len())
-                    .filter(|k| observed.answer.is_some() || *k < observed.steps.len());
-                let lowest = way
-                    .filter_map(|k| by_steps.get(&observed.steps[..k]).copied())
-                    .fold(f32::INFINITY, f32::min);
-                if lowest.is_finite() {
-                    branches[usize::from(report)].push(Branch { correct: observed.target > 0.5, lowest });
-                }
-            }
-            if report && observed.answer.is_none() && tried < EXACT_STATES {
-                tried += 1;
-                let state = follow(&trees.problem, domain, &observed.steps);
-                let left = depth.saturating_sub(observed.steps.len());
-                let given = EXACT_EXPANSIONS.min(spare);
-                let mut rest = given;
-                let truth =
-                    state.and_then(|state| exact::solvable(&trees.problem, domain, &state, left, &mut rest));
-                spare -= given - rest;
-                if let Some(truth) = truth {
-                    truths.push((*value, f32::from(u8::from(truth))));
-                }
-            }
-        }
-        events.advance(1, 0, 0);
-    }
-    ensure!(
-        !points.is_empty(),
-        "no held-out problem says anything about values: search more problems, or raise value.holdout (now {})",
-        config.holdout
-    );
-    let threshold = metrics::threshold(&branches[0], config.lost);
-    let [lost, stopped] = [true, false].map(|correct| metrics::given_up(&branches[1], correct, threshold));
-    let exact = (!truths.is_empty()).then(|| {
-        let (below, gap) = metrics::admissibility(&truths);
-        let error = truths.iter().map(|(v, t)| f64::from((v - t).abs())).sum::<f64>() / truths.len() as f64;
-        Exact { states: truths.len(), error, below, gap }
-    });
-    Ok((Measured { report: metrics::report(&points), threshold, lost, stopped, exact }, points))
 }

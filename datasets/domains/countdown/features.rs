@@ -1,7 +1,7 @@
 //! What a small network may know of a state: how the numbers stand to the target, each by itself and after
 //! one more step.
 
-use super::{OPERATORS, Task, combine};
+use super::question::{OPERATORS, Task, combine};
 use crate::domain::{Features, State, mix};
 use crate::number::Number;
 

@@ -4,37 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
 
-use super::error::{Place, SourceError};
+use super::column::{Column, Row};
+use super::error::SourceError;
 use super::{lines, rows};
-
-/// A column that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Its name, or the way to it through objects (structs): `meta.answer`. A column of just that name comes
-    /// first.
-    pub name: String,
-    /// Whether numbers are welcome; texts always are.
-    pub numbers: bool,
-}
-
-impl Column {
-    pub fn text(name: impl Into<String>) -> Self {
-        Column { name: name.into(), numbers: false }
-    }
-
-    pub fn text_or_number(name: impl Into<String>) -> Self {
-        Column { name: name.into(), numbers: true }
-    }
-}
-
-/// A row of a file.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub path: Arc<Path>,
-    pub place: Place,
-    /// The texts of the columns, in the order in which they were asked for.
-    pub cells: Vec<String>,
-}
 
 /// How a file is laid out, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::cells::Column;
+use super::column::Column;
 use super::error::Fault;
 
 /// A field's name and the JSON text of its value.

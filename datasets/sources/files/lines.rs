@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::cells::{Column, Row};
+use super::column::{Column, Row};
 use super::error::{Fault, Place, SourceError};
 use super::{MAX_LINE_BYTES, json};
 

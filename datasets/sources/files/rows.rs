@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::errors::ParquetError;
 
 use super::BATCH_ROWS;
-use super::cells::{Column, Row};
+use super::column::{Column, Row};
 use super::error::{Fault, Place, SourceError};
 use crate::table::{check_extents, guarded};
 

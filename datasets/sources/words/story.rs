@@ -35,40 +35,46 @@ pub struct Story {
 
 /// A random walk from `start` to `end` with exactly `operations` operations; `None` if the search got lost.
 pub fn walk<'a>(rng: &mut impl Rng, setting: &'a Setting, operations: u32) -> Option<Vec<&'a Relation>> {
-    let (mut path, mut budget) = (Vec::new(), 2_000);
-    extend(rng, setting, "start", operations, &mut path, &mut budget).then_some(path)
+    let mut walker = Walker { rng, setting, path: Vec::new(), budget: 2_000 };
+    walker.extend("start", operations).then_some(walker.path)
 }
 
-fn extend<'a>(
-    rng: &mut impl Rng,
+/// A depth-first search for a walk.
+struct Walker<'a, 'r, R> {
+    rng: &'r mut R,
     setting: &'a Setting,
-    state: &str,
-    operations: u32,
-    path: &mut Vec<&'a Relation>,
-    budget: &mut u32,
-) -> bool {
-    if state == "end" {
-        return operations == 0;
-    }
-    if *budget == 0 {
-        return false;
-    }
-    *budget -= 1;
-    let mut next: Vec<&Relation> = setting
-        .relations
-        .iter()
-        .filter(|r| r.from.contains(&state) && r.operations() <= operations)
-        .filter(|r| path.iter().all(|used| used.group() != r.group()))
-        .collect();
-    shuffle(rng, &mut next);
-    for relation in next {
-        path.push(relation);
-        if extend(rng, setting, relation.to, operations - relation.operations(), path, budget) {
-            return true;
+    path: Vec<&'a Relation>,
+    /// States that may still be looked at.
+    budget: u32,
+}
+
+impl<R: Rng> Walker<'_, '_, R> {
+    /// Extends the path from a state to the end by exactly so many operations; false if that is not found.
+    fn extend(&mut self, state: &str, operations: u32) -> bool {
+        if state == "end" {
+            return operations == 0;
         }
-        path.pop();
+        if self.budget == 0 {
+            return false;
+        }
+        self.budget -= 1;
+        let mut next: Vec<&Relation> = self
+            .setting
+            .relations
+            .iter()
+            .filter(|r| r.from.contains(&state) && r.operations() <= operations)
+            .filter(|r| self.path.iter().all(|used| used.group() != r.group()))
+            .collect();
+        shuffle(self.rng, &mut next);
+        for relation in next {
+            self.path.push(relation);
+            if self.extend(relation.to, operations - relation.operations()) {
+                return true;
+            }
+            self.path.pop();
+        }
+        false
     }
-    false
 }
 
 /// What a letter stands for while a story is told.

@@ -6,7 +6,7 @@ use datasets::types::Problem;
 use serde::Serialize;
 use serde_json::{Value, json};
 use stages::bakeoff::statistics::choices;
-use stages::bakeoff::{self};
+use stages::bakeoff::{self, SampleScoring};
 use stages::search::{Draws, SearchConfig};
 use stages::value::targets::Level;
 
@@ -88,12 +88,14 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
         let problems = shards[shard as usize];
         let rows = bakeoff::select(
             problems,
-            most,
-            &sampling,
+            SampleScoring {
+                samples: most,
+                sampling: &sampling,
+                draws,
+                steps: steps.as_mut(),
+                outcome: outcome.as_mut(),
+            },
             &mut *policy,
-            steps.as_mut(),
-            outcome.as_mut(),
-            draws,
             progress,
         )?;
         write(attempt, rows)?;
@@ -105,9 +107,10 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
     let plot = json!({"round": inputs.round, "split": split, "problems": count, "rows": lines});
     comparison.publish(&opened, &plot, args.json, || {
         format!(
-            "{}\n{count} {split} problems, {most} samples each; expected accuracy of the answer chosen among N of \
-             them, intervals by bootstrap over problems.\noracle: any of the N is correct; random: one of \
-             them.\n",
+            "{}\n\
+             {count} {split} problems, {most} samples each; expected accuracy of the answer chosen among N \
+             of them, intervals by bootstrap over problems.\n\
+             oracle: any of the N is correct; random: one of them.\n",
             table(&lines)
         )
     })

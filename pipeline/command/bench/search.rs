@@ -13,9 +13,9 @@ use stages::policy::rules::Rules;
 use stages::policy::{Policy, Prompt};
 use stages::problems;
 use stages::search::budget::Unit;
-use stages::search::grow::{self, Plan};
+use stages::search::grow;
 use stages::search::value::Values;
-use stages::search::{Algorithm, Draws, Goal, TreeConfig};
+use stages::search::{Algorithm, Draws, Goal, Plan, TreeConfig};
 
 use crate::config::Config;
 use crate::config::presets::preset;
@@ -32,6 +32,9 @@ fn drawn(config: &Config, count: usize) -> Result<Vec<Problem>> {
     Ok(all)
 }
 
+/// What is drawn.
+const DRAWS: Draws = Draws { seed: 1, round: 1, purpose: "bench" };
+
 /// Searches again and again for as long as is asked.
 fn measure(
     name: &str,
@@ -40,11 +43,10 @@ fn measure(
     policy: &mut dyn Policy,
     time: Duration,
 ) -> Result<Value> {
-    let draws = Draws { seed: 1, round: 1, purpose: "bench" };
     let (mut nodes, mut expansions, mut tokens, mut solved, mut searched) = (0, 0, 0, 0, 0);
     let start = Instant::now();
     while searched == 0 || start.elapsed() < time {
-        let outcomes = grow::run(problems, plan, policy, &mut Values::None, draws, &Silent)?;
+        let outcomes = grow::run(problems, plan, policy, &mut Values::None, &Silent)?;
         for outcome in &outcomes {
             nodes += outcome.spent.nodes;
             expansions += outcome.spent.expansions;
@@ -56,8 +58,10 @@ fn measure(
     let seconds = start.elapsed().as_secs_f64();
     let rate = |count: u64| count as f64 / seconds;
     Ok(json!({
-        "bench": "search", "policy": name, "search": plan.algorithm.name(), "threads": rayon::current_num_threads(),
-        "problems": searched, "solved": solved, "expansions_per_second": rate(expansions), "nodes_per_second": rate(nodes), "tokens_per_second": rate(tokens),
+        "bench": "search", "policy": name, "search": plan.algorithm.name(),
+        "threads": rayon::current_num_threads(),
+        "problems": searched, "solved": solved, "expansions_per_second": rate(expansions),
+        "nodes_per_second": rate(nodes), "tokens_per_second": rate(tokens),
     }))
 }
 
@@ -92,6 +96,7 @@ pub fn search(time: Duration) -> Result<Value> {
             siblings: None,
             sampling: countdown.search.sampling(),
             name: algorithm.name(),
+            draws: DRAWS,
         };
         all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
     }
@@ -110,6 +115,7 @@ pub fn search(time: Duration) -> Result<Value> {
             siblings: None,
             sampling: demo.search.sampling(),
             name: algorithm.name(),
+            draws: DRAWS,
         };
         let mut policy = ModelPolicy::new(Arc::clone(&model), Prompt::default(), demo.model.limits());
         all.push(measure("demo", &problems, &plan, &mut policy, time)?);

@@ -9,6 +9,8 @@ use super::packed::{Packed, Work};
 use super::{Part, Rotary, Shape, Weights, simd};
 use crate::model::future_heads::{FutureHeads, as_weights};
 
+mod draft;
+
 /// New tokens from which threads take sequences each, instead of sharing each product.
 const MANY: usize = 16;
 
@@ -52,6 +54,8 @@ impl Layer {
 pub struct Entry<'a> {
     pub sequence: &'a mut Sequence,
     pub tokens: &'a [u32],
+    /// How many of its last tokens [`Decoder::draft`] verifies; [`Decoder::forward`] looks at the last alone.
+    pub asked: usize,
 }
 
 /// What is asked of the decoder after each entry's last token.
@@ -75,6 +79,23 @@ struct Scratch {
     inner: Vec<f32>,
     logits: Vec<f32>,
     work: Work,
+}
+
+/// Some entries of a pass, with the buffers of the thread that works on them.
+struct Portion<'p, 'e> {
+    entries: &'p mut [Entry<'e>],
+    /// Index of the first among all.
+    first: usize,
+    scratch: &'p mut Scratch,
+}
+
+/// Keys and values of one head of a layer that a token looks at.
+struct Cached<'a> {
+    sequence: &'a Sequence,
+    /// Where that head's keys begin in a block.
+    base: usize,
+    /// Tokens that are looked at, from the first one.
+    seen: usize,
 }
 
 /// Buffers of passes, kept between them.
@@ -151,31 +172,25 @@ impl Decoder {
         asked: Asked,
         read: &(impl Fn(usize, &[f32]) + Sync),
     ) {
-        divide(entries, passes, &|part, first, scratch, spread| {
-            self.pass(part, first, scratch, spread, asked, read);
-        });
+        divide(entries, passes, &|portion| self.pass(portion, asked, read));
     }
 
-    /// Adds tokens to sequences of which the last `asked[i]` of entry i are to be verified: gives `read` the
-    /// logits `[asked[i], V]` after each of these, and is told the place among the entry's tokens of the last
+    /// Adds tokens to sequences of which the last [`Entry::asked`] are to be verified: gives `read` the
+    /// logits `[asked, V]` after each of these, and is told the place among the entry's tokens of the last
     /// one that stands (`None` if no more is wanted). From there the heads draft: `drafted` is given their
     /// likeliest tokens, of which the first comes two places further.
     pub fn draft(
         &self,
         entries: &mut [Entry<'_>],
         passes: &mut Passes,
-        asked: &[usize],
         read: &(impl Fn(usize, &[f32]) -> Option<usize> + Sync),
         drafted: &(impl Fn(usize, Vec<u32>) + Sync),
     ) {
-        divide(entries, passes, &|part, first, scratch, spread| {
-            let asked = &asked[first..first + part.len()];
-            self.draft_pass(part, first, scratch, spread, asked, read, drafted);
-        });
+        divide(entries, passes, &|portion| self.draft_pass(portion, read, drafted));
     }
 
     /// Tokens through all layers: their stream is then in `scratch.x`, their keys and values in the cache.
-    fn trunk(&self, entries: &mut [Entry<'_>], scratch: &mut Scratch, spread: bool) {
+    fn trunk(&self, entries: &mut [Entry<'_>], scratch: &mut Scratch) {
         let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
         let rows: usize = entries.iter().map(|e| e.tokens.len()).sum();
         let Scratch { x, normed, inverse, qkv, attended, gate_up, inner: activated, work, .. } = scratch;
@@ -195,7 +210,7 @@ impl Decoder {
         }
         for (l, layer) in self.layers.iter().enumerate() {
             simd::rms_norm(x, &layer.attention_norm, epsilon, normed, inverse);
-            layer.qkv.product(normed, qkv, false, spread, work);
+            layer.qkv.product(normed, qkv, false, work);
             let base = l * Pool::layer(&self.shape);
             self.write(entries, qkv, base);
             let mut rows =
@@ -211,24 +226,24 @@ impl Decoder {
                     let group = heads / shared * size;
                     let at = head * group..(head + 1) * group;
                     let base = base + head * 2 * size * BLOCK;
-                    attend(&row[at.clone()], sequence, base, size, seen, &mut out[at]);
+                    attend(&row[at.clone()], &Cached { sequence, base, seen }, size, &mut out[at]);
                 }
             };
-            if spread {
+            if work.spread {
                 tasks.collect::<Vec<_>>().into_par_iter().for_each(attend);
             } else {
                 tasks.for_each(attend);
             }
-            layer.output.product(attended, x, true, spread, work);
+            layer.output.product(attended, x, true, work);
             simd::rms_norm(x, &layer.mlp_norm, epsilon, normed, inverse);
-            layer.gate_up.product(normed, gate_up, false, spread, work);
+            layer.gate_up.product(normed, gate_up, false, work);
             simd::swiglu(gate_up, activated, inner);
-            layer.down.product(activated, x, true, spread, work);
+            layer.down.product(activated, x, true, work);
         }
         // What heads will look back at, whether they draft now or later.
         for (h, head) in self.heads.iter().enumerate() {
             simd::rms_norm(x, &head.attention_norm, epsilon, normed, inverse);
-            head.qkv.product(normed, qkv, false, spread, work);
+            head.qkv.product(normed, qkv, false, work);
             self.write(entries, qkv, (self.layers.len() + h) * Pool::layer(&self.shape));
         }
     }
@@ -259,19 +274,12 @@ impl Decoder {
         }
     }
 
-    fn pass(
-        &self,
-        entries: &mut [Entry<'_>],
-        first: usize,
-        scratch: &mut Scratch,
-        spread: bool,
-        asked: Asked,
-        read: &(impl Fn(usize, &[f32]) + Sync),
-    ) {
+    fn pass(&self, portion: Portion<'_, '_>, asked: Asked, read: &(impl Fn(usize, &[f32]) + Sync)) {
+        let Portion { entries, first, scratch } = portion;
         if entries.iter().all(|e| e.tokens.is_empty()) {
             return;
         }
-        self.trunk(entries, scratch, spread);
+        self.trunk(entries, scratch);
         let Shape { hidden, epsilon, .. } = self.shape;
         let Scratch { x, normed, inverse, logits, work, .. } = scratch;
         // Only each entry's last token is asked.
@@ -291,131 +299,23 @@ impl Decoder {
         }
         let vocab = self.vocab();
         logits.resize(ends * vocab, 0.0);
-        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, spread, work);
+        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, work);
         for (i, logits) in logits.chunks_exact(vocab).enumerate() {
             read(first + i, logits);
         }
     }
-
-    #[allow(clippy::too_many_arguments)]
-    fn draft_pass(
-        &self,
-        entries: &mut [Entry<'_>],
-        first: usize,
-        scratch: &mut Scratch,
-        spread: bool,
-        asked: &[usize],
-        read: &(impl Fn(usize, &[f32]) -> Option<usize> + Sync),
-        drafted: &(impl Fn(usize, Vec<u32>) + Sync),
-    ) {
-        if entries.iter().all(|e| e.tokens.is_empty()) {
-            return;
-        }
-        self.trunk(entries, scratch, spread);
-        let Shape { hidden, epsilon, .. } = self.shape;
-        let vocab = self.vocab();
-        let output = self.head.as_ref().unwrap_or(&self.embed);
-        let total: usize = asked.iter().sum();
-        let mut ends = Vec::with_capacity(total * hidden);
-        let (mut start, mut starts) = (0, Vec::with_capacity(entries.len()));
-        for (entry, asked) in entries.iter().zip(asked) {
-            starts.push(start);
-            start += entry.tokens.len();
-            ends.extend_from_slice(&scratch.x[(start - asked) * hidden..start * hidden]);
-        }
-        let Scratch { x, normed, inverse, logits, work, .. } = scratch;
-        let count = total.max(entries.len());
-        normed.resize(normed.len().max(count * hidden), 0.0);
-        inverse.resize(inverse.len().max(count), 0.0);
-        simd::rms_norm(&ends, &self.norm, epsilon, &mut normed[..total * hidden], &mut inverse[..total]);
-        logits.resize(total * vocab, 0.0);
-        output.product(&normed[..total * hidden], logits, false, spread, work);
-        // The places from which heads draft: entry, stream and position.
-        let (mut going, mut streams, mut from) = (Vec::new(), Vec::new(), 0);
-        for (i, (entry, asked)) in entries.iter().zip(asked).enumerate() {
-            if let Some(place) = read(first + i, &logits[from * vocab..(from + asked) * vocab]) {
-                going.push((i, entry.sequence.len() + place));
-                streams.extend_from_slice(&x[(starts[i] + place) * hidden..(starts[i] + place + 1) * hidden]);
-            }
-            from += asked;
-        }
-        if going.is_empty() {
-            return;
-        }
-        let mut drafts = vec![Vec::with_capacity(self.heads.len()); going.len()];
-        for (h, head) in self.heads.iter().enumerate() {
-            self.ahead(h, head, entries, &going, &streams, scratch, spread);
-            for (drafts, logits) in drafts.iter_mut().zip(scratch.logits.chunks_exact(vocab)) {
-                let top = simd::max(logits);
-                drafts.push(logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32);
-            }
-        }
-        for ((i, _), drafts) in going.into_iter().zip(drafts) {
-            drafted(first + i, drafts);
-        }
-    }
-
-    /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the
-    /// cache.
-    #[allow(clippy::too_many_arguments)]
-    fn ahead(
-        &self,
-        index: usize,
-        head: &Layer,
-        entries: &[Entry<'_>],
-        going: &[(usize, usize)],
-        streams: &[f32],
-        scratch: &mut Scratch,
-        spread: bool,
-    ) {
-        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
-        let (count, width, wide) = (going.len(), self.shape.qkv(), self.shape.attended());
-        let mut x = streams.to_vec();
-        let Scratch { normed, inverse, qkv, attended, gate_up, inner: activated, logits, work, .. } = scratch;
-        let (normed, inverse) = (&mut normed[..count * hidden], &mut inverse[..count]);
-        simd::rms_norm(&x, &head.attention_norm, epsilon, normed, inverse);
-        head.qkv.product(normed, &mut qkv[..count * width], false, spread, work);
-        let base = (self.layers.len() + index) * Pool::layer(&self.shape);
-        let group = heads / shared * size;
-        for ((&(i, position), row), out) in
-            going.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide))
-        {
-            self.rotary.turn(&mut row[..heads * size], position, 1.0);
-            for head in 0..shared {
-                let at = head * group..(head + 1) * group;
-                attend(
-                    &row[at.clone()],
-                    entries[i].sequence,
-                    base + head * 2 * size * BLOCK,
-                    size,
-                    position + 1,
-                    &mut out[at],
-                );
-            }
-        }
-        head.output.product(&attended[..count * wide], &mut x, true, spread, work);
-        simd::rms_norm(&x, &head.mlp_norm, epsilon, normed, inverse);
-        head.gate_up.product(normed, &mut gate_up[..count * 2 * inner], false, spread, work);
-        simd::swiglu(&gate_up[..count * 2 * inner], &mut activated[..count * inner], inner);
-        head.down.product(&activated[..count * inner], &mut x, true, spread, work);
-        simd::rms_norm(&x, &self.norm, epsilon, normed, inverse);
-        logits.resize(count * self.vocab(), 0.0);
-        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, spread, work);
-    }
 }
 
 /// Divides entries among threads, where there is enough to do.
-fn divide(
-    entries: &mut [Entry<'_>],
-    passes: &mut Passes,
-    work: &(impl Fn(&mut [Entry<'_>], usize, &mut Scratch, bool) + Sync),
-) {
+fn divide(entries: &mut [Entry<'_>], passes: &mut Passes, work: &(impl Fn(Portion<'_, '_>) + Sync)) {
     let total: usize = entries.iter().map(|e| e.tokens.len()).sum();
     let threads = rayon::current_num_threads();
     let groups = if total < MANY { 1 } else { threads.min(entries.len()) };
     passes.threads.resize_with(passes.threads.len().max(groups), Scratch::default);
     if groups == 1 {
-        return work(entries, 0, &mut passes.threads[0], true);
+        let scratch = &mut passes.threads[0];
+        scratch.work.spread = true;
+        return work(Portion { entries, first: 0, scratch });
     }
     // Runs of entries of about equally many tokens.
     let mut parts = Vec::with_capacity(groups);
@@ -429,16 +329,17 @@ fn divide(
         }
         let (part, others) = rest.split_at_mut(count);
         left -= tokens;
-        parts.push((part, first, scratch));
+        scratch.work.spread = false;
+        parts.push(Portion { entries: part, first, scratch });
         first += count;
         rest = others;
     }
-    parts.into_par_iter().for_each(|(part, first, scratch)| work(part, first, scratch, false));
+    parts.into_par_iter().for_each(work);
 }
 
-/// What a group of query heads sees through one key/value head of the first `seen` tokens.
-/// `base`: where that head's keys begin in a block.
-fn attend(queries: &[f32], sequence: &Sequence, base: usize, size: usize, seen: usize, out: &mut [f32]) {
+/// What a group of query heads sees through one key/value head.
+fn attend(queries: &[f32], cached: &Cached<'_>, size: usize, out: &mut [f32]) {
+    let Cached { sequence, base, seen } = *cached;
     let scale = 1.0 / (size as f32).sqrt();
     let mut scores = vec![0.0; seen.next_multiple_of(BLOCK)];
     for (query, out) in queries.chunks_exact(size).zip(out.chunks_exact_mut(size)) {

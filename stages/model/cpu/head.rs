@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::matrix::{View, product};
 use super::simd;
-use super::trunk::add_outer;
+use super::trunk::{Outer, add_outer};
 
 /// Rows whose logits are one task.
 const ROWS: usize = 128;
@@ -26,11 +26,14 @@ pub struct Targets<'a> {
 pub fn cross_entropy(
     hidden: &mut [f32],
     matrix: &[f32],
-    size: usize,
     targets: &Targets<'_>,
     gradient: Option<&mut [f32]>,
     mut best: Option<&mut Vec<u32>>,
 ) -> f64 {
+    if targets.tokens.is_empty() {
+        return 0.0;
+    }
+    let size = hidden.len() / targets.tokens.len();
     let vocab = matrix.len() / size;
     let together = (LOGITS / vocab / ROWS).clamp(1, 16) * ROWS;
     let mut logits = vec![0.0; together.min(hidden.len() / size) * vocab];
@@ -80,7 +83,8 @@ pub fn cross_entropy(
         if let Some(sums) = sums.as_deref_mut() {
             let logits = &*logits;
             sums.par_chunks_mut(BLOCK * size).enumerate().for_each(|(i, block)| {
-                add_outer(block, i * BLOCK, logits, vocab, &inputs, size);
+                let outer = Outer { slopes: logits, rows: vocab, inputs: &inputs, columns: size };
+                add_outer(block, i * BLOCK, outer);
             });
         }
     }

@@ -10,7 +10,7 @@
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
 //! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
 
-use super::{Llama, LlamaConfig, hf};
+use super::{Llama, LlamaConfig, tensors};
 
 pub mod cache;
 pub mod decoder;
@@ -44,7 +44,7 @@ pub enum Part {
 impl Weights {
     /// A decoder's weights, copied.
     pub fn of(llama: &Llama) -> Self {
-        Self { config: llama.config.clone(), all: llama.weights().into_iter().map(hf::values).collect() }
+        Self { config: llama.config.clone(), all: llama.weights().into_iter().map(tensors::values).collect() }
     }
 
     /// Where a layer's weight stands in the list.

@@ -82,8 +82,8 @@ impl Packed {
         }
     }
 
-    /// `out [rows, out] = x [rows, in] Wᵀ`, or added to it. With `spread`, on all threads.
-    pub fn product(&self, x: &[f32], out: &mut [f32], accumulate: bool, spread: bool, work: &mut Work) {
+    /// `out [rows, out] = x [rows, in] Wᵀ`, or added to it. With [`Work::spread`], on all threads.
+    pub fn product(&self, x: &[f32], out: &mut [f32], accumulate: bool, work: &mut Work) {
         let rows = x.len() / self.inputs;
         assert!(
             x.len() == rows * self.inputs && out.len() == rows * self.outputs,
@@ -96,7 +96,7 @@ impl Packed {
             let width = PANEL.min(self.outputs - panel * PANEL);
             Arch::new().dispatch(Strip { weight: self, panel, tiles, rows, out, stride, width, accumulate });
         };
-        if !spread || rows * self.outputs * self.inputs < WORTH {
+        if !work.spread || rows * self.outputs * self.inputs < WORTH {
             for panel in 0..panels {
                 run(panel, &mut out[panel * PANEL..], self.outputs);
             }
@@ -131,6 +131,8 @@ impl Packed {
 /// Buffers of a product, kept between calls.
 #[derive(Default)]
 pub struct Work {
+    /// Whether products are shared among all threads.
+    pub spread: bool,
     /// Inputs in tiles of [`TILE`] rows, each stored input by input; missing rows are zero.
     tiles: Vec<f32>,
     strips: Vec<f32>,
@@ -299,8 +301,7 @@ mod tests {
                         &x[rows.start * inputs..rows.end * inputs],
                         &mut out,
                         true,
-                        spread,
-                        &mut Work::default(),
+                        &mut Work { spread, ..Work::default() },
                     );
                     out
                 };

@@ -212,12 +212,22 @@ wide! {
     }
 }
 
+/// What [`rms_norm`] read and gave.
+#[derive(Clone, Copy)]
+pub struct Normed<'a> {
+    pub x: &'a [f32],
+    pub weight: &'a [f32],
+    pub inverses: &'a [f32],
+}
+
 wide! {
     /// Gradient of [`rms_norm`]: adds to `dx` what `dy` means for x, and to `dweight` what it means for the
     /// weight.
-    pub fn rms_norm_backward(dy: &'a [f32], x: &'a [f32], weight: &'a [f32], inverses: &'a [f32], dx: &'a mut [f32], dweight: &'a mut [f32]) {
+    pub fn rms_norm_backward(dy: &'a [f32], normed: Normed<'a>, dx: &'a mut [f32], dweight: &'a mut [f32]) {
+        let Normed { x, weight, inverses } = normed;
         let size = weight.len();
-        for (((dy, x), dx), inverse) in dy.chunks_exact(size).zip(x.chunks_exact(size)).zip(dx.chunks_exact_mut(size)).zip(inverses) {
+        let rows = dy.chunks_exact(size).zip(x.chunks_exact(size)).zip(dx.chunks_exact_mut(size));
+        for (((dy, x), dx), inverse) in rows.zip(inverses) {
             let mut sums = [0.0; LANES];
             let (d, d_rest) = dy.as_chunks::<LANES>();
             let (v, v_rest) = x.as_chunks::<LANES>();
@@ -227,7 +237,8 @@ wide! {
                     sums[i] = (d[i] * w[i]).mul_add(v[i], sums[i]);
                 }
             }
-            let sum = d_rest.iter().zip(v_rest).zip(w_rest).fold(fold(sums), |sum, ((d, v), w)| sum + d * v * w);
+            let rest = d_rest.iter().zip(v_rest).zip(w_rest);
+            let sum = rest.fold(fold(sums), |sum, ((d, v), w)| sum + d * v * w);
             let share = sum * inverse * inverse * inverse / size as f32;
             for ((((dx, dw), d), v), w) in dx.iter_mut().zip(&mut *dweight).zip(dy).zip(x).zip(weight) {
                 *dx += d * w * inverse - v * share;
@@ -379,7 +390,7 @@ mod tests {
         };
         let (_, inverses) = norm(&x, &weight);
         let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; size]);
-        rms_norm_backward(&dy, &x, &weight, &inverses, &mut dx, &mut dw);
+        rms_norm_backward(&dy, Normed { x: &x, weight: &weight, inverses: &inverses }, &mut dx, &mut dw);
         check(|x| norm(x, &weight).0, &x, &dx);
         check(|w| norm(&x, w).0, &weight, &dw);
 

@@ -14,16 +14,16 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::row::{Row, Work};
-use super::{Generated, Limits};
+use super::request::{Generated, Generation, Limits};
+use super::row::Row;
 use crate::events::Events;
 use crate::model::cpu::Weights;
 use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
 use crate::model::cpu::decoder::{Asked, Decoder, Entry, Passes};
 use crate::model::{FutureHeads, Llama};
 
-/// Most tokens of prompts in one pass.
-const PROMPTS: usize = 1024;
+mod reading;
+
 /// Most rows at work for which drafts are read: with more, a pass is busy enough, and what is drafted in vain
 /// costs more than it saves.
 const DRAFTING: usize = 8;
@@ -46,28 +46,6 @@ pub struct Cpu {
     drafted: (u64, u64),
 }
 
-/// A text that is being read: its number, its keys and values, and how much of it is known.
-type Taken = (usize, Sequence, usize);
-
-/// A row of numbers for each text, written by the threads of a pass.
-struct Rows(Vec<Mutex<Vec<f32>>>);
-
-impl Rows {
-    fn new(count: usize) -> Self {
-        Self((0..count).map(|_| Mutex::default()).collect())
-    }
-
-    fn keep(&self, i: usize, row: &[f32]) {
-        if let Ok(mut place) = self.0[i].lock() {
-            place.extend_from_slice(row);
-        }
-    }
-
-    fn take(self) -> impl Iterator<Item = Vec<f32>> {
-        self.0.into_iter().map(|row| row.into_inner().unwrap_or_default())
-    }
-}
-
 /// A prompt that has been read, with samples to start.
 struct Open {
     request: usize,
@@ -75,6 +53,17 @@ struct Open {
     sequence: Sequence,
     /// After the prompt's last token.
     logits: Vec<f32>,
+}
+
+/// Rows at work, those to come, and those that are done.
+#[derive(Default)]
+struct Queue {
+    /// Requests whose prompts have not been read.
+    waiting: VecDeque<usize>,
+    open: VecDeque<Open>,
+    active: Vec<Active>,
+    /// Each answer with its place.
+    done: Vec<((usize, usize), Generated)>,
 }
 
 /// A row at work.
@@ -124,100 +113,6 @@ impl Cpu {
         self.computed
     }
 
-    /// Final normalised hidden state `[D]` after the last token of each text, in order.
-    ///
-    /// # Errors
-    /// [`crate::Cancelled`] between passes, or a message if one text alone exceeds the memory.
-    pub fn hidden(&mut self, texts: &[Vec<u32>], events: &dyn Events) -> anyhow::Result<Vec<Vec<f32>>> {
-        let mut all = vec![Vec::new(); texts.len()];
-        let mut waiting: VecDeque<usize> = (0..texts.len()).collect();
-        while let Some(&front) = waiting.front() {
-            events.check()?;
-            let taken = self.take_texts(texts, &mut waiting)?;
-            if taken.is_empty() {
-                let need = texts[front].len().div_ceil(BLOCK) * self.pool.block_bytes();
-                bail!(
-                    "keys and values of a text of {} tokens need {} MiB: raise model.cache_mib or use shorter texts",
-                    texts[front].len(),
-                    need.div_ceil(1 << 20)
-                );
-            }
-            for (text, sequence, hidden) in self.read(taken, &|i| &texts[i][..], Asked::Hidden) {
-                self.pool.release(sequence);
-                all[text] = hidden;
-            }
-        }
-        Ok(all)
-    }
-
-    /// Takes from the waiting texts as many as one pass reads. One whose beginning another text of the pass
-    /// computes stays for the next pass, where that is known.
-    fn take_texts(&mut self, texts: &[Vec<u32>], waiting: &mut VecDeque<usize>) -> Result<Vec<Taken>, Full> {
-        let (mut taken, mut tokens): (Vec<Taken>, usize) = (Vec::new(), 0);
-        let mut left = VecDeque::new();
-        while let Some(text) = waiting.pop_front() {
-            let mut sequence = self.pool.begin(&texts[text]);
-            let (known, new) = (sequence.len(), texts[text].len() - sequence.len());
-            let full = !taken.is_empty() && tokens + new > PROMPTS;
-            let room = !full && self.pool.make_room((known + new).div_ceil(BLOCK) - known / BLOCK);
-            if full || !room || computes(&taken, &|i| &texts[i][..], &texts[text], known) {
-                self.pool.release(sequence);
-                left.push_back(text);
-                if full || !room {
-                    break;
-                }
-                continue;
-            }
-            self.pool.extend(&mut sequence, new)?;
-            tokens += new;
-            taken.push((text, sequence, known));
-        }
-        // In their old order, those that were passed over first.
-        while let Some(text) = left.pop_back() {
-            waiting.push_front(text);
-        }
-        Ok(taken)
-    }
-
-    /// Reads what is not known of texts that have room for it, and gives for each its number and what was
-    /// asked after its last token. Only a text that is alone may be longer than a pass.
-    fn read<'a>(
-        &mut self,
-        mut taken: Vec<Taken>,
-        text: &dyn Fn(usize) -> &'a [u32],
-        asked: Asked,
-    ) -> Vec<(usize, Sequence, Vec<f32>)> {
-        if let [(number, sequence, known)] = &mut taken[..] {
-            let tokens = text(*number);
-            while tokens.len() - *known > PROMPTS {
-                let part = &tokens[*known..*known + PROMPTS];
-                self.decoder.forward(
-                    &mut [Entry { sequence, tokens: part }],
-                    &mut self.passes,
-                    Asked::Hidden,
-                    &|_, _| {},
-                );
-                self.pool.added(sequence, part);
-                self.computed += part.len() as u64;
-                *known += PROMPTS;
-            }
-        }
-        let rows = Rows::new(taken.len());
-        let mut entries: Vec<Entry<'_>> = taken
-            .iter_mut()
-            .map(|(number, sequence, known)| Entry { sequence, tokens: &text(*number)[*known..] })
-            .collect();
-        self.decoder.forward(&mut entries, &mut self.passes, asked, &|i, row| rows.keep(i, row));
-        let mut out = Vec::with_capacity(taken.len());
-        for ((number, mut sequence, known), row) in taken.into_iter().zip(rows.take()) {
-            let new = &text(number)[known..];
-            self.pool.added(&mut sequence, new);
-            self.computed += new.len() as u64;
-            out.push((number, sequence, row));
-        }
-        out
-    }
-
     pub fn cache_bytes(&self) -> usize {
         self.pool.bytes()
     }
@@ -228,35 +123,35 @@ impl Cpu {
     /// [`crate::Cancelled`], or a message if one row alone exceeds the memory.
     pub fn run(
         &mut self,
-        work: &Work<'_>,
+        work: &Generation<'_>,
         events: &dyn Events,
     ) -> anyhow::Result<Vec<((usize, usize), Generated)>> {
-        let mut waiting: VecDeque<usize> =
-            (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
-        let (mut open, mut active, mut done) = (VecDeque::new(), Vec::new(), Vec::new());
+        let waiting = (0..work.requests.len()).filter(|r| !work.requests[*r].seeds.is_empty()).collect();
+        let mut queue = Queue { waiting, ..Queue::default() };
         let result: anyhow::Result<()> = loop {
             if let Err(stop) = events.check() {
                 break Err(stop.into());
             }
-            match self.admit(work, &mut waiting, &mut open, &mut active, &mut done) {
-                Ok(()) if active.is_empty() => break Ok(()),
+            match self.admit(work, &mut queue) {
+                Ok(()) if queue.active.is_empty() => break Ok(()),
                 Ok(()) => {}
                 Err(full) => break Err(full),
             }
-            if let Err(full) = self.advance(work, &mut active) {
+            if let Err(full) = self.advance(work, &mut queue.active) {
                 break Err(full.into());
             }
-            let (ended, going) = active.into_iter().partition(|a: &Active| a.row.done);
-            active = going;
-            self.finish(ended, &mut done);
+            let (ended, going) = queue.active.into_iter().partition(|a: &Active| a.row.done);
+            queue.active = going;
+            self.finish(ended, &mut queue.done);
         };
         // Whatever the reason to stop, the pool gets back what was held.
-        active
+        queue
+            .active
             .into_iter()
             .map(|a| a.sequence)
-            .chain(open.into_iter().map(|o| o.sequence))
+            .chain(queue.open.into_iter().map(|o| o.sequence))
             .for_each(|s| self.pool.release(s));
-        result.map(|()| done)
+        result.map(|()| queue.done)
     }
 
     fn finish(&mut self, ended: Vec<Active>, done: &mut Vec<((usize, usize), Generated)>) {
@@ -267,19 +162,12 @@ impl Cpu {
     }
 
     /// Blocks that a row may have in the end, with a prompt of this length.
-    fn most(work: &Work<'_>, prompt: usize) -> usize {
+    fn most(work: &Generation<'_>, prompt: usize) -> usize {
         (prompt + work.sampling.max_tokens).div_ceil(BLOCK)
     }
 
     /// Starts rows until as many are at work as may be, or memory is promised to those at work.
-    fn admit(
-        &mut self,
-        work: &Work<'_>,
-        waiting: &mut VecDeque<usize>,
-        open: &mut VecDeque<Open>,
-        active: &mut Vec<Active>,
-        done: &mut Vec<((usize, usize), Generated)>,
-    ) -> anyhow::Result<()> {
+    fn admit(&mut self, work: &Generation<'_>, queue: &mut Queue) -> anyhow::Result<()> {
         // What rows at work may still take.
         let owed = |active: &[Active]| -> usize {
             let of = |a: &Active| {
@@ -288,12 +176,12 @@ impl Cpu {
             active.iter().map(of).sum()
         };
         loop {
-            while let Some(front) = open.front_mut()
-                && active.len() < self.rows
+            while let Some(front) = queue.open.front_mut()
+                && queue.active.len() < self.rows
             {
                 let seeds = work.requests[front.request].seeds.len();
                 let len = front.sequence.len();
-                if !self.pool.make_room(owed(active) + Self::most(work, len) - len / BLOCK) {
+                if !self.pool.make_room(owed(&queue.active) + Self::most(work, len) - len / BLOCK) {
                     break;
                 }
                 let mut row = Row::new(work, (front.request, front.started));
@@ -302,22 +190,26 @@ impl Cpu {
                 let sequence = if front.started < seeds {
                     self.pool.fork(&front.sequence)?
                 } else {
-                    let Some(last) = open.pop_front() else { break };
+                    let Some(last) = queue.open.pop_front() else { break };
                     last.sequence
                 };
                 let started = Active { row, sequence, drafts: Vec::new() };
-                if started.row.done { self.finish(vec![started], done) } else { active.push(started) }
+                if started.row.done {
+                    self.finish(vec![started], &mut queue.done);
+                } else {
+                    queue.active.push(started);
+                }
             }
-            if !open.is_empty() || waiting.is_empty() || active.len() >= self.rows {
+            if !queue.open.is_empty() || queue.waiting.is_empty() || queue.active.len() >= self.rows {
                 break;
             }
-            self.read_prompts(work, waiting, open, self.rows - active.len(), owed(active))?;
-            if open.is_empty() {
+            self.read_prompts(work, queue, owed(&queue.active))?;
+            if queue.open.is_empty() {
                 break;
             }
         }
-        if active.is_empty() && !(open.is_empty() && waiting.is_empty()) {
-            let next = open.front().map(|o| o.request).or(waiting.front().copied()).unwrap_or(0);
+        if queue.active.is_empty() && !(queue.open.is_empty() && queue.waiting.is_empty()) {
+            let next = queue.open.front().map(|o| o.request).or(queue.waiting.front().copied()).unwrap_or(0);
             let need = Self::most(work, work.requests[next].prompt.len()) + 1;
             bail!(
                 "keys and values of one answer ({} tokens of prompt and up to {} more) need {} MiB: raise model.cache_mib, lower max_tokens or use shorter prompts",
@@ -329,49 +221,8 @@ impl Cpu {
         Ok(())
     }
 
-    /// Reads some of the waiting prompts in one pass, enough to start about `rows` rows.
-    fn read_prompts(
-        &mut self,
-        work: &Work<'_>,
-        waiting: &mut VecDeque<usize>,
-        open: &mut VecDeque<Open>,
-        rows: usize,
-        owed: usize,
-    ) -> Result<(), Full> {
-        let (mut samples, mut tokens, mut promised) = (0, 0, owed);
-        let mut taken: Vec<Taken> = Vec::new();
-        let prompt_of = |request: usize| &work.requests[request].prompt[..];
-        while let Some(&request) = waiting.front()
-            && samples < rows
-        {
-            let prompt = prompt_of(request);
-            let mut sequence = self.pool.begin(prompt);
-            let known = sequence.len();
-            let new = prompt.len() - known;
-            // Its own blocks, and those of one answer.
-            let own = prompt.len().div_ceil(BLOCK) - known / BLOCK;
-            let answer = Self::most(work, prompt.len()) - prompt.len() / BLOCK;
-            let fits =
-                (taken.is_empty() || tokens + new <= PROMPTS) && !computes(&taken, &prompt_of, prompt, known);
-            if !fits || !self.pool.make_room(promised + own + answer) {
-                self.pool.release(sequence);
-                break;
-            }
-            self.pool.extend(&mut sequence, new)?;
-            promised += answer;
-            tokens += new;
-            samples += work.requests[request].seeds.len();
-            taken.push((request, sequence, known));
-            waiting.pop_front();
-        }
-        for (request, sequence, logits) in self.read(taken, &prompt_of, Asked::Logits) {
-            open.push_back(Open { request, started: 0, sequence, logits });
-        }
-        Ok(())
-    }
-
     /// One pass: every row reads its queue and draws its next token.
-    fn advance(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+    fn advance(&mut self, work: &Generation<'_>, active: &mut [Active]) -> Result<(), Full> {
         self.steps += 1;
         if self.drafts_pay(active.len()) {
             return self.advance_drafting(work, active);
@@ -383,7 +234,7 @@ impl Cpu {
         let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
         for (a, tokens) in active.iter_mut().zip(&queues) {
             rows.push(Mutex::new(&mut a.row));
-            entries.push(Entry { sequence: &mut a.sequence, tokens });
+            entries.push(Entry { sequence: &mut a.sequence, tokens, asked: 1 });
         }
         let draw = |i: usize, logits: &[f32]| {
             if let Ok(mut row) = rows[i].lock() {
@@ -401,7 +252,7 @@ impl Cpu {
 
     /// The same with drafts: every row reads its queue and what is drafted after it, and draws as long as
     /// drafts are what it draws.
-    fn advance_drafting(&mut self, work: &Work<'_>, active: &mut [Active]) -> Result<(), Full> {
+    fn advance_drafting(&mut self, work: &Generation<'_>, active: &mut [Active]) -> Result<(), Full> {
         let mut read: Vec<Vec<u32>> = Vec::with_capacity(active.len());
         let mut asked = Vec::with_capacity(active.len());
         let before: usize = active.iter().map(|a| a.row.out.tokens.len()).sum();
@@ -416,10 +267,10 @@ impl Cpu {
             read.push(tokens);
         }
         let (mut rows, mut entries) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
-        for (a, tokens) in active.iter_mut().zip(&read) {
+        for ((a, tokens), asked) in active.iter_mut().zip(&read).zip(&asked) {
             // Of the tokens read those up to this place stand.
             rows.push(Mutex::new((&mut a.row, &mut a.drafts, tokens.len() - 1)));
-            entries.push(Entry { sequence: &mut a.sequence, tokens });
+            entries.push(Entry { sequence: &mut a.sequence, tokens, asked: *asked });
         }
         let vocab = self.decoder.vocab();
         let draw = |i: usize, logits: &[f32]| {
@@ -447,7 +298,7 @@ impl Cpu {
                 into.extend_from_slice(&drafts[(row.queue.len() - 1).min(drafts.len())..]);
             }
         };
-        self.decoder.draft(&mut entries, &mut self.passes, &asked, &draw, &drafted);
+        self.decoder.draft(&mut entries, &mut self.passes, &draw, &drafted);
         let stands: Vec<usize> =
             rows.into_iter().map(|row| row.into_inner().map_or(0, |(_, _, stands)| stands)).collect();
         for ((a, tokens), stands) in active.iter_mut().zip(&read).zip(stands) {
@@ -458,15 +309,4 @@ impl Cpu {
         self.drafted = (self.drafted.0 + active.len() as u64, self.drafted.1 + (after - before) as u64);
         Ok(())
     }
-}
-
-/// Whether one of the texts that a pass reads computes a beginning of another text that is worth waiting for:
-/// the block after what is known of it.
-fn computes<'a>(taken: &[Taken], text: &dyn Fn(usize) -> &'a [u32], other: &[u32], known: usize) -> bool {
-    let end = known + BLOCK;
-    other.len() > end
-        && taken.iter().any(|(number, _, start)| {
-            let tokens = text(*number);
-            *start == known && tokens.len() > end && tokens[..end] == other[..end]
-        })
 }

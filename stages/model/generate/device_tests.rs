@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::Device;
 
 use super::device::OnDevice;
-use super::row::Work;
-use super::{Generated, Generator, Limits, Request, Stop};
+use super::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::events::{Events, Silent};
 use crate::model::fault::{Fault, read};
 use crate::model::tests::tiny;
@@ -43,7 +42,8 @@ fn run(
     events: &dyn Events,
 ) -> anyhow::Result<Vec<Generated>> {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let mut all = on.run(&Work { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, events)?;
+    let mut all =
+        on.run(&Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, events)?;
     all.sort_by_key(|(home, _)| *home);
     Ok(all.into_iter().map(|(_, generated)| generated).collect())
 }
@@ -51,7 +51,7 @@ fn run(
 fn on_cpu(llama: &Llama, requests: &[Request], sampling: &Sampling) -> Vec<Generated> {
     let tokenizer = Tokenizer::tiny().unwrap();
     Generator::new(llama, limits(64))
-        .generate(&tokenizer, requests, sampling, Stop::Limit, &Silent)
+        .generate(&Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, &Silent)
         .unwrap()
         .concat()
 }

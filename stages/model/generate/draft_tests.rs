@@ -1,6 +1,6 @@
 //! Drafts by future heads change how many passes an answer takes, and nothing else.
 
-use super::{Generated, Generator, Limits, Request, Stop};
+use super::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::events::Silent;
 use crate::model::tests::tiny;
 use crate::model::{FutureHeads, Llama, Tokenizer, hf};
@@ -9,6 +9,7 @@ use crate::train::batch::Example;
 use crate::train::future::FutureConfig;
 use crate::train::learner::{Adam, Learner};
 use crate::train::lora::Tuned;
+use crate::train::tests::setup;
 
 /// Texts in which tokens follow from those before, with room for surprises.
 fn text(i: u32, len: u32) -> Vec<u32> {
@@ -24,7 +25,7 @@ fn trained(tokenizer: &Tokenizer, steps: usize) -> (Llama, FutureHeads) {
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let device = crate::train::tests::cpu();
     let future = FutureConfig { start: FutureHeads::random(&llama.config, 3, 1), weight: 1.0 };
-    let learner = Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &device);
+    let learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &device);
     let mut learner = learner.with_future(Some(future));
     for _ in 0..steps {
         learner.step(&batch, 48, 4e-3).unwrap();
@@ -42,7 +43,9 @@ fn run(
     let requests: Vec<Request> = (0..prompts)
         .map(|i| Request { prompt: text(i * 5, 3 + i % 20), seeds: seeds.to_vec(), begun: String::new() })
         .collect();
-    generator.generate(tokenizer, &requests, sampling, Stop::Limit, &Silent).unwrap()
+    generator
+        .generate(&Generation { tokenizer, requests: &requests, sampling, stop: Stop::Limit }, &Silent)
+        .unwrap()
 }
 
 #[test]
@@ -102,8 +105,11 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
     let llama = tiny(&tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let future = FutureConfig { start: FutureHeads::random(&llama.config, 3, 1), weight: 1.0 };
-    let learner =
-        Learner::new(&llama, Tuned::all(&llama.config), adam, false, None, &crate::train::tests::cpu());
+    let learner = Learner::new(
+        &llama,
+        setup(Tuned::all(&llama.config), adam, false, None),
+        &crate::train::tests::cpu(),
+    );
     let mut learner = learner.with_future(Some(future));
     let batch: Vec<&Example> = rows.iter().collect();
     for _ in 0..150 {
@@ -122,8 +128,21 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
         let limits = Limits { rows: 4, cache: 1 << 24 };
         let (mut plain, mut drafting) =
             (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
-        let expected = plain.generate(&tokenizer, &requests, &sampling, stop, &Silent).unwrap();
-        assert_eq!(drafting.generate(&tokenizer, &requests, &sampling, stop, &Silent).unwrap(), expected);
+        let expected = plain
+            .generate(
+                &Generation { tokenizer: &tokenizer, requests: &requests, sampling: &sampling, stop },
+                &Silent,
+            )
+            .unwrap();
+        assert_eq!(
+            drafting
+                .generate(
+                    &Generation { tokenizer: &tokenizer, requests: &requests, sampling: &sampling, stop },
+                    &Silent
+                )
+                .unwrap(),
+            expected
+        );
         assert!(drafting.steps().unwrap() < plain.steps().unwrap());
         let filled = expected.iter().flatten().flat_map(|g| &g.tokens).filter(|t| t.logprob == 0.0).count();
         assert!(filled > 0, "the calculator took part");

@@ -1,5 +1,6 @@
 //! Batched sampling with a key/value cache, and hidden states of texts from the same cache.
 //!
+//! - [`request`]: what is asked, and what is given
 //! - [`row`]: one answer in the making: drawing tokens, the calculator, where it ends
 //! - [`cpu`]: continuous batching over [`super::cpu`]
 //! - [`device`]: the same on burn's tensors, for a GPU; [`draw`] draws there
@@ -8,9 +9,7 @@
 
 use super::FutureHeads;
 use super::llama::Llama;
-use super::tokenizer::Tokenizer;
 use crate::events::Events;
-use crate::policy::Sampling;
 
 mod cpu;
 mod device;
@@ -19,54 +18,10 @@ mod device_tests;
 #[cfg(test)]
 mod draft_tests;
 mod draw;
+mod request;
 mod row;
 
-/// One prompt, sampled once per seed.
-pub struct Request {
-    pub prompt: Vec<u32>,
-    pub seeds: Vec<u64>,
-    /// Text that the prompt already holds of the answer: what the calculator and stop rules see first.
-    pub begun: String,
-}
-
-/// When a row ends besides the token limit and the model's end token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// After a line that starts with `####`.
-    AnswerLine,
-    /// After any line.
-    Line,
-    /// Never.
-    Limit,
-}
-
-/// One token of an answer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Token {
-    pub id: u32,
-    /// Natural log of the model's probability at temperature 1; 0 for what the calculator filled in.
-    pub logprob: f32,
-}
-
-/// What was generated for one seed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Generated {
-    /// The end token is not among them.
-    pub tokens: Vec<Token>,
-    /// Text of the tokens.
-    pub text: String,
-    /// False if the token limit cut it off.
-    pub finished: bool,
-}
-
-/// How much a generator works on at a time.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Rows that are generated together.
-    pub rows: usize,
-    /// Bytes for keys and values.
-    pub cache: usize,
-}
+pub use request::{Generated, Generation, Limits, Request, Stop, Token};
 
 /// A decoder made ready to generate; keeps what it has computed of prompts for the next call.
 pub struct Generator {
@@ -102,12 +57,10 @@ impl Generator {
     /// the memory.
     pub fn generate(
         &mut self,
-        tokenizer: &Tokenizer,
-        requests: &[Request],
-        sampling: &Sampling,
-        stop: Stop,
+        generation: &Generation<'_>,
         events: &dyn Events,
     ) -> anyhow::Result<Vec<Vec<Generated>>> {
+        let Generation { requests, sampling, .. } = *generation;
         for request in requests {
             let need = request.prompt.len() + sampling.max_tokens;
             ensure!(
@@ -119,10 +72,9 @@ impl Generator {
             );
             ensure!(!request.prompt.is_empty(), "a prompt has no tokens");
         }
-        let work = row::Work { tokenizer, requests, sampling, stop };
         let finished = match &mut self.engine {
-            Engine::Cpu(cpu) => cpu.run(&work, events)?,
-            Engine::Device(device) => device.run(&work, events)?,
+            Engine::Cpu(cpu) => cpu.run(generation, events)?,
+            Engine::Device(device) => device.run(generation, events)?,
         };
         let mut results: Vec<Vec<Generated>> =
             requests.iter().map(|r| vec![Generated::default(); r.seeds.len()]).collect();

@@ -3,21 +3,12 @@
 use datasets::key::Rng;
 use rand::RngExt;
 
-use super::{Generated, Request, Stop, Token};
-use crate::model::Tokenizer;
+use super::request::{Generated, Generation, Stop, Token};
 use crate::model::cpu::simd;
 use crate::policy::Sampling;
 
 /// Tokens whose probabilities are summed together before one of them is picked.
 const BLOCK: usize = 256;
-
-/// What a call of the generator is about.
-pub struct Work<'a> {
-    pub tokenizer: &'a Tokenizer,
-    pub requests: &'a [Request],
-    pub sampling: &'a Sampling,
-    pub stop: Stop,
-}
 
 /// One answer.
 pub struct Row {
@@ -31,7 +22,7 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(work: &Work<'_>, home: (usize, usize)) -> Self {
+    pub fn new(work: &Generation<'_>, home: (usize, usize)) -> Self {
         let seed = work.requests[home.0].seeds[home.1];
         Self {
             home,
@@ -48,13 +39,13 @@ impl Row {
     }
 
     /// Draws the next token from its logits `[V]`.
-    pub fn draw(&mut self, work: &Work<'_>, ends: &[u32], logits: &[f32]) {
+    pub fn draw(&mut self, work: &Generation<'_>, ends: &[u32], logits: &[f32]) {
         let (id, logprob) = draw(logits, work.sampling, &mut self.rng);
         self.accept(work, ends, id, logprob);
     }
 
     /// Takes a drawn token: the queue holds then what the decoder reads next, or the row is done.
-    pub fn accept(&mut self, work: &Work<'_>, ends: &[u32], id: u32, logprob: f32) {
+    pub fn accept(&mut self, work: &Generation<'_>, ends: &[u32], id: u32, logprob: f32) {
         self.queue.clear();
         if ends.contains(&id) {
             self.out.finished = true;
@@ -87,12 +78,12 @@ impl Row {
         self.queue.push(id);
     }
 
-    fn text(&self, work: &Work<'_>) -> String {
+    fn text(&self, work: &Generation<'_>) -> String {
         let ids: Vec<u32> = self.out.tokens.iter().map(|t| t.id).collect();
         work.tokenizer.decode(&ids)
     }
 
-    fn end(&mut self, work: &Work<'_>) {
+    fn end(&mut self, work: &Generation<'_>) {
         self.done = true;
         self.out.text = self.text(work);
     }

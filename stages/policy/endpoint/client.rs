@@ -9,7 +9,7 @@ use reqwest::{Response, Url};
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
-use super::EndpointConfig;
+use super::config::EndpointConfig;
 use super::date;
 use super::error::{EndpointError, Halt};
 use super::store::{Store, Stored, canonical};

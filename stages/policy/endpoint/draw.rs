@@ -6,10 +6,10 @@ use datasets::key;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Note, Talk};
+use super::config::{EndpointConfig, Prefill};
 use super::draft::Draft;
 use super::error::{EndpointError, Halt};
 use super::wire::Reply;
-use super::{EndpointConfig, Prefill};
 use crate::policy::{Horizon, Message, Proposal, Sampling};
 
 /// Samples that are drawn together.
@@ -33,17 +33,16 @@ impl Job {
         let mut proposals = Vec::with_capacity(self.seeds.len());
         if self.seeds.len() > 1 {
             let draft = self.draft();
-            let reply = self.ask(client, &draft, self.seeds[0], self.seeds.len(), talk).await?;
+            let reply = self.ask(client, &draft, (self.seeds[0], self.seeds.len()), talk).await?;
             if reply.choices.len() < self.seeds.len() {
                 talk.note(Note::Once("endpoint: the server returns fewer samples than `n` asks for; the missing ones are asked one by one (`use_n = false` saves the attempt)"));
             }
             for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
-                proposals
-                    .push(self.complete(client, self.draft(), Some((&reply, place)), *seed, talk).await?);
+                proposals.push(self.complete(client, Some((&reply, place)), *seed, talk).await?);
             }
         }
         for seed in &self.seeds[proposals.len()..] {
-            proposals.push(self.complete(client, self.draft(), None, *seed, talk).await?);
+            proposals.push(self.complete(client, None, *seed, talk).await?);
         }
         Ok(proposals)
     }
@@ -56,11 +55,11 @@ impl Job {
     async fn complete(
         &self,
         client: &Client,
-        mut draft: Draft,
         first: Option<(&Reply, usize)>,
         seed: u64,
         talk: &Talk,
     ) -> Result<Proposal, Halt> {
+        let mut draft = self.draft();
         let mut round = 0;
         let mut more = match first {
             Some((reply, place)) => {
@@ -74,7 +73,7 @@ impl Job {
         while more {
             // The same seed again would give the continuation the draws of the beginning.
             let seed = if round == 0 { seed } else { fresh(seed, round) };
-            let reply = match self.ask(client, &draft, seed, 1, talk).await {
+            let reply = match self.ask(client, &draft, (seed, 1), talk).await {
                 // The context is full: the sample ends there, as it does at `max_tokens`.
                 Err(Halt::Failed(EndpointError::TooLong { .. })) if round > 0 => break,
                 reply => reply?,
@@ -87,20 +86,21 @@ impl Job {
         Ok(draft.finish())
     }
 
+    /// Asks once for `n` choices under a seed.
     async fn ask(
         &self,
         client: &Client,
         draft: &Draft,
-        seed: u64,
-        n: usize,
+        (seed, n): (u64, usize),
         talk: &Talk,
     ) -> Result<Reply, Halt> {
         let stops = draft.stops();
-        let request = self.request(&client.config, draft, &stops, seed, n);
+        let request = self.request(&client.config, draft, seed, n);
         client.complete(&request, &stops, talk).await
     }
 
-    fn request(&self, config: &EndpointConfig, draft: &Draft, stops: &[&str], seed: u64, n: usize) -> Value {
+    fn request(&self, config: &EndpointConfig, draft: &Draft, seed: u64, n: usize) -> Value {
+        let stops = draft.stops();
         let mut messages: Vec<Value> = self.messages.iter().map(|message| json!(message)).collect();
         let so_far = draft.so_far();
         let mut body = Map::new();

@@ -19,9 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use datasets::key::{self, Part};
-use reqwest::Url;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -35,6 +33,7 @@ use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::events::{Cancelled, Events};
 
 mod client;
+mod config;
 mod date;
 mod draft;
 mod draw;
@@ -45,6 +44,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use config::{EndpointConfig, Prefill};
 pub use error::EndpointError;
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
@@ -54,122 +54,6 @@ const SEMANTICS: u64 = 1;
 const POLL: Duration = Duration::from_millis(50);
 /// Least time between two notes about repeated requests.
 const QUIET: Duration = Duration::from_secs(30);
-/// Fields of the request that have their own settings or must not change.
-const RESERVED: [&str; 10] =
-    ["model", "messages", "seed", "temperature", "top_p", "top_k", "max_tokens", "n", "stop", "stream"];
-
-/// How a server is told to continue what the assistant has begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Prefill {
-    /// A trailing assistant message, nothing else.
-    #[default]
-    Assistant,
-    /// In addition `continue_final_message = true` and `add_generation_prompt = false`, as vLLM and SGLang
-    /// need.
-    Vllm,
-}
-
-/// Where the server is and how to talk to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EndpointConfig {
-    /// Base of the API, e.g. `http://127.0.0.1:8080/v1`.
-    pub url: String,
-    /// The name of the model that is sent.
-    pub model: String,
-    /// Environment variable with the key; without such a variable none is sent.
-    pub api_key_env: String,
-    /// Most requests under way at a time.
-    pub concurrency: usize,
-    /// Limit for one try of a request, in seconds.
-    pub timeout_s: f64,
-    /// Repetitions after the first try.
-    pub retries: u32,
-    /// First pause before a repetition, in milliseconds; doubled each time, at most a minute.
-    pub backoff_ms: u64,
-    /// Ask for all samples of a state in one request, where the calculator allows it. Turn it off for
-    /// servers that refuse `n`.
-    pub use_n: bool,
-    /// Further fields of the request, e.g. `min_p`.
-    pub extra_body: Map<String, Value>,
-    /// Ask for log-probabilities.
-    pub logprobs: bool,
-    pub prefill: Prefill,
-}
-
-impl Default for EndpointConfig {
-    fn default() -> Self {
-        Self {
-            url: "http://127.0.0.1:8080/v1".to_owned(),
-            model: "default".to_owned(),
-            api_key_env: "OPENAI_API_KEY".to_owned(),
-            concurrency: 8,
-            timeout_s: 120.0,
-            retries: 5,
-            backoff_ms: 500,
-            use_n: true,
-            extra_body: Map::new(),
-            logprobs: true,
-            prefill: Prefill::default(),
-        }
-    }
-}
-
-impl EndpointConfig {
-    /// Checks the settings without asking the server.
-    ///
-    /// # Errors
-    /// The first that cannot work.
-    pub fn check(&self) -> Result<(), EndpointError> {
-        self.address()?;
-        self.timeout().map(|_| ())
-    }
-
-    /// The address that requests go to; checks the other settings as well.
-    fn address(&self) -> Result<Url, EndpointError> {
-        let wrong = |text: String| Err(EndpointError::Config(text));
-        if self.concurrency == 0 {
-            return wrong("`concurrency` must be at least 1".to_owned());
-        }
-        if let Some(name) = RESERVED.iter().find(|name| self.extra_body.contains_key(**name)) {
-            return wrong(format!("`{name}` in `extra_body` is set by qstill itself; remove it there"));
-        }
-        let mut url = match Url::parse(&self.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            _ => return wrong("`url` should look like http://127.0.0.1:8080/v1".to_owned()),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return wrong(
-                "`url` holds a user name or password; put the key into an environment variable and name it in `api_key_env`".to_owned(),
-            );
-        }
-        let base = url.path().trim_end_matches('/');
-        let path = format!("{}/chat/completions", base.strip_suffix("/chat/completions").unwrap_or(base));
-        url.set_path(&path);
-        url.set_fragment(None);
-        Ok(url)
-    }
-
-    fn timeout(&self) -> Result<Duration, EndpointError> {
-        let timeout = Duration::try_from_secs_f64(self.timeout_s).ok().filter(|timeout| !timeout.is_zero());
-        timeout.ok_or_else(|| {
-            EndpointError::Config("`timeout_s` must be a number of seconds above 0".to_owned())
-        })
-    }
-
-    /// The key, if its variable is set.
-    fn key(&self) -> Result<Option<String>, EndpointError> {
-        match std::env::var_os(&self.api_key_env).map(std::ffi::OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(key)) => Ok(Some(key.trim().to_owned()).filter(|key| !key.is_empty())),
-            Some(Err(_)) => {
-                Err(EndpointError::Config(format!("the key in ${} is no UTF-8", self.api_key_env)))
-            }
-        }
-    }
-}
-
 /// A language model behind HTTP. It owns its threads: use it outside of asynchronous code.
 pub struct Endpoint {
     runtime: Runtime,

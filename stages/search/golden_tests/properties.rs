@@ -11,13 +11,14 @@ use rand::RngExt;
 use super::plan;
 use crate::events::{Events, Silent};
 use crate::policy::rules::Rules;
-use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling};
+use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, ValueQuery};
 use crate::search::budget::{Spent, Unit};
-use crate::search::grow::{Outcome, Plan, run};
+use crate::search::grow::run;
+use crate::search::single::{Outcome, Plan};
 use crate::search::tests::{DRAWS, clips, config, problem, tree};
 use crate::search::tree::{NONE, Status};
-use crate::search::value::{Place, Scorer, StateValue, Values};
-use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, TreeConfig, Who, search};
+use crate::search::value::{Scorer, StateValue, Values};
+use crate::search::{Algorithm, Cost, Draws, Goal, SearchConfig, Searching, TreeConfig, Who, search};
 use crate::verify::judge;
 
 /// A step that is false in every domain.
@@ -77,8 +78,8 @@ impl Policy for Dice {
         "dice".into()
     }
 
-    fn values(&mut self, places: &[Place<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
-        let value = |place: &Place<'_>| {
+    fn values(&mut self, places: &[ValueQuery<'_>], _: &dyn Events) -> Result<Vec<(f32, u64)>> {
+        let value = |place: &ValueQuery<'_>| {
             key::unit(&["value".into(), (&place.steps.join(";")).into(), place.answer.unwrap_or("").into()])
         };
         Ok(places.iter().map(|place| (value(place) as f32, 1)).collect())
@@ -145,7 +146,7 @@ fn puzzles() -> Vec<Problem> {
 }
 
 fn rules(problems: &[Problem], plan: &Plan) -> Vec<Outcome> {
-    run(problems, plan, &mut Rules, &mut Values::State(&Whim), DRAWS, &Silent).unwrap()
+    run(problems, plan, &mut Rules, &mut Values::State(&Whim), &Silent).unwrap()
 }
 
 /// All correct paths of at most so many steps.
@@ -213,10 +214,8 @@ fn budgets_hold_for_sampled_steps_of_any_length() {
                     ..tree()
                 };
                 let mut dice = Dice::default();
-                let plan = plan(algorithm, config.clone());
-                let outcomes =
-                    run(&problems, &plan, &mut dice, &mut Values::Own, Draws { seed, ..DRAWS }, &Silent)
-                        .unwrap();
+                let plan = Plan { draws: Draws { seed, ..DRAWS }, ..plan(algorithm, config.clone()) };
+                let outcomes = run(&problems, &plan, &mut dice, &mut Values::Own, &Silent).unwrap();
                 for (problem, outcome) in problems.iter().zip(&outcomes) {
                     let spent = &outcome.spent;
                     assert!(spent.of(unit) <= budget, "{algorithm:?} spent {spent:?} of {budget}");
@@ -263,12 +262,11 @@ fn neither_threads_nor_other_problems_change_a_search() {
         // Rules with the values of a model: in step with other problems.
         let together = |problems: &[Problem]| {
             shown(
-                run(problems, &alone, &mut Rules, &mut Values::Model(&mut Dice::default()), DRAWS, &Silent)
-                    .unwrap(),
+                run(problems, &alone, &mut Rules, &mut Values::Model(&mut Dice::default()), &Silent).unwrap(),
             )
         };
         let drawn = |problems: &[Problem]| {
-            shown(run(problems, &sampled, &mut Dice::default(), &mut Values::Own, DRAWS, &Silent).unwrap())
+            shown(run(problems, &sampled, &mut Dice::default(), &mut Values::Own, &Silent).unwrap())
         };
         for search in [&enumerated as &Search<'_>, &together, &drawn] {
             let on = |threads| {
@@ -468,12 +466,9 @@ fn every_row_has_its_parent_in_the_table() {
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
             let found = search(
                 &problems,
-                &Who::ALL,
-                &config,
-                &tree,
+                &Searching { config: &config, tree: &tree, who: &Who::ALL, draws: DRAWS },
                 Some(&mut Rules),
                 &mut Values::State(&Whim),
-                DRAWS,
                 &Silent,
             )
             .unwrap()

@@ -4,16 +4,23 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use super::batch::Example;
-use super::future::{self, FutureConfig};
-use super::learner::{Adam, Slot, State, Step, decays, weight_sum};
-use super::lora::Tuned;
+use super::future::{FutureConfig, heads};
+use super::lora::{Setup, Tuned};
 use super::losses::Objective;
+use super::optimizer::{Adam, Slot, State, Step, weight_sum};
 use super::value::{self, HeadConfig, ValueLoss};
-use crate::model::cpu::head::{Targets, cross_entropy, token_losses};
-use crate::model::cpu::matrix::{View, product};
-use crate::model::cpu::trunk::{Chunk, Trunk};
+use crate::model::cpu::head::{Targets, cross_entropy};
+use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{Weights, simd};
 use crate::model::{FutureHeads, Llama, ValueHead};
+
+mod future;
+mod read;
+mod update;
+
+use future::TrunkPass;
+pub use read::Reader;
+use read::{inputs, losses, row};
 
 /// Values that one task of the optimizer updates.
 const BLOCK: usize = 1 << 16;
@@ -54,6 +61,15 @@ struct Totals {
     values: f64,
 }
 
+/// A pass over some rows of a batch.
+#[derive(Clone, Copy)]
+struct Pass {
+    totals: Totals,
+    backward: bool,
+    /// Whether the trunk has just read these rows.
+    ready: bool,
+}
+
 /// What passes over a batch find.
 #[derive(Default)]
 struct Found {
@@ -66,19 +82,9 @@ struct Found {
     best: Option<Vec<u32>>,
 }
 
-/// The final hidden state of a batch's token.
-pub(super) fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [f32] {
-    for chunk in chunks {
-        if place < chunk.tokens() {
-            return &mut chunk.hidden[place * size..(place + 1) * size];
-        }
-        place -= chunk.tokens();
-    }
-    &mut []
-}
-
 impl Cpu {
-    pub fn new(llama: &Llama, tuned: Tuned, adam: Adam, recompute: bool, head: Option<HeadConfig>) -> Self {
+    pub fn new(llama: &Llama, setup: Setup) -> Self {
+        let Setup { tuned, adam, recompute, head } = setup;
         let weights = Weights::of(llama);
         let sums: Vec<Vec<f32>> = (0..weights.all.len())
             .map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }])
@@ -181,7 +187,7 @@ impl Cpu {
             ..Found::default()
         };
         for rows in examples.chunks(self.together(examples.len(), micro, backward)) {
-            self.run(rows, totals, backward, ready, &mut found);
+            self.run(rows, Pass { totals, backward, ready }, &mut found);
         }
         let value_loss = self.value_loss(examples, &found.logits, totals.values);
         (found, value_loss)
@@ -280,8 +286,9 @@ impl Cpu {
 
     /// Adds to what is found: the loss of some rows' tokens, each weighing `1 / totals.tokens`, and the
     /// logits of their value targets. With `backward` also the losses of future heads, and the gradient of
-    /// all losses is added to the sums. `ready`: the trunk has just read these rows.
-    fn run(&mut self, rows: &[&Example], totals: Totals, backward: bool, ready: bool, found: &mut Found) {
+    /// all losses is added to the sums.
+    fn run(&mut self, rows: &[&Example], pass: Pass, found: &mut Found) {
+        let Pass { totals, backward, ready } = pass;
         if !ready {
             self.trunk.forward(&self.weights, &inputs(rows));
         }
@@ -334,23 +341,15 @@ impl Cpu {
         let (through, any) = (self.needs_trunk(), self.tuned.any());
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
-        found.loss += cross_entropy(
-            &mut hidden,
-            &self.weights.all[head],
-            size,
-            &targets,
-            gradient,
-            found.best.as_mut(),
-        );
+        found.loss +=
+            cross_entropy(&mut hidden, &self.weights.all[head], &targets, gradient, found.best.as_mut());
         let slots = self.future_slots();
         if let (Some(future), true) = (&mut self.future, backward) {
             found.future += future.run(
-                &self.weights,
-                &mut self.trunk,
+                TrunkPass { weights: &self.weights, trunk: &mut self.trunk, sums: &mut self.sums },
                 &mut self.slots[slots],
                 rows,
                 totals.tokens,
-                &mut self.sums,
             );
         }
         if backward && through {
@@ -376,120 +375,6 @@ impl Cpu {
         self.sums.iter().enumerate().any(|(i, sum)| !sum.is_empty() && (i != head || tied))
     }
 
-    /// Gradients of the trained matrices, in the order of the slots.
-    fn gradients(&mut self) -> Vec<Vec<f32>> {
-        let mut gradients: Vec<Vec<f32>> = match &self.tuned {
-            Tuned::Weights(_) => {
-                self.sums.iter_mut().filter(|sum| !sum.is_empty()).map(std::mem::take).collect()
-            }
-            Tuned::Adapters { adapters, rank, scale, .. } => adapters
-                .par_iter()
-                .zip(self.slots.par_chunks_exact(2))
-                .flat_map_iter(|(adapter, slots)| {
-                    let (columns, height) = (adapter.columns, adapter.rows.len());
-                    let sum =
-                        &self.sums[adapter.weight][adapter.rows.start * columns..adapter.rows.end * columns];
-                    let (a, b) = (View::rows(&slots[0].values, columns), View::rows(&slots[1].values, *rank));
-                    let (mut da, mut db) = (vec![0.0; rank * columns], vec![0.0; height * rank]);
-                    product(&mut da, columns, b.t(), View::rows(sum, columns), false);
-                    product(&mut db, *rank, View::rows(sum, columns), a.t(), false);
-                    simd::scale(&mut da, *scale);
-                    simd::scale(&mut db, *scale);
-                    [da, db]
-                })
-                .collect(),
-        };
-        gradients
-            .extend(self.future.iter_mut().flat_map(|future| future.sums.iter_mut().map(std::mem::take)));
-        gradients.extend(self.head.iter().flat_map(|head| head.sums.iter().cloned()));
-        gradients
-    }
-
-    fn put_back(&mut self, gradients: Vec<Vec<f32>>) {
-        let mut gradients = gradients.into_iter();
-        if let Tuned::Adapters { adapters, .. } = &self.tuned {
-            // Those of adapters were computed from the sums, which stay.
-            gradients.by_ref().take(2 * adapters.len()).for_each(drop);
-        } else {
-            for (i, sum) in self.sums.iter_mut().enumerate() {
-                if self.tuned.needs(i) {
-                    *sum = gradients.next().unwrap_or_default();
-                }
-            }
-        }
-        for sum in self.future.iter_mut().flat_map(|future| &mut future.sums) {
-            *sum = gradients.next().unwrap_or_default();
-        }
-    }
-
-    fn update(&mut self, gradients: &[Vec<f32>], norm: f32, rate: f64) {
-        self.time += 1;
-        let correct = |beta: f32| (1.0 / (1.0 - f64::from(beta).powi(self.time as i32))) as f32;
-        let adam = simd::AdamW {
-            rate: rate as f32,
-            beta_1: self.adam.beta_1,
-            beta_2: self.adam.beta_2,
-            epsilon: self.adam.epsilon,
-            decay: self.adam.weight_decay,
-            correct_1: correct(self.adam.beta_1),
-            correct_2: correct(self.adam.beta_2),
-            scale: self.adam.scale(norm),
-        };
-        let tuned = &self.tuned;
-        let values: Vec<Option<&mut Vec<f32>>> = match tuned {
-            Tuned::Weights(wanted) => {
-                self.weights.all.iter_mut().zip(wanted).filter(|(_, w)| **w).map(|(v, _)| Some(v)).collect()
-            }
-            Tuned::Adapters { .. } => Vec::new(),
-        };
-        // All others stand in their slots.
-        let values = values.into_iter().chain(std::iter::repeat_with(|| None));
-        let (count, head) = (self.slots.len(), self.head.is_some());
-        let tasks: Vec<_> = self
-            .slots
-            .iter_mut()
-            .zip(values)
-            .zip(gradients)
-            .enumerate()
-            .flat_map(|(i, ((slot, values), gradient))| {
-                let adam = simd::AdamW {
-                    decay: if decays(slot.shape, i, count, head) { adam.decay } else { 0.0 },
-                    ..adam
-                };
-                let values = values.unwrap_or(&mut slot.values);
-                let moments = slot.first.chunks_mut(BLOCK).zip(slot.second.chunks_mut(BLOCK));
-                values
-                    .chunks_mut(BLOCK)
-                    .zip(gradient.chunks(BLOCK))
-                    .zip(moments)
-                    .map(move |task| (adam, task))
-            })
-            .collect();
-        tasks.into_par_iter().for_each(|(adam, ((values, gradient), (first, second)))| {
-            simd::adamw(adam, values, gradient, first, second);
-        });
-        self.merge();
-    }
-
-    /// Writes W + scale B A into the weights that have adapters.
-    fn merge(&mut self) {
-        let Tuned::Adapters { adapters, scale, rank, .. } = &self.tuned else { return };
-        for (adapter, slots) in adapters.iter().zip(self.slots.chunks_exact(2)) {
-            let columns = adapter.columns;
-            let at = adapter.rows.start * columns..adapter.rows.end * columns;
-            let into = &mut self.weights.all[adapter.weight][at.clone()];
-            product(
-                into,
-                columns,
-                View::rows(&slots[1].values, *rank),
-                View::rows(&slots[0].values, columns),
-                false,
-            );
-            simd::scale(into, *scale);
-            simd::add(into, &self.frozen[adapter.weight][at]);
-        }
-    }
-
     pub fn time(&self) -> usize {
         self.time
     }
@@ -509,7 +394,7 @@ impl Cpu {
 
     /// The future heads as they stand, if there are any.
     pub fn future(&self) -> Option<FutureHeads> {
-        self.future.as_ref().map(|_| future::heads(&self.slots[self.future_slots()]))
+        self.future.as_ref().map(|_| heads(&self.slots[self.future_slots()]))
     }
 
     pub fn state(&self) -> State {
@@ -538,42 +423,5 @@ impl Cpu {
 
     pub fn llama(&self) -> Llama {
         self.like.with_values(&self.weights.all)
-    }
-}
-
-/// What the trunk reads of some rows.
-fn inputs<'a>(rows: &[&'a Example]) -> Vec<&'a [u32]> {
-    rows.iter().map(|e| &e.tokens[..e.tokens.len() - 1]).collect()
-}
-
-/// Reads some rows and gives the cross-entropy at each target that weighs something, in the order of the
-/// rows.
-fn losses(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) -> Vec<f32> {
-    trunk.forward(weights, &inputs(rows));
-    let size = weights.config.hidden_size;
-    let (places, tokens, _) = future::targets(rows, 0);
-    let chunks = trunk.active();
-    let mut hidden = Vec::with_capacity(places.len() * size);
-    for place in places {
-        hidden.extend_from_slice(row(chunks, place, size));
-    }
-    token_losses(&hidden, &weights.all[weights.head_index()], size, &tokens)
-}
-
-/// A decoder that says how well it predicts rows.
-pub struct Reader {
-    weights: Weights,
-    trunk: Trunk,
-}
-
-impl Reader {
-    pub fn new(llama: &Llama) -> Self {
-        let weights = Weights::of(llama);
-        Self { trunk: Trunk::new(&weights, true), weights }
-    }
-
-    /// Cross-entropy at each target that weighs something, in the order of the rows.
-    pub fn losses(&mut self, rows: &[&Example]) -> Vec<f32> {
-        losses(&self.weights, &mut self.trunk, rows)
     }
 }

@@ -1,0 +1,109 @@
+//! Heads that draft the tokens after the next, behind the last layer.
+
+use super::super::cache::{BLOCK, Pool};
+use super::super::{Shape, simd};
+use super::{Cached, Decoder, Entry, Portion, Scratch, attend};
+
+/// From where heads draft.
+#[derive(Default)]
+struct Going {
+    /// Entry and position of each.
+    places: Vec<(usize, usize)>,
+    /// `[N, D]`: the stream after the last layer there.
+    streams: Vec<f32>,
+}
+
+impl Decoder {
+    /// Some entries of [`Decoder::draft`].
+    pub(super) fn draft_pass(
+        &self,
+        portion: Portion<'_, '_>,
+        read: &(impl Fn(usize, &[f32]) -> Option<usize> + Sync),
+        drafted: &(impl Fn(usize, Vec<u32>) + Sync),
+    ) {
+        let Portion { entries, first, scratch } = portion;
+        if entries.iter().all(|e| e.tokens.is_empty()) {
+            return;
+        }
+        self.trunk(entries, scratch);
+        let Shape { hidden, epsilon, .. } = self.shape;
+        let vocab = self.vocab();
+        let output = self.head.as_ref().unwrap_or(&self.embed);
+        let total: usize = entries.iter().map(|entry| entry.asked).sum();
+        let mut ends = Vec::with_capacity(total * hidden);
+        let (mut start, mut starts) = (0, Vec::with_capacity(entries.len()));
+        for entry in entries.iter() {
+            starts.push(start);
+            start += entry.tokens.len();
+            ends.extend_from_slice(&scratch.x[(start - entry.asked) * hidden..start * hidden]);
+        }
+        let Scratch { x, normed, inverse, logits, work, .. } = scratch;
+        let count = total.max(entries.len());
+        normed.resize(normed.len().max(count * hidden), 0.0);
+        inverse.resize(inverse.len().max(count), 0.0);
+        simd::rms_norm(&ends, &self.norm, epsilon, &mut normed[..total * hidden], &mut inverse[..total]);
+        logits.resize(total * vocab, 0.0);
+        output.product(&normed[..total * hidden], logits, false, work);
+        let (mut going, mut from) = (Going::default(), 0);
+        for (i, entry) in entries.iter().enumerate() {
+            if let Some(place) = read(first + i, &logits[from * vocab..(from + entry.asked) * vocab]) {
+                going.places.push((i, entry.sequence.len() + place));
+                going
+                    .streams
+                    .extend_from_slice(&x[(starts[i] + place) * hidden..(starts[i] + place + 1) * hidden]);
+            }
+            from += entry.asked;
+        }
+        if going.places.is_empty() {
+            return;
+        }
+        let mut drafts = vec![Vec::with_capacity(self.heads.len()); going.places.len()];
+        for head in 0..self.heads.len() {
+            self.ahead(head, entries, &going, scratch);
+            for (drafts, logits) in drafts.iter_mut().zip(scratch.logits.chunks_exact(vocab)) {
+                let top = simd::max(logits);
+                drafts.push(logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32);
+            }
+        }
+        for ((i, _), drafts) in going.places.into_iter().zip(drafts) {
+            drafted(first + i, drafts);
+        }
+    }
+
+    /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the
+    /// cache.
+    fn ahead(&self, index: usize, entries: &[Entry<'_>], going: &Going, scratch: &mut Scratch) {
+        let head = &self.heads[index];
+        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
+        let (count, width, wide) = (going.places.len(), self.shape.qkv(), self.shape.attended());
+        let mut x = going.streams.clone();
+        let Scratch { normed, inverse, qkv, attended, gate_up, inner: activated, logits, work, .. } = scratch;
+        let (normed, inverse) = (&mut normed[..count * hidden], &mut inverse[..count]);
+        simd::rms_norm(&x, &head.attention_norm, epsilon, normed, inverse);
+        head.qkv.product(normed, &mut qkv[..count * width], false, work);
+        let base = (self.layers.len() + index) * Pool::layer(&self.shape);
+        let group = heads / shared * size;
+        for ((&(i, position), row), out) in
+            going.places.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide))
+        {
+            self.rotary.turn(&mut row[..heads * size], position, 1.0);
+            for head in 0..shared {
+                let at = head * group..(head + 1) * group;
+                let cached = Cached {
+                    sequence: entries[i].sequence,
+                    base: base + head * 2 * size * BLOCK,
+                    seen: position + 1,
+                };
+                attend(&row[at.clone()], &cached, size, &mut out[at]);
+            }
+        }
+        head.output.product(&attended[..count * wide], &mut x, true, work);
+        simd::rms_norm(&x, &head.mlp_norm, epsilon, normed, inverse);
+        head.gate_up.product(normed, &mut gate_up[..count * 2 * inner], false, work);
+        simd::swiglu(&gate_up[..count * 2 * inner], &mut activated[..count * inner], inner);
+        head.down.product(&activated[..count * inner], &mut x, true, work);
+        simd::rms_norm(&x, &self.norm, epsilon, normed, inverse);
+        logits.resize(count * self.vocab(), 0.0);
+        self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, work);
+    }
+}

@@ -1,0 +1,84 @@
+//! Tensors on the host, and safetensors files of them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::ModelError;
+
+/// A tensor read from a file: shape and f32 values.
+pub type Raw = (Vec<usize>, Vec<f32>);
+
+/// All tensors of a safetensors file, by name; `path` is named in errors.
+///
+/// # Errors
+/// If the file is damaged or holds a type that is not read.
+pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
+    let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
+    let mut all = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let data = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            Dtype::BF16 => data
+                .chunks_exact(2)
+                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
+                .collect(),
+            Dtype::F16 => {
+                data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect()
+            }
+            other => {
+                return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16")));
+            }
+        };
+        all.insert(name, (view.shape().to_vec(), values));
+    }
+    Ok(all)
+}
+
+/// IEEE 754 binary16 to f32, exactly.
+fn half_to_f32(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+/// A safetensors file of f32 tensors.
+pub fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError> {
+    let failed = |e: safetensors::SafeTensorError| ModelError::Weights {
+        path: "model.safetensors".into(),
+        what: format!("failed to encode: {e}"),
+    };
+    let bytes: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = tensors
+        .iter()
+        .map(|(name, shape, values)| {
+            let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            ((*name).to_owned(), shape.to_vec(), Cow::Owned(data))
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, shape, data)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).map_err(failed)?))
+        })
+        .collect::<Result<Vec<_>, ModelError>>()?;
+    let info = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(info)).map_err(failed)
+}
+
+/// All values of a tensor on the host.
+pub fn values(tensor: &Tensor<2>) -> Vec<f32> {
+    tensor.to_data().iter::<f32>().collect()
+}

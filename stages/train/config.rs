@@ -1,0 +1,190 @@
+//! `[train]` and `[model]` of a configuration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::generate::Limits;
+use crate::model::{LlamaConfig, Precision};
+
+/// Where each round's student starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// The base model, on all rounds' rows.
+    Base,
+    /// The previous round's student, on all rounds' rows.
+    Previous,
+}
+
+/// `train.targets`: what of a problem's kept solutions is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Targets {
+    /// Every one.
+    All,
+    /// One of each problem ([`shortest`]).
+    Shortest,
+    /// Every one, with dead ends of its search ([`super::stream`]).
+    Search,
+}
+
+/// `train.select`: what a row counts by how often its problem's samples were correct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Select {
+    /// All rows alike.
+    Uniform,
+    /// A row weighs `4 p (1 - p)` more, at least [`LEARNABILITY_FLOOR`], for the pass rate p of its own
+    /// round's samples (after arXiv 2502.12272, as a weight): most for what is solved half of the time. 1
+    /// where its round sampled nothing of the problem.
+    Learnability,
+    /// Each epoch goes from the problems with the lowest newest pass rate p to those with the highest. What
+    /// is kept was found by a search, so p_search (1 - p_student) is 1 - p: first what the search solves and
+    /// the student never does. A problem that was never sampled stands where p is 1/2. Rows of equal p are
+    /// shuffled.
+    Golden,
+    /// Rows of problems whose newest pass rate is below 1/2 come `train.replay_times` times in each epoch.
+    Replay,
+}
+
+impl Select {
+    /// Whether it goes by what samples showed.
+    pub fn asks_samples(self) -> bool {
+        self != Select::Uniform
+    }
+}
+
+/// `train.loss`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenLoss {
+    Ce,
+    Face,
+    Golden,
+    Value,
+}
+
+/// `[train]` of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    pub start: Start,
+    /// The last round that learns from rows of the rules, while there are others; 0 for all rounds.
+    pub rules_until: u32,
+    pub targets: Targets,
+    /// Most steps of dead ends that a row of [`Targets::Search`] tells.
+    pub dead_ends: usize,
+    pub select: Select,
+    /// How often rows of hard problems come in an epoch ([`Select::Replay`]).
+    pub replay_times: usize,
+    /// Passes over the kept rows.
+    pub epochs: f64,
+    /// Most optimizer steps; 0 for no limit.
+    pub max_steps: usize,
+    /// Rows per optimizer step.
+    pub batch_size: usize,
+    /// Rows that one forward pass holds: smaller needs less memory, same result.
+    pub micro_batch: usize,
+    /// Keep less of the forward pass and compute it again, for long rows: on the CPU all but a layer's input
+    /// (a third slower), on a GPU all but matrix products.
+    pub recompute: bool,
+    pub learning_rate: f64,
+    /// Share of the steps in which the learning rate rises.
+    pub warmup: f64,
+    /// Where the cosine ends, as a share of `learning_rate`.
+    pub floor: f64,
+    pub beta_1: f64,
+    pub beta_2: f64,
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 for no clipping.
+    pub clip: f64,
+    /// Weight of prompt tokens in the loss.
+    pub prompt_weight: f64,
+    pub loss: TokenLoss,
+    /// Least weight of a token ([`losses::Face`]).
+    pub face_floor: f64,
+    /// Share of the tokens that count ([`losses::Golden`]).
+    pub golden_share: f64,
+    /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the
+    /// base in round 1.
+    pub reference: String,
+    /// What a raise of the value by 1 adds to the weight of a step's tokens ([`losses::by_value`]).
+    pub value_gain: f64,
+    /// Heads that predict the tokens after the next ([`future`]).
+    pub future: usize,
+    /// What the sum of their losses weighs beside the next token's.
+    pub future_weight: f64,
+    /// Whether the student is written with them, and drafts its own answers.
+    pub future_keep: bool,
+    /// Rows longer than this many tokens are left out, and counted.
+    pub max_tokens: usize,
+    /// Share of problems whose rows measure the validation loss instead of training.
+    pub validation_share: f64,
+    pub validate_every: usize,
+    pub checkpoint_every: usize,
+    /// Rank of low-rank adapters; 0 to train the weights themselves.
+    pub lora_rank: usize,
+    pub lora_alpha: f64,
+    /// Matrices that have adapters, of [`lora::TARGETS`].
+    pub lora_targets: Vec<String>,
+    /// Weights that stay as they are, of [`lora::FREEZABLE`].
+    pub freeze: Vec<String>,
+    /// How many of the first layers stay as they are.
+    pub freeze_layers: usize,
+    /// λ of a value head that is trained beside the tokens, on the paths of the search trees; 0 for none.
+    pub value_weight: f64,
+    /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
+    pub allow_leaks: bool,
+}
+
+/// `[model]` of a configuration: the base model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face model directory; empty to train from scratch with the sizes below.
+    pub path: String,
+    /// From scratch: size of the vocabulary that is trained on the run's own texts.
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub context: usize,
+    /// Most rows generated together.
+    pub batch_rows: usize,
+    /// Most memory for keys and values of rows at work, in MiB.
+    pub cache_mib: usize,
+    /// What a GPU computes in.
+    pub dtype: Precision,
+}
+
+impl ModelConfig {
+    pub fn from_scratch(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// From scratch: the decoder's shape, with a tokenizer of this size and end token.
+    pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> LlamaConfig {
+        LlamaConfig {
+            vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.layers,
+            num_attention_heads: self.heads,
+            num_key_value_heads: self.kv_heads,
+            head_dim: self.hidden_size / self.heads,
+            max_position_embeddings: self.context,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            eos_token_ids: end.into_iter().collect(),
+            bos_token_id: None,
+            pad_token_id: end,
+        }
+    }
+
+    /// How much generation works on at a time.
+    pub fn limits(&self) -> Limits {
+        Limits { rows: self.batch_rows, cache: self.cache_mib << 20 }
+    }
+}

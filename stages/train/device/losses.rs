@@ -1,0 +1,213 @@
+//! Losses on burn's tensors: of tokens and of values, over rows that are padded to few lengths.
+
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
+
+use super::super::batch::{Example, Padded, pad};
+use super::super::optimizer::weight_sum;
+use super::super::value::{self, ValueLoss};
+use crate::model::Llama;
+use crate::model::fault::{Fault, guard, read};
+use crate::model::llama::Places;
+
+/// Rows are padded to a multiple of so many tokens, and so are targets.
+const UNIT: usize = 16;
+/// Where the scale of f16 gradients starts, and the most that it grows to.
+/// A value head on the device, and what it learns.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// `[1, D]`
+    pub weight: Tensor<2>,
+    /// `[1, 1]`
+    pub bias: Tensor<2>,
+    pub loss: ValueLoss,
+    /// λ
+    pub lambda: f32,
+}
+
+impl Head {
+    /// Logits `[M, 1]` in f32 of the places `[M]` of hidden states `[N, D]`.
+    fn logits(&self, hidden: &Tensor<2>, places: Vec<i64>) -> Tensor<2> {
+        let count = places.len();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &hidden.device());
+        hidden.clone().select(0, places).cast(FloatDType::F32).matmul(self.weight.clone().transpose())
+            + self.bias.clone()
+    }
+
+    /// Weighted sum of the loss over the value targets of some rows; `None` if there is nothing to sum.
+    pub(super) fn loss_sum(
+        &self,
+        hidden: &Tensor<2>,
+        batch: &Padded,
+        rows: &[&Example],
+    ) -> Option<Tensor<1>> {
+        let targets = value::targets(rows);
+        if targets.is_empty() {
+            return None;
+        }
+        let device = hidden.device();
+        // Few shapes, as for tokens: what is added weighs nothing.
+        let places = filled(batch.values.clone(), 0);
+        let count = places.len();
+        let logits = self.logits(hidden, places);
+        let column = |of: &dyn Fn(&value::Pair) -> f32, pairs: &[value::Pair]| {
+            let values = filled(pairs.iter().map(of).collect(), 0.0);
+            let count = values.len();
+            Tensor::<2>::from_data(TensorData::new(values, [count, 1]), &device)
+        };
+        let each = |of: &dyn Fn(&value::Target) -> f32| {
+            let values = filled(targets.iter().map(|t| of(t)).collect(), 0.0);
+            Tensor::<2>::from_data(TensorData::new(values, [count, 1]), &device)
+        };
+        let terms = match self.loss {
+            ValueLoss::Bce => {
+                let target = each(&|t| t.target);
+                let (yes, no) =
+                    (activation::log_sigmoid(logits.clone()), activation::log_sigmoid(logits.neg()));
+                (target.clone() * yes + target.neg().add_scalar(1.0) * no).neg() * each(&|t| t.weight)
+            }
+            ValueLoss::Mse => {
+                (activation::sigmoid(logits) - each(&|t| t.target)).square() * each(&|t| t.weight)
+            }
+            ValueLoss::Pairwise => {
+                let pairs = value::pairs(&targets);
+                if pairs.is_empty() {
+                    return None;
+                }
+                let side = |of: &dyn Fn(&value::Pair) -> usize| {
+                    let indices = filled(pairs.iter().map(|p| of(p) as i64).collect(), 0);
+                    let count = indices.len();
+                    logits
+                        .clone()
+                        .select(0, Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device))
+                };
+                activation::log_sigmoid(side(&|p| p.better) - side(&|p| p.worse)).neg()
+                    * column(&|p| p.weight, &pairs)
+            }
+        };
+        Some(terms.sum())
+    }
+}
+
+/// Fills up to a multiple of [`UNIT`].
+pub(super) fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
+    values.resize(values.len().next_multiple_of(UNIT), with);
+    values
+}
+
+/// The stream `[B, T, D]` after the last layer of some rows, padded, and where their tokens stand.
+pub(super) fn stream(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Places, Tensor<3>) {
+    let mut batch = pad(examples, UNIT);
+    let inputs = std::mem::take(&mut batch.inputs);
+    let tokens = Tensor::<2, Int>::from_data(TensorData::new(inputs, [batch.rows, batch.len]), device);
+    let places = llama.causal(batch.len, device);
+    let stream = llama.stream(tokens, &places, None);
+    (batch, places, stream)
+}
+
+/// Final hidden states `[B T, D]` of some rows, padded.
+fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
+    let (batch, _, stream) = stream(llama, examples, device);
+    let [rows, len, size] = stream.dims();
+    (batch, llama.normed(stream).reshape([rows * len, size]))
+}
+
+/// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole
+/// accumulated batch); `None` if no token has weight. With `best`: the likeliest token of each target is
+/// added to the list.
+pub(super) fn loss_sum(
+    llama: &Llama,
+    hidden: &Tensor<2>,
+    batch: &Padded,
+    best: Option<&mut Vec<Tensor<1>>>,
+) -> Option<Tensor<1>> {
+    let count = batch.targets.len();
+    if count == 0 {
+        return None;
+    }
+    let logits = target_logits(llama, hidden, batch);
+    let device = hidden.device();
+    if let Some(best) = best {
+        let ids = logits.clone().without_autodiff().max_dim_with_indices(1).1;
+        best.push(ids.cast(FloatDType::F32).reshape([count]).narrow(0, 0, real(batch)));
+    }
+    let weights = Tensor::<2>::from_data(TensorData::new(batch.weights.clone(), [count, 1]), &device);
+    Some((target_logprobs(logits, batch, &device) * weights).sum().neg())
+}
+
+/// How many targets weigh something; what is added to fill up stands at the end.
+fn real(batch: &Padded) -> usize {
+    batch.weights.iter().filter(|weight| **weight > 0.0).count()
+}
+
+/// Logits `[M, V]` at the places that count: only these go through the large output product.
+fn target_logits(llama: &Llama, hidden: &Tensor<2>, batch: &Padded) -> Tensor<2> {
+    let places = Tensor::<1, Int>::from_data(
+        TensorData::new(batch.places.clone(), [batch.places.len()]),
+        &hidden.device(),
+    );
+    llama.logits(hidden.clone().select(0, places))
+}
+
+/// Log-probabilities `[M, 1]` of the targets.
+fn target_logprobs(logits: Tensor<2>, batch: &Padded, device: &Device) -> Tensor<2> {
+    let targets =
+        Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
+    activation::log_softmax(logits, 1).gather(1, targets)
+}
+
+/// Cross-entropy at each target that weighs something, in the order of the rows.
+///
+/// # Errors
+/// If the device fails.
+pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Result<Vec<f32>, Fault> {
+    guard(|| {
+        let (device, llama) = (llama.device(), llama.cast());
+        let mut parts = vec![Tensor::<1>::zeros([1], &device)];
+        for rows in examples.chunks(micro.max(1)) {
+            let (batch, hidden) = hidden(&llama, rows, &device);
+            let real = real(&batch);
+            if real > 0 {
+                let logprobs = target_logprobs(target_logits(&llama, &hidden, &batch), &batch, &device);
+                parts.push(logprobs.narrow(0, 0, real).reshape([real]).neg());
+            }
+        }
+        Ok(read(Tensor::cat(parts, 0))?.split_off(1))
+    })
+}
+
+/// Mean weighted loss over some examples, without gradients, and that of their value targets.
+///
+/// # Errors
+/// If the device fails.
+pub fn mean_losses(
+    llama: &Llama,
+    head: Option<&Head>,
+    examples: &[&Example],
+    micro: usize,
+) -> Result<(f32, Option<f32>), Fault> {
+    guard(|| {
+        let (device, llama) = (llama.device(), llama.cast());
+        let mut order: Vec<&Example> = examples.to_vec();
+        order.sort_by_key(|e| e.tokens.len());
+        let (mut sums, mut logits) = (vec![Tensor::<1>::zeros([1], &device)], Vec::new());
+        for rows in order.chunks(micro.max(1)) {
+            let (batch, hidden) = hidden(&llama, rows, &device);
+            sums.extend(loss_sum(&llama, &hidden, &batch, None));
+            if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
+                let count = batch.values.len();
+                logits
+                    .push(head.logits(&hidden, filled(batch.values, 0)).narrow(0, 0, count).reshape([count]));
+            }
+        }
+        let chunks = sums.len();
+        sums.extend(logits);
+        let out = read(Tensor::cat(sums, 0))?;
+        let loss = out[..chunks].iter().sum::<f32>() / weight_sum(examples);
+        let targets = value::targets(&order);
+        let value_loss = head.and_then(|head| {
+            let total = value::weight_sum(head.loss, &targets);
+            (total > 0.0).then(|| (value::loss_sum(head.loss, &out[chunks..], &targets).0 / total) as f32)
+        });
+        Ok((loss, value_loss))
+    })
+}
