@@ -112,8 +112,8 @@ pub fn main() -> Result<Exit> {
     }
 }
 
-/// Deliberate faults are for runs that are marked for them: one that stayed in the environment must not damage
-/// a run of worth.
+/// Deliberate faults are for runs that are marked for them: one that stayed in the environment must not
+/// damage a run of worth.
 fn refuse_faults(command: &Command) -> Result<(), Failure> {
     let hint = "unset QSTILL_FAULT; it is for tests";
     let wanted = fault::wanted()

@@ -1,4 +1,5 @@
-//! Pages of `docs/` that are generated from the code are current. `QSTILL_BLESS=1 just test docs` writes them.
+//! Pages of `docs/` that are generated from the code are current. `QSTILL_BLESS=1 just test docs` writes
+//! them.
 
 use std::fmt::Write;
 use std::fs;

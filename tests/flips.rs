@@ -1,5 +1,5 @@
-//! Every key of the default configuration is changed in turn on a finished run: each stage either gives what a
-//! new run with that setting gives, or is outstanding and made again. So no input can be forgotten.
+//! Every key of the default configuration is changed in turn on a finished run: each stage either gives what
+//! a new run with that setting gives, or is outstanding and made again. So no input can be forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -24,6 +24,7 @@ mod endpoint;
 mod files;
 mod flips;
 mod grade;
+mod house;
 #[cfg(unix)]
 mod interrupt;
 mod kill;

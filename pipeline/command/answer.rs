@@ -32,9 +32,9 @@ const TOGETHER: usize = 1024;
   qstill grade answers.jsonl
   qstill answer path/to/model questions.parquet --question problem --samples 8 --temperature 0.8
 
-One line of JSON for each answer, in the order of the file, with row, sample, question, prediction (its whole \
-text), answer, tokens, logprob (the sum over its tokens, at temperature 1), finished (false if --max-tokens cut \
-it off) and, with --gold, gold.")]
+One line of JSON for each answer, in the order of the file, with row, sample, question, prediction (its \
+whole text), answer, tokens, logprob (the sum over its tokens, at temperature 1), finished (false if \
+--max-tokens cut it off) and, with --gold, gold.")]
 pub struct Answer {
     /// A Hugging Face directory of the Llama architecture.
     model: PathBuf,

@@ -113,7 +113,8 @@ fn table(lines: &[Line]) -> String {
     let headers =
         ["round", "solutions", "search", "operations", "audited", "right reason", "share", "95% interval"];
     text::table(&headers, &rows, &[0, 3, 4, 5, 6])
-        + "\nright reason: the calculation gives the true result for other numbers too. right-answer: whatever the steps; verified: answer and\n\
+        + "\nright reason: the calculation gives the true result for other numbers too. right-answer: \
+           whatever the steps; verified: answer and\n\
            steps hold; kept: what the student learns. The true calculation is read for this audit alone.\n"
 }
 
@@ -145,6 +146,8 @@ fn estimate(signs: &[Sign]) -> String {
         "of failed",
     ];
     text::table(&headers, &rows, &[0, 2, 3, 4, 6, 7])
-        + "\nEstimates from answers alone. transfers: the calculation gives the answers of problems that differ in numbers alone; agrees:\n\
-           another correct sample computes the same function; uses_all: no given number is left out. right: by the table above.\n"
+        + "\nEstimates from answers alone. transfers: the calculation gives the answers of problems that \
+           differ in numbers alone; agrees:\n\
+           another correct sample computes the same function; uses_all: no given number is left out. right: \
+           by the table above.\n"
 }

@@ -42,7 +42,10 @@ pub fn print(session: &Session, round: Option<u32>, id: &str, json: bool) -> Res
             let place = round.map_or_else(|| format!("{root}"), |n| format!("round {n} of {root}"));
             return Err(Failure::input(
                 format!("{place} has no solution whose id begins with `{id}`"),
-                format!("ids are in the tables: `qstill inspect {root}/round-1/search/solutions`, or dropped and kept of round-1/curate"),
+                format!(
+                    "ids are in the tables: `qstill inspect {root}/round-1/search/solutions`, or \
+                         dropped and kept of round-1/curate"
+                ),
             )
             .into());
         }

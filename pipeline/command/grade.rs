@@ -244,10 +244,8 @@ fn line(out: &mut impl Write, row: &GradeRow) -> io::Result<()> {
     let text = |text: &str| serde_json::to_string(text);
     let (reason, gold, prediction) = (text(&row.reason)?, text(&row.gold_read)?, text(&row.prediction_read)?);
     let (number, verdict) = (row.row, row.verdict.name());
-    writeln!(
-        out,
-        r#"{{"row":{number},"verdict":"{verdict}","reason":{reason},"gold_read":{gold},"prediction_read":{prediction}}}"#
-    )
+    write!(out, r#"{{"row":{number},"verdict":"{verdict}","reason":{reason},"#)?;
+    writeln!(out, r#""gold_read":{gold},"prediction_read":{prediction}}}"#)
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Correct, Verdict::Wrong, Verdict::Undecidable];
@@ -281,7 +279,10 @@ fn to_json(summary: &Summary) -> serde_json::Value {
     let reasons: Vec<_> = summary
         .reasons
         .iter()
-        .map(|(verdict, reason, rows)| json!({"verdict": verdict.name(), "reason": reason, "rows": rows, "share": share(*rows, summary)}))
+        .map(|(verdict, reason, rows)| {
+            let share = share(*rows, summary);
+            json!({"verdict": verdict.name(), "reason": reason, "rows": rows, "share": share})
+        })
         .collect();
     let mut value = json!({"rows": summary.rows, "skipped": summary.skipped});
     for verdict in VERDICTS {
@@ -307,7 +308,10 @@ mod tests {
         let mut out = Vec::new();
         line(&mut out, &row)?;
         let read: serde_json::Value = serde_json::from_slice(&out)?;
-        let expected = json!({"row": 7, "verdict": "undecidable", "reason": "gold_unreadable", "gold_read": "a \"b\"\n\u{1}é", "prediction_read": ""});
+        let expected = json!({
+            "row": 7, "verdict": "undecidable", "reason": "gold_unreadable",
+            "gold_read": "a \"b\"\n\u{1}é", "prediction_read": "",
+        });
         assert_eq!(read, expected);
         assert_eq!(String::from_utf8(out)?.lines().count(), 1);
         Ok(())

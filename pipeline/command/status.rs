@@ -19,7 +19,7 @@ use crate::terminal::text::{self, table};
 #[derive(Args)]
 #[command(after_help = "Examples:
   qstill status runs/mine
-  qstill status runs/mine --why train --set train.epochs=3     what a setting would make outstanding, and why")]
+  qstill status runs/mine --why train --set train.epochs=3   what a setting would make outstanding")]
 pub struct Status {
     /// The run's directory, or its name under runs/.
     pub run: String,

@@ -37,8 +37,8 @@ pub struct Line {
 /// Check every committed file of a run against the hash in its record. Changes nothing.
 #[derive(Args)]
 #[command(
-    after_help = "Exit code 0 if all is as it was written, 65 if something is damaged: `qstill resume` sets it \
-aside and makes it again."
+    after_help = "Exit code 0 if all is as it was written, 65 if something is damaged: `qstill resume` sets \
+                  it aside and makes it again."
 )]
 pub struct VerifyRun {
     /// The run's directory, or its name under runs/.

@@ -176,7 +176,8 @@ fn problems(problems: &ProblemsConfig) -> Checked {
     }
     let split = !p.train_files.is_empty() || !p.test_files.is_empty();
     if split && !p.files.is_empty() {
-        let hint = "give either problems.files, divided by content, or problems.train_files and problems.test_files, of one split each";
+        let hint = "give either problems.files, divided by content, or problems.train_files and \
+                    problems.test_files, of one split each";
         return Err(refuse("problems.files and files of one split are both given", hint));
     }
     Ok(())
@@ -337,7 +338,8 @@ fn train(train: &TrainConfig) -> Checked {
     names("train.freeze", &t.freeze, &FREEZABLE)?;
     names("train.lora_targets", &t.lora_targets, &TARGETS)?;
     if t.lora_rank > 0 && !t.freeze.is_empty() {
-        let hint = "adapters leave all weights as they are: choose what they change by train.lora_targets, or set train.lora_rank to 0";
+        let hint = "adapters leave all weights as they are: choose what they change by train.lora_targets, \
+                    or set train.lora_rank to 0";
         return Err(refuse("train.freeze has no effect with train.lora_rank above 0", hint));
     }
     Ok(())
@@ -363,7 +365,8 @@ fn policies(config: &Config) -> Checked {
     if nobody && search.rule_solutions == 0 {
         return Err(refuse(
             "round 1 has no sampling policy, and search.rule_solutions is 0: there is nothing to search with",
-            "set search.rule_solutions above 0, search.policy to \"rules\" or \"endpoint\", or model.path to a model",
+            "set search.rule_solutions above 0, search.policy to \"rules\" or \"endpoint\", or model.path \
+             to a model",
         ));
     }
     if search.algorithm != Algorithm::BestOfN {
@@ -404,7 +407,8 @@ fn losses(config: &Config) -> Checked {
     if train.loss == TokenLoss::Golden && train.reference.is_empty() && config.model.from_scratch() {
         return Err(refuse(
             "train.loss is \"golden\", but a student from scratch has no trained reference in round 1",
-            "set train.reference to the directory of a trained model with the same tokenizer, or model.path to a base",
+            "set train.reference to the directory of a trained model with the same tokenizer, or model.path \
+             to a base",
         ));
     }
     if train.loss == TokenLoss::Value {
@@ -429,7 +433,8 @@ fn losses(config: &Config) -> Checked {
     }
     if train.select == Select::Golden && train.value_weight > 0.0 {
         return Err(refuse(
-            "train.select is \"golden\", but with train.value_weight paths of the trees are learned beside the kept rows, in no such order",
+            "train.select is \"golden\", but with train.value_weight paths of the trees are learned beside \
+             the kept rows, in no such order",
             "set train.value_weight to 0, or train.select to \"replay\"",
         ));
     }

@@ -219,8 +219,8 @@ impl Attempt {
     }
 
     /// Makes a directory beside the stage part of the commit, e.g. `student`: it must be published already
-    /// (see [`crate::disk::durable::publish_dir`]), and is checked, set aside as stale or as damaged, with the
-    /// commit.
+    /// (see [`crate::disk::durable::publish_dir`]), and is checked, set aside as stale or as damaged, with
+    /// the commit.
     ///
     /// # Errors
     /// The directory cannot be read.

@@ -7,7 +7,7 @@
 //!           evaluation.json      the table of results
 //!           responses/           stored answers of an HTTP policy
 //!           problems/            the problems stage: one for all rounds, so it stands above them
-//!           round-K/STAGE/       search, verify, curate, value, train, evaluate (see `commit` for what is inside)
+//!           round-K/STAGE/       search, verify, ..., evaluate (see `commit` for what is inside)
 //!           round-K/value-LEVEL/ a value model and how good it is
 //!           round-K/student/     a model directory
 //! ```

@@ -1,7 +1,7 @@
 //! All that the rows of a stage depend on.
 //!
-//! A [`Fingerprint`] is made from a stage's inputs: the very struct that its work receives, so that what is used
-//! is what is compared. It is stored as readable fields beside the stage, so that `status` can say *why*
+//! A [`Fingerprint`] is made from a stage's inputs: the very struct that its work receives, so that what is
+//! used is what is compared. It is stored as readable fields beside the stage, so that `status` can say *why*
 //! something is to be done again, and its hash is in every commit record, so that a shard made under other
 //! settings is never taken for this one's.
 

@@ -39,8 +39,8 @@ pub fn dtype<S: Serializer>(dtype: &Precision, serializer: S) -> Result<S::Ok, S
     explicit(dtype).serialize(serializer)
 }
 
-/// `[train]` without what changes neither rows nor weights: how often a checkpoint is made, what is refused; and
-/// the path of the reference, whose files are hashed where it is read.
+/// `[train]` without what changes neither rows nor weights: how often a checkpoint is made, what is refused;
+/// and the path of the reference, whose files are hashed where it is read.
 ///
 /// # Errors
 /// Those of the serialiser.
@@ -56,8 +56,8 @@ pub fn endpoint<S: Serializer>(section: &impl Serialize, serializer: S) -> Resul
     less(section, &["concurrency", "timeout_s", "retries", "backoff_ms", "api_key_env"], serializer)
 }
 
-/// `[model]` for a decoder from scratch: without what bounds generation. The type is left to the device, if the
-/// user does.
+/// `[model]` for a decoder from scratch: without what bounds generation. The type is left to the device, if
+/// the user does.
 ///
 /// # Errors
 /// Those of the serialiser.

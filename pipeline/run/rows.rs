@@ -166,8 +166,8 @@ pub fn train_shards(problems: &StageOutput) -> Vec<u32> {
     train.map(|c| c.shard).collect()
 }
 
-/// The problems of a split, at most so many; 0 for all. Test problems are read to evaluate on them, and to keep
-/// them out of training.
+/// The problems of a split, at most so many; 0 for all. Test problems are read to evaluate on them, and to
+/// keep them out of training.
 ///
 /// # Errors
 /// Failed reads.

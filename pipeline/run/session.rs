@@ -17,8 +17,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes the run's lock and, if the configuration is to be `kept`, saves it in the run. `command` is what to
-    /// show to whoever comes second.
+    /// Takes the run's lock and, if the configuration is to be `kept`, saves it in the run. `command` is what
+    /// to show to whoever comes second.
     ///
     /// # Errors
     /// Busy if another process holds the run; failed writes.

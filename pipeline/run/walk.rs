@@ -157,8 +157,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// A stage of a round: done already, done now, or not to be done. None ends the walk: the goal is reached, or
-    /// nothing is to be run.
+    /// A stage of a round: done already, done now, or not to be done. None ends the walk: the goal is
+    /// reached, or nothing is to be run.
     fn step<I: Serialize>(
         &self,
         at: (Stage, u32),

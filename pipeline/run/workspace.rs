@@ -1,5 +1,5 @@
-//! What stages work with, and nothing of the configuration: the run's directory, its lock, the console, and the
-//! device; and the one loop over shards that every stage goes through.
+//! What stages work with, and nothing of the configuration: the run's directory, its lock, the console, and
+//! the device; and the one loop over shards that every stage goes through.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -144,8 +144,8 @@ impl Workspace {
         Ok(found)
     }
 
-    /// Opens a stage: what is committed under this fingerprint counts, the rest is set aside and said. `total`
-    /// is the number of shards; `None` if only the stage itself finds out (its last commit says so).
+    /// Opens a stage: what is committed under this fingerprint counts, the rest is set aside and said.
+    /// `total` is the number of shards; `None` if only the stage itself finds out (its last commit says so).
     ///
     /// # Errors
     /// Failed reads and moves; a stage of another format.
@@ -194,10 +194,13 @@ impl Workspace {
     fn of_another_format(&self) -> anyhow::Error {
         let root = self.run.root().display();
         Failure::usage(
-            format!("{root} was made by an earlier version of qstill, which recorded its inputs in another form"),
             format!(
-                "finish it with that version, or start anew: `qstill run --config {root}/run.toml --run NAME`; \
-                 inspect, audit and verify-run read it as it is"
+                "{root} was made by an earlier version of qstill, which recorded its inputs in another \
+                     form"
+            ),
+            format!(
+                "finish it with that version, or start anew: `qstill run --config {root}/run.toml --run \
+                 NAME`; inspect, audit and verify-run read it as it is"
             ),
         )
         .into()

@@ -124,23 +124,22 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     workspace.shards(opened, &size, |shard, attempt, progress| {
         let model = models[shard as usize];
         let clock = Instant::now();
-        let run = ModelRun { name: model, config, draws };
+        let measured = ModelRun { name: model, config, draws };
         let rows = match (model, &inputs.base, &inputs.searching) {
             ("base", Some(base), _) => {
                 let mut policy = base.policy(workspace)?;
-                evaluate::model(&asked, run, &mut policy, progress)?
+                evaluate::model(&asked, measured, &mut policy, progress)?
             }
             ("teacher", _, Some(searching)) => {
                 let mut open = searching.open(workspace)?;
                 let tree = open.tree.clone();
                 let (policy, mut values) = open.parts();
                 let count = |step: &str| tokenizer.tokenizer.encode(step).len() as u32;
-                let search = &searching.search;
+                let run = TeacherRun { config: &searching.search, tree: &tree, draws, count: &count };
                 let policy = policy.map(|p| p as &mut dyn Policy);
-                let run = TeacherRun { config: search, tree: &tree, draws, count: &count };
                 evaluate::teacher(&asked, run, policy, &mut values, progress)?
             }
-            _ => evaluate::model(&asked, run, &mut student, progress)?,
+            _ => evaluate::model(&asked, measured, &mut student, progress)?,
         };
         let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
         write(attempt, rows)?;

@@ -103,10 +103,12 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     let mut out = text::table(&headers, &lines, &[0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
     let split = rows.first().map_or(Split::Test.name().to_owned(), |r| r.split.clone());
     out.push_str(&format!(
-        "\nOn the {split} problems. base and student give one greedy answer without search, and k samples beside \
-         it.\nsearch*: policy and search with the gold answer as its goal: how training data is made, not what \
-         search could do without\nthe answer. Its tokens include every step it tried; \"of a model\" and \
-         expansions are per problem.\n"
+        "\nOn the {split} problems. base and student give one greedy answer without search, and k samples \
+         beside it.\n\
+         search*: policy and search with the gold answer as its goal: how training data is made, not what \
+         search could do without\n\
+         the answer. Its tokens include every step it tried; \"of a model\" and expansions are per \
+         problem.\n"
     ));
     if report["calculator"] == true {
         out.push_str(
@@ -124,7 +126,8 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
     }
     for test in report["student_against_base"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "round {}: the student solves {} problems that the base does not, and loses {} (exact McNemar p = {})\n",
+            "round {}: the student solves {} problems that the base does not, and loses {} (exact McNemar p \
+             = {})\n",
             test["round"],
             test["won"],
             test["lost"],

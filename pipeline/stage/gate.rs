@@ -91,8 +91,8 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             _ => ("student", &inputs.student),
         };
         let mut policy = policy.model(workspace)?.context("a model in this process is measured")?;
-        let run = ModelRun { name: named, config: &inputs.evaluate, draws };
-        let rows = evaluate::model(asked, run, &mut policy, progress)?;
+        let measured = ModelRun { name: named, config: &inputs.evaluate, draws };
+        let rows = evaluate::model(asked, measured, &mut policy, progress)?;
         let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
         write(attempt, rows)?;
         Ok(counts(&[("units", asked.len()), ("solved", solved)]))
@@ -203,7 +203,8 @@ fn told(round: u32, decision: &Decision) -> String {
         format!("rejected: {}", decision.reasons.join("; "))
     };
     format!(
-        "round {round} gate: {verdict}; {} of {} validation problems solved, {against}; {:.2} distinct calculations a problem, {entropy} bits a token, median {} tokens, pass@{} {:.1}%",
+        "round {round} gate: {verdict}; {} of {} validation problems solved, {against}; {:.2} distinct \
+         calculations a problem, {entropy} bits a token, median {} tokens, pass@{} {:.1}%",
         new.solved,
         new.problems,
         new.distinct,

@@ -42,8 +42,8 @@ pub fn inputs(session: &Session) -> Result<Inputs> {
     })
 }
 
-/// Draws or reads the problems. Shards are numbered as they fill, each of one split; what is committed already
-/// is drawn again but not written.
+/// Draws or reads the problems. Shards are numbered as they fill, each of one split; what is committed
+/// already is drawn again but not written.
 ///
 /// # Errors
 /// Bad rows and files; failed writes.
@@ -92,8 +92,8 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     commits.push(attempt.commit(&opened.fingerprint, last)?);
     progress.finish();
     workspace.console.say(&format!(
-        "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left out \
-         because they are in test, {} unreadable rows skipped, {} worked examples for the prompt",
+        "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left \
+         out because they are in test, {} unreadable rows skipped, {} worked examples for the prompt",
         found.train,
         found.validation,
         found.test,

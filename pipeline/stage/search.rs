@@ -90,12 +90,12 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         None => looks_at(problem),
     };
     let scope = Scope { rules: &enumerates, policy: &looks_at, siblings: judges.clone() };
+    let settings = search::Searching { config: &searching.search, tree: &tree, scope: &scope, draws };
     let units = problems.count(Split::Train.name()) as u64;
     let size = Size { shards: inputs.shards(), unit: "problems", units };
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
-        let settings = search::Searching { config: &searching.search, tree: &tree, scope: &scope, draws };
         let searched = search::search(&rows, &settings, policy, &mut values, progress)?;
         let solved = searched.solved();
         progress.advance(rows.len() as u64, solved as u64, 0);

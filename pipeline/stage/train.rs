@@ -18,7 +18,7 @@ use stages::policy::model::ModelPolicy;
 use stages::train::losses::TokenLoss;
 use stages::train::select::Targets;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Rows, Start, TrainConfig, lora, reference};
+use stages::train::{self, Rows, Start, TrainConfig, lora};
 use stages::value::targets::Level;
 use stages::value::{self, Part, ValueConfig, gains};
 
@@ -346,7 +346,7 @@ fn token_rows(
         }
         let count = rows.train.len();
         workspace.console.say(&format!("{label}: {named} reads {count} rows as the reference"));
-        reference::refer(&reference.llama, &mut rows.train, workspace.device()?)?;
+        train::reference::refer(&reference.llama, &mut rows.train, workspace.device()?)?;
     }
     Ok(rows)
 }

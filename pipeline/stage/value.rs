@@ -165,8 +165,8 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         }
         let count = |part| trees.iter().filter(|t| t.part == part).map(|t| t.observed.len()).sum::<usize>();
         workspace.console.say(&format!(
-            "{label}: {} states of {} problems at level {}; {} more to choose the epoch and the threshold, {} \
-             to measure",
+            "{label}: {} states of {} problems at level {}; {} more to choose the epoch and the threshold, \
+             {} to measure",
             count(Part::Train),
             trees.iter().filter(|t| t.part == Part::Train).count(),
             level.name(),
@@ -224,8 +224,8 @@ impl Learning<'_> {
                 let policy = trunk.as_ref().map(|policy| policy.model(self.workspace)).transpose()?;
                 let mut trunk = policy.flatten().ok_or_else(|| {
                     BadInput(
-                        "value.model = \"trunk\" needs a model in this process as policy: set search.policy = \
-                         \"model\", and give model.path or a second round"
+                        "value.model = \"trunk\" needs a model in this process as policy: set search.policy \
+                         = \"model\", and give model.path or a second round"
                             .into(),
                     )
                 })?;
@@ -361,8 +361,8 @@ fn summary(measured: &Measured) -> String {
     let maybe = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.3}"));
     let report = &measured.report;
     let mut text = format!(
-        "on {} states of {} held-out problems: AUROC {} ({} within a problem), Brier {:.4} (always saying {}: \
-         {:.4}), ECE {:.3}; threshold {:.4} loses {} of correct branches and stops {} of wrong ones",
+        "on {} states of {} held-out problems: AUROC {} ({} within a problem), Brier {:.4} (always saying \
+         {}: {:.4}), ECE {:.3}; threshold {:.4} loses {} of correct branches and stops {} of wrong ones",
         report.places,
         report.problems,
         maybe(report.auroc),
@@ -377,7 +377,8 @@ fn summary(measured: &Measured) -> String {
     );
     if let Some(exact) = &measured.exact {
         text += &format!(
-            "; against the exact value of {} states: mean error {:.3}, below it at {} (admissibility gap {:.4})",
+            "; against the exact value of {} states: mean error {:.3}, below it at {} (admissibility gap \
+             {:.4})",
             exact.states,
             exact.error,
             percent(exact.below),

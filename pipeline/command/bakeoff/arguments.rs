@@ -15,20 +15,17 @@ pub enum Proposer {
 /// Compare searches of the same problems at equal budgets, or ways to choose an answer among samples.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  qstill bakeoff runs/mine                                          all five searches at four budgets, with the \
-last round's values
-  qstill bakeoff runs/mine --policy rules --search astar,astar/effort --budgets 100,300,1000,3000
-  qstill bakeoff runs/mine --goal chosen --budgets 256,512,1024     the answer is unknown: majority, weighted \
-vote, best
-  qstill bakeoff runs/mine --select 4,8,16                          majority, process and outcome reward model \
-on the same samples
+  qstill bakeoff runs/mine                               all five searches at four budgets
+  qstill bakeoff runs/mine --policy rules --search astar,astar/effort --budgets 100,300,1000
+  qstill bakeoff runs/mine --goal chosen --budgets 256,512,1024     as deployed: the answer is unknown
+  qstill bakeoff runs/mine --select 4,8,16               majority and reward models on the same samples
 An interrupted bakeoff resumes: give the same command again.")]
 pub struct Bakeoff {
     /// The run's directory, or its name under runs/.
     pub run: String,
-    /// Searches to compare: best-of-n, beam, dvts, mcts or astar, guided by the run's value model; with /effort
-    /// by the domain's own estimate of the steps that are left, with /none unguided. best-of-n always takes
-    /// part.
+    /// Searches to compare: best-of-n, beam, dvts, mcts or astar, guided by the run's value model; with
+    /// /effort by the domain's own estimate of the steps that are left, with /none unguided. best-of-n always
+    /// takes part.
     #[arg(long, value_delimiter = ',', default_value = "best-of-n,beam,dvts,mcts,astar")]
     pub(super) search: Vec<String>,
     /// Budgets per problem.

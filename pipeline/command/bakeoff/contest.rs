@@ -224,9 +224,10 @@ fn show(
     comparison.publish(opened, &plot, args.json, || {
         let mut out = contests(&lines, unit, goal);
         out.push_str(&format!(
-            "\n{count} {split} problems; {proposer} proposes steps; the budget is in {unit} per problem. cost: \
-             {unit} per solved problem, over all problems;\nGFLOP: of policy and value model per solved \
-             problem, 2 for each parameter and token; steps: of the shortest path found.\n"
+            "\n{count} {split} problems; {proposer} proposes steps; the budget is in {unit} per problem. \
+             cost: {unit} per solved problem, over all problems;\n\
+             GFLOP: of policy and value model per solved problem, 2 for each parameter and token; steps: of \
+             the shortest path found.\n"
         ));
         for of in &against {
             let text = |key: &str| of[key].as_str().unwrap_or_default().to_owned();

@@ -107,9 +107,10 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
     let plot = json!({"round": inputs.round, "split": split, "problems": count, "rows": lines});
     comparison.publish(&opened, &plot, args.json, || {
         format!(
-            "{}\n{count} {split} problems, {most} samples each; expected accuracy of the answer chosen among N of \
-             them, intervals by bootstrap over problems.\noracle: any of the N is correct; random: one of \
-             them.\n",
+            "{}\n\
+             {count} {split} problems, {most} samples each; expected accuracy of the answer chosen among N \
+             of them, intervals by bootstrap over problems.\n\
+             oracle: any of the N is correct; random: one of them.\n",
             table(&lines)
         )
     })

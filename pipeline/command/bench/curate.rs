@@ -104,9 +104,12 @@ pub fn bench(solutions: u64, parent: Option<&Path>, console: &Console) -> Result
         "{kept} kept and {dropped} dropped are not {solutions} solutions"
     );
     Ok(json!({
-        "solutions": solutions, "problems": shards * size, "shards": shards, "threads": rayon::current_num_threads(), "input_bytes": bytes,
-        "kept": kept, "dropped": dropped, "step_labels": step_labels, "preferences": preferences, "seconds": seconds, "survey_seconds": surveyed,
-        "solutions_per_second": solutions as f64 / seconds, "peak_bytes": super::memory::peak(), "made_in_seconds": made,
+        "solutions": solutions, "problems": shards * size, "shards": shards,
+        "threads": rayon::current_num_threads(), "input_bytes": bytes,
+        "kept": kept, "dropped": dropped, "step_labels": step_labels, "preferences": preferences,
+        "seconds": seconds, "survey_seconds": surveyed,
+        "solutions_per_second": solutions as f64 / seconds, "peak_bytes": super::memory::peak(),
+        "made_in_seconds": made,
     }))
 }
 

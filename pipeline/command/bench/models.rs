@@ -24,7 +24,14 @@ const SIZES: [(&str, &str); 2] = [
     ("demo", ""),
     (
         "50m",
-        "[model]\nvocab_size = 16384\nhidden_size = 512\nintermediate_size = 1408\nlayers = 14\nheads = 8\nkv_heads = 4\ncontext = 2048\n",
+        "[model]\n\
+         vocab_size = 16384\n\
+         hidden_size = 512\n\
+         intermediate_size = 1408\n\
+         layers = 14\n\
+         heads = 8\n\
+         kv_heads = 4\n\
+         context = 2048\n",
     ),
 ];
 
@@ -70,8 +77,10 @@ fn token(row: usize, column: usize, vocabulary: usize) -> u32 {
 
 fn report(what: &str, name: &str, model: &Model, device: &Choice, load: Load, own: Value) -> Value {
     let mut out = json!({
-        "bench": what, "model": name, "parameters": model.llama.config.parameters(), "device": device.kind, "why": device.why,
-        "threads": rayon::current_num_threads(), "rows": load.rows, "length": load.length, "peak_bytes": peak(),
+        "bench": what, "model": name, "parameters": model.llama.config.parameters(), "device": device.kind,
+        "why": device.why,
+        "threads": rayon::current_num_threads(), "rows": load.rows, "length": load.length,
+        "peak_bytes": peak(),
     });
     if let (Value::Object(out), Value::Object(own)) = (&mut out, own) {
         out.extend(own);
@@ -133,7 +142,8 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
         }
     }
     let own = json!({
-        "tokens_per_second": (rows * length) as f64 / median(&mut seconds), "steps": seconds.len(), "first_step_seconds": warm, "loss": loss,
+        "tokens_per_second": (rows * length) as f64 / median(&mut seconds), "steps": seconds.len(),
+        "first_step_seconds": warm, "loss": loss,
     });
     Ok(report("train", name, &model, device, load_of, own))
 }
@@ -187,8 +197,10 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
         }
     }
     let own = json!({
-        "tokens": tokens, "tokens_per_second": median(&mut rates), "sequences": count, "first_call_seconds": warm,
-        "resident_bytes_after_first_call": memory.first(), "resident_bytes_at_the_end": memory.last(), "cache_bytes": generator.cache_bytes(),
+        "tokens": tokens, "tokens_per_second": median(&mut rates), "sequences": count,
+        "first_call_seconds": warm,
+        "resident_bytes_after_first_call": memory.first(), "resident_bytes_at_the_end": memory.last(),
+        "cache_bytes": generator.cache_bytes(),
     });
     Ok(report("generate", name, &model, device, load_of, own))
 }

@@ -58,8 +58,10 @@ fn measure(
     let seconds = start.elapsed().as_secs_f64();
     let rate = |count: u64| count as f64 / seconds;
     Ok(json!({
-        "bench": "search", "policy": name, "search": plan.algorithm.name(), "threads": rayon::current_num_threads(),
-        "problems": searched, "solved": solved, "expansions_per_second": rate(expansions), "nodes_per_second": rate(nodes), "tokens_per_second": rate(tokens),
+        "bench": "search", "policy": name, "search": plan.algorithm.name(),
+        "threads": rayon::current_num_threads(),
+        "problems": searched, "solved": solved, "expansions_per_second": rate(expansions),
+        "nodes_per_second": rate(nodes), "tokens_per_second": rate(tokens),
     }))
 }
 

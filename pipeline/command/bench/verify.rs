@@ -33,6 +33,7 @@ pub fn bench(file: Option<&Path>, time: Duration) -> Result<serde_json::Value> {
     }
     Ok(json!({
         "source": if file.is_some() { "file" } else { "words" }, "pairs": short.len(), "threads": 1,
-        "answers_per_second": pairs_per_second(&short, time).round(), "solutions_per_second": pairs_per_second(&long, time).round(),
+        "answers_per_second": pairs_per_second(&short, time).round(),
+        "solutions_per_second": pairs_per_second(&long, time).round(),
     }))
 }

@@ -148,7 +148,12 @@ fn a_stage_and_its_table_show_rows_over_all_shards() -> Result<()> {
         "{text}"
     );
     assert!(text.contains("  logprob  float32         natural log of"), "{text}");
-    let block = "row 5 of 6\n  steps  1. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n         2. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n  seed   4\n";
+    let block = concat!(
+        "row 5 of 6\n",
+        "  steps  1. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n",
+        "         2. 4 + 4 = 7  [logprob -0.5000, tokens 6]\n",
+        "  seed   4\n"
+    );
     assert!(text.ends_with(block), "{text}");
 
     let whole = text_of(stage.path(), &Options::default())?;
@@ -176,7 +181,10 @@ fn files_of_other_makers() -> Result<()> {
     let path = home.path().join("theirs.parquet");
     foreign(&path)?;
     let text = text_of(&path, &Options::default())?;
-    let block = "\nrow 1 of 2\n  n     1\n  day   1970-01-01\n  at    1970-01-01T00:00:00Z\n  raw   01\n  text  a\\u{1b}[2Jb\n";
+    let block = concat!(
+        "\nrow 1 of 2\n  n     1\n  day   1970-01-01\n",
+        "  at    1970-01-01T00:00:00Z\n  raw   01\n  text  a\\u{1b}[2Jb\n"
+    );
     assert!(text.contains(block), "{text}");
     assert!(text.contains("row 2 of 2\n  n     -\n"), "{text}");
     foreign(&home.path().join("more.parquet"))?;
