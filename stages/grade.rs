@@ -9,7 +9,8 @@
 //! use stages::events::Silent;
 //! use stages::grade::{GradeConfig, grade};
 //!
-//! let config = GradeConfig { gold: "answer".into(), prediction: "completion".into(), ..GradeConfig::default() };
+//! let (gold, prediction) = ("answer".into(), "completion".into());
+//! let config = GradeConfig { gold, prediction, ..GradeConfig::default() };
 //! let summary = grade("answers.jsonl".as_ref(), &config, &Silent, &mut |rows| {
 //!     for row in rows {
 //!         println!("{} {}", row.row, row.reason);

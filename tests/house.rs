@@ -28,7 +28,9 @@ fn is_test(path: &str) -> bool {
 
 /// Text without its unit tests.
 fn code(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    let inline = |at: &usize| text[*at..].lines().nth(1).is_some_and(|line| line.ends_with('{'));
+    let end = text.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(inline);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// The module that a file is: `pipeline/run/mod.rs` is `run`, `pipeline/run/walk.rs` is `run::walk`.
@@ -129,11 +131,12 @@ fn no_file_is_too_long_nor_a_line() {
             if !is_test(&path) && lines > 450 {
                 wrong.push(format!("{path} has {lines} lines"));
             }
-            // Strings of stages/ and datasets/ are yet to be broken.
-            if krate != "pipeline" {
+            if is_test(&path) {
                 continue;
             }
-            let long = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 110);
+            // Tables in comments cannot be broken.
+            let long = |line: &str| line.chars().count() > 110 && !line.starts_with("//! |");
+            let long = code(&text).lines().enumerate().filter(|(_, line)| long(line));
             wrong.extend(long.map(|(at, _)| format!("{path} line {} is longer than 110 columns", at + 1)));
         }
     }

@@ -23,7 +23,8 @@ pub struct StepsGrade {
 /// ```
 /// use datasets::grade::{Options, grade_with_steps};
 ///
-/// let found = grade_with_steps(Some("Ann has 3 bags of 4 pens. How many pens?"), "12", "3*4=13\n#### 12", &Options::default());
+/// let question = "Ann has 3 bags of 4 pens. How many pens?";
+/// let found = grade_with_steps(Some(question), "12", "3*4=13\n#### 12", &Options::default());
 /// assert_eq!((found.verdict.name(), found.reason.as_str()), ("correct", "correct_answer_wrong_steps"));
 /// ```
 pub fn grade_with_steps(

@@ -197,8 +197,7 @@ mod tests {
         round: u32,
         stage: Stage,
         state: Standing,
-        done: u32,
-        total: Option<u32>,
+        (done, total): (u32, Option<u32>),
         detail: &[&str],
     ) -> StageLine {
         let detail = detail.iter().map(|note| (*note).to_owned()).collect();
@@ -210,9 +209,9 @@ mod tests {
     fn a_run_half_done() {
         let run = RunDir::at("/none/first");
         let stages = [
-            line(1, Stage::Problems, Standing::Done, 2, Some(2), &[]),
-            line(1, Stage::Search, Standing::Partial, 3, Some(10), &["12 solved", "4 tokens"]),
-            line(1, Stage::Verify, Standing::Waiting, 0, None, &[]),
+            line(1, Stage::Problems, Standing::Done, (2, Some(2)), &[]),
+            line(1, Stage::Search, Standing::Partial, (3, Some(10)), &["12 solved", "4 tokens"]),
+            line(1, Stage::Verify, Standing::Waiting, (0, None), &[]),
         ];
         let expected = "\
 run first (/none/first)
@@ -235,7 +234,7 @@ next: search of round 1; resume with `qstill resume /none/first`
 
     #[test]
     fn for_programs() -> Result<()> {
-        let stages = [line(1, Stage::Problems, Standing::Done, 2, Some(2), &[])];
+        let stages = [line(1, Stage::Problems, Standing::Done, (2, Some(2)), &[])];
         let value: serde_json::Value = serde_json::from_str(&to_json(&RunDir::at("a/b"), &stages, None)?)?;
         assert_eq!(value["done"], true);
         assert_eq!(value["stages"][0]["stage"], "problems");

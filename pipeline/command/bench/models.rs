@@ -75,7 +75,7 @@ fn token(row: usize, column: usize, vocabulary: usize) -> u32 {
     ((row * 7 + column * 31) % vocabulary) as u32
 }
 
-fn report(what: &str, name: &str, model: &Model, device: &Choice, load: Load, own: Value) -> Value {
+fn report((what, name): (&str, &str), model: &Model, device: &Choice, load: Load, own: Value) -> Value {
     let mut out = json!({
         "bench": what, "model": name, "parameters": model.llama.config.parameters(), "device": device.kind,
         "why": device.why,
@@ -145,7 +145,7 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
         "tokens_per_second": (rows * length) as f64 / median(&mut seconds), "steps": seconds.len(),
         "first_step_seconds": warm, "loss": loss,
     });
-    Ok(report("train", name, &model, device, load_of, own))
+    Ok(report(("train", name), &model, device, load_of, own))
 }
 
 /// Tokens generated per second, prompts included in the time.
@@ -202,7 +202,7 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
         "resident_bytes_after_first_call": memory.first(), "resident_bytes_at_the_end": memory.last(),
         "cache_bytes": generator.cache_bytes(),
     });
-    Ok(report("generate", name, &model, device, load_of, own))
+    Ok(report(("generate", name), &model, device, load_of, own))
 }
 
 fn median(values: &mut [f64]) -> f64 {
