@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use datasets::types::{Kept, Solution};
+use datasets::table::VerdictRow;
+use datasets::types::{End, Kept, Solution, Verdict};
 use serde_json::Value;
 
 use crate::kit::{Left, World, names, run};
@@ -109,4 +110,53 @@ fn a_killed_run_does_not_ask_again() {
 
     world.run("b", &sets).done();
     run_dir.equals(&world.left("b"));
+}
+
+#[test]
+fn one_question_without_an_answer_is_recorded_and_the_run_goes_on() {
+    let world = world();
+    let server = Server::start(|request| {
+        let question = request["messages"].as_array().unwrap().last().unwrap()["content"].to_string();
+        if question.contains("holds 12 pens and") {
+            let error = serde_json::json!({"error": {"code": "content_filter", "message": "unwanted"}});
+            Answer::Http(400, "", error.to_string())
+        } else if question.contains("holds 13 pens and") {
+            Answer::Http(200, "", "{\"choices\": []}".to_owned())
+        } else {
+            sum(request)
+        }
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false"]].concat();
+    world
+        .run("a", &sets)
+        .done()
+        .says("2 empty, 2 filtered")
+        .says("(filtered: the server's filter (unwanted))");
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    let lost = |end: End| solutions.iter().filter(|solution| solution.end == end).count();
+    assert_eq!([lost(End::Complete), lost(End::Filtered), lost(End::Empty)], [22 * 2, 2, 2]);
+    // Nothing speaks against what was never said.
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    let reason = |reason: &str| verdicts.iter().filter(|row| row.judgement.reason == reason).count();
+    assert_eq!([reason("filtered"), reason("no_answer")], [2, 2]);
+    assert!(
+        verdicts
+            .iter()
+            .all(|row| row.judgement.verdict != Verdict::Wrong || row.judgement.reason == "no_answer")
+    );
+}
+
+#[test]
+fn a_server_that_moved_is_asked_for_nothing() {
+    let world = world();
+    let (old, new) = (Server::start(sum), Server::start(sum));
+    world.run("a", &[ENDPOINT, &[&old.setting()]].concat()).done();
+    let before = world.left("a").product();
+    world.run("a", &[ENDPOINT, &[&new.setting()]].concat()).done();
+    assert!(new.count() == 0 && world.left("a").product() == before);
+    // Another revision of the model is another model.
+    world.run("a", &[ENDPOINT, &[&new.setting(), "endpoint.revision=2"]].concat()).done();
+    assert_eq!(new.count(), old.count());
 }

@@ -133,6 +133,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("evaluate.split", "validation"),
     ("endpoint.url", "http://127.0.0.1:1/v1"),
     ("endpoint.model", "other"),
+    ("endpoint.revision", "2"),
+    ("endpoint.max_failed", "0.9"),
+    ("endpoint.omit", "[\"seed\"]"),
+    ("endpoint.max_tokens_field", "max_completion_tokens"),
     ("endpoint.api_key_env", "OTHER_KEY"),
     ("endpoint.prefill", "vllm"),
 ];

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use datasets::table::Node;
-use datasets::types::{Problem, Solution, Split};
+use datasets::types::{End, Problem, Solution, Split};
 use serde::Serialize;
 use stages::Events;
 use stages::policy::Policy;
 use stages::search::{self, Draws, RulesOn, Scope};
 
 use crate::run::inputs::Tables;
-use crate::run::rows::{Rounds, StageOutput, counts, pool, siblings, train_shards, write};
+use crate::run::rows::{Counts, Rounds, StageOutput, counts, pool, siblings, train_shards, write};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
@@ -105,16 +105,21 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         let looked_at = (0..rows.len()).filter(|i| searched.of(*i).next().is_some()).count();
         let found = searched.found;
         let count = found.solutions.len();
+        let mut ends = Counts::default();
+        for end in found.solutions.iter().map(|row| row.end).filter(|end| *end != End::Complete) {
+            *ends.entry(format!("end {}", end.name())).or_default() += 1;
+        }
         write::<Node>(attempt, found.nodes)?;
         write::<Solution>(attempt, found.solutions)?;
-        Ok(counts(&[
+        ends.extend(counts(&[
             ("units", rows.len()),
             ("looked_at", looked_at),
             ("solved", solved),
             ("solutions", count),
             ("tokens", tokens as usize),
             ("expansions", expansions as usize),
-        ]))
+        ]));
+        Ok(ends)
     })?;
     workspace.console.say(&format!(
         "{}: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
@@ -125,5 +130,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         output.count("tokens"),
         output.count("expansions")
     ));
+    let ends = output.reasons("end ");
+    if ends != "none" {
+        workspace.console.say(&format!("{}: samples that did not end by themselves: {ends}", opened.name()));
+    }
     Ok(output)
 }

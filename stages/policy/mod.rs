@@ -4,7 +4,7 @@ use std::fmt;
 
 use datasets::Domain;
 use datasets::domain::State;
-use datasets::types::{Problem, Step};
+use datasets::types::{End, Problem, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
@@ -67,6 +67,7 @@ pub struct Proposal {
     pub steps: Vec<Step>,
     /// Empty if none was given.
     pub final_answer: String,
+    pub end: End,
     /// Tokens generated, the calculator's included.
     pub tokens: u32,
 }

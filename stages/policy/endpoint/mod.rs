@@ -1,7 +1,8 @@
 //! A teacher behind an OpenAI-compatible server (chat completions): vLLM, llama.cpp, a hosted API.
 //!
 //! - Every answer is stored before it is used ([`store`]): a resumed run asks only what is missing.
-//! - Temporary faults are retried with pauses, all others end at once with advice ([`EndpointError`]).
+//! - Temporary faults are retried with pauses ([`client`]). What ends a single sample is recorded with it
+//!   ([`datasets::types::End`]); what all requests would meet ends the run with advice ([`EndpointError`]).
 //! - With the calculator a sample takes several requests, each of which continues the text so far as
 //!   a trailing assistant message ([`draft`]). llama.cpp and many hosted APIs continue such a message
 //!   by themselves; vLLM starts a new turn unless `prefill = "vllm"` adds its switches.
@@ -12,10 +13,9 @@
 //! extra_body = { min_p = 0.05 }
 //! ```
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use datasets::key::{self, Part};
@@ -25,20 +25,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use self::client::{Client, Note, Talk};
+use self::client::Client;
 use self::draw::Job;
 use self::error::Halt;
 use self::store::{Store, canonical};
+use self::talk::{Talk, Tally};
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::events::{Cancelled, Events};
 
 mod client;
 mod config;
 mod date;
+mod decode;
 mod draft;
 mod draw;
 mod error;
+mod field;
+mod said;
 mod store;
+mod talk;
 mod wire;
 
 #[cfg(test)]
@@ -46,24 +51,20 @@ mod tests;
 
 pub use config::{EndpointConfig, Prefill};
 pub use error::EndpointError;
+pub use field::{MaxTokens, OMITTABLE};
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
 /// Version of how text, stop strings and the calculator are put together. Part of the fingerprint.
-const SEMANTICS: u64 = 1;
+const SEMANTICS: u64 = 2;
 /// How often [`Events::cancelled`] is looked at while requests are under way.
 const POLL: Duration = Duration::from_millis(50);
-/// Least time between two notes about repeated requests.
-const QUIET: Duration = Duration::from_secs(30);
 /// A language model behind HTTP. It owns its threads: use it outside of asynchronous code.
 pub struct Endpoint {
     runtime: Runtime,
     client: Arc<Client>,
     prompt: Prompt,
     fingerprint: String,
-    /// What was said once and is not said again.
-    said: HashSet<&'static str>,
-    /// When a repeated request was last spoken of, and how many were not since.
-    retries: (Option<Instant>, u32),
+    tally: Tally,
 }
 
 impl Endpoint {
@@ -87,7 +88,7 @@ impl Endpoint {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the endpoint's threads")?;
-        Ok(Self { runtime, client, prompt, fingerprint, said: HashSet::new(), retries: (None, 0) })
+        Ok(Self { runtime, client, prompt, fingerprint, tally: Tally::default() })
     }
 
     /// The independent pieces of work: one per ask where `n` can be used, else one per sample.
@@ -106,28 +107,6 @@ impl Endpoint {
             }
         }
         jobs
-    }
-
-    fn say(&mut self, note: Note, events: &dyn Events) {
-        match note {
-            Note::Once(text) => {
-                if self.said.insert(text) {
-                    events.note(text);
-                }
-            }
-            Note::Retry(text) => match self.retries {
-                (Some(last), unsaid) if last.elapsed() < QUIET => self.retries = (Some(last), unsaid + 1),
-                (_, unsaid) => {
-                    let others = if unsaid > 0 {
-                        format!(" (and {unsaid} more since the last note)")
-                    } else {
-                        String::new()
-                    };
-                    events.note(&format!("{text}{others}"));
-                    self.retries = (Some(Instant::now()), 0);
-                }
-            },
-        }
     }
 }
 
@@ -164,6 +143,7 @@ impl Policy for Endpoint {
             tasks.spawn_on(work, self.runtime.handle());
         }
         let handle = self.runtime.handle().clone();
+        let limit = self.client.config.max_failed;
         let (mut failure, mut cancelled, mut incomplete) = (None, false, false);
         handle.block_on(async {
             let mut tick = tokio::time::interval(POLL);
@@ -174,15 +154,24 @@ impl Policy for Endpoint {
                         cancelled = true;
                         stop.send_replace(true);
                     },
-                    Some(note) = heard.recv() => self.say(note, events),
+                    Some(note) = heard.recv() => self.tally.hear(note, events),
                     done = tasks.join_next() => match done {
                         None => break,
                         Some(Ok(Ok((ask, first, drawn)))) => {
                             for (place, proposal) in drawn.into_iter().enumerate() {
+                                self.tally.count(proposal.end);
                                 proposals[ask][first + place] = proposal;
                             }
+                            while let Ok(note) = heard.try_recv() {
+                                self.tally.hear(note, events);
+                            }
+                            if let Err(error) = self.tally.check(limit, tasks.is_empty(), events) {
+                                stop.send_replace(true);
+                                failure.get_or_insert(error);
+                            }
                         }
-                        Some(Ok(Err(Halt::Stopped))) => incomplete = true,
+                        // The other reasons are settled within the job.
+                        Some(Ok(Err(Halt::Stopped | Halt::Lost(_) | Halt::OneByOne))) => incomplete = true,
                         Some(Ok(Err(Halt::Failed(error)))) => {
                             stop.send_replace(true);
                             failure.get_or_insert(error);
@@ -194,9 +183,9 @@ impl Policy for Endpoint {
             }
         });
         while let Ok(note) = heard.try_recv() {
-            self.say(note, events);
+            self.tally.hear(note, events);
         }
-        match failure {
+        match failure.or_else(|| self.client.verdict()) {
             // What fails after the user asked to stop is not worth an error.
             Some(error) if !cancelled => Err(error.into()),
             Some(_) => Err(Cancelled.into()),
@@ -206,9 +195,10 @@ impl Policy for Endpoint {
     }
 }
 
-/// Hash of everything that proposals depend on; not of how patiently or how often the server is asked.
+/// Hash of everything that proposals depend on; not of where the server is, and how patiently or how often it
+/// is asked.
 fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, EndpointError> {
-    let address = config.address()?;
+    config.address()?;
     let extra = canonical(&Value::Object(config.extra_body.clone()));
     let prefill = match config.prefill {
         Prefill::Assistant => "assistant",
@@ -217,8 +207,8 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
     let mut parts: Vec<Part<'_>> = vec![
         "endpoint".into(),
         SEMANTICS.into(),
-        address.as_str().into(),
         (&config.model).into(),
+        (&config.revision).into(),
         (&extra).into(),
         prefill.into(),
     ];
@@ -227,6 +217,7 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
         u64::from(config.logprobs).into(),
         (&prompt.instruction).into(),
     ]);
+    parts.extend(config.omit.iter().map(Part::from));
     for (question, completion) in &prompt.examples {
         parts.extend([question.into(), Part::from(completion)]);
     }
