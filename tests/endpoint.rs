@@ -160,3 +160,34 @@ fn a_server_that_moved_is_asked_for_nothing() {
     world.run("a", &[ENDPOINT, &[&new.setting(), "endpoint.revision=2"]].concat()).done();
     assert_eq!(new.count(), old.count());
 }
+
+#[test]
+fn money_is_counted_and_ends_at_its_limit() {
+    let world = world();
+    let server = Server::start(sum);
+    let setting = server.setting();
+    let base = [ENDPOINT, &[&setting, "search.calculator=false", "endpoint.concurrency=1"]].concat();
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    // Two samples of nine tokens each are 1.8 cents.
+    let priced = ["endpoint.price_completion=1000"];
+    let limited = ["endpoint.price_completion=1000", "endpoint.max_cost=0.1"];
+    world.run("a", &with(&limited)).fails(75, &["$0.1080", "endpoint.max_cost = 0.1", "resume"]);
+    assert_eq!(server.count(), 6);
+    world.run("a", &with(&limited)).fails(75, &["$0.1080"]);
+    assert_eq!(server.count(), 6);
+    let done = world.run("a", &with(&priced)).done();
+    assert!(done.stdout.contains("27 stored answers") && done.stdout.contains("$0.4860"), "{}", done.stdout);
+    assert_eq!(server.count(), 27);
+    let status = world.qstill(&["status", "runs/a"]).done();
+    assert!(status.stdout.contains("endpoint: 27 stored answers") && status.stdout.contains("$0.4860"));
+    let bill = world.qstill(&["status", "runs/a", "--json"]).json()["endpoint"].clone();
+    assert_eq!(bill["completion_tokens"], 27 * 18);
+    assert_eq!(world.left("a").evaluation()["endpoint"], bill);
+    // Neither prices nor limits make anything outstanding, and they do not stop what is paid for.
+    let before = world.left("a").product();
+    world.run("a", &with(&["endpoint.price_prompt=3", "endpoint.max_cost=0.001"])).done();
+    world.run("a", &with(&["endpoint.max_tokens_total=1"])).done();
+    assert!(server.count() == 27 && world.left("a").product() == before);
+    world.run("b", &with(&["endpoint.max_tokens_total=100"])).fails(75, &["endpoint.max_tokens_total = 100"]);
+    world.run("c", &with(&["endpoint.max_cost=1"])).fails(64, &["endpoint.max_cost", "price"]);
+}

@@ -154,6 +154,7 @@ fn left_out(key: &str) -> bool {
         ("model.path", "needs a model: tests/model.rs"),
         ("model.kv_heads", "one head has one key head"),
         ("train.reference", "needs a model: tests/losses.rs"),
+        ("endpoint.max_cost", "needs a price: tests/endpoint.rs"),
         ("train.freeze_layers", "one layer is all there is"),
     ];
     reasons.iter().any(|(known, _)| *known == key)

@@ -54,7 +54,8 @@ pub fn train<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S
 /// Those of the serialiser.
 pub fn endpoint<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
     let how = ["concurrency", "timeout_s", "retries", "backoff_ms", "max_failed", "max_tokens_field"];
-    less(section, &[&["url", "api_key_env"], &how[..]].concat(), serializer)
+    let money = ["price_prompt", "price_completion", "max_cost", "max_tokens_total"];
+    less(section, &[&["url", "api_key_env"], &how[..], &money[..]].concat(), serializer)
 }
 
 /// `[model]` for a decoder from scratch: without what bounds generation. The type is left to the device, if

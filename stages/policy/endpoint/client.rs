@@ -19,6 +19,7 @@ use super::decode::{self, Undecoded};
 use super::error::{EndpointError, Halt, Lost};
 use super::field::{self, LeftOut};
 use super::said::{Kind, Said, plain};
+use super::spent::Spent;
 use super::store::{Store, Stored, canonical};
 use super::talk::{Note, Talk};
 use super::wire::{Lacking, Reply};
@@ -48,6 +49,7 @@ pub(super) struct Client {
     timeout: Duration,
     left_out: Mutex<LeftOut>,
     health: Health,
+    spent: Mutex<Spent>,
 }
 
 /// Whether the server is well: a request that fails again and again may be the only one that does.
@@ -100,8 +102,9 @@ impl Client {
         shown.set_query(None);
         let permits = Semaphore::new(config.concurrency);
         let (left_out, health) = (Mutex::default(), Health::default());
+        let spent = Mutex::new(if config.counts_spending() { store.spent()? } else { Spent::default() });
         let shown = shown.into();
-        Ok(Self { config, http, url, shown, key, store, permits, timeout, left_out, health })
+        Ok(Self { config, http, url, shown, key, store, permits, timeout, left_out, health, spent })
     }
 
     /// Leave to send requests, one at a time. A sample holds it for all of its requests, so that each
@@ -137,6 +140,10 @@ impl Client {
             if *talk.stop.borrow() {
                 return Err(Halt::Stopped);
             }
+            if let Err(error) = self.spent().check(&self.config) {
+                talk.stop.send_replace(true);
+                return Err(error.into());
+            }
             tries += 1;
             let sent = locked(&self.left_out).apply(request, &self.config.omit, self.config.max_tokens_field);
             let trouble = match self.send(canonical(&sent), tries).await {
@@ -144,7 +151,10 @@ impl Client {
                     let body = tokio::task::block_in_place(|| self.store.put(&name, request, status, body))?;
                     self.health.answered.fetch_add(1, Relaxed);
                     locked(&self.health.suspect).take();
-                    return read(&body).ok_or_else(|| Halt::Failed(self.no_choices(&body)));
+                    let reply = read(&body).ok_or_else(|| Halt::Failed(self.no_choices(&body)))?;
+                    let mut spent = locked(&self.spent);
+                    *spent = spent.plus(Spent::of(request, &reply));
+                    return Ok(reply);
                 }
                 Err(trouble) => trouble,
             };
@@ -178,6 +188,11 @@ impl Client {
                 _ = stop.wait_for(|stop| *stop) => return Err(Halt::Stopped),
             }
         }
+    }
+
+    /// What this run's answers have cost; only what this process asked for if nothing depends on it.
+    pub(super) fn spent(&self) -> Spent {
+        *locked(&self.spent)
     }
 
     /// Whether requests go without a field.

@@ -47,6 +47,14 @@ pub struct EndpointConfig {
     pub backoff_ms: u64,
     /// Largest share of samples without an answer that a run goes on with.
     pub max_failed: f64,
+    /// Dollars per million tokens of prompts; 0 if it is not known.
+    pub price_prompt: f64,
+    /// Dollars per million tokens of answers.
+    pub price_completion: f64,
+    /// Dollars that a run may spend; 0 for no limit.
+    pub max_cost: f64,
+    /// Tokens of prompts and answers that a run may spend; 0 for no limit.
+    pub max_tokens_total: u64,
     /// Ask for all samples of a state in one request, where the calculator allows it. Turn it off for
     /// servers that refuse `n`.
     pub use_n: bool,
@@ -72,6 +80,10 @@ impl Default for EndpointConfig {
             retries: 5,
             backoff_ms: 500,
             max_failed: 0.5,
+            price_prompt: 0.0,
+            price_completion: 0.0,
+            max_cost: 0.0,
+            max_tokens_total: 0,
             use_n: true,
             extra_body: Map::new(),
             logprobs: true,
@@ -90,6 +102,16 @@ impl EndpointConfig {
     pub fn check(&self) -> Result<(), EndpointError> {
         self.address()?;
         self.timeout().map(|_| ())
+    }
+
+    /// Whether tokens have a price.
+    pub fn has_prices(&self) -> bool {
+        self.price_prompt > 0.0 || self.price_completion > 0.0
+    }
+
+    /// Whether it matters what a run has spent.
+    pub fn counts_spending(&self) -> bool {
+        self.has_prices() || self.max_tokens_total > 0
     }
 
     /// The address that requests go to; checks the other settings as well.

@@ -93,6 +93,10 @@ pub enum EndpointError {
     )]
     Encoding { url: String, encoding: String },
 
+    /// The user's own limit.
+    #[error("the endpoint's answers have cost {what}, which reaches {limit}: raise it and resume the run")]
+    Spent { what: String, limit: String },
+
     /// Most samples have no answer.
     #[error(
         "{lost} of {total} samples have no answer ({counts}), which is more than endpoint.max_failed = \
@@ -125,7 +129,8 @@ impl EndpointError {
             | Self::TimedOut { .. }
             | Self::Busy { .. }
             | Self::Broken { .. }
-            | Self::Empty { .. } => true,
+            | Self::Empty { .. }
+            | Self::Spent { .. } => true,
             _ => false,
         }
     }

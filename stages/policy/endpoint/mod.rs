@@ -42,6 +42,7 @@ mod draw;
 mod error;
 mod field;
 mod said;
+mod spent;
 mod store;
 mod talk;
 mod wire;
@@ -52,6 +53,7 @@ mod tests;
 pub use config::{EndpointConfig, Prefill};
 pub use error::EndpointError;
 pub use field::{MaxTokens, OMITTABLE};
+pub use spent::{Spent, dollars};
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
 /// Version of how text, stop strings and the calculator are put together. Part of the fingerprint.
@@ -161,6 +163,9 @@ impl Policy for Endpoint {
                             for (place, proposal) in drawn.into_iter().enumerate() {
                                 self.tally.count(proposal.end);
                                 proposals[ask][first + place] = proposal;
+                            }
+                            if let Some(cost) = self.client.spent().cost(&self.client.config) {
+                                events.state(&dollars(cost));
                             }
                             while let Ok(note) = heard.try_recv() {
                                 self.tally.hear(note, events);

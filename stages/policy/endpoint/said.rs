@@ -129,7 +129,7 @@ pub(super) fn plain(text: &str) -> String {
                 Some(']' | 'P' | '_' | '^' | 'X') => {
                     let end = chars.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}'));
                     let pair = end == Some('\u{1b}');
-                    drop(chars.next_if(|c| pair && *c == '\\'));
+                    let _ = chars.next_if(|c| pair && *c == '\\');
                 }
                 _ => {}
             },

@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::EndpointError;
+use super::spent::Spent;
 use crate::fault;
 
 /// Version of the file layout.
@@ -65,6 +66,12 @@ impl Store {
             }
         }
         Ok(Self { folder })
+    }
+
+    /// What the answers have cost so far.
+    pub(super) fn spent(&self) -> Result<Spent, EndpointError> {
+        let failed = |source| EndpointError::Store { path: self.folder.clone(), source };
+        Spent::of_folder(&self.folder).map_err(failed)
     }
 
     /// The name of a request: 64 hex digits.
@@ -151,6 +158,13 @@ impl Record {
             Ok(record) => Ok(record),
         })
     }
+}
+
+/// Request and body of a stored answer; `None` if it is none, or damaged.
+pub(super) fn stored(path: &Path) -> Option<(Value, String)> {
+    let named = path.extension() == Some("json".as_ref());
+    let record = Record::read(path).ok().filter(|_| named)?.ok()?;
+    Some((record.request, record.body))
 }
 
 /// What a folder of stored answers holds.

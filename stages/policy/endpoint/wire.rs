@@ -26,6 +26,8 @@ pub(super) struct Reply {
     pub choices: Vec<Choice>,
     /// `usage.completion_tokens`: of all choices together.
     pub used: Option<u32>,
+    /// `usage.prompt_tokens`.
+    pub prompt: Option<u64>,
 }
 
 /// Why a body is no answer.
@@ -86,9 +88,13 @@ impl Reply {
         raw.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
         let choices: Vec<_> = raw.into_iter().map(|choice| Choice::read(choice, body, stops)).collect();
         // Some count in floating point.
-        let used = body.pointer("/usage/completion_tokens").and_then(Value::as_f64);
-        let used = used.filter(|used| *used >= 0.0 && used.fract() == 0.0).map(|used| used as u32);
-        if choices.is_empty() { Err(Lacking::Sound) } else { Ok(Self { choices, used }) }
+        let usage = |field: &str| {
+            let count = body.get("usage")?.get(field)?.as_f64()?;
+            (count >= 0.0 && count.fract() == 0.0).then_some(count as u64)
+        };
+        let used = usage("completion_tokens").and_then(|used| used.try_into().ok());
+        let prompt = usage("prompt_tokens");
+        if choices.is_empty() { Err(Lacking::Sound) } else { Ok(Self { choices, used, prompt }) }
     }
 
     /// Tokens of each of the first `count` choices, and whether they had to be estimated.

@@ -14,6 +14,7 @@ use super::*;
 use crate::events::Silent;
 
 mod ends;
+mod money;
 mod samples;
 mod server;
 mod servers;
