@@ -11,7 +11,7 @@ use datasets::types::{End, Kept, Solution, Verdict};
 use serde_json::Value;
 
 use crate::kit::{Left, World, names, run};
-use crate::server::{Answer, ENDPOINT, Server, sum, sums};
+use crate::server::{Answer, ENDPOINT, Gate, Server, sum, sums};
 
 fn world() -> World {
     let world = World::new();
@@ -190,4 +190,25 @@ fn money_is_counted_and_ends_at_its_limit() {
     assert!(server.count() == 27 && world.left("a").product() == before);
     world.run("b", &with(&["endpoint.max_tokens_total=100"])).fails(75, &["endpoint.max_tokens_total = 100"]);
     world.run("c", &with(&["endpoint.max_cost=1"])).fails(64, &["endpoint.max_cost", "price"]);
+}
+
+#[test]
+fn the_server_has_the_next_shard_while_a_shard_waits_for_its_last_answer() {
+    let world = world();
+    let (count, gate) = (AtomicUsize::new(0), Gate::default());
+    // The last answer of the first eight problems comes once the ninth is asked for.
+    let server = Server::start(move |request| {
+        match count.fetch_add(1, SeqCst) {
+            7 => gate.pass(),
+            8 => gate.open(),
+            _ => {}
+        }
+        sum(request)
+    });
+    let setting = server.setting();
+    let sets =
+        ["search.calculator=false", "run.shard_size=8", "endpoint.concurrency=2", "endpoint.timeout_s=20"];
+    world.run("a", &[ENDPOINT, &[&setting], &sets].concat()).done();
+    assert_eq!(server.count(), 24 + 3);
+    assert_eq!(names(&world.left("a").join("round-1/search/commits")).len(), 3);
 }

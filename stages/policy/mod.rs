@@ -115,6 +115,15 @@ pub trait Policy {
         )
     }
 
+    /// For how many problems it should be told beforehand what it will be asked, so that whoever answers it
+    /// need not wait.
+    fn ahead(&self) -> usize {
+        0
+    }
+
+    /// Proposals that will be asked for in a later call, with the same asks; it may begin with them.
+    fn expect(&mut self, _asks: &[Ask<'_>], _horizon: Horizon, _sampling: &Sampling) {}
+
     fn propose(
         &mut self,
         asks: &[Ask<'_>],

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use datasets::key;
@@ -11,7 +11,7 @@ use reqwest::header::{
 };
 use reqwest::{Response, Url};
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::config::EndpointConfig;
 use super::date;
@@ -45,7 +45,7 @@ pub(super) struct Client {
     shown: String,
     key: Option<String>,
     store: Store,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     timeout: Duration,
     left_out: Mutex<LeftOut>,
     health: Health,
@@ -100,7 +100,7 @@ impl Client {
         })?;
         let mut shown = url.clone();
         shown.set_query(None);
-        let permits = Semaphore::new(config.concurrency);
+        let permits = Arc::new(Semaphore::new(config.concurrency));
         let (left_out, health) = (Mutex::default(), Health::default());
         let spent = Mutex::new(if config.counts_spending() { store.spent()? } else { Spent::default() });
         let shown = shown.into();
@@ -110,8 +110,8 @@ impl Client {
     /// Leave to send requests, one at a time. A sample holds it for all of its requests, so that each
     /// continuation finds the beginning still in the server's prompt cache; and during the pauses between
     /// tries too: the server asked for less traffic, not for other requests.
-    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, Halt> {
-        self.permits.acquire().await.map_err(|_| Halt::Stopped)
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.permits).acquire_owned().await
     }
 
     /// The reply to a request. It is stored before this returns; a stored one does not touch the network.

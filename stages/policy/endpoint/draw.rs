@@ -33,7 +33,6 @@ pub(super) struct Job {
 impl Job {
     /// One proposal per seed, in order.
     pub(super) async fn draw(&self, client: &Client, talk: &Talk) -> Result<Vec<Proposal>, Halt> {
-        let _permit = client.permit().await?;
         let mut proposals = Vec::with_capacity(self.seeds.len());
         if self.seeds.len() > 1 && !client.leaves_out(field::N) {
             let draft = self.draft();

@@ -3,6 +3,8 @@
 //! - Every answer is stored before it is used ([`store`]): a resumed run asks only what is missing.
 //! - Temporary faults are retried with pauses ([`client`]). What ends a single sample is recorded with it
 //!   ([`datasets::types::End`]); what all requests would meet ends the run with advice ([`EndpointError`]).
+//! - Requests are sent in the order in which they are asked for, and those of the next shards while the last
+//!   ones of a shard are pending ([`queue`]).
 //! - With the calculator a sample takes several requests, each of which continues the text so far as
 //!   a trailing assistant message ([`draft`]). llama.cpp and many hosted APIs continue such a message
 //!   by themselves; vLLM starts a new turn unless `prefill = "vllm"` adds its switches.
@@ -21,15 +23,15 @@ use anyhow::Context as _;
 use datasets::key::{self, Part};
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use self::client::Client;
 use self::draw::Job;
 use self::error::Halt;
+use self::queue::Queue;
 use self::store::{Store, canonical};
-use self::talk::{Talk, Tally};
+use self::talk::Tally;
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::events::{Cancelled, Events};
 
@@ -41,6 +43,7 @@ mod draft;
 mod draw;
 mod error;
 mod field;
+mod queue;
 mod said;
 mod spent;
 mod store;
@@ -60,13 +63,24 @@ pub use store::{Answers, check as check_answers, clear as clear_answers};
 const SEMANTICS: u64 = 2;
 /// How often [`Events::cancelled`] is looked at while requests are under way.
 const POLL: Duration = Duration::from_millis(50);
+/// Problems that are begun ahead, for each request that may be under way.
+const AHEAD: usize = 4;
+
 /// A language model behind HTTP. It owns its threads: use it outside of asynchronous code.
 pub struct Endpoint {
     runtime: Runtime,
     client: Arc<Client>,
     prompt: Prompt,
     fingerprint: String,
+    queue: Queue,
     tally: Tally,
+}
+
+impl Drop for Endpoint {
+    /// Requests under way finish: their answers are paid for.
+    fn drop(&mut self) {
+        self.runtime.block_on(self.queue.settle());
+    }
 }
 
 impl Endpoint {
@@ -90,7 +104,8 @@ impl Endpoint {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the endpoint's threads")?;
-        Ok(Self { runtime, client, prompt, fingerprint, tally: Tally::default() })
+        let queue = Queue::new(&client, runtime.handle());
+        Ok(Self { runtime, client, prompt, fingerprint, queue, tally: Tally::default() })
     }
 
     /// The independent pieces of work: one per ask where `n` can be used, else one per sample.
@@ -121,6 +136,16 @@ impl Policy for Endpoint {
         self.fingerprint.clone()
     }
 
+    fn ahead(&self) -> usize {
+        AHEAD * self.client.config.concurrency
+    }
+
+    fn expect(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) {
+        for job in self.jobs(asks, horizon, sampling) {
+            self.queue.begin(job);
+        }
+    }
+
     /// Asks the server, many requests at a time.
     ///
     /// When it is cancelled or a request fails for good, requests under way finish and are stored, and
@@ -133,33 +158,32 @@ impl Policy for Endpoint {
         events: &dyn Events,
     ) -> anyhow::Result<Vec<Vec<Proposal>>> {
         events.check()?;
-        let jobs = self.jobs(asks, horizon, sampling);
         let mut proposals: Vec<Vec<Proposal>> =
             asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
-        let (stop, _) = watch::channel(false);
-        let (notes, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for job in jobs {
-            let (client, talk) = (self.client.clone(), Talk { notes: notes.clone(), stop: stop.clone() });
-            let work = async move { job.draw(&client, &talk).await.map(|drawn| (job.ask, job.first, drawn)) };
-            tasks.spawn_on(work, self.runtime.handle());
+        for job in self.jobs(asks, horizon, sampling) {
+            let (ask, first) = (job.ask, job.first);
+            let drawn = self.queue.take(job);
+            tasks.spawn_on(async move { (ask, first, drawn.await) }, self.runtime.handle());
         }
+        let stop = self.queue.stop.clone();
         let handle = self.runtime.handle().clone();
         let limit = self.client.config.max_failed;
-        let (mut failure, mut cancelled, mut incomplete) = (None, false, false);
+        let (mut failure, mut cancelled, mut incomplete, mut crashed) = (None, false, false, false);
         handle.block_on(async {
             let mut tick = tokio::time::interval(POLL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                if !cancelled && events.cancelled() {
+                    cancelled = true;
+                    stop.send_replace(true);
+                }
                 tokio::select! {
-                    _ = tick.tick() => if events.cancelled() {
-                        cancelled = true;
-                        stop.send_replace(true);
-                    },
-                    Some(note) = heard.recv() => self.tally.hear(note, events),
+                    _ = tick.tick() => {}
+                    Some(note) = self.queue.heard.recv() => self.tally.hear(note, events),
                     done = tasks.join_next() => match done {
                         None => break,
-                        Some(Ok(Ok((ask, first, drawn)))) => {
+                        Some(Ok((ask, first, Ok(Ok(drawn))))) => {
                             for (place, proposal) in drawn.into_iter().enumerate() {
                                 self.tally.count(proposal.end);
                                 proposals[ask][first + place] = proposal;
@@ -167,7 +191,7 @@ impl Policy for Endpoint {
                             if let Some(cost) = self.client.spent().cost(&self.client.config) {
                                 events.state(&dollars(cost));
                             }
-                            while let Ok(note) = heard.try_recv() {
+                            while let Ok(note) = self.queue.heard.try_recv() {
                                 self.tally.hear(note, events);
                             }
                             if let Err(error) = self.tally.check(limit, tasks.is_empty(), events) {
@@ -176,20 +200,30 @@ impl Policy for Endpoint {
                             }
                         }
                         // The other reasons are settled within the job.
-                        Some(Ok(Err(Halt::Stopped | Halt::Lost(_) | Halt::OneByOne))) => incomplete = true,
-                        Some(Ok(Err(Halt::Failed(error)))) => {
+                        Some(Ok((_, _, Ok(Err(Halt::Stopped | Halt::Lost(_) | Halt::OneByOne))))) => {
+                            incomplete = true;
+                        }
+                        Some(Ok((_, _, Ok(Err(Halt::Failed(error)))))) => {
                             stop.send_replace(true);
                             failure.get_or_insert(error);
                         }
-                        // Nothing aborts a job, so this is a bug in one: pass the panic on.
-                        Some(Err(crash)) => std::panic::resume_unwind(crash.into_panic()),
+                        // Nothing aborts a job, so this is a bug in one: the panic is said already.
+                        Some(Ok((_, _, Err(_))) | Err(_)) => {
+                            stop.send_replace(true);
+                            crashed = true;
+                        }
                     },
                 }
             }
         });
-        while let Ok(note) = heard.try_recv() {
+        while let Ok(note) = self.queue.heard.try_recv() {
             self.tally.hear(note, events);
         }
+        if crashed || incomplete || failure.is_some() {
+            // What was begun ahead of its time may be the reason.
+            failure = failure.or(self.runtime.block_on(self.queue.settle()));
+        }
+        ensure!(!crashed, "a request to the endpoint ended in a panic");
         match failure.or_else(|| self.client.verdict()) {
             // What fails after the user asked to stop is not worth an error.
             Some(error) if !cancelled => Err(error.into()),
