@@ -97,9 +97,10 @@ fn a_killed_run_does_not_ask_again() {
     let sets = [ENDPOINT, &[&setting, "endpoint.concurrency=2"]].concat();
     let run_dir = world.left("a");
     let mut running = world.start(&run("a", &sets));
+    let commits = run_dir.join("round-1/search/commits");
     running.until("silence", |_| server.count() > 21 && stored(&run_dir).len() == 21);
+    running.until("the commit of the first shard", |_| names(&commits).len() == 1);
     running.kill();
-    assert_eq!(names(&run_dir.join("round-1/search/commits")).len(), 1);
 
     let (paid, asked) = (stored(&run_dir), server.count());
     allowed.store(usize::MAX, SeqCst);

@@ -174,7 +174,7 @@ impl Policy for Endpoint {
             let mut tick = tokio::time::interval(POLL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                if !cancelled && events.cancelled() {
+                if events.cancelled() {
                     cancelled = true;
                     stop.send_replace(true);
                 }
