@@ -395,7 +395,12 @@ pub fn content_hash(paths: &[&Path]) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
-        ensure!(path.exists(), "{}: no such file or folder", path.display());
+        ensure!(
+            path.exists(),
+            "{}: no such file or folder (problems.files, train_files or test_files; curate.held_out_files), \
+             relative to the working directory",
+            path.display()
+        );
         let mut all = if path.is_dir() {
             std::fs::read_dir(path)
                 .with_context(|| format!("failed to list {}", path.display()))?

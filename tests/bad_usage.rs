@@ -8,9 +8,11 @@ fn wrong_settings_are_named() {
     let cases: &[(&str, &[&str])] = &[
         ("search.sample=16", &["unknown key `search.sample`", "did you mean `search.samples`?"]),
         ("serch.samples=16", &["unknown key `serch", "search"]),
-        ("search.samples=many", &["`search.samples` must be a whole number"]),
-        ("search.samples=1.5", &["`search.samples` must be a whole number"]),
-        ("search.samples=-1", &["search.samples"]),
+        ("search.samples=many", &["`search.samples` must be a whole number of 0 or more"]),
+        ("search.samples=1.5", &["`search.samples` must be a whole number of 0 or more"]),
+        ("search.samples=-1", &["--set search.samples=-1", "whole number of 0 or more"]),
+        ("search.algorithm=annealing", &["--set search.algorithm", "unknown variant `annealing`", "beam"]),
+        ("train.batch_size=0", &["--set train.batch_size", "train.batch_size is 0", "1 or more"]),
         ("search.calculator=1", &["`search.calculator` must be true or false"]),
         ("search.policy=oracle", &["oracle", "endpoint"]),
         ("train.learning_rate=nan", &["`train.learning_rate` must be a number"]),
@@ -60,9 +62,13 @@ fn wrong_settings_in_a_file_come_with_their_line() {
     world
         .qstill(&["run", "--config", "my.toml"])
         .fails(64, &["my.toml line 3", "search.temprature", "search.temperature"]);
+    world.write("my.toml", "[search]\nsamples = 4\n[train]\nbatch_size = 0\n");
+    world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 4: train.batch_size is 0"]);
+    world.write("my.toml", "[search]\nsamples = 4\nalgorithm = \"annealing\"\n");
+    world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 3", "annealing", "beam"]);
     world.write("my.toml", "[search\n");
     world.qstill(&["run", "--config", "my.toml"]).fails(64, &["my.toml line 1"]);
-    world.qstill(&["run", "--config", "none.toml"]).fails(65, &["none.toml", "qstill init"]);
+    world.qstill(&["run", "--config", "none.toml"]).fails(65, &["none.toml: no such file", "qstill init"]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn duplicates_leaks_and_examples() {
 
     let outcome = world.run("whole", FILES).done();
     outcome.says(
-        "2 duplicates (kept apart by id), 2 train rows left out because they are in test, 0 unreadable rows skipped, 2 worked examples",
+        "2 duplicates (kept, each with an id of its own), 2 train rows left out because they are in test, 0 unreadable rows skipped, 2 worked examples",
     );
     let run = world.left("whole");
     assert_eq!([run.count("problems", "duplicates"), run.count("problems", "leaked")], [2, 2]);

@@ -137,7 +137,7 @@ fn take(name: &str, source: &Source, over: &Overrides, console: &Console, kept: 
 /// Adds to an error that comes of the user's wish to stop how to resume.
 pub fn interrupted(error: anyhow::Error, how: &str) -> anyhow::Error {
     if error.chain().any(|e| e.is::<stages::Cancelled>()) {
-        return error.context(Failure::new(Exit::Interrupted, "stopped; what is committed is kept", how));
+        return Failure::new(Exit::Interrupted, "stopped on request; what is committed is kept", how).into();
     }
     error
 }

@@ -108,6 +108,13 @@ pub fn stage(args: OneStage, console: &Console) -> Result<Exit> {
         )
         .into());
     }
+    if stage == Stage::Gate && !session.config.has_gate() {
+        return Err(Failure::usage(
+            "the run has no gate stage",
+            "it has one with run.rounds above 1, search.policy = \"model\", and gate.require not \"none\"",
+        )
+        .into());
+    }
     one(&session, stage, args.round)
 }
 

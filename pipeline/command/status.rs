@@ -69,9 +69,7 @@ fn reason(line: &StageLine, stages: &[StageLine]) -> String {
     let of = |line: &StageLine| line.stage.in_round(line.round);
     let why = match line.state {
         Standing::Done => "done: nothing is outstanding".to_owned(),
-        Standing::Stale => {
-            "outstanding: what is there was made with other settings or from other input".to_owned()
-        }
+        Standing::Stale => "outstanding: what exists was made with other settings or inputs".to_owned(),
         Standing::Partial => {
             format!(
                 "outstanding: {} of {} shards are missing",

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display};
 
 use stages::curate::CurateConfig;
-use stages::model::{LlamaConfig, Tokenizer};
+use stages::model::{DecoderConfig, Tokenizer};
 use stages::problems::{ProblemsConfig, Source};
 use stages::search::budget::Unit;
 use stages::search::{Algorithm, Sampler, SearchConfig, TreeConfig};
@@ -349,7 +349,7 @@ fn train(train: &TrainConfig) -> Checked {
 ///
 /// # Errors
 /// If everything is frozen.
-pub fn tuned(train: &TrainConfig, shape: &LlamaConfig) -> Checked {
+pub fn tuned(train: &TrainConfig, shape: &DecoderConfig) -> Checked {
     let tuned = if train.value_weight > 0.0 { Tuned::beside_head } else { Tuned::of };
     let layers = shape.num_hidden_layers;
     tuned(train, shape, 0)

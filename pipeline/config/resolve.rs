@@ -1,6 +1,6 @@
 //! From files, presets and `--set` to a checked configuration.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,7 +8,7 @@ use toml::Table;
 
 use crate::config::check;
 use crate::config::presets::DEFAULT;
-use crate::config::schema::{Origin, Schema};
+use crate::config::schema::{Origin, Schema, line_of};
 use crate::config::settings;
 use crate::config::types::Config;
 use crate::terminal::exit::Failure;
@@ -30,9 +30,34 @@ impl Config {
         for set in sets {
             settings::apply_set(&mut table, &settings::parse_set(set)?, &schema)?;
         }
-        let config: Config = settings::read(table.clone(), "the configuration")?;
-        check::check(&config)?;
+        let whence = |failure: Failure| located(failure, layers, sets);
+        let config: Config = settings::read(table.clone(), "the configuration").map_err(whence)?;
+        check::check(&config).map_err(whence)?;
         Ok((config, table))
+    }
+}
+
+/// Says where the setting that a failure names was given: in a file with its line, or on the command line.
+fn located(failure: Failure, layers: &[(String, String)], sets: &[String]) -> Failure {
+    let keys = |text: &str| -> Vec<Vec<String>> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+        let dotted = words.filter(|word| word.split('.').count() == 2 && !word.starts_with(char::is_numeric));
+        dotted.map(|word| word.split('.').map(str::to_owned).collect()).collect()
+    };
+    let Some(key) = keys(&failure.what).into_iter().next() else { return failure };
+    let name = key.join(".");
+    let place = if sets.iter().any(|set| set.split('=').next().is_some_and(|k| k.trim() == name)) {
+        format!("--set {name}")
+    } else {
+        let line = |(file, text): &(String, String)| Some(format!("{file} line {}", line_of(text, &key)?));
+        match layers.iter().rev().find_map(line) {
+            Some(place) => place,
+            None => return failure,
+        }
+    };
+    Failure {
+        what: format!("{place}: {}", failure.what.trim_start_matches("the configuration: ")),
+        ..failure
     }
 }
 
@@ -47,10 +72,11 @@ pub fn file(path: &Path) -> Result<(String, String)> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
     read.map_err(|e| {
-        Failure::input(
-            format!("{}: {e}", path.display()),
-            "give a configuration file; `qstill init` writes one",
-        )
+        let hint = "give a configuration file; `qstill init` writes one";
+        match e.kind() {
+            ErrorKind::NotFound => Failure::input(format!("{}: no such file", path.display()), hint),
+            _ => Failure::input(format!("{}: {e}", path.display()), hint),
+        }
     })?;
     Ok((path.display().to_string(), text))
 }

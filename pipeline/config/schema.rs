@@ -208,11 +208,18 @@ fn leaves(table: &Table, prefix: &str, into: &mut Vec<String>) {
 fn expect(kind: Kind, value: &Value, path: &[String], origin: &Origin<'_>) -> Result<(), Failure> {
     let given = Kind::of(value);
     // TOML has `nan` and `inf`; no setting of ours does.
-    if kind.takes(given) && value.as_float().is_none_or(f64::is_finite) {
+    let negative = value.as_integer().is_some_and(i64::is_negative);
+    if kind.takes(given)
+        && value.as_float().is_none_or(f64::is_finite)
+        && !(kind == Kind::Integer && negative)
+    {
         return Ok(());
     }
     let found = if kind == given { shown(value) } else { format!("{}, {}", given.name(), shown(value)) };
-    let what = format!("{}: `{}` must be {}, and is {found}", origin.at(path), path.join("."), kind.name());
+    // Nor does any take a negative number.
+    let least = if kind == Kind::Integer { " of 0 or more" } else { "" };
+    let (at, key, kind) = (origin.at(path), path.join("."), kind.name());
+    let what = format!("{at}: `{key}` must be {kind}{least}, and is {found}");
     Err(Failure::usage(what, ""))
 }
 

@@ -100,11 +100,11 @@ fn a_wrong_type_is_named_with_what_was_found() -> Result<(), Failure> {
     let cases = [
         (
             "[search]\nsamples = 'many'",
-            "a.toml line 2: `search.samples` must be a whole number, and is text, \"many\"",
+            "a.toml line 2: `search.samples` must be a whole number of 0 or more, and is text, \"many\"",
         ),
         (
             "search.samples = 1.5",
-            "a.toml line 1: `search.samples` must be a whole number, and is a number, 1.5",
+            "a.toml line 1: `search.samples` must be a whole number of 0 or more, and is a number, 1.5",
         ),
         ("search.temperature = nan", "a.toml line 1: `search.temperature` must be a number, and is nan"),
         (
@@ -113,7 +113,10 @@ fn a_wrong_type_is_named_with_what_was_found() -> Result<(), Failure> {
         ),
         ("search = 3", "a.toml line 1: `search` must be a table, and is a whole number, 3"),
         ("search.stop = [1]", "a.toml line 1: `search.stop` must be text, and is a whole number, 1"),
-        ("search.limit = 'x'", "a.toml line 1: `search.limit` must be a whole number, and is text, \"x\""),
+        (
+            "search.limit = 'x'",
+            "a.toml line 1: `search.limit` must be a whole number of 0 or more, and is text, \"x\"",
+        ),
         (
             "endpoint = { extra_body = 1 }",
             "a.toml line 1: `endpoint.extra_body` must be a table, and is a whole number, 1",

@@ -1,5 +1,7 @@
 //! A run and its configuration, taken by this process or only looked at.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use toml::Table;
 
@@ -34,8 +36,8 @@ impl Session {
         let (text, file) = (table.to_string(), run.config());
         let saved = std::fs::read_to_string(&file).ok();
         if kept && saved.as_deref() != Some(text.as_str()) {
-            if saved.is_some() {
-                console.say(&format!("{}: replaced by the configuration given now", file.display()));
+            if let Some(saved) = &saved {
+                console.say(&format!("{}: {}", file.display(), changed(saved, table)));
             }
             write_atomic(&file, text.as_bytes())
                 .with_context(|| format!("failed to write {}", file.display()))?;
@@ -55,4 +57,22 @@ impl Session {
         let setting = config.run.device;
         Self { config, workspace: Workspace::new(run, console, None, setting) }
     }
+}
+
+/// What a configuration changes of the saved one, in a line.
+fn changed(saved: &str, table: &Table) -> String {
+    let Ok(old) = saved.parse::<Table>() else { return "replaced by the configuration given now".into() };
+    let flat = |table: &Table| -> BTreeMap<String, String> {
+        let sections = table.iter().filter_map(|(name, section)| Some((name, section.as_table()?)));
+        let keys = sections.flat_map(|(name, keys)| keys.iter().map(move |(key, value)| (name, key, value)));
+        keys.map(|(name, key, value)| (format!("{name}.{key}"), value.to_string())).collect()
+    };
+    let (old, new) = (flat(&old), flat(table));
+    let one = |(key, value): (&String, &String)| match old.get(key) {
+        Some(before) if before == value => None,
+        before => Some(format!("{key} {} -> {value}", before.map_or("(none)", String::as_str))),
+    };
+    let changes: Vec<String> = new.iter().filter_map(one).collect();
+    let more = if changes.len() > 6 { format!(" and {} more", changes.len() - 6) } else { String::new() };
+    format!("changed: {}{more}", changes[..changes.len().min(6)].join(", "))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use stages::model::LlamaConfig;
+use stages::model::DecoderConfig;
 use stages::train::losses::TokenLoss;
 
 use crate::config::check::tuned;
@@ -142,10 +142,10 @@ fn preflight(session: &Session) -> Result<()> {
     let (model, train) = (&session.config.model, &session.config.train);
     session.workspace.device()?.dtype(model.dtype)?;
     if !model.from_scratch() {
-        tuned(train, &LlamaConfig::read(Path::new(&model.path))?)?;
+        tuned(train, &DecoderConfig::read(Path::new(&model.path))?)?;
     }
     if train.loss == TokenLoss::Golden && !train.reference.is_empty() {
-        LlamaConfig::read(Path::new(&train.reference))?;
+        DecoderConfig::read(Path::new(&train.reference))?;
     }
     Ok(())
 }

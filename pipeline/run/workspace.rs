@@ -12,6 +12,7 @@ use stages::fault;
 use stages::model::{Choice, DeviceSetting, Model, Precision, device, hf};
 
 use crate::disk::commit::{Attempt, StageDir};
+use crate::disk::durable::names;
 use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::Lock;
 use crate::disk::record::{Check, Commit};
@@ -115,7 +116,7 @@ impl Workspace {
     pub fn load(&self, directory: &Path, dtype: Precision) -> Result<Arc<Model>> {
         let device = self.device()?;
         let mut model = hf::load(directory, &device.device)?;
-        model.llama.dtype = device.dtype(dtype)?;
+        model.decoder.dtype = device.dtype(dtype)?;
         Ok(Arc::new(model))
     }
 
@@ -225,6 +226,11 @@ impl Workspace {
         if standing == Standing::Stale && opened.dir.is_some() {
             let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
             self.console.say(&format!("{} is outstanding again: {}", opened.name(), what.join("; ")));
+        }
+        if standing != Standing::Done
+            && let Some(last) = names(&opened.checkpoints()).unwrap_or_default().last()
+        {
+            detail.push(format!("checkpoint {last}"));
         }
         let rows = opened.commits.iter().flat_map(|c| &c.files).map(|f| f.rows).sum();
         self.lines.borrow_mut().push(StageLine {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use datasets::table::{self, Loss};
 use stages::Events;
-use stages::model::Llama;
+use stages::model::Decoder;
 use stages::train::learner::Learner;
 use stages::train::value::HeadConfig;
 use stages::train::{self, Rows, TrainConfig, Training};
@@ -16,7 +16,7 @@ use crate::stage::checkpoints::{newest, save};
 
 /// What is trained on what.
 pub struct Fit<'a> {
-    pub start: &'a Llama,
+    pub start: &'a Decoder,
     pub head: Option<HeadConfig>,
     pub rows: &'a Rows,
     pub config: &'a TrainConfig,

@@ -92,8 +92,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     commits.push(attempt.commit(&opened.fingerprint, last)?);
     progress.finish();
     workspace.console.say(&format!(
-        "problems: {} train, {} validation, {} test; {} duplicates (kept apart by id), {} train rows left \
-         out because they are in test, {} unreadable rows skipped, {} worked examples for the prompt",
+        "problems: {} train, {} validation, {} test; {} duplicates (kept, each with an id of its own), {} \
+         train rows left out because they are in test, {} unreadable rows skipped, {} worked examples for \
+         the prompt",
         found.train,
         found.validation,
         found.test,

@@ -80,7 +80,7 @@ impl ValueModel {
                 let policy = self.trunk.as_ref().map(|trunk| trunk.model(workspace)).transpose()?.flatten();
                 let mut trunk = policy.context("the policy of the value model's trunk is gone")?;
                 let (path, bytes) = bytes(value_head::FILE)?;
-                trunk.set_head(ValueHead::parse(&path, &bytes, trunk.model().llama.config.hidden_size)?);
+                trunk.set_head(ValueHead::parse(&path, &bytes, trunk.model().decoder.config.hidden_size)?);
                 Trained::Reader(Box::new(trunk))
             }
             Estimator::Decoder | Estimator::None => {

@@ -179,7 +179,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let mut rows = token_rows(workspace, opened, inputs, kept, &start)?;
     let head = head_rows(workspace, opened, inputs, &mut rows, &start)?;
     let fit = Fit {
-        start: &start.llama,
+        start: &start.decoder,
         head,
         rows: &rows,
         config: &inputs.train,
@@ -193,7 +193,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         rows.train.len(),
         rows.validation.len(),
         rows.too_long,
-        start.llama.config.parameters()
+        start.decoder.config.parameters()
     ));
     let checkpoint = fit.newest(workspace)?;
     let already = checkpoint.as_ref().map_or(0, |(step, _)| *step);
@@ -205,12 +205,12 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let (learner, losses) = fit.run(workspace, checkpoint.map(|(_, dir)| dir), &progress)?;
 
     let target = workspace.run.student(inputs.round);
-    let mut files = hf::files(&learner.llama(), &start.tokenizer)?;
+    let mut files = hf::files(&learner.decoder(), &start.tokenizer)?;
     if let Some(head) = learner.head() {
         files.push(head.file()?);
     }
     if let Some(heads) = learner.future().filter(|_| inputs.train.future_keep) {
-        files.push(heads.file(&start.llama.config)?);
+        files.push(heads.file(&start.decoder.config)?);
     }
     publish(workspace, &target, &files)?;
     let adapters = learner.adapters();
@@ -335,7 +335,7 @@ fn token_rows(
     if let Some(reference) = &inputs.reference {
         let (reference, named) = reference.load(workspace, inputs.dtype)?;
         let same = reference.tokenizer.json() == start.tokenizer.json()
-            && reference.llama.config.vocab_size == start.llama.config.vocab_size;
+            && reference.decoder.config.vocab_size == start.decoder.config.vocab_size;
         if !same {
             return Err(Failure::input(
                 format!("the reference {named} has another tokenizer than the student"),
@@ -346,7 +346,7 @@ fn token_rows(
         }
         let count = rows.train.len();
         workspace.console.say(&format!("{label}: {named} reads {count} rows as the reference"));
-        train::reference::refer(&reference.llama, &mut rows.train, workspace.device()?)?;
+        train::reference::refer(&reference.decoder, &mut rows.train, workspace.device()?)?;
     }
     Ok(rows)
 }
@@ -380,12 +380,12 @@ fn head_rows(
     let trees = head.trees.read(&inputs.problems, &head.searches, Level::Steps, &events)?;
     drop(events);
     let reader = ModelPolicy::new(Arc::clone(start), Prompt::default(), inputs.limits);
-    let most = inputs.train.max_tokens.min(start.llama.config.max_position_embeddings);
+    let most = inputs.train.max_tokens.min(start.decoder.config.max_position_embeddings);
     let (paths, long) = value::rows(&trees, Part::Train, &reader, most)?;
     rows.train.extend(paths);
     rows.too_long += long;
     rows.validation.extend(value::rows(&trees, Part::Choose, &reader, most)?.0);
-    let new = || ValueHead::new(start.llama.config.hidden_size);
+    let new = || ValueHead::new(start.decoder.config.hidden_size);
     let ValueConfig { loss, .. } = head.trees.value;
     let start = start.value.clone().unwrap_or_else(new);
     Ok(Some(HeadConfig { loss, weight: inputs.train.value_weight as f32, start }))

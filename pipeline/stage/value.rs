@@ -55,7 +55,7 @@ pub struct Inputs {
     /// With `value.model = "trunk"`: the policy that searched.
     trunk: Option<SamplingPolicy>,
     /// With `value.model = "decoder"`.
-    decoder: Option<Decoder>,
+    decoder: Option<OwnDecoder>,
 }
 
 /// `[value]` without how searches use it.
@@ -72,7 +72,7 @@ struct Rollouts {
 
 /// A decoder that learns values alone.
 #[derive(Serialize)]
-struct Decoder {
+struct OwnDecoder {
     #[serde(serialize_with = "inputs::train")]
     train: TrainConfig,
     base: Base,
@@ -100,7 +100,7 @@ pub fn inputs(
     let c = &session.config;
     let policy = SamplingPolicy::of(session, problems, earlier.student.as_ref())?;
     let decoder = match c.value.model {
-        Estimator::Decoder => Some(Decoder {
+        Estimator::Decoder => Some(OwnDecoder {
             // The epochs, batches and learning rate of `[value]`; its tokens weigh nothing.
             train: TrainConfig {
                 epochs: c.value.epochs as f64,
@@ -244,14 +244,14 @@ impl Learning<'_> {
 
     fn decoder(
         &self,
-        decoder: &Decoder,
+        own: &OwnDecoder,
         folder: &Path,
         events: &dyn Events,
     ) -> Result<(Trained, Files, String)> {
-        let (config, loss, trees) = (&decoder.train, self.inputs.value.loss, self.trees);
-        let start = decoder.base.load(self.workspace)?;
-        let reader = ModelPolicy::new(Arc::clone(&start), Prompt::default(), decoder.limits);
-        let most = config.max_tokens.min(start.llama.config.max_position_embeddings);
+        let (config, loss, trees) = (&own.train, self.inputs.value.loss, self.trees);
+        let start = own.base.load(self.workspace)?;
+        let reader = ModelPolicy::new(Arc::clone(&start), Prompt::default(), own.limits);
+        let most = config.max_tokens.min(start.decoder.config.max_position_embeddings);
         let (rows, too_long) = value::rows(trees, Part::Train, &reader, most)?;
         let (validation, _) = value::rows(trees, Part::Choose, &reader, most)?;
         if too_long > 0 {
@@ -260,11 +260,11 @@ impl Learning<'_> {
             ));
         }
         let all: Vec<_> = rows.iter().flat_map(|row| &row.values).collect();
-        let size = start.llama.config.hidden_size;
+        let size = start.decoder.config.hidden_size;
         let fresh = ValueHead { bias: base_logit(loss, &all), ..ValueHead::new(size) };
         let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
         let fit = Fit {
-            start: &start.llama,
+            start: &start.decoder,
             head: Some(HeadConfig { loss, weight: 1.0, start: fresh }),
             rows: &rows,
             config,
@@ -276,16 +276,16 @@ impl Learning<'_> {
         let checkpoint = fit.newest(self.workspace)?.map(|(_, dir)| dir);
         events.expect(steps as u64);
         let (learner, losses) = fit.run(self.workspace, checkpoint, events)?;
-        let llama = learner.llama();
+        let decoder = learner.decoder();
         let head = learner.head().context("a value head was trained")?;
-        let mut files = hf::files(&llama, &start.tokenizer)?;
+        let mut files = hf::files(&decoder, &start.tokenizer)?;
         files.push(head.file()?);
         let fingerprint = self.opened.fingerprint.clone();
         let tokenizer = start.tokenizer.clone();
-        let model = Model { llama, tokenizer, value: Some(head), future: None, fingerprint };
+        let model = Model { decoder, tokenizer, value: Some(head), future: None, fingerprint };
         let last = losses.iter().rev().find_map(|l| l.validation_value_loss);
         let held = last.map_or("not measured".into(), |l| format!("{l:.4}"));
-        let reader = ModelPolicy::new(Arc::new(model), Prompt::default(), decoder.limits);
+        let reader = ModelPolicy::new(Arc::new(model), Prompt::default(), own.limits);
         Ok((Trained::Reader(Box::new(reader)), files, format!("{steps} steps, held-out loss {held}")))
     }
 }

@@ -6,7 +6,7 @@
 
 use burn::tensor::{Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 
-use super::LlamaConfig;
+use super::DecoderConfig;
 
 /// Keys and values of one layer.
 pub type Pair<const D: usize> = (Tensor<D>, Tensor<D>);
@@ -25,7 +25,7 @@ pub struct Block {
 
 impl Block {
     pub fn new(
-        config: &LlamaConfig,
+        config: &DecoderConfig,
         slots: usize,
         capacity: usize,
         dtype: FloatDType,
@@ -40,7 +40,7 @@ impl Block {
     }
 
     /// Bytes of one slot.
-    pub fn slot_bytes(config: &LlamaConfig, capacity: usize, dtype: FloatDType) -> usize {
+    pub fn slot_bytes(config: &DecoderConfig, capacity: usize, dtype: FloatDType) -> usize {
         let element = if dtype == FloatDType::F32 { 4 } else { 2 };
         2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * capacity * element
     }

@@ -14,9 +14,9 @@ const WIDE: u64 = 1 << 20;
 /// The most tokens of a vocabulary or a context.
 const LONG: u64 = 1 << 24;
 
-/// Sizes and constants of a decoder (names as in `transformers`' `LlamaConfig`).
+/// Sizes and constants of a decoder (names as in `transformers`' `DecoderConfig`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LlamaConfig {
+pub struct DecoderConfig {
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
@@ -34,7 +34,7 @@ pub struct LlamaConfig {
     pub pad_token_id: Option<u32>,
 }
 
-impl LlamaConfig {
+impl DecoderConfig {
     /// A decoder small enough for device checks and tests.
     pub(crate) fn small(vocab_size: usize, positions: usize) -> Self {
         Self {

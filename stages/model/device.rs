@@ -8,7 +8,7 @@ use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind, FloatDType, Int, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
-use super::{Llama, LlamaConfig, ModelError};
+use super::{Decoder, DecoderConfig, ModelError};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,18 +216,19 @@ fn open_new(adapter: &Adapter) -> Result<Device, ModelError> {
 /// # Errors
 /// If the device fails, or differs from the CPU by more than 1e-3.
 pub fn check(device: &Device) -> Result<f32, ModelError> {
-    let config = LlamaConfig::small(40, 16);
+    let config = DecoderConfig::small(40, 16);
     let run = |device: &Device| {
         let device = device.clone().autodiff();
         let larger = |w: Tensor<2>| if w.dims()[0] == 1 { w } else { w.mul_scalar(8.0) };
-        let llama = Llama::random(&config, 1, &device).map(|w| larger(w).require_grad());
+        let decoder = Decoder::random(&config, 1, &device).map(|w| larger(w).require_grad());
         let tokens: Vec<i64> = (0..20).map(|i| i * 7 % 40).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [2, 10]), &device);
-        let logits = llama
-            .logits(llama.hidden(tokens, &llama.causal(10, &device), None).reshape([20, config.hidden_size]));
+        let logits = decoder.logits(
+            decoder.hidden(tokens, &decoder.causal(10, &device), None).reshape([20, config.hidden_size]),
+        );
         let gradients = activation::log_softmax(logits.clone(), 1).narrow(1, 3, 1).mean().backward();
         let mut all: Vec<f32> = logits.to_data().iter::<f32>().collect();
-        for weight in llama.weights() {
+        for weight in decoder.weights() {
             all.extend(
                 weight
                     .grad(&gradients)

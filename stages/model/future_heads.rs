@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use super::cpu::{PER_LAYER, Weights};
-use super::llama::normal;
-use super::{LlamaConfig, ModelError, tensors};
+use super::decoder::normal;
+use super::{DecoderConfig, ModelError, tensors};
 
 /// Their file in a model directory.
 pub const FILE: &str = "future_heads.safetensors";
@@ -25,7 +25,7 @@ pub struct FutureHeads {
 }
 
 /// Shapes of a layer's weights, `[out, in]`; norms are `[1, D]`.
-pub fn shapes(config: &LlamaConfig) -> [[usize; 2]; PER_LAYER] {
+pub fn shapes(config: &DecoderConfig) -> [[usize; 2]; PER_LAYER] {
     let (d, query) = (config.hidden_size, config.num_attention_heads * config.head_dim);
     let qkv = query + 2 * config.num_key_value_heads * config.head_dim;
     [[1, d], [qkv, d], [d, query], [1, d], [2 * config.intermediate_size, d], [d, config.intermediate_size]]
@@ -33,7 +33,7 @@ pub fn shapes(config: &LlamaConfig) -> [[usize; 2]; PER_LAYER] {
 
 impl FutureHeads {
     /// Untrained heads, drawn as the layers of a decoder are.
-    pub fn random(config: &LlamaConfig, count: usize, seed: u64) -> Self {
+    pub fn random(config: &DecoderConfig, count: usize, seed: u64) -> Self {
         let residual = 0.02 / (2.0 * config.num_hidden_layers as f32).sqrt();
         let layer = |k: usize| {
             let mut rng = datasets::key::rng(&["future head".into(), seed.into(), (k as u64).into()]);
@@ -54,7 +54,7 @@ impl FutureHeads {
     ///
     /// # Errors
     /// If the tensors cannot be encoded.
-    pub fn file(&self, config: &LlamaConfig) -> Result<(String, Vec<u8>), ModelError> {
+    pub fn file(&self, config: &DecoderConfig) -> Result<(String, Vec<u8>), ModelError> {
         let shapes = shapes(config);
         let names: Vec<String> =
             (1..=self.layers.len()).flat_map(|k| PARTS.map(|part| name(k, part))).collect();
@@ -68,7 +68,7 @@ impl FutureHeads {
     ///
     /// # Errors
     /// If the file is damaged, lacks a tensor, or belongs to another decoder.
-    pub fn parse(path: &Path, bytes: &[u8], config: &LlamaConfig) -> Result<Self, ModelError> {
+    pub fn parse(path: &Path, bytes: &[u8], config: &DecoderConfig) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
         let mut tensors = tensors::read(path, bytes)?;
         let mut layers = Vec::new();
@@ -103,8 +103,8 @@ fn name(head: usize, part: &str) -> String {
 
 /// A head's layer as a decoder of one layer that reads a stream instead of tokens: no embeddings, and the
 /// decoder's own norm.
-pub fn as_weights(config: &LlamaConfig, layer: [Vec<f32>; PER_LAYER], norm: Vec<f32>) -> Weights {
-    let config = LlamaConfig { num_hidden_layers: 1, ..config.clone() };
+pub fn as_weights(config: &DecoderConfig, layer: [Vec<f32>; PER_LAYER], norm: Vec<f32>) -> Weights {
+    let config = DecoderConfig { num_hidden_layers: 1, ..config.clone() };
     Weights { config, all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect() }
 }
 
@@ -114,13 +114,13 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_the_heads_and_one_of_another_shape_is_an_error() {
-        let config = LlamaConfig::small(40, 16);
+        let config = DecoderConfig::small(40, 16);
         let heads = FutureHeads::random(&config, 2, 7);
         assert_eq!(heads, FutureHeads::random(&config, 2, 7));
         assert_ne!(heads.layers[0], heads.layers[1]);
         let (name, bytes) = heads.file(&config).unwrap();
         assert_eq!(FutureHeads::parse(name.as_ref(), &bytes, &config).unwrap(), heads);
-        let wide = LlamaConfig { intermediate_size: 50, ..config.clone() };
+        let wide = DecoderConfig { intermediate_size: 50, ..config.clone() };
         let error = FutureHeads::parse(name.as_ref(), &bytes, &wide).unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("gate_up") && error.contains("[100, 32]"), "{error}");
         assert!(FutureHeads::parse(name.as_ref(), &bytes[..60], &config).is_err());

@@ -13,10 +13,10 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use datasets::key::hex;
 use sha2::{Digest, Sha256};
 
-use super::llama::Layer;
+use super::decoder::Layer;
 use super::tensors::{self, Raw, values};
 use super::{
-    FutureHeads, Llama, LlamaConfig, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head,
+    Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head,
 };
 
 /// Loads a model directory; weights in f32 on `device`.
@@ -25,7 +25,7 @@ use super::{
 /// Names the file and what was expected when one is missing, truncated, of another architecture, or
 /// lacks a tensor.
 pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
-    let config = LlamaConfig::read(dir)?;
+    let config = DecoderConfig::read(dir)?;
     let tokenizer = Tokenizer::load(dir)?;
     if tokenizer.vocab_size() > config.vocab_size {
         return Err(ModelError::Tokenizer {
@@ -48,7 +48,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         hash.update(&bytes);
         all.extend(tensors::read(path, &bytes)?);
     }
-    let llama = assemble(&config, all, &files[0], device)?;
+    let decoder = assemble(&config, all, &files[0], device)?;
     let path = dir.join(value_head::FILE);
     let value = match fs::read(&path) {
         Ok(bytes) => {
@@ -64,7 +64,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(ModelError::io(&path, e)),
     };
-    Ok(Model { llama, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
+    Ok(Model { decoder, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file
@@ -141,11 +141,11 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 }
 
 fn assemble(
-    config: &LlamaConfig,
+    config: &DecoderConfig,
     mut tensors: BTreeMap<String, Raw>,
     path: &Path,
     device: &Device,
-) -> Result<Llama, ModelError> {
+) -> Result<Decoder, ModelError> {
     let c = config;
     let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
@@ -199,12 +199,12 @@ fn assemble(
     } else {
         Some(stacked(&[("lm_head.weight".into(), c.vocab_size)], c.hidden_size)?)
     };
-    Ok(Llama { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
+    Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
 }
 
 /// Weights under their Hugging Face names: shape and f32 values.
-pub fn export(llama: &Llama) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let c = &llama.config;
+pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let c = &decoder.config;
     let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
     let mut out = Vec::new();
     let mut put = |tensor: &Tensor<2>, parts: &[(String, usize)]| {
@@ -217,8 +217,8 @@ pub fn export(llama: &Llama) -> Vec<(String, Vec<usize>, Vec<f32>)> {
             from += rows;
         }
     };
-    put(&llama.embed, &[("model.embed_tokens.weight".into(), c.vocab_size)]);
-    for (i, layer) in llama.layers.iter().enumerate() {
+    put(&decoder.embed, &[("model.embed_tokens.weight".into(), c.vocab_size)]);
+    for (i, layer) in decoder.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{i}.{part}.weight");
         put(&layer.attention_norm, &[(name("input_layernorm"), 1)]);
         put(
@@ -237,25 +237,25 @@ pub fn export(llama: &Llama) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         );
         put(&layer.down, &[(name("mlp.down_proj"), c.hidden_size)]);
     }
-    put(&llama.norm, &[("model.norm.weight".into(), 1)]);
-    if let Some(head) = &llama.head {
+    put(&decoder.norm, &[("model.norm.weight".into(), 1)]);
+    if let Some(head) = &decoder.head {
         put(head, &[("lm_head.weight".into(), c.vocab_size)]);
     }
     out
 }
 
 /// The files of a model directory: name and content. Equal models give equal bytes.
-pub fn files(llama: &Llama, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
-    let weights = export(llama);
+pub fn files(decoder: &Decoder, tokenizer: &Tokenizer) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
+    let weights = export(decoder);
     let tensors: Vec<(&str, &[usize], &[f32])> =
         weights.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
     let mut files = vec![
-        ("config.json".to_owned(), pretty(&llama.config.to_json())),
+        ("config.json".to_owned(), pretty(&decoder.config.to_json())),
         (
             "generation_config.json".to_owned(),
             pretty(&serde_json::json!({
-                "eos_token_id": llama.config.eos_token_ids,
-                "pad_token_id": llama.config.pad_token_id,
+                "eos_token_id": decoder.config.eos_token_ids,
+                "pad_token_id": decoder.config.pad_token_id,
                 "do_sample": false,
             })),
         ),

@@ -2,7 +2,7 @@
 //! scratch, or any Hugging Face directory of that architecture.
 //!
 //! - [`config`]: sizes, `config.json`
-//! - [`llama`]: weights and forward pass
+//! - [`decoder`]: weights and forward pass
 //! - [`value_head`]: estimates whether a text leads to a correct answer
 //! - [`future_heads`]: layers that predict the tokens after the next
 //! - [`hf`]: model directories in, model directories out; [`tensors`]: their tensors
@@ -19,22 +19,22 @@ use std::path::{Path, PathBuf};
 pub mod cache;
 pub mod config;
 pub mod cpu;
+pub mod decoder;
 pub mod device;
 pub mod fault;
 pub mod future_heads;
 pub mod generate;
 pub mod hf;
-pub mod llama;
 pub mod tensors;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokenizer;
 pub mod value_head;
 
-pub use config::LlamaConfig;
+pub use config::DecoderConfig;
+pub use decoder::Decoder;
 pub use device::{Choice, DeviceSetting, Precision};
 pub use future_heads::FutureHeads;
-pub use llama::Llama;
 pub use tokenizer::Tokenizer;
 pub use value_head::ValueHead;
 
@@ -75,7 +75,7 @@ impl ModelError {
 /// A decoder with its tokenizer: what a model directory holds.
 #[derive(Clone)]
 pub struct Model {
-    pub llama: Llama,
+    pub decoder: Decoder,
     pub tokenizer: Tokenizer,
     /// Estimates of values, where the directory has a head for them.
     pub value: Option<ValueHead>,

@@ -3,19 +3,19 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::cpu::decoder::{Asked, Decoder, Entry, Passes};
+use super::cpu::decoder::{Asked, Entry, PackedDecoder, Passes};
 use super::cpu::{Part, Shape, Weights};
 use super::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use super::value_head::{FILE, ValueHead};
-use super::{Llama, LlamaConfig, Tokenizer, hf};
+use super::{Decoder, DecoderConfig, Tokenizer, hf};
 use crate::events::Silent;
 use crate::policy::Sampling;
 use rayon::prelude::*;
 
-pub fn tiny(tokenizer: &Tokenizer) -> Llama {
-    let config = LlamaConfig::small(tokenizer.vocab_size(), 256);
+pub fn tiny(tokenizer: &Tokenizer) -> Decoder {
+    let config = DecoderConfig::small(tokenizer.vocab_size(), 256);
     // Larger weights than training starts with, so that next tokens differ clearly in probability.
-    Llama::random(&config, 7, &Device::flex()).map(|w| if w.dims()[0] == 1 { w } else { w.mul_scalar(8.0) })
+    Decoder::random(&config, 7, &Device::flex()).map(|w| if w.dims()[0] == 1 { w } else { w.mul_scalar(8.0) })
 }
 
 fn greedy(max_tokens: usize) -> Sampling {
@@ -23,15 +23,15 @@ fn greedy(max_tokens: usize) -> Sampling {
 }
 
 /// Greedy continuation by whole forward passes, without a cache.
-fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
-    let device = llama.device();
+fn plain(decoder: &Decoder, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
+    let device = decoder.device();
     let (mut tokens, mut out) = (prompt.to_vec(), Vec::new());
     for _ in 0..count {
         let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
         let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
-        let hidden = llama.hidden(input, &llama.causal(tokens.len(), &device), None);
-        let last = hidden.narrow(1, tokens.len() - 1, 1).reshape([1, llama.config.hidden_size]);
-        let logits: Vec<f32> = llama.logits(last).to_data().iter::<f32>().collect();
+        let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
+        let last = hidden.narrow(1, tokens.len() - 1, 1).reshape([1, decoder.config.hidden_size]);
+        let logits: Vec<f32> = decoder.logits(last).to_data().iter::<f32>().collect();
         let top = logits.iter().copied().fold(f32::MIN, f32::max);
         let id = logits.iter().position(|l| *l >= top).unwrap() as u32;
         let sum: f32 = logits.iter().map(|l| (l - top).exp()).sum();
@@ -42,7 +42,7 @@ fn plain(llama: &Llama, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
 }
 
 fn run(
-    (llama, tokenizer): (&Llama, &Tokenizer),
+    (decoder, tokenizer): (&Decoder, &Tokenizer),
     prompts: &[Vec<u32>],
     seeds: &[u64],
     sampling: &Sampling,
@@ -52,7 +52,7 @@ fn run(
         .iter()
         .map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() })
         .collect();
-    Generator::new(llama, Limits { rows, cache: 1 << 24 })
+    Generator::new(decoder, Limits { rows, cache: 1 << 24 })
         .generate(&Generation { tokenizer, requests: &requests, sampling, stop: Stop::AnswerLine }, &Silent)
         .unwrap()
 }
@@ -60,7 +60,7 @@ fn run(
 #[test]
 fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let shared: Vec<u32> = (0..40).map(|i| i * 5 % 200 + 3).collect();
     for prefix in [0, 40] {
         // Prompts of different lengths, with and without a long common start.
@@ -69,9 +69,9 @@ fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
                 shared[..prefix].iter().copied().chain((0..n * 3).map(|i| (i * 11 + n) % 200 + 3)).collect()
             })
             .collect();
-        let all = run((&llama, &tokenizer), &prompts, &[1, 2], &greedy(12), 64);
+        let all = run((&decoder, &tokenizer), &prompts, &[1, 2], &greedy(12), 64);
         for (prompt, samples) in prompts.iter().zip(&all) {
-            let expected = plain(&llama, prompt, 12);
+            let expected = plain(&decoder, prompt, 12);
             for sample in samples {
                 let ids: Vec<u32> = sample.tokens.iter().map(|t| t.id).collect();
                 assert_eq!(ids, expected.iter().map(|e| e.0).collect::<Vec<_>>(), "prefix {prefix}");
@@ -86,12 +86,12 @@ fn cached_generation_of_padded_rows_is_the_plain_forward_pass() {
 #[test]
 fn a_sample_depends_on_its_seed_and_not_on_its_batch() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let prompts: Vec<Vec<u32>> =
         (1..5u32).map(|n| (0..n * 4).map(|i| (i * 13 + n) % 200 + 3).collect()).collect();
     let sampling = Sampling { temperature: 1.0, top_p: 0.95, top_k: 50, ..greedy(10) };
-    let together = run((&llama, &tokenizer), &prompts, &[5, 6, 7], &sampling, 64);
-    let alone = run((&llama, &tokenizer), &prompts, &[5, 6, 7], &sampling, 1);
+    let together = run((&decoder, &tokenizer), &prompts, &[5, 6, 7], &sampling, 64);
+    let alone = run((&decoder, &tokenizer), &prompts, &[5, 6, 7], &sampling, 1);
     let ids = |all: &[Vec<Generated>]| -> Vec<Vec<u32>> {
         all.iter().flatten().map(|g| g.tokens.iter().map(|t| t.id).collect()).collect()
     };
@@ -102,23 +102,23 @@ fn a_sample_depends_on_its_seed_and_not_on_its_batch() {
 #[test]
 fn top_k_one_is_greedy() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let prompt = vec![(3..20).collect::<Vec<u32>>()];
     let one =
-        run((&llama, &tokenizer), &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
-    assert_eq!(one, run((&llama, &tokenizer), &prompt, &[1], &greedy(8), 8));
+        run((&decoder, &tokenizer), &prompt, &[9], &Sampling { temperature: 1.5, top_k: 1, ..greedy(8) }, 8);
+    assert_eq!(one, run((&decoder, &tokenizer), &prompt, &[1], &greedy(8), 8));
 }
 
 #[test]
 fn a_model_directory_gives_back_the_same_weights() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in hf::files(&llama, &tokenizer).unwrap() {
+    for (name, bytes) in hf::files(&decoder, &tokenizer).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
     let again = hf::load(dir.path(), &Device::flex()).unwrap();
-    assert_eq!(hf::export(&llama), hf::export(&again.llama));
+    assert_eq!(hf::export(&decoder), hf::export(&again.decoder));
     let text = "What is 12 + 34?\n";
     assert_eq!(tokenizer.encode(text), again.tokenizer.encode(text));
     assert_eq!(again.tokenizer.decode(&again.tokenizer.encode(text)), text);
@@ -127,9 +127,9 @@ fn a_model_directory_gives_back_the_same_weights() {
 #[test]
 fn a_model_directory_gives_back_its_value_head_and_is_another_model_with_it() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in hf::files(&llama, &tokenizer).unwrap() {
+    for (name, bytes) in hf::files(&decoder, &tokenizer).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
     let plain = hf::load(dir.path(), &Device::flex()).unwrap();
@@ -161,7 +161,7 @@ fn digits_stand_apart_and_training_a_tokenizer_is_deterministic() {
 #[test]
 fn rows_that_wait_for_memory_get_the_same_answers() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     // A common beginning, then prompts of different lengths: more than fits at once, whichever comes first.
     let prompts: Vec<Vec<u32>> =
         (1..12u32).map(|n| (0..20).chain((0..n * 5).map(|i| (i * 13 + n) % 200 + 3)).collect()).collect();
@@ -171,7 +171,7 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
         .collect();
     let sampling = Sampling { temperature: 1.0, ..greedy(30) };
     let with = |cache: usize, rows: usize| {
-        let mut generator = Generator::new(&llama, Limits { rows, cache });
+        let mut generator = Generator::new(&decoder, Limits { rows, cache });
         let all = generator.generate(
             &Generation {
                 tokenizer: &tokenizer,
@@ -225,11 +225,11 @@ fn texts() -> Vec<Vec<u32>> {
 }
 
 /// Hidden state after the last token by a plain forward pass of burn's decoder.
-fn plain_hidden(llama: &Llama, text: &[u32]) -> Vec<f32> {
-    let device = llama.device();
+fn plain_hidden(decoder: &Decoder, text: &[u32]) -> Vec<f32> {
+    let device = decoder.device();
     let ids: Vec<i64> = text.iter().map(|t| i64::from(*t)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, text.len()]), &device);
-    let hidden = llama.hidden(input, &llama.causal(text.len(), &device), None);
+    let hidden = decoder.hidden(input, &decoder.causal(text.len(), &device), None);
     hidden.narrow(1, text.len() - 1, 1).to_data().iter::<f32>().collect()
 }
 
@@ -239,12 +239,12 @@ fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
 
 #[test]
 fn hidden_states_are_those_of_the_plain_forward_pass_in_any_company() {
-    let llama = tiny(&Tokenizer::tiny().unwrap());
+    let decoder = tiny(&Tokenizer::tiny().unwrap());
     let texts = texts();
-    let generator = |cache| Generator::new(&llama, Limits { rows: 64, cache });
+    let generator = |cache| Generator::new(&decoder, Limits { rows: 64, cache });
     let together = generator(1 << 24).hidden(&texts, &Silent).unwrap();
     for (text, hidden) in texts.iter().zip(&together) {
-        let expected = plain_hidden(&llama, text);
+        let expected = plain_hidden(&decoder, text);
         assert_eq!(hidden.len(), expected.len());
         assert!(hidden.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{} tokens", text.len());
         assert_eq!(
@@ -278,8 +278,8 @@ fn hidden_states_are_those_of_the_plain_forward_pass_in_any_company() {
 #[test]
 fn what_hidden_states_have_read_is_not_read_again() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
-    let generator = || Generator::new(&llama, Limits { rows: 64, cache: 1 << 24 });
+    let decoder = tiny(&tokenizer);
+    let generator = || Generator::new(&decoder, Limits { rows: 64, cache: 1 << 24 });
     let text: Vec<u32> = (0..70).map(|i| i * 5 % 200 + 3).collect();
     let request = [Request { prompt: text.clone(), seeds: vec![1, 2], begun: String::new() }];
     let run = |generator: &mut Generator| {
@@ -319,13 +319,13 @@ fn what_hidden_states_have_read_is_not_read_again() {
 
 #[test]
 fn texts_longer_than_a_pass_have_hidden_states() {
-    let mut llama = tiny(&Tokenizer::tiny().unwrap());
-    llama.config.max_position_embeddings = 3000;
+    let mut decoder = tiny(&Tokenizer::tiny().unwrap());
+    decoder.config.max_position_embeddings = 3000;
     let text: Vec<u32> = (0..2500u32).map(|i| i * i * 7 % 200 + 3).collect();
-    let mut generator = Generator::new(&llama, Limits { rows: 4, cache: 1 << 24 });
+    let mut generator = Generator::new(&decoder, Limits { rows: 4, cache: 1 << 24 });
     let all = generator.hidden(&[text[..10].to_vec(), text.clone(), text[..1500].to_vec()], &Silent).unwrap();
     assert_eq!(generator.computed(), 10 + 2500 + 1500 - 1488);
-    let expected = plain_hidden(&llama, &text);
+    let expected = plain_hidden(&decoder, &text);
     assert!(all[1].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4));
 }
 
@@ -334,21 +334,21 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     let tokenizer = Tokenizer::tiny().unwrap();
     // A decoder that always says `=`: every embedding is the same vector, which only that row of the head
     // points to.
-    let mut llama = tiny(&tokenizer);
-    let [vocab, size] = llama.embed.dims();
-    let device = llama.device();
-    llama = llama.map(|w| if w.dims()[0] == 1 { w } else { w.zeros_like() });
-    llama.embed = Tensor::ones([vocab, size], &device);
+    let mut decoder = tiny(&tokenizer);
+    let [vocab, size] = decoder.embed.dims();
+    let device = decoder.device();
+    decoder = decoder.map(|w| if w.dims()[0] == 1 { w } else { w.zeros_like() });
+    decoder.embed = Tensor::ones([vocab, size], &device);
     let says = tokenizer.encode("=")[0] as usize;
     let head: Vec<f32> =
         (0..vocab).flat_map(|row| std::iter::repeat_n(if row == says { 0.1 } else { 0.0 }, size)).collect();
-    llama.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device));
-    llama.config.tie_word_embeddings = false;
+    decoder.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device));
+    decoder.config.tie_word_embeddings = false;
     let requests =
         [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];
     let answer = |max_tokens: usize| {
         let sampling = Sampling { calculator: true, ..greedy(max_tokens) };
-        Generator::new(&llama, Limits { rows: 4, cache: 1 << 20 })
+        Generator::new(&decoder, Limits { rows: 4, cache: 1 << 20 })
             .generate(
                 &Generation {
                     tokenizer: &tokenizer,
@@ -434,18 +434,18 @@ fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
 
 /// Logits of both decoders after each token, the CPU's reading token by token, against the exact ones:
 /// largest differences.
-fn off(llama: &Llama, tokens: &[u32]) -> (f64, f64) {
-    let device = llama.device();
+fn off(decoder: &Decoder, tokens: &[u32]) -> (f64, f64) {
+    let device = decoder.device();
     let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
-    let hidden = llama.hidden(input, &llama.causal(tokens.len(), &device), None);
-    let reference: Vec<f32> = llama
-        .logits(hidden.reshape([tokens.len(), llama.config.hidden_size]))
+    let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
+    let reference: Vec<f32> = decoder
+        .logits(hidden.reshape([tokens.len(), decoder.config.hidden_size]))
         .to_data()
         .iter::<f32>()
         .collect();
-    let weights = Weights::of(llama);
-    let decoder = Decoder::new(&weights);
+    let weights = Weights::of(decoder);
+    let decoder = PackedDecoder::new(&weights);
     let (mut pool, mut passes) = (decoder.pool(1 << 28), Passes::default());
     let mut sequence = pool.begin(tokens);
     let (mut of_engine, mut of_reference) = (0.0f64, 0.0f64);
@@ -485,7 +485,7 @@ fn logits_of_a_real_model_are_exact_within_1e_4() {
     let text =
         "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
             .repeat(4);
-    let (engine, reference) = off(&model.llama, &model.tokenizer.encode(&text));
+    let (engine, reference) = off(&model.decoder, &model.tokenizer.encode(&text));
     println!(
         "largest difference of a logit from the exact one: {engine:.1e} on the CPU, {reference:.1e} with \
          burn's tensors"

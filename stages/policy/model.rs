@@ -22,7 +22,7 @@ pub struct ModelPolicy {
 impl ModelPolicy {
     pub fn new(model: Arc<Model>, prompt: Prompt, limits: Limits) -> Self {
         Self {
-            generator: Generator::with_heads(&model.llama, model.future.as_ref(), limits),
+            generator: Generator::with_heads(&model.decoder, model.future.as_ref(), limits),
             head: model.value.clone(),
             model,
             prompt,
@@ -47,7 +47,7 @@ impl Policy for ModelPolicy {
     }
 
     fn flops_per_token(&self) -> u64 {
-        2 * self.model.llama.config.parameters() as u64
+        2 * self.model.decoder.config.parameters() as u64
     }
 
     fn prompt_tokens(&self, problem: &Problem) -> Result<u64> {
@@ -185,7 +185,7 @@ mod tests {
     fn steps_keep_the_tokens_of_their_own_lines() {
         let tokenizer = Tokenizer::train(&["undo".to_owned()], 300).unwrap();
         let model = Model {
-            llama: tiny(&tokenizer),
+            decoder: tiny(&tokenizer),
             tokenizer,
             value: None,
             future: None,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::generate::Limits;
-use crate::model::{LlamaConfig, Precision};
+use crate::model::{DecoderConfig, Precision};
 
 /// Where each round's student starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,8 +164,8 @@ impl ModelConfig {
     }
 
     /// From scratch: the decoder's shape, with a tokenizer of this size and end token.
-    pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> LlamaConfig {
-        LlamaConfig {
+    pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> DecoderConfig {
+        DecoderConfig {
             vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::batch::Example;
 use super::config::TrainConfig;
 use super::optimizer::Slot;
-use crate::model::LlamaConfig;
+use crate::model::DecoderConfig;
 use crate::model::cpu::PER_LAYER;
 use crate::model::future_heads::FutureHeads;
 
@@ -29,7 +29,7 @@ pub struct FutureConfig {
 ///
 /// # Errors
 /// A weight that is not positive.
-pub fn start(config: &TrainConfig, shape: &LlamaConfig, seed: u64) -> Result<Option<FutureConfig>> {
+pub fn start(config: &TrainConfig, shape: &DecoderConfig, seed: u64) -> Result<Option<FutureConfig>> {
     if config.future == 0 {
         return Ok(None);
     }

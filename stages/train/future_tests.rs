@@ -11,21 +11,21 @@ use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{FutureHeads, Llama, ValueHead, tensors};
+use crate::model::{Decoder, FutureHeads, ValueHead, tensors};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
 }
 
 /// Heads that are not too small to matter.
-fn heads(llama: &Llama, count: usize) -> FutureConfig {
-    let mut start = FutureHeads::random(&llama.config, count, 5);
+fn heads(decoder: &Decoder, count: usize) -> FutureConfig {
+    let mut start = FutureHeads::random(&decoder.config, count, 5);
     start.layers.iter_mut().flatten().filter(|w| w.len() > 32).flatten().for_each(|w| *w *= 6.0);
     FutureConfig { start, weight: 0.6 }
 }
 
-fn everything(llama: &Llama) -> Tuned {
-    Tuned::all(&llama.config)
+fn everything(decoder: &Decoder) -> Tuned {
+    Tuned::all(&decoder.config)
 }
 
 /// Rows in which tokens follow from those before.
@@ -51,23 +51,24 @@ fn a_heads_targets_stand_so_many_tokens_further() {
 
 #[test]
 fn gradients_are_slopes_in_heads_and_trunk() {
-    let (llama, examples) = (fresh(), counting(10));
+    let (decoder, examples) = (fresh(), counting(10));
     let batch = refs(&examples);
-    let config = heads(&llama, 2);
+    let config = heads(&decoder, 2);
     let objective = |values: &[Vec<f32>], layers: &[Vec<f32>]| {
         let start = FutureHeads {
             layers: layers.chunks_exact(6).map(|l| std::array::from_fn(|i| l[i].clone())).collect(),
         };
         let config = FutureConfig { start, ..config.clone() };
-        let mut engine = Cpu::new(&llama.with_values(values), setup(everything(&llama), adam(), false, None))
-            .with_future(config.clone());
+        let mut engine =
+            Cpu::new(&decoder.with_values(values), setup(everything(&decoder), adam(), false, None))
+                .with_future(config.clone());
         let next = engine.sums(&batch, 100).0;
         next + f64::from(config.weight) * engine.future_sums(&batch, 100).0
     };
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
+    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
     let layers: Vec<Vec<f32>> = config.start.layers.iter().flatten().cloned().collect();
     let mut engine =
-        Cpu::new(&llama, setup(everything(&llama), adam(), false, None)).with_future(config.clone());
+        Cpu::new(&decoder, setup(everything(&decoder), adam(), false, None)).with_future(config.clone());
     let trunk = engine.sums(&batch, 4).2.to_vec();
     let own = engine.future_sums(&batch, 4).1.to_vec();
     let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
@@ -92,7 +93,7 @@ fn gradients_are_slopes_in_heads_and_trunk() {
         assert!((found / squares(&by) - 1.0).abs() < 0.05, "head matrix {i}: {found} {}", squares(&by));
     }
     // Without heads the trunk has another gradient.
-    let mut plain = Cpu::new(&llama, setup(everything(&llama), adam(), false, None));
+    let mut plain = Cpu::new(&decoder, setup(everything(&decoder), adam(), false, None));
     assert!(plain.sums(&batch, 100).2.iter().zip(&trunk).any(|(a, b)| distance(a, b) > 1e-3));
 }
 
@@ -102,7 +103,7 @@ fn lora() -> TrainConfig {
 
 #[test]
 fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
-    let (llama, mut examples) = (fresh(), counting(24));
+    let (decoder, mut examples) = (fresh(), counting(24));
     for (i, row) in examples.iter_mut().enumerate() {
         row.values.push(Target { place: 1, target: (i % 2) as f32, weight: 1.0, group: 0 });
     }
@@ -112,16 +113,16 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
         for valued in [false, true] {
             // A large epsilon, for AdamW's first steps divide noise by noise.
             let adam = Adam { epsilon: 1e-3, ..adam() };
-            let tuned = || Tuned::of(&settings, &llama.config, 5).unwrap();
+            let tuned = || Tuned::of(&settings, &decoder.config, 5).unwrap();
             let head = || {
                 valued.then(|| HeadConfig { loss: ValueLoss::Bce, weight: 0.5, start: ValueHead::new(32) })
             };
             let on_cpu = |recompute| {
-                Cpu::new(&llama, setup(tuned(), adam, recompute, head())).with_future(heads(&llama, 2))
+                Cpu::new(&decoder, setup(tuned(), adam, recompute, head())).with_future(heads(&decoder, 2))
             };
             let (mut one, mut other) = (on_cpu(false), on_cpu(true));
             let mut device =
-                OnDevice::new(&llama, setup(tuned(), adam, false, head())).with_future(heads(&llama, 2));
+                OnDevice::new(&decoder, setup(tuned(), adam, false, head())).with_future(heads(&decoder, 2));
             for step in 0..5 {
                 let (a, b) = (one.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
                 let c = other.step(&batch, 100, 3e-3).unwrap();
@@ -151,7 +152,7 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
                 a.layers
                     .iter()
                     .flatten()
-                    .zip(heads(&llama, 2).start.layers.iter().flatten())
+                    .zip(heads(&decoder, 2).start.layers.iter().flatten())
                     .all(|(a, b)| distance(a, b) > 1e-4)
             );
             // One engine goes on from the other's state.
@@ -165,12 +166,12 @@ fn both_engines_take_the_same_steps_with_heads_however_a_batch_is_divided() {
 
 #[test]
 fn heads_have_the_same_bits_on_any_number_of_threads() {
-    let (llama, examples) = (fresh(), counting(60));
+    let (decoder, examples) = (fresh(), counting(60));
     let batch = refs(&examples);
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let learner = Learner::new(&llama, setup(everything(&llama), adam(), false, None), &cpu());
-            let mut learner = learner.with_future(Some(heads(&llama, 3)));
+            let learner = Learner::new(&decoder, setup(everything(&decoder), adam(), false, None), &cpu());
+            let mut learner = learner.with_future(Some(heads(&decoder, 3)));
             let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
         })
@@ -239,14 +240,14 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
 
 #[test]
 fn rows_without_tokens_to_learn_leave_heads_alone() {
-    let llama = fresh();
+    let decoder = fresh();
     let silent: Vec<Example> =
         copies(8).into_iter().map(|row| Example { weights: vec![0.0; row.weights.len()], ..row }).collect();
     let mut engine =
-        Cpu::new(&llama, setup(everything(&llama), adam(), false, None)).with_future(heads(&llama, 2));
+        Cpu::new(&decoder, setup(everything(&decoder), adam(), false, None)).with_future(heads(&decoder, 2));
     let (loss, own) = engine.future_sums(&refs(&silent), 8);
     assert!(loss == 0.0 && own.iter().flatten().all(|g| *g == 0.0));
     let bad = TrainConfig { future: 1, future_weight: 0.0, ..config(1.0, 0) };
-    assert!(future::start(&bad, &llama.config, 1).unwrap_err().to_string().contains("train.future_weight"));
-    assert!(future::start(&config(1.0, 0), &llama.config, 1).unwrap().is_none());
+    assert!(future::start(&bad, &decoder.config, 1).unwrap_err().to_string().contains("train.future_weight"));
+    assert!(future::start(&config(1.0, 0), &decoder.config, 1).unwrap().is_none());
 }

@@ -12,7 +12,7 @@ use super::lora::{Adapter, Tuned};
 use super::losses::Objective;
 pub use super::optimizer::{Adam, LossScale, Slot, State, Step, learning_rate, weight_sum};
 use super::value;
-use crate::model::{Choice, FutureHeads, Llama, ValueHead};
+use crate::model::{Choice, Decoder, FutureHeads, ValueHead};
 
 /// A decoder in training.
 pub enum Learner {
@@ -22,10 +22,10 @@ pub enum Learner {
 
 impl Learner {
     /// A decoder to train, and a value head on it if there is to be one.
-    pub fn new(llama: &Llama, setup: Setup, device: &Choice) -> Self {
+    pub fn new(decoder: &Decoder, setup: Setup, device: &Choice) -> Self {
         match device.kind {
-            "cpu" => Self::Cpu(Box::new(Cpu::new(llama, setup))),
-            _ => Self::Device(Box::new(OnDevice::new(llama, setup))),
+            "cpu" => Self::Cpu(Box::new(Cpu::new(decoder, setup))),
+            _ => Self::Device(Box::new(OnDevice::new(decoder, setup))),
         }
     }
 
@@ -135,10 +135,10 @@ impl Learner {
     }
 
     /// The decoder as it stands, adapters merged.
-    pub fn llama(&self) -> Llama {
+    pub fn decoder(&self) -> Decoder {
         match self {
-            Self::Cpu(cpu) => cpu.llama(),
-            Self::Device(device) => device.llama(),
+            Self::Cpu(cpu) => cpu.decoder(),
+            Self::Device(device) => device.decoder(),
         }
     }
 

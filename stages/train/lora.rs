@@ -16,7 +16,7 @@ use super::config::TrainConfig;
 use super::optimizer::{Adam, Slot};
 use super::value::HeadConfig;
 use crate::model::cpu::{Part, Weights};
-use crate::model::{LlamaConfig, ModelError, tensors};
+use crate::model::{DecoderConfig, ModelError, tensors};
 
 /// Names of adapted matrices, as in `transformers` and PEFT.
 pub const TARGETS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -26,7 +26,7 @@ pub const FREEZABLE: [&str; 5] = ["embed", "head", "norms", "attention", "mlp"];
 /// A low-rank change of some rows of a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
-    /// Place in [`crate::model::Llama::weights`].
+    /// Place in [`crate::model::Decoder::weights`].
     pub weight: usize,
     /// Rows of that weight: queries, keys and values are one matrix, as are gate and up.
     pub rows: Range<usize>,
@@ -38,7 +38,7 @@ pub struct Adapter {
 /// What training changes.
 #[derive(Clone, Debug)]
 pub enum Tuned {
-    /// For each weight in the order of [`crate::model::Llama::weights`] whether it changes.
+    /// For each weight in the order of [`crate::model::Decoder::weights`] whether it changes.
     Weights(Vec<bool>),
     /// Adapters, each a pair A, B; `scale` is alpha / rank.
     Adapters { adapters: Vec<Adapter>, rank: usize, scale: f32, seed: u64 },
@@ -46,7 +46,7 @@ pub enum Tuned {
 
 impl Tuned {
     /// All weights.
-    pub fn all(config: &LlamaConfig) -> Self {
+    pub fn all(config: &DecoderConfig) -> Self {
         Self::Weights(vec![true; weights(config)])
     }
 
@@ -54,7 +54,7 @@ impl Tuned {
     ///
     /// # Errors
     /// Names a target or a part that does not exist, and settings that leave nothing to train.
-    pub fn of(train: &TrainConfig, config: &LlamaConfig, seed: u64) -> Result<Self> {
+    pub fn of(train: &TrainConfig, config: &DecoderConfig, seed: u64) -> Result<Self> {
         let tuned = Self::beside_head(train, config, seed)?;
         ensure!(tuned.any(), "train.freeze and train.freeze_layers leave nothing to train");
         Ok(tuned)
@@ -64,7 +64,7 @@ impl Tuned {
     ///
     /// # Errors
     /// Names a target or a part that does not exist, and adapters that stand nowhere.
-    pub fn beside_head(train: &TrainConfig, config: &LlamaConfig, seed: u64) -> Result<Self> {
+    pub fn beside_head(train: &TrainConfig, config: &DecoderConfig, seed: u64) -> Result<Self> {
         if train.lora_rank > 0 {
             for target in &train.lora_targets {
                 ensure!(
@@ -157,11 +157,11 @@ pub struct Setup {
     pub head: Option<HeadConfig>,
 }
 
-fn weights(config: &LlamaConfig) -> usize {
+fn weights(config: &DecoderConfig) -> usize {
     2 + config.num_hidden_layers * crate::model::cpu::PER_LAYER + usize::from(!config.tie_word_embeddings)
 }
 
-fn adapters(config: &LlamaConfig, wanted: impl Fn(&str) -> bool, first: usize) -> Vec<Adapter> {
+fn adapters(config: &DecoderConfig, wanted: impl Fn(&str) -> bool, first: usize) -> Vec<Adapter> {
     let c = config;
     let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
     let parts = [

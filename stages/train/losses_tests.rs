@@ -12,21 +12,21 @@ use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{Llama, Tokenizer, ValueHead, tensors};
+use crate::model::{Decoder, Tokenizer, ValueHead, tensors};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
 }
 
 /// Tokens 5 to 9 and the end 4 are exact.
-fn exact(llama: &Llama) -> Vec<bool> {
-    (0..llama.config.vocab_size).map(|id| (4..10).contains(&id)).collect()
+fn exact(decoder: &Decoder) -> Vec<bool> {
+    (0..decoder.config.vocab_size).map(|id| (4..10).contains(&id)).collect()
 }
 
 /// Another decoder of the same shape.
-fn reference() -> Llama {
-    let llama = fresh();
-    let seeded = Llama::random(&llama.config, 99, &llama.device());
+fn reference() -> Decoder {
+    let decoder = fresh();
+    let seeded = Decoder::random(&decoder.config, 99, &decoder.device());
     seeded.map(|w| if w.dims()[0] == 1 { w } else { w.mul_scalar(3.0) })
 }
 
@@ -44,12 +44,12 @@ fn rows(count: u32) -> Vec<Example> {
 }
 
 /// All objectives, the frequency-aware one in the middle of its way.
-fn objectives(llama: &Llama) -> Vec<Objective> {
-    let mut face = Face::new(0.2, exact(llama));
+fn objectives(decoder: &Decoder) -> Vec<Objective> {
+    let mut face = Face::new(0.2, exact(decoder));
     let seen = rows(40);
     let best: Vec<u32> = seen.iter().flat_map(|e| e.tokens[1..].iter().map(|t| (t * t) % 17 + 3)).collect();
     face.count(&refs(&seen), &best);
-    vec![Objective::Plain, Objective::Face(face), Objective::Golden(Golden::new(0.4, exact(llama)))]
+    vec![Objective::Plain, Objective::Face(face), Objective::Golden(Golden::new(0.4, exact(decoder)))]
 }
 
 #[test]
@@ -134,17 +134,17 @@ fn steps_that_raise_the_value_weigh_more() {
 
 #[test]
 fn reference_losses_are_those_of_the_reference_on_both_engines() {
-    let (llama, mut rows) = (reference(), rows(20));
+    let (decoder, mut rows) = (reference(), rows(20));
     rows.push(Example::new(&[], &[5, 6], 0.0, 0.0));
-    refer(&llama, &mut rows, &cpu()).unwrap();
-    let mut reader = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
+    refer(&decoder, &mut rows, &cpu()).unwrap();
+    let mut reader = Learner::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None), &cpu());
     for row in &rows[..20] {
         let total: f32 = row.weights.iter().sum();
         let mean = row.weights.iter().zip(&row.reference).map(|(w, l)| w * l).sum::<f32>() / total;
         assert!((reader.mean_losses(&[row], 1).unwrap().0 - mean).abs() < 1e-5);
     }
     assert!(rows[20].reference.is_empty());
-    let on_device = super::device::token_losses(&llama, &refs(&rows), 3).unwrap();
+    let on_device = super::device::token_losses(&decoder, &refs(&rows), 3).unwrap();
     let flat: Vec<f32> = rows
         .iter()
         .flat_map(|e| e.reference.iter().zip(&e.weights).filter(|(_, w)| **w > 0.0).map(|(l, _)| *l))
@@ -154,10 +154,10 @@ fn reference_losses_are_those_of_the_reference_on_both_engines() {
 
 #[test]
 fn gradients_of_each_loss_are_slopes() {
-    let (llama, examples) = (fresh(), rows(12));
+    let (decoder, examples) = (fresh(), rows(12));
     let batch = refs(&examples);
-    for objective in objectives(&llama) {
-        let mut engine = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
+    for objective in objectives(&decoder) {
+        let mut engine = Cpu::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None));
         engine.objective = objective.clone();
         let (loss, _, all) = engine.sums(&batch, 5);
         let all = all.to_vec();
@@ -166,7 +166,7 @@ fn gradients_of_each_loss_are_slopes() {
             Objective::Plain => examples.clone(),
             Objective::Face(face) => face.weigh(&batch),
             Objective::Golden(golden) => {
-                let losses = super::device::token_losses(&llama, &batch, 100).unwrap();
+                let losses = super::device::token_losses(&decoder, &batch, 100).unwrap();
                 golden.choose(&batch, &losses).unwrap()
             }
         };
@@ -174,15 +174,17 @@ fn gradients_of_each_loss_are_slopes() {
             assert!(weighed != examples);
         }
         let weighed = refs(&weighed);
-        let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
+        let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
         let at = |distance: f32| {
             let moved: Vec<Vec<f32>> = values
                 .iter()
                 .zip(&all)
                 .map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect())
                 .collect();
-            let mut engine =
-                Cpu::new(&llama.with_values(&moved), setup(Tuned::all(&llama.config), adam(), false, None));
+            let mut engine = Cpu::new(
+                &decoder.with_values(&moved),
+                setup(Tuned::all(&decoder.config), adam(), false, None),
+            );
             engine.mean_losses(&weighed, 100).0
         };
         assert!((f64::from(at(0.0)) - loss).abs() < 1e-5, "{} {loss}", at(0.0));
@@ -194,20 +196,23 @@ fn gradients_of_each_loss_are_slopes() {
 
 #[test]
 fn both_engines_take_the_same_steps_with_each_loss() {
-    let (llama, examples) = (fresh(), rows(24));
+    let (decoder, examples) = (fresh(), rows(24));
     let batch = refs(&examples);
-    for objective in objectives(&llama) {
+    for objective in objectives(&decoder) {
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
         let mut cpu =
-            Learner::Cpu(Box::new(Cpu::new(&llama, setup(Tuned::all(&llama.config), adam, false, None))));
+            Learner::Cpu(Box::new(Cpu::new(&decoder, setup(Tuned::all(&decoder.config), adam, false, None))));
         let mut device = Learner::Device(Box::new(OnDevice::new(
-            &llama,
-            setup(Tuned::all(&llama.config), adam, false, None),
+            &decoder,
+            setup(Tuned::all(&decoder.config), adam, false, None),
         )));
         (cpu, device) = (cpu.with_objective(objective.clone()), device.with_objective(objective.clone()));
-        let mut whole =
-            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
+        let mut whole = Learner::new(
+            &decoder,
+            setup(Tuned::all(&decoder.config), adam, false, None),
+            &super::tests::cpu(),
+        );
         whole = whole.with_objective(objective.clone());
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 7, 3e-3).unwrap());
@@ -229,30 +234,39 @@ fn both_engines_take_the_same_steps_with_each_loss() {
             assert!(distance(&a.values, &b.values) < 1e-4);
         }
         // One engine goes on from the other's state, and from none of another loss.
-        let other =
-            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
+        let other = Learner::new(
+            &decoder,
+            setup(Tuned::all(&decoder.config), adam, false, None),
+            &super::tests::cpu(),
+        );
         let mut other = other.with_objective(objective);
         other.restore(device.state()).unwrap();
         assert_eq!(other.state().counts, device.state().counts);
-        let mut plain =
-            Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &super::tests::cpu());
+        let mut plain = Learner::new(
+            &decoder,
+            setup(Tuned::all(&decoder.config), adam, false, None),
+            &super::tests::cpu(),
+        );
         assert_eq!(plain.restore(device.state()).is_err(), !device.state().counts.is_empty());
     }
 }
 
 #[test]
 fn each_loss_has_the_same_bits_on_any_number_of_threads() {
-    let (llama, examples) = (fresh(), rows(60));
+    let (decoder, examples) = (fresh(), rows(60));
     let batch = refs(&examples);
-    for objective in objectives(&llama) {
+    for objective in objectives(&decoder) {
         for micro in [16, 60] {
             let run = |threads: usize| {
                 rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
                     let mut rows = rows(60);
                     refer(&reference(), &mut rows, &cpu()).unwrap();
                     assert!(rows == examples);
-                    let learner =
-                        Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
+                    let learner = Learner::new(
+                        &decoder,
+                        setup(Tuned::all(&decoder.config), adam(), false, None),
+                        &cpu(),
+                    );
                     let mut learner = learner.with_objective(objective.clone());
                     let curve: Vec<Step> =
                         (0..3).map(|_| learner.step(&batch, micro, 1e-3).unwrap()).collect();
@@ -355,7 +369,7 @@ fn counts_of_any_size_survive_a_checkpoint() {
 /// others as much as without.
 #[test]
 fn losing_paths_train_the_value_head_alone_with_every_loss() {
-    let llama = fresh();
+    let decoder = fresh();
     let target = |place, target| Target { place, target, weight: 1.0, group: 0 };
     let losing: Vec<Example> = (0..8u32)
         .map(|i| {
@@ -365,9 +379,10 @@ fn losing_paths_train_the_value_head_alone_with_every_loss() {
         .collect();
     let start = ValueHead { weight: (0..32).map(|i| ((i * 7) as f32).sin() * 0.3).collect(), bias: 0.1 };
     let head = |weight| Some(HeadConfig { loss: ValueLoss::Bce, weight, start: start.clone() });
-    for objective in objectives(&llama) {
+    for objective in objectives(&decoder) {
         let engine = |weight, objective: &Objective| {
-            let mut engine = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, head(weight)));
+            let mut engine =
+                Cpu::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, head(weight)));
             engine.objective = objective.clone();
             engine
         };

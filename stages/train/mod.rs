@@ -25,7 +25,7 @@ use datasets::types::Kept;
 
 use crate::events::Events;
 use crate::model::fault::guard;
-use crate::model::{Choice, Llama, Model, ModelError, Tokenizer};
+use crate::model::{Choice, Decoder, Model, ModelError, Tokenizer};
 use crate::policy::{Message, Role};
 
 pub mod batch;
@@ -80,7 +80,7 @@ pub fn base(
 ) -> Result<Model> {
     let dtype = device.dtype(config.dtype)?;
     let mut model = load(config, texts, seed, device)?;
-    model.llama.dtype = dtype;
+    model.decoder.dtype = dtype;
     Ok(model)
 }
 
@@ -95,10 +95,10 @@ fn load(
     }
     let tokenizer = Tokenizer::train(&texts()?, config.vocab_size)?;
     let shape = config.shape(tokenizer.vocab_size(), tokenizer.eos());
-    let llama = Llama::random(&shape, seed, &device.device);
+    let decoder = Decoder::random(&shape, seed, &device.device);
     let fingerprint =
         key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
-    Ok(Model { llama, tokenizer, value: None, future: None, fingerprint })
+    Ok(Model { decoder, tokenizer, value: None, future: None, fingerprint })
 }
 
 /// Kept rows as token rows: those that train and those that validate.
@@ -124,7 +124,7 @@ pub fn rows(
     model: &Model,
     config: &TrainConfig,
 ) -> Result<Rows> {
-    let shape = &model.llama.config;
+    let shape = &model.decoder.config;
     let limit = config.max_tokens.min(shape.max_position_embeddings);
     let end = shape.eos_token_ids.first().copied();
     let exact = match config.loss {
@@ -202,7 +202,7 @@ fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
 
 /// One training run, with what it starts from.
 pub struct Training<'a> {
-    pub model: &'a Llama,
+    pub model: &'a Decoder,
     /// Learns the rows' value targets ([`Example::with_values`]) beside their tokens.
     pub head: Option<HeadConfig>,
     pub rows: &'a Rows,

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::batch::Example;
 use super::{cpu, device};
 use crate::model::fault::DeviceFault;
-use crate::model::{Choice, Llama, ModelError};
+use crate::model::{Choice, Decoder, ModelError};
 
 /// Rows that a reference reads at once: a number of its own, so that its losses do not depend on
 /// `train.micro_batch`.
@@ -16,7 +16,7 @@ const TOGETHER: usize = 32;
 ///
 /// # Errors
 /// If the device fails.
-pub fn refer(reference: &Llama, rows: &mut [Example], device: &Choice) -> Result<()> {
+pub fn refer(reference: &Decoder, rows: &mut [Example], device: &Choice) -> Result<()> {
     let mut order: Vec<usize> =
         (0..rows.len()).filter(|i| rows[*i].weights.iter().any(|w| *w > 0.0)).collect();
     order.sort_by_key(|i| rows[*i].tokens.len());
@@ -41,13 +41,13 @@ pub fn refer(reference: &Llama, rows: &mut [Example], device: &Choice) -> Result
 }
 
 /// Losses at all targets on a device, of fewer rows at once if memory is short.
-fn on_device(llama: &Llama, examples: &[&Example]) -> Result<Vec<f32>> {
+fn on_device(decoder: &Decoder, examples: &[&Example]) -> Result<Vec<f32>> {
     let mut micro = examples.len();
     loop {
-        match device::token_losses(llama, examples, micro) {
+        match device::token_losses(decoder, examples, micro) {
             Ok(losses) => return Ok(losses),
             Err(DeviceFault::Memory(_)) if micro > 1 => {
-                crate::model::fault::recover(&llama.device());
+                crate::model::fault::recover(&decoder.device());
                 micro /= 2;
             }
             Err(fault) => return Err(ModelError::from(fault).into()),

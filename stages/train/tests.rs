@@ -15,14 +15,14 @@ use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
 use crate::model::tests::tiny;
-use crate::model::{Choice, Llama, ModelError, Tokenizer, hf, tensors};
+use crate::model::{Choice, Decoder, ModelError, Tokenizer, hf, tensors};
 
 pub(crate) fn cpu() -> Choice {
     Choice { device: Device::flex(), kind: "cpu", gpu: false, why: String::new() }
 }
 
 /// A small decoder with weights as training starts with them.
-pub(super) fn fresh() -> Llama {
+pub(super) fn fresh() -> Decoder {
     tiny(&Tokenizer::tiny().unwrap()).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) })
 }
 
@@ -92,21 +92,24 @@ pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn mean_loss(llama: &Llama, examples: &[&Example], micro: usize) -> f32 {
-    device::mean_losses(llama, None, examples, micro).unwrap().0
+fn mean_loss(decoder: &Decoder, examples: &[&Example], micro: usize) -> f32 {
+    device::mean_losses(decoder, None, examples, micro).unwrap().0
 }
 
 /// Loss and gradients by automatic differentiation.
 fn gradients(
-    llama: &Llama,
+    decoder: &Decoder,
     batch: &[&Example],
     micro: usize,
     recompute: bool,
 ) -> (f32, Vec<burn::tensor::Tensor<2>>) {
-    let all =
-        device::gradients(llama, AuxLosses::default(), batch, Pass { micro, recompute, scale: 1.0 }, |_| {
-            true
-        });
+    let all = device::gradients(
+        decoder,
+        AuxLosses::default(),
+        batch,
+        Pass { micro, recompute, scale: 1.0 },
+        |_| true,
+    );
     (all.loss.into_scalar::<f32>(), all.weights.into_iter().flatten().collect())
 }
 
@@ -122,13 +125,13 @@ fn long() -> Vec<Example> {
 
 #[test]
 fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
-    let llama = tiny(&Tokenizer::tiny().unwrap());
+    let decoder = tiny(&Tokenizer::tiny().unwrap());
     for examples in [copies(13), long()] {
         let batch: Vec<&Example> = examples.iter().collect();
-        let (loss, whole) = gradients(&llama, &batch, 100, false);
+        let (loss, whole) = gradients(&decoder, &batch, 100, false);
         for (recompute, micro) in [(false, 100), (false, 3), (true, 100)] {
-            let mut cpu = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), recompute, None));
-            assert!((cpu.mean_losses(&batch, micro).0 - mean_loss(&llama, &batch, 100)).abs() < 1e-4);
+            let mut cpu = Cpu::new(&decoder, setup(Tuned::all(&decoder.config), adam(), recompute, None));
+            assert!((cpu.mean_losses(&batch, micro).0 - mean_loss(&decoder, &batch, 100)).abs() < 1e-4);
             let (other, _, parts) = cpu.sums(&batch, micro);
             assert!((f64::from(loss) - other).abs() < 1e-4, "{loss} {other}");
             for (i, (a, b)) in whole.iter().zip(parts).enumerate() {
@@ -146,12 +149,12 @@ fn the_cpu_engine_computes_the_reference_however_it_is_divided() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let (llama, examples) = (fresh(), long());
+    let (decoder, examples) = (fresh(), long());
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
             let mut learner =
-                Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
+                Learner::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None), &cpu());
             let curve: Vec<Step> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
             (curve, learner.state())
         })
@@ -164,35 +167,35 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn a_row_counts_the_same_alone_and_in_a_batch() {
-    let llama = fresh();
+    let decoder = fresh();
     let examples = copies(10);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
+    let mut learner = Learner::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None), &cpu());
     let weight = |e: &Example| e.weights.iter().sum::<f32>();
     let total: f32 = batch.iter().map(|e| weight(e)).sum();
     let alone: f32 =
         batch.iter().map(|e| learner.mean_losses(&[e], 1).unwrap().0 * weight(e)).sum::<f32>() / total;
     assert!((learner.mean_losses(&batch, 100).unwrap().0 - alone).abs() < 1e-5);
-    assert!((mean_loss(&llama, &batch, 100) - alone).abs() < 1e-5);
+    assert!((mean_loss(&decoder, &batch, 100) - alone).abs() < 1e-5);
 }
 
 #[test]
 fn a_gradient_is_the_slope_of_the_loss() {
-    let llama = fresh();
+    let decoder = fresh();
     let examples = copies(6);
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut cpu = Cpu::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
+    let mut cpu = Cpu::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None));
     let all = cpu.sums(&batch, 100).2.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
-    let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
+    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
     let move_by = |distance: f32| {
         let moved: Vec<Vec<f32>> = values
             .iter()
             .zip(&all)
             .map(|(w, g)| w.iter().zip(g).map(|(w, g)| w + distance * g).collect())
             .collect();
-        mean_loss(&llama.with_values(&moved), &batch, 100)
+        mean_loss(&decoder.with_values(&moved), &batch, 100)
     };
     let distance = 1e-2;
     let slope = (move_by(distance) - move_by(-distance)) / (2.0 * distance);
@@ -223,14 +226,14 @@ fn ways() -> Vec<TrainConfig> {
 
 #[test]
 fn both_engines_take_the_same_steps() {
-    let (llama, examples) = (fresh(), copies(24));
+    let (decoder, examples) = (fresh(), copies(24));
     let batch: Vec<&Example> = examples.iter().collect();
     for config in ways() {
-        let tuned = || Tuned::of(&config, &llama.config, 5).unwrap();
+        let tuned = || Tuned::of(&config, &decoder.config, 5).unwrap();
         // A large epsilon, for AdamW's first steps divide noise by noise.
         let adam = Adam { epsilon: 1e-3, ..adam() };
-        let mut cpu = Cpu::new(&llama, setup(tuned(), adam, false, None));
-        let mut device = OnDevice::new(&llama, setup(tuned(), adam, false, None));
+        let mut cpu = Cpu::new(&decoder, setup(tuned(), adam, false, None));
+        let mut device = OnDevice::new(&decoder, setup(tuned(), adam, false, None));
         for step in 0..6 {
             let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
             assert!(
@@ -244,11 +247,11 @@ fn both_engines_take_the_same_steps() {
             assert_eq!(a.shape, b.shape);
             assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
         }
-        for (a, b) in cpu.llama().weights().into_iter().zip(device.llama().weights()) {
+        for (a, b) in cpu.decoder().weights().into_iter().zip(device.decoder().weights()) {
             assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-4);
         }
         // One engine goes on from the other's state.
-        let mut other = Cpu::new(&llama, setup(tuned(), adam, false, None));
+        let mut other = Cpu::new(&decoder, setup(tuned(), adam, false, None));
         other.restore(device.state());
         let (a, b) = (other.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
         assert!((a.loss - b.loss).abs() < 1e-4, "{a:?} {b:?}");
@@ -257,9 +260,9 @@ fn both_engines_take_the_same_steps() {
 
 #[test]
 fn computing_again_changes_no_gradient() {
-    let (llama, examples) = (fresh(), long());
+    let (decoder, examples) = (fresh(), long());
     let batch: Vec<&Example> = examples.iter().collect();
-    let (kept, again) = (gradients(&llama, &batch, 7, false), gradients(&llama, &batch, 7, true));
+    let (kept, again) = (gradients(&decoder, &batch, 7, false), gradients(&decoder, &batch, 7, true));
     assert!((kept.0 - again.0).abs() < 1e-6);
     for (a, b) in kept.1.iter().zip(&again.1) {
         assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-6);
@@ -268,9 +271,9 @@ fn computing_again_changes_no_gradient() {
 
 #[test]
 fn without_memory_a_step_takes_fewer_rows_at_once_and_is_the_same() {
-    let (llama, examples) = (fresh(), copies(24));
+    let (decoder, examples) = (fresh(), copies(24));
     let batch: Vec<&Example> = examples.iter().collect();
-    let new = || OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
+    let new = || OnDevice::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None));
     let (mut plain, mut failing, mut count) = (new(), new(), 0);
     failing.reader = Box::new(move |tensor| {
         count += 1;
@@ -289,13 +292,13 @@ fn half_precision_learns_what_f32_does() {
     let examples = copies(24);
     let batch: Vec<&Example> = examples.iter().collect();
     let run = |dtype| {
-        let llama = Llama { dtype, ..fresh() };
+        let decoder = Decoder { dtype, ..fresh() };
         let mut device = OnDevice::new(
-            &llama,
-            setup(Tuned::all(&llama.config), Adam { epsilon: 1e-3, ..adam() }, false, None),
+            &decoder,
+            setup(Tuned::all(&decoder.config), Adam { epsilon: 1e-3, ..adam() }, false, None),
         );
         let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().loss).collect();
-        assert!(device.llama().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
+        assert!(device.decoder().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
         (curve, device.mean_losses(&batch, 10).unwrap().0)
     };
     let (expected, after) = run(FloatDType::F32);
@@ -310,9 +313,9 @@ fn half_precision_learns_what_f32_does() {
 
 #[test]
 fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
-    let (llama, examples) = (Llama { dtype: FloatDType::F16, ..fresh() }, copies(8));
+    let (decoder, examples) = (Decoder { dtype: FloatDType::F16, ..fresh() }, copies(8));
     let batch: Vec<&Example> = examples.iter().collect();
-    let mut device = OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
+    let mut device = OnDevice::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None));
     let mut count = 0;
     device.reader = Box::new(move |tensor| {
         count += 1;
@@ -339,7 +342,7 @@ fn a_scale_that_is_too_large_is_halved_until_the_step_can_be_taken() {
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
-    let mut again = OnDevice::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None));
+    let mut again = OnDevice::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None));
     again.restore(checkpoint::state(dir.path(), &checkpoint::cursor(dir.path()).unwrap()).unwrap());
     assert!(again.state() == state);
 }
@@ -367,7 +370,7 @@ fn what_is_frozen_stays_and_the_rest_learns() {
             &mut |_| Ok(()),
         )
         .unwrap();
-        let trained = learner.llama();
+        let trained = learner.decoder();
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
         for (i, (old, new)) in start.weights().into_iter().zip(trained.weights()).enumerate() {
@@ -396,9 +399,9 @@ fn what_is_frozen_stays_and_the_rest_learns() {
 
 #[test]
 fn adapters_are_written_as_peft_names_them() {
-    let (llama, config) = (fresh(), ways().swap_remove(2));
-    let tuned = Tuned::of(&config, &llama.config, 3).unwrap();
-    let learner = Learner::new(&llama, setup(tuned, adam(), false, None), &cpu());
+    let (decoder, config) = (fresh(), ways().swap_remove(2));
+    let tuned = Tuned::of(&config, &decoder.config, 3).unwrap();
+    let learner = Learner::new(&decoder, setup(tuned, adam(), false, None), &cpu());
     let files = peft_files(&learner.adapters(), &config, "base").unwrap();
     let json: serde_json::Value = serde_json::from_slice(&files[0].1).unwrap();
     assert_eq!((json["r"].as_u64(), json["lora_alpha"].as_f64()), (Some(3), Some(8.0)));
@@ -438,7 +441,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
         )
         .unwrap();
         if config.lora_rank == 0 && config.freeze.is_empty() {
-            let after = mean_loss(&whole.llama(), &batch, 100);
+            let after = mean_loss(&whole.decoder(), &batch, 100);
             assert!(after < 0.5 * before, "{before} -> {after}");
         }
 
@@ -486,7 +489,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
         )
         .unwrap();
         assert!(whole.state() == resumed.state());
-        assert_eq!(hf::export(&whole.llama()), hf::export(&resumed.llama()));
+        assert_eq!(hf::export(&whole.decoder()), hf::export(&resumed.decoder()));
         assert_eq!(curve, again);
     }
 }
@@ -500,8 +503,8 @@ fn a_damaged_checkpoint_is_an_error() {
     assert!(error.to_string().contains("state.safetensors"), "{error}");
 
     // One of another model is whole, but does not fit.
-    let llama = fresh();
-    let mut learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam(), false, None), &cpu());
+    let decoder = fresh();
+    let mut learner = Learner::new(&decoder, setup(Tuned::all(&decoder.config), adam(), false, None), &cpu());
     let mut state = learner.state();
     state.slots.pop();
     for (name, bytes) in checkpoint::files(&state, &cursor).unwrap() {

@@ -14,7 +14,7 @@ use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
 use crate::model::generate::{Generator, Limits};
-use crate::model::{Llama, ModelError, ValueHead, hf, tensors};
+use crate::model::{Decoder, ModelError, ValueHead, hf, tensors};
 
 const LOSSES: [ValueLoss; 3] = [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise];
 
@@ -52,22 +52,22 @@ fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
 }
 
-fn everything(llama: &Llama) -> Tuned {
-    Tuned::all(&llama.config)
+fn everything(decoder: &Decoder) -> Tuned {
+    Tuned::all(&decoder.config)
 }
 
-fn nothing(llama: &Llama) -> Tuned {
+fn nothing(decoder: &Decoder) -> Tuned {
     let frozen =
         TrainConfig { freeze: FREEZABLE.iter().map(|f| (*f).to_owned()).collect(), ..config(1.0, 0) };
-    assert!(Tuned::of(&frozen, &llama.config, 1).is_err());
-    let tuned = Tuned::beside_head(&frozen, &llama.config, 1).unwrap();
+    assert!(Tuned::of(&frozen, &decoder.config, 1).is_err());
+    let tuned = Tuned::beside_head(&frozen, &decoder.config, 1).unwrap();
     assert!(!tuned.any());
     tuned
 }
 
 /// Loss of tokens + λ loss of values, of a decoder and head with these values.
 fn objective(
-    llama: &Llama,
+    decoder: &Decoder,
     values: &[Vec<f32>],
     config: &HeadConfig,
     head: &[Vec<f32>; 2],
@@ -76,23 +76,25 @@ fn objective(
     let start = ValueHead { weight: head[0].clone(), bias: head[1][0] };
     let config = HeadConfig { start, ..config.clone() };
     let lambda = config.weight;
-    let mut cpu = Cpu::new(&llama.with_values(values), setup(everything(llama), adam(), false, Some(config)));
+    let mut cpu =
+        Cpu::new(&decoder.with_values(values), setup(everything(decoder), adam(), false, Some(config)));
     let (loss, value_loss) = cpu.mean_losses(batch, 100);
     loss + lambda * value_loss.unwrap()
 }
 
 #[test]
 fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
-    let llama = fresh();
+    let decoder = fresh();
     for tokens in [0.0, 1.0] {
         let examples = valued(12, tokens);
         let batch = refs(&examples);
         for loss in LOSSES {
             let config = HeadConfig { weight: 3.0, ..head(loss) };
-            let mut engine = Cpu::new(&llama, setup(everything(&llama), adam(), false, Some(config.clone())));
+            let mut engine =
+                Cpu::new(&decoder, setup(everything(&decoder), adam(), false, Some(config.clone())));
             let all = engine.sums(&batch, 5).2.to_vec();
             let own = engine.head_sums().unwrap().clone();
-            let values: Vec<Vec<f32>> = llama.weights().into_iter().map(tensors::values).collect();
+            let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
             let first = [start().weight, vec![start().bias]];
             let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
                 of.iter()
@@ -105,7 +107,7 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
             // then the head's.
             let squares = |all: &[Vec<f32>]| all.iter().flatten().map(|g| g * g).sum::<f32>();
             let step = 1e-2 / squares(&all).sqrt().max(1.0);
-            let at = |d: f32| objective(&llama, &moved(&values, &all, d), &config, &first, &batch);
+            let at = |d: f32| objective(&decoder, &moved(&values, &all, d), &config, &first, &batch);
             let slope = (at(step) - at(-step)) / (2.0 * step);
             assert!(
                 (slope / squares(&all) - 1.0).abs() < 0.03,
@@ -113,12 +115,12 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
                 squares(&all)
             );
             let step = 1e-2;
-            let at = |d: f32| objective(&llama, &values, &config, &pair(moved(&first, &own, d)), &batch);
+            let at = |d: f32| objective(&decoder, &values, &config, &pair(moved(&first, &own, d)), &batch);
             let slope = (at(step) - at(-step)) / (2.0 * step);
             assert!((slope / squares(&own) - 1.0).abs() < 0.03, "{loss:?}, head: {slope} {}", squares(&own));
             // The bias by itself; it cancels in pairs.
             let at = |d: f32| {
-                objective(&llama, &values, &config, &[first[0].clone(), vec![first[1][0] + d]], &batch)
+                objective(&decoder, &values, &config, &[first[0].clone(), vec![first[1][0] + d]], &batch)
             };
             let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
             assert!(
@@ -132,7 +134,7 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
 
 #[test]
 fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
-    let llama = fresh();
+    let decoder = fresh();
     for tokens in [0.0, 1.0] {
         let examples = valued(14, tokens);
         let batch = refs(&examples);
@@ -148,7 +150,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
                 lambda: config.weight,
             };
             let whole = device::gradients(
-                &llama,
+                &decoder,
                 AuxLosses { value: Some(&other), ..AuxLosses::default() },
                 &batch,
                 Pass { micro: 100, recompute: false, scale: 4.0 },
@@ -159,10 +161,10 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
             assert_eq!(ce > 0.0, tokens > 0.0);
             for (micro, recompute) in [(100, false), (5, false), (100, true)] {
                 let mut engine =
-                    Cpu::new(&llama, setup(everything(&llama), adam(), recompute, Some(config.clone())));
+                    Cpu::new(&decoder, setup(everything(&decoder), adam(), recompute, Some(config.clone())));
                 let (a, b) = (
                     engine.mean_losses(&batch, micro),
-                    device::mean_losses(&llama, Some(&other), &batch, micro).unwrap(),
+                    device::mean_losses(&decoder, Some(&other), &batch, micro).unwrap(),
                 );
                 assert!(
                     (a.0 - b.0).abs() < 1e-4 && (a.1.unwrap() - b.1.unwrap()).abs() < 1e-5,
@@ -193,7 +195,7 @@ fn both_engines_have_the_same_gradients_however_a_batch_is_divided() {
 
 #[test]
 fn both_engines_take_the_same_steps_with_a_head() {
-    let llama = fresh();
+    let decoder = fresh();
     let examples = valued(24, 1.0);
     let batch = refs(&examples);
     let lora = TrainConfig {
@@ -201,14 +203,14 @@ fn both_engines_take_the_same_steps_with_a_head() {
         lora_targets: vec!["q_proj".into(), "down_proj".into()],
         ..config(1.0, 0)
     };
-    let adapters = || Tuned::of(&lora, &llama.config, 5).unwrap();
-    let ways: [&dyn Fn() -> Tuned; 3] = [&|| everything(&llama), &adapters, &|| nothing(&llama)];
+    let adapters = || Tuned::of(&lora, &decoder.config, 5).unwrap();
+    let ways: [&dyn Fn() -> Tuned; 3] = [&|| everything(&decoder), &adapters, &|| nothing(&decoder)];
     for tuned in ways {
         for loss in LOSSES {
             // A large epsilon, for AdamW's first steps divide noise by noise.
             let adam = Adam { epsilon: 1e-3, ..adam() };
-            let mut cpu = Cpu::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
-            let mut device = OnDevice::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
+            let mut cpu = Cpu::new(&decoder, setup(tuned(), adam, false, Some(head(loss))));
+            let mut device = OnDevice::new(&decoder, setup(tuned(), adam, false, Some(head(loss))));
             for step in 0..5 {
                 let (a, b) = (cpu.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
                 assert!(
@@ -234,7 +236,7 @@ fn both_engines_take_the_same_steps_with_a_head() {
             assert!(distance(&one.weight, &other.weight) < 1e-4 && (one.bias - other.bias).abs() < 1e-4);
             assert!(distance(&one.weight, &start().weight) > 1e-3, "the head learns");
             // One engine goes on from the other's state.
-            let mut again = Cpu::new(&llama, setup(tuned(), adam, false, Some(head(loss))));
+            let mut again = Cpu::new(&decoder, setup(tuned(), adam, false, Some(head(loss))));
             again.restore(device.state());
             assert!(distance(&again.head().unwrap().weight, &other.weight) == 0.0);
             let (a, b) = (again.step(&batch, 10, 3e-3).unwrap(), device.step(&batch, 10, 3e-3).unwrap());
@@ -248,10 +250,10 @@ fn half_precision_learns_values_as_f32_does() {
     let examples = valued(24, 1.0);
     let batch = refs(&examples);
     let run = |dtype| {
-        let llama = Llama { dtype, ..fresh() };
+        let decoder = Decoder { dtype, ..fresh() };
         let mut device = OnDevice::new(
-            &llama,
-            setup(everything(&llama), Adam { epsilon: 1e-3, ..adam() }, false, Some(head(ValueLoss::Bce))),
+            &decoder,
+            setup(everything(&decoder), Adam { epsilon: 1e-3, ..adam() }, false, Some(head(ValueLoss::Bce))),
         );
         (0..10).map(|_| device.step(&batch, 10, 3e-3).unwrap().value_loss.unwrap()).collect::<Vec<f32>>()
     };
@@ -268,19 +270,19 @@ fn half_precision_learns_values_as_f32_does() {
 
 #[test]
 fn a_frozen_decoder_stays_and_its_tokens_are_still_measured() {
-    let llama = fresh();
+    let decoder = fresh();
     let examples = valued(12, 1.0);
     let batch = refs(&examples);
-    let mut plain = Learner::new(&llama, setup(everything(&llama), adam(), false, None), &cpu());
+    let mut plain = Learner::new(&decoder, setup(everything(&decoder), adam(), false, None), &cpu());
     let loss = plain.mean_losses(&batch, 100).unwrap().0;
     let mut learners = [
         Learner::Cpu(Box::new(Cpu::new(
-            &llama,
-            setup(nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+            &decoder,
+            setup(nothing(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
         Learner::Device(Box::new(OnDevice::new(
-            &llama,
-            setup(nothing(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+            &decoder,
+            setup(nothing(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
     ];
     for learner in &mut learners {
@@ -294,26 +296,26 @@ fn a_frozen_decoder_stays_and_its_tokens_are_still_measured() {
             (last.loss - loss).abs() < 1e-4 && last.value_loss.unwrap() < first.value_loss.unwrap(),
             "{first:?} {last:?}"
         );
-        assert_eq!(hf::export(&learner.llama()), hf::export(&llama));
+        assert_eq!(hf::export(&learner.decoder()), hf::export(&decoder));
         assert_eq!(learner.state().slots.len(), 2);
     }
 }
 
 #[test]
 fn the_heads_weight_decays_and_its_bias_does_not() {
-    let llama = fresh();
+    let decoder = fresh();
     // Targets that weigh nothing have no gradient: only decay is left.
     let mut examples = valued(6, 1.0);
     examples.iter_mut().flat_map(|e| &mut e.values).for_each(|t| t.weight = 0.0);
     let batch = refs(&examples);
     for mut learner in [
         Learner::Cpu(Box::new(Cpu::new(
-            &llama,
-            setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+            &decoder,
+            setup(everything(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
         Learner::Device(Box::new(OnDevice::new(
-            &llama,
-            setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+            &decoder,
+            setup(everything(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
         ))),
     ] {
         let step = learner.step(&batch, 6, 1e-1).unwrap();
@@ -328,9 +330,12 @@ fn the_heads_weight_decays_and_its_bias_does_not() {
 
 #[test]
 fn targets_that_are_none_are_errors() {
-    let llama = fresh();
-    let mut learner =
-        Learner::new(&llama, setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))), &cpu());
+    let decoder = fresh();
+    let mut learner = Learner::new(
+        &decoder,
+        setup(everything(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
+        &cpu(),
+    );
     let row = |place: usize, target: f32, weight: f32| {
         Example::new(&[5, 6], &[7, 4], 0.0, 1.0).with_values(vec![Target { place, target, weight, group: 0 }])
     };
@@ -348,7 +353,7 @@ fn targets_that_are_none_are_errors() {
     let run = |head, rows: &Rows| {
         train(
             Training {
-                model: &llama,
+                model: &decoder,
                 head: Some(head),
                 rows,
                 config: &config(1.0, 0),
@@ -371,12 +376,12 @@ fn targets_that_are_none_are_errors() {
 
 #[test]
 fn a_device_without_room_for_all_pairs_says_what_to_do() {
-    let llama = fresh();
+    let decoder = fresh();
     let examples = valued(12, 1.0);
     let batch = refs(&examples);
     let with = |loss, failures: usize| {
         let (mut device, mut count) =
-            (OnDevice::new(&llama, setup(everything(&llama), adam(), false, Some(head(loss)))), 0);
+            (OnDevice::new(&decoder, setup(everything(&decoder), adam(), false, Some(head(loss)))), 0);
         device.reader = Box::new(move |tensor| {
             count += 1;
             if count <= failures { Err(DeviceFault::Memory("no room".into())) } else { read(tensor) }
@@ -415,9 +420,10 @@ fn marked(count: u32, tokens: f32, seed: u64) -> Vec<Example> {
 }
 
 /// By how much good rows have a larger value than bad ones, on average, as a generator sees them.
-fn apart(llama: &Llama, head: &ValueHead, rows: &[Example]) -> f32 {
+fn apart(decoder: &Decoder, head: &ValueHead, rows: &[Example]) -> f32 {
     let texts: Vec<Vec<u32>> = rows.iter().map(|e| e.tokens[..=e.values[0].place].to_vec()).collect();
-    let hidden = Generator::new(llama, Limits { rows: 64, cache: 1 << 24 }).hidden(&texts, &Silent).unwrap();
+    let hidden =
+        Generator::new(decoder, Limits { rows: 64, cache: 1 << 24 }).hidden(&texts, &Silent).unwrap();
     let signed =
         |(h, row): (&Vec<f32>, &Example)| head.value(h) * if row.values[0].target > 0.5 { 2.0 } else { -2.0 };
     hidden.iter().zip(rows).map(signed).sum::<f32>() / rows.len() as f32
@@ -425,10 +431,10 @@ fn apart(llama: &Llama, head: &ValueHead, rows: &[Example]) -> f32 {
 
 #[test]
 fn a_decoder_learns_from_values_alone_and_from_both() {
-    let llama = fresh();
+    let decoder = fresh();
     let held_out = marked(80, 0.0, 2);
     let untrained = ValueHead::new(32);
-    assert!(apart(&llama, &untrained, &held_out).abs() < 1e-6);
+    assert!(apart(&decoder, &untrained, &held_out).abs() < 1e-6);
     for (loss, tokens) in
         [(ValueLoss::Bce, 0.0), (ValueLoss::Mse, 0.0), (ValueLoss::Pairwise, 0.0), (ValueLoss::Bce, 1.0)]
     {
@@ -442,7 +448,7 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
         let head = HeadConfig { loss, weight: 1.0, start: untrained.clone() };
         let (learner, losses) = train(
             Training {
-                model: &llama,
+                model: &decoder,
                 head: Some(head),
                 rows: &rows,
                 config: &config,
@@ -455,7 +461,7 @@ fn a_decoder_learns_from_values_alone_and_from_both() {
             &mut |_| Ok(()),
         )
         .unwrap();
-        let margin = apart(&learner.llama(), &learner.head().unwrap(), &held_out);
+        let margin = apart(&learner.decoder(), &learner.head().unwrap(), &held_out);
         println!("{loss:?}, tokens weigh {tokens}: values of good and bad rows are {margin:.3} apart");
         assert!(margin > 0.5, "{loss:?} {tokens}: {margin}");
         let (first, last) = (&losses[0], losses.last().unwrap());
@@ -525,13 +531,13 @@ fn a_resumed_run_with_a_head_ends_bit_for_bit_the_same() {
 
 #[test]
 fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_by_a_head_of_no_weight() {
-    let (llama, examples) = (fresh(), valued(40, 1.0));
+    let (decoder, examples) = (fresh(), valued(40, 1.0));
     let batch = refs(&examples);
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
             let mut learner = Learner::new(
-                &llama,
-                setup(everything(&llama), adam(), false, Some(head(ValueLoss::Bce))),
+                &decoder,
+                setup(everything(&decoder), adam(), false, Some(head(ValueLoss::Bce))),
                 &cpu(),
             );
             let curve: Vec<_> = (0..3).map(|_| learner.step(&batch, 16, 1e-3).unwrap()).collect();
@@ -547,7 +553,7 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
     let config = config(2.0, 0);
     let (plain, _) = train(
         Training {
-            model: &llama,
+            model: &decoder,
             head: None,
             rows: &rows,
             config: &config,
@@ -563,7 +569,7 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
     let weightless = HeadConfig { weight: 0.0, ..head(ValueLoss::Bce) };
     let (beside, _) = train(
         Training {
-            model: &llama,
+            model: &decoder,
             head: Some(weightless),
             rows: &rows,
             config: &config,
@@ -576,5 +582,5 @@ fn values_have_the_same_bits_on_any_number_of_threads_and_tokens_do_not_change_b
         &mut |_| Ok(()),
     )
     .unwrap();
-    assert_eq!(hf::export(&plain.llama()), hf::export(&beside.llama()));
+    assert_eq!(hf::export(&plain.decoder()), hf::export(&beside.decoder()));
 }

@@ -202,7 +202,7 @@ pub fn head(
 /// # Errors
 /// A question that the chat template does not take.
 pub fn rows(trees: &[Trees], part: Part, reader: &ModelPolicy, most: usize) -> Result<(Vec<Example>, usize)> {
-    let end = reader.model().llama.config.eos_token_ids.first().copied().unwrap_or(0);
+    let end = reader.model().decoder.config.eos_token_ids.first().copied().unwrap_or(0);
     let (mut out, mut too_long) = (Vec::new(), 0);
     for (group, trees) in trees.iter().enumerate().filter(|(_, t)| t.part == part) {
         for path in trees.observed.chunk_by(|a, b| a.path == b.path) {

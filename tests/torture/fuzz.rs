@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use datasets::table::{self, Dropped, Evaluation, Loss, Node, VerdictRow};
 use datasets::types::{Kept, Problem, Solution};
 use stages::events::Silent;
-use stages::model::{LlamaConfig, Tokenizer, hf};
+use stages::model::{DecoderConfig, Tokenizer, hf};
 use stages::problems::ProblemsConfig;
 use stages::train::checkpoint;
 
@@ -131,7 +131,7 @@ pub fn mutated(world: &World, full: bool) -> Part {
     ] {
         let (dir, device) = (student.clone(), cpu.clone());
         let read = move |_: &Path| {
-            drop(LlamaConfig::read(&dir));
+            drop(DecoderConfig::read(&dir));
             if let Ok(tokenizer) = Tokenizer::load(&dir) {
                 let _ = tokenizer.encode("12+30=42");
             }

@@ -77,7 +77,7 @@ fn token(row: usize, column: usize, vocabulary: usize) -> u32 {
 
 fn report((what, name): (&str, &str), model: &Model, device: &Choice, load: Load, own: Value) -> Value {
     let mut out = json!({
-        "bench": what, "model": name, "parameters": model.llama.config.parameters(), "device": device.kind,
+        "bench": what, "model": name, "parameters": model.decoder.config.parameters(), "device": device.kind,
         "why": device.why,
         "threads": rayon::current_num_threads(), "rows": load.rows, "length": load.length,
         "peak_bytes": peak(),
@@ -97,7 +97,7 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
     let (config, train) = configs(name, sets)?;
     let model = load(&config, device)?;
     let Load { rows, length, time, .. } = load_of;
-    let vocabulary = model.llama.config.vocab_size;
+    let vocabulary = model.decoder.config.vocab_size;
     let mut examples: Vec<Example> = (0..rows)
         .map(|r| {
             Example::new(
@@ -109,13 +109,13 @@ pub fn train(name: &str, sets: &[String], device: &Choice, load_of: Load) -> Res
         })
         .collect();
     if train.loss == TokenLoss::Golden {
-        stages::train::reference::refer(&model.llama, &mut examples, device)?;
+        stages::train::reference::refer(&model.decoder, &mut examples, device)?;
     }
     let batch: Vec<&Example> = examples.iter().collect();
-    let shape = &model.llama.config;
+    let shape = &model.decoder.config;
     let exact = losses::exact_tokens(&model.tokenizer, vocabulary, &shape.eos_token_ids);
     let mut learner = Learner::new(
-        &model.llama,
+        &model.decoder,
         Setup {
             tuned: Tuned::of(&train, shape, 1)?,
             adam: Adam::of(&train),
@@ -157,9 +157,9 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
     let (config, _) = configs(name, sets)?;
     let model = load(&config, device)?;
     let Load { rows, length, tokens, sequences, time } = load_of;
-    let vocabulary = model.llama.config.vocab_size;
+    let vocabulary = model.decoder.config.vocab_size;
     let mut generator = Generator::with_heads(
-        &model.llama,
+        &model.decoder,
         model.future.as_ref(),
         stages::model::generate::Limits { rows, ..config.limits() },
     );

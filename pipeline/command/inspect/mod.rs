@@ -195,7 +195,9 @@ fn missing(path: &Path) -> Result<Target> {
         } else {
             format!("it has {}", tables.join(", "))
         };
-        return Err(Failure::input(format!("{} has no committed table `{name}`", stage.name()), hint).into());
+        let known = datasets::table::info(name).is_some() && !tables.is_empty();
+        let lacks = if known { "has no rows in the table" } else { "has no committed table" };
+        return Err(Failure::input(format!("{} {lacks} `{name}`", stage.name()), hint).into());
     }
     if let Some(run) =
         path.to_str().and_then(|text| RunDir::named(text).ok()).filter(|run| is_run(run.root()))

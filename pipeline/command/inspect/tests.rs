@@ -171,7 +171,7 @@ fn a_stage_and_its_table_show_rows_over_all_shards() -> Result<()> {
 
     let (exit, line) = refused(&stage.path().join("nodes"), &Options::default());
     assert_eq!(exit, Exit::Input);
-    assert_eq!(line, "round 1 search has no committed table `nodes` (it has solutions)");
+    assert_eq!(line, "round 1 search has no rows in the table `nodes` (it has solutions)");
     Ok(())
 }
 

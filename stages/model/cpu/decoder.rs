@@ -15,7 +15,7 @@ mod draft;
 const MANY: usize = 16;
 
 /// A decoder's weights as generation reads them.
-pub struct Decoder {
+pub struct PackedDecoder {
     shape: Shape,
     layers: Vec<Layer>,
     embed: Packed,
@@ -54,7 +54,8 @@ impl Layer {
 pub struct Entry<'a> {
     pub sequence: &'a mut Sequence,
     pub tokens: &'a [u32],
-    /// How many of its last tokens [`Decoder::draft`] verifies; [`Decoder::forward`] looks at the last alone.
+    /// How many of its last tokens [`PackedDecoder::draft`] verifies; [`PackedDecoder::forward`] looks at the
+    /// last alone.
     pub asked: usize,
 }
 
@@ -104,7 +105,7 @@ pub struct Passes {
     threads: Vec<Scratch>,
 }
 
-impl Decoder {
+impl PackedDecoder {
     /// Takes the weights of a decoder that reads at most `positions` tokens.
     pub fn new(weights: &Weights) -> Self {
         let c = &weights.config;
@@ -124,8 +125,8 @@ impl Decoder {
         }
     }
 
-    /// The same with heads that draft ([`Decoder::draft`]). Their keys and values are kept as if they were
-    /// further layers.
+    /// The same with heads that draft ([`PackedDecoder::draft`]). Their keys and values are kept as if they
+    /// were further layers.
     #[must_use]
     pub fn with_heads(mut self, weights: &Weights, heads: &FutureHeads) -> Self {
         let of = |layer: &[Vec<f32>; super::PER_LAYER]| {

@@ -1,5 +1,5 @@
 //! The decoder on the CPU, without a tensor library in between: the same weights and the same formulas as
-//! [`super::llama`], which is the reference that it is tested against.
+//! [`super::decoder`], which is the reference that it is tested against.
 //!
 //! - [`simd`]: loops over slices, with the widest vectors of the machine
 //! - [`matrix`]: matrix products
@@ -10,7 +10,7 @@
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
 //! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
 
-use super::{Llama, LlamaConfig, tensors};
+use super::{Decoder, DecoderConfig, tensors};
 
 pub mod cache;
 pub mod decoder;
@@ -20,10 +20,10 @@ pub mod packed;
 pub mod simd;
 pub mod trunk;
 
-/// A decoder's weights, each row-major, in the order of [`super::Llama::weights`].
+/// A decoder's weights, each row-major, in the order of [`super::Decoder::weights`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    pub config: LlamaConfig,
+    pub config: DecoderConfig,
     pub all: Vec<Vec<f32>>,
 }
 
@@ -43,8 +43,11 @@ pub enum Part {
 
 impl Weights {
     /// A decoder's weights, copied.
-    pub fn of(llama: &Llama) -> Self {
-        Self { config: llama.config.clone(), all: llama.weights().into_iter().map(tensors::values).collect() }
+    pub fn of(decoder: &Decoder) -> Self {
+        Self {
+            config: decoder.config.clone(),
+            all: decoder.weights().into_iter().map(tensors::values).collect(),
+        }
     }
 
     /// Where a layer's weight stands in the list.
@@ -78,7 +81,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub fn of(config: &LlamaConfig) -> Self {
+    pub fn of(config: &DecoderConfig) -> Self {
         Self {
             hidden: config.hidden_size,
             inner: config.intermediate_size,
@@ -109,7 +112,7 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    pub fn new(config: &LlamaConfig, positions: usize) -> Self {
+    pub fn new(config: &DecoderConfig, positions: usize) -> Self {
         let half = config.head_dim / 2;
         let frequencies: Vec<f64> =
             (0..half).map(|i| config.rope_theta.powf(-(2.0 * i as f64) / config.head_dim as f64)).collect();

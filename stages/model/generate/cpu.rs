@@ -19,8 +19,8 @@ use super::row::Row;
 use crate::events::Events;
 use crate::model::cpu::Weights;
 use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
-use crate::model::cpu::decoder::{Asked, Decoder, Entry, Passes};
-use crate::model::{FutureHeads, Llama};
+use crate::model::cpu::decoder::{Asked, Entry, PackedDecoder, Passes};
+use crate::model::{Decoder, FutureHeads};
 
 mod reading;
 
@@ -33,7 +33,7 @@ const TRIAL: u64 = 64;
 
 /// A decoder with its cache.
 pub struct Cpu {
-    decoder: Decoder,
+    decoder: PackedDecoder,
     pool: Pool,
     passes: Passes,
     ends: Vec<u32>,
@@ -75,19 +75,19 @@ struct Active {
 }
 
 impl Cpu {
-    pub fn new(llama: &Llama, future: Option<&FutureHeads>, limits: Limits) -> Self {
-        let weights = Weights::of(llama);
-        let decoder = Decoder::new(&weights);
-        let decoder = match future {
-            Some(heads) => decoder.with_heads(&weights, heads),
-            None => decoder,
+    pub fn new(decoder: &Decoder, future: Option<&FutureHeads>, limits: Limits) -> Self {
+        let weights = Weights::of(decoder);
+        let packed = PackedDecoder::new(&weights);
+        let packed = match future {
+            Some(heads) => packed.with_heads(&weights, heads),
+            None => packed,
         };
-        let cost = decoder.draft_cost();
+        let cost = packed.draft_cost();
         Self {
-            pool: decoder.pool(limits.cache),
-            decoder,
+            pool: packed.pool(limits.cache),
+            decoder: packed,
             passes: Passes::default(),
-            ends: llama.config.eos_token_ids.clone(),
+            ends: decoder.config.eos_token_ids.clone(),
             rows: limits.rows.max(1),
             computed: 0,
             steps: 0,

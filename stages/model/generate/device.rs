@@ -24,8 +24,8 @@ use crate::BadInput;
 use crate::events::{Cancelled, Events};
 use crate::model::ModelError;
 use crate::model::cache::{Block, Memory, Pair, Prefix};
+use crate::model::decoder::{Decoder, MASKED, Places};
 use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
-use crate::model::llama::{Llama, MASKED, Places};
 
 /// Attention looks at a multiple of so many cells: few shapes, and so few kernels to try out.
 const COLUMNS: usize = 64;
@@ -36,7 +36,7 @@ mod prompts;
 
 /// A decoder on a device.
 pub struct OnDevice {
-    llama: Llama,
+    decoder: Decoder,
     limits: Limits,
     /// Rotary `cos` and `sin` of every position, `[context, d/2]`.
     rotary: (Tensor<2>, Tensor<2>),
@@ -96,13 +96,13 @@ impl From<Cancelled> for Stopped {
 }
 
 impl OnDevice {
-    pub fn new(llama: &Llama, limits: Limits) -> Self {
-        let context = llama.config.max_position_embeddings;
-        let (cos, sin) = llama.rotary(&(0..context).collect::<Vec<_>>(), 1, &llama.device());
-        let flat = |t: Tensor<4>| t.reshape([context, llama.config.head_dim / 2]);
+    pub fn new(decoder: &Decoder, limits: Limits) -> Self {
+        let context = decoder.config.max_position_embeddings;
+        let (cos, sin) = decoder.rotary(&(0..context).collect::<Vec<_>>(), 1, &decoder.device());
+        let flat = |t: Tensor<4>| t.reshape([context, decoder.config.head_dim / 2]);
         Self {
             rotary: (flat(cos), flat(sin)),
-            llama: llama.cast(),
+            decoder: decoder.cast(),
             limits,
             prefix: None,
             block: None,
@@ -131,7 +131,7 @@ impl OnDevice {
         while let Some(&first) = rest.first() {
             events.check()?;
             let width = |i: usize| {
-                texts[i].len().next_multiple_of(COLUMNS).min(self.llama.config.max_position_embeddings)
+                texts[i].len().next_multiple_of(COLUMNS).min(self.decoder.config.max_position_embeddings)
             };
             let rows = (1..=rest.len().min(most))
                 .take_while(|&n| n == 1 || n * width(rest[n - 1]) <= PROMPTS)
@@ -141,14 +141,14 @@ impl OnDevice {
             let batch: Vec<&[u32]> = rest[..rows].iter().map(|&i| &texts[i][..]).collect();
             match guard(|| self.read_hidden(&batch, width)) {
                 Ok(hidden) => {
-                    let size = self.llama.config.hidden_size;
+                    let size = self.decoder.config.hidden_size;
                     for (&i, hidden) in rest.iter().zip(hidden.chunks_exact(size)) {
                         all[i] = hidden.to_vec();
                     }
                     rest = &rest[rows..];
                 }
                 Err(DeviceFault::Memory(_)) if rows > 1 => {
-                    recover(&self.llama.device());
+                    recover(&self.decoder.device());
                     most = rows / 2;
                 }
                 Err(fault) => return Err(ModelError::from(fault).into()),
@@ -159,8 +159,8 @@ impl OnDevice {
 
     /// Hidden states `[B, D]`, row by row, after the last tokens of texts that are padded to one width.
     fn read_hidden(&mut self, texts: &[&[u32]], width: usize) -> Result<Vec<f32>, DeviceFault> {
-        let device = self.llama.device();
-        let (rows, size) = (texts.len(), self.llama.config.hidden_size);
+        let device = self.decoder.device();
+        let (rows, size) = (texts.len(), self.decoder.config.hidden_size);
         let mut tokens = Vec::with_capacity(rows * width);
         for (row, text) in texts.iter().enumerate() {
             tokens.extend_from_slice(text);
@@ -170,7 +170,8 @@ impl OnDevice {
         let ends: Vec<i64> =
             texts.iter().enumerate().map(|(row, text)| (row * width + text.len() - 1) as i64).collect();
         let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [rows]), &device);
-        let hidden = self.llama.hidden(ids(&tokens, rows, &device), &self.llama.causal(width, &device), None);
+        let hidden =
+            self.decoder.hidden(ids(&tokens, rows, &device), &self.decoder.causal(width, &device), None);
         let hidden = hidden.reshape([rows * width, size]).select(0, ends);
         (self.reader)(hidden.cast(FloatDType::F32).reshape([rows * size]))
     }
@@ -179,7 +180,7 @@ impl OnDevice {
     pub fn cache_bytes(&self) -> usize {
         self.block
             .as_ref()
-            .map_or(0, |b| b.slots * Block::slot_bytes(&self.llama.config, b.capacity, self.llama.dtype))
+            .map_or(0, |b| b.slots * Block::slot_bytes(&self.decoder.config, b.capacity, self.decoder.dtype))
     }
 
     /// All answers, each with its place. What does not fit on the device is done again with half as many
@@ -203,7 +204,7 @@ impl OnDevice {
                     if !matches!(fault, DeviceFault::Memory(_)) || slots <= 1 {
                         return Err(ModelError::from(fault).into());
                     }
-                    recover(&self.llama.device());
+                    recover(&self.decoder.device());
                     self.limits.rows = slots / 2;
                     if !self.warned {
                         self.warned = true;
@@ -274,11 +275,11 @@ impl OnDevice {
 
     /// Makes the block, or keeps that of the last call; returns its number of slots.
     fn make_room(&mut self, longest: usize, max_tokens: usize, rows: usize) -> Result<usize, Stopped> {
-        let config = &self.llama.config;
+        let config = &self.decoder.config;
         let capacity = (longest - self.prefix_len() + max_tokens).next_multiple_of(COLUMNS);
         let most = self.limits.rows.max(1);
         let mut slots = rows.next_power_of_two().min(most);
-        let bytes = Block::slot_bytes(config, capacity, self.llama.dtype);
+        let bytes = Block::slot_bytes(config, capacity, self.decoder.dtype);
         if bytes > self.limits.cache {
             return Err(Stopped::Error(BadInput(format!(
                 "the KV cache of one answer ({longest} tokens of prompt and up to {max_tokens} more) needs \
@@ -295,7 +296,7 @@ impl OnDevice {
             // The old one goes first: there may be no room for both.
             self.block = None;
             self.block = Some(guard(|| {
-                Ok(Block::new(config, slots, capacity, self.llama.dtype, &self.llama.device()))
+                Ok(Block::new(config, slots, capacity, self.decoder.dtype, &self.decoder.device()))
             })?);
         }
         Ok(slots)
@@ -330,7 +331,7 @@ impl OnDevice {
 
     /// One pass: every row reads a token, and those at the end of their queue draw the next.
     fn advance(&mut self, work: &Generation<'_>, slots: &mut [Option<Active>]) -> Result<(), DeviceFault> {
-        let device = self.llama.device();
+        let device = self.decoder.device();
         let prefix = self.prefix_len();
         self.computed += slots.iter().flatten().count() as u64;
         let sampling = work.sampling;
@@ -351,7 +352,7 @@ impl OnDevice {
         let Some(block) = &self.block else { return Ok(()) };
         let last = positions.iter().max().map_or(0, |p| p - prefix);
         let columns = (last + 1).next_multiple_of(COLUMNS).min(block.capacity);
-        let (count, heads) = (slots.len(), self.llama.config.num_key_value_heads);
+        let (count, heads) = (slots.len(), self.decoder.config.num_key_value_heads);
         let cells: Vec<i64> = positions
             .iter()
             .enumerate()
@@ -361,8 +362,8 @@ impl OnDevice {
         let places = self.places(&positions, columns);
         let Some(block) = &mut self.block else { return Ok(()) };
         let mut memory = Memory::Slots { prefix: self.prefix.as_ref(), block, cells, columns };
-        let hidden = self.llama.hidden(ids(&tokens, count, &device), &places, Some(&mut memory));
-        let logits = self.llama.logits(hidden.reshape([count, self.llama.config.hidden_size]));
+        let hidden = self.decoder.hidden(ids(&tokens, count, &device), &places, Some(&mut memory));
+        let logits = self.decoder.logits(hidden.reshape([count, self.decoder.config.hidden_size]));
         let vocabulary = logits.dims()[1];
         let out = if on_host {
             logits.reshape([count * vocabulary])
@@ -376,7 +377,7 @@ impl OnDevice {
             )
         };
         let out = (self.reader)(out)?;
-        let ends = &self.llama.config.eos_token_ids;
+        let ends = &self.decoder.config.eos_token_ids;
         slots.par_iter_mut().enumerate().for_each(|(i, slot)| {
             let Some(active) = slot else { return };
             active.position += 1;
@@ -397,8 +398,8 @@ impl OnDevice {
 
     /// One token for each slot at its position; it looks at the cells up to its own.
     fn places(&self, positions: &[usize], columns: usize) -> Places {
-        let (device, prefix, count) = (self.llama.device(), self.prefix_len(), positions.len());
-        let half = self.llama.config.head_dim / 2;
+        let (device, prefix, count) = (self.decoder.device(), self.prefix_len(), positions.len());
+        let half = self.decoder.config.head_dim / 2;
         let at: Vec<i64> = positions.iter().map(|p| *p as i64).collect();
         let at = Tensor::<1, Int>::from_data(TensorData::new(at, [count]), &device);
         let row = |t: &Tensor<2>| t.clone().select(0, at.clone()).reshape([count, 1, 1, half]);

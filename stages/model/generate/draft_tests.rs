@@ -3,7 +3,7 @@
 use super::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::events::Silent;
 use crate::model::tests::tiny;
-use crate::model::{FutureHeads, Llama, Tokenizer, hf};
+use crate::model::{Decoder, FutureHeads, Tokenizer, hf};
 use crate::policy::Sampling;
 use crate::train::batch::Example;
 use crate::train::future::FutureConfig;
@@ -17,20 +17,20 @@ fn text(i: u32, len: u32) -> Vec<u32> {
 }
 
 /// A decoder and its heads that have learned to go on.
-fn trained(tokenizer: &Tokenizer, steps: usize) -> (Llama, FutureHeads) {
-    let llama = tiny(tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
+fn trained(tokenizer: &Tokenizer, steps: usize) -> (Decoder, FutureHeads) {
+    let decoder = tiny(tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
     let rows: Vec<Example> =
         (0..48).map(|i| Example::new(&text(i, 3), &text(i, 24)[3..], 0.0, 1.0)).collect();
     let batch: Vec<&Example> = rows.iter().collect();
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let device = crate::train::tests::cpu();
-    let future = FutureConfig { start: FutureHeads::random(&llama.config, 3, 1), weight: 1.0 };
-    let learner = Learner::new(&llama, setup(Tuned::all(&llama.config), adam, false, None), &device);
+    let future = FutureConfig { start: FutureHeads::random(&decoder.config, 3, 1), weight: 1.0 };
+    let learner = Learner::new(&decoder, setup(Tuned::all(&decoder.config), adam, false, None), &device);
     let mut learner = learner.with_future(Some(future));
     for _ in 0..steps {
         learner.step(&batch, 48, 4e-3).unwrap();
     }
-    (learner.llama(), learner.future().unwrap())
+    (learner.decoder(), learner.future().unwrap())
 }
 
 fn run(
@@ -51,13 +51,13 @@ fn run(
 #[test]
 fn answers_are_the_same_with_drafts_and_take_fewer_passes() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let (llama, heads) = trained(&tokenizer, 120);
+    let (decoder, heads) = trained(&tokenizer, 120);
     let limits = Limits { rows: 64, cache: 1 << 24 };
     for (temperature, top_k, top_p) in [(0.0, 0, 1.0), (0.3, 0, 1.0), (1.0, 0, 1.0), (0.8, 7, 0.9)] {
         let sampling = Sampling { temperature, top_p, top_k, max_tokens: 21, calculator: false };
         for (rows, seeds) in [(1, &[4u64][..]), (3, &[1, 2]), (30, &[9])] {
             let (mut plain, mut drafting) =
-                (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
+                (Generator::new(&decoder, limits), Generator::with_heads(&decoder, Some(&heads), limits));
             let expected = run(&mut plain, &tokenizer, &sampling, rows, seeds);
             // Twice: what is in the cache already makes no difference.
             for _ in 0..2 {
@@ -76,14 +76,14 @@ fn answers_are_the_same_with_drafts_and_take_fewer_passes() {
     }
     // On any number of threads, with hardly any memory, and with heads that know nothing.
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 30, calculator: false };
-    let expected = run(&mut Generator::new(&llama, limits), &tokenizer, &sampling, 7, &[1, 2, 3]);
-    let untrained = FutureHeads::random(&llama.config, 2, 1);
+    let expected = run(&mut Generator::new(&decoder, limits), &tokenizer, &sampling, 7, &[1, 2, 3]);
+    let untrained = FutureHeads::random(&decoder.config, 2, 1);
     let block = 16 * 2 * 2 * 8 * 4;
     for (threads, heads, cache) in
         [(1, &heads, 1 << 24), (4, &heads, 1 << 24), (2, &heads, 12 * 5 * block), (2, &untrained, 1 << 24)]
     {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-            let mut drafting = Generator::with_heads(&llama, Some(heads), Limits { rows: 5, cache });
+            let mut drafting = Generator::with_heads(&decoder, Some(heads), Limits { rows: 5, cache });
             assert_eq!(
                 run(&mut drafting, &tokenizer, &sampling, 7, &[1, 2, 3]),
                 expected,
@@ -102,12 +102,12 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
         let answer = tokenizer.encode(&format!("{a}+7={}\n", a + 7));
         rows.push(Example::new(&tokenizer.encode(&format!("{a} and 7: ")), &answer, 0.0, 1.0));
     }
-    let llama = tiny(&tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
+    let decoder = tiny(&tokenizer).map(|w| if w.dims()[0] == 1 { w } else { w.div_scalar(8.0) });
     let adam = Adam { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 };
-    let future = FutureConfig { start: FutureHeads::random(&llama.config, 3, 1), weight: 1.0 };
+    let future = FutureConfig { start: FutureHeads::random(&decoder.config, 3, 1), weight: 1.0 };
     let learner = Learner::new(
-        &llama,
-        setup(Tuned::all(&llama.config), adam, false, None),
+        &decoder,
+        setup(Tuned::all(&decoder.config), adam, false, None),
         &crate::train::tests::cpu(),
     );
     let mut learner = learner.with_future(Some(future));
@@ -115,7 +115,7 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
     for _ in 0..150 {
         learner.step(&batch, 30, 4e-3).unwrap();
     }
-    let (llama, heads) = (learner.llama(), learner.future().unwrap());
+    let (decoder, heads) = (learner.decoder(), learner.future().unwrap());
     let requests: Vec<Request> = (10..18)
         .map(|a| Request {
             prompt: tokenizer.encode(&format!("{a} and 7: ")),
@@ -127,7 +127,7 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
         let sampling = Sampling { temperature, top_p: 1.0, top_k: 0, max_tokens: 14, calculator: true };
         let limits = Limits { rows: 4, cache: 1 << 24 };
         let (mut plain, mut drafting) =
-            (Generator::new(&llama, limits), Generator::with_heads(&llama, Some(&heads), limits));
+            (Generator::new(&decoder, limits), Generator::with_heads(&decoder, Some(&heads), limits));
         let expected = plain
             .generate(
                 &Generation { tokenizer: &tokenizer, requests: &requests, sampling: &sampling, stop },
@@ -152,19 +152,19 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
 #[test]
 fn a_model_directory_gives_back_its_heads_and_is_the_same_model_with_them() {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let llama = tiny(&tokenizer);
+    let decoder = tiny(&tokenizer);
     let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in hf::files(&llama, &tokenizer).unwrap() {
+    for (name, bytes) in hf::files(&decoder, &tokenizer).unwrap() {
         std::fs::write(dir.path().join(name), bytes).unwrap();
     }
-    let plain = hf::load(dir.path(), &llama.device()).unwrap();
+    let plain = hf::load(dir.path(), &decoder.device()).unwrap();
     let hashes = hf::file_hashes(dir.path()).unwrap();
-    let heads = FutureHeads::random(&llama.config, 2, 3);
-    let (name, bytes) = heads.file(&llama.config).unwrap();
+    let heads = FutureHeads::random(&decoder.config, 2, 3);
+    let (name, bytes) = heads.file(&decoder.config).unwrap();
     std::fs::write(dir.path().join(&name), &bytes).unwrap();
-    let again = hf::load(dir.path(), &llama.device()).unwrap();
+    let again = hf::load(dir.path(), &decoder.device()).unwrap();
     assert_eq!((plain.future, again.future), (None, Some(heads)));
     assert_eq!((plain.fingerprint, hashes), (again.fingerprint, hf::file_hashes(dir.path()).unwrap()));
     std::fs::write(dir.path().join(&name), &bytes[..bytes.len() / 2]).unwrap();
-    assert!(hf::load(dir.path(), &llama.device()).err().unwrap().to_string().contains(&name));
+    assert!(hf::load(dir.path(), &decoder.device()).err().unwrap().to_string().contains(&name));
 }

@@ -8,7 +8,7 @@
 //! A row's random numbers depend on its seed alone, and its tokens on its own prompt and seed.
 
 use super::FutureHeads;
-use super::llama::Llama;
+use super::decoder::Decoder;
 use crate::events::Events;
 
 mod cpu;
@@ -35,19 +35,19 @@ enum Engine {
 }
 
 impl Generator {
-    pub fn new(llama: &Llama, limits: Limits) -> Self {
-        Self::with_heads(llama, None, limits)
+    pub fn new(decoder: &Decoder, limits: Limits) -> Self {
+        Self::with_heads(decoder, None, limits)
     }
 
     /// The same with heads that draft the tokens after the next, on the CPU: fewer passes while few rows are
     /// at work, and the same answers.
-    pub fn with_heads(llama: &Llama, future: Option<&FutureHeads>, limits: Limits) -> Self {
-        let engine = if llama.device() == super::device::cpu() {
-            Engine::Cpu(Box::new(cpu::Cpu::new(llama, future, limits)))
+    pub fn with_heads(decoder: &Decoder, future: Option<&FutureHeads>, limits: Limits) -> Self {
+        let engine = if decoder.device() == super::device::cpu() {
+            Engine::Cpu(Box::new(cpu::Cpu::new(decoder, future, limits)))
         } else {
-            Engine::Device(Box::new(device::OnDevice::new(llama, limits)))
+            Engine::Device(Box::new(device::OnDevice::new(decoder, limits)))
         };
-        Self { context: llama.config.max_position_embeddings, engine }
+        Self { context: decoder.config.max_position_embeddings, engine }
     }
 
     /// Samples every request; one result per seed, in order.

@@ -4,7 +4,7 @@ use super::super::batch::Example;
 use super::super::future::{FutureConfig, targets};
 use super::super::optimizer::Slot;
 use super::read::row;
-use crate::model::Llama;
+use crate::model::Decoder;
 use crate::model::cpu::head::{Targets, cross_entropy};
 use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{PER_LAYER, Weights};
@@ -27,8 +27,8 @@ pub struct OnCpu {
 }
 
 impl OnCpu {
-    pub fn new(llama: &Llama, weights: &Weights, config: FutureConfig) -> (Self, Vec<Slot>) {
-        let shapes = shapes(&llama.config);
+    pub fn new(decoder: &Decoder, weights: &Weights, config: FutureConfig) -> (Self, Vec<Slot>) {
+        let shapes = shapes(&decoder.config);
         let count = config.start.layers.len();
         let slot = |(values, shape): (Vec<f32>, &[usize; 2])| {
             let zeros = vec![0.0; values.len()];

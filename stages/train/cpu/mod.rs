@@ -12,7 +12,7 @@ use super::value::{self, HeadConfig, ValueLoss};
 use crate::model::cpu::head::{Targets, cross_entropy};
 use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{Weights, simd};
-use crate::model::{FutureHeads, Llama, ValueHead};
+use crate::model::{Decoder, FutureHeads, ValueHead};
 
 mod future;
 mod read;
@@ -27,7 +27,7 @@ const BLOCK: usize = 1 << 16;
 
 /// A decoder in training on the CPU.
 pub struct Cpu {
-    like: Llama,
+    like: Decoder,
     /// What the decoder runs on: adapters merged.
     weights: Weights,
     /// Weights under adapters, as they were before.
@@ -83,9 +83,9 @@ struct BatchFound {
 }
 
 impl Cpu {
-    pub fn new(llama: &Llama, setup: Setup) -> Self {
+    pub fn new(decoder: &Decoder, setup: Setup) -> Self {
         let Setup { tuned, adam, recompute, head } = setup;
-        let weights = Weights::of(llama);
+        let weights = Weights::of(decoder);
         let sums: Vec<Vec<f32>> = (0..weights.all.len())
             .map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }])
             .collect();
@@ -93,7 +93,7 @@ impl Cpu {
             let len = shape[0] * shape[1];
             Slot { shape, values, first: vec![0.0; len], second: vec![0.0; len] }
         };
-        let shapes = llama.weights().into_iter().map(|w| w.dims());
+        let shapes = decoder.weights().into_iter().map(|w| w.dims());
         let (frozen, mut slots): (_, Vec<Slot>) = match &tuned {
             // The values of trained weights stand in `weights`.
             Tuned::Weights(wanted) => (
@@ -122,7 +122,7 @@ impl Cpu {
         // Without a backward pass nothing of the forward pass needs to be kept.
         let trunk = Trunk::new(&weights, recompute || !tuned.any());
         Self {
-            like: llama.clone(),
+            like: decoder.clone(),
             trunk,
             weights,
             frozen,
@@ -421,7 +421,7 @@ impl Cpu {
         self.merge();
     }
 
-    pub fn llama(&self) -> Llama {
+    pub fn decoder(&self) -> Decoder {
         self.like.with_values(&self.weights.all)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::batch::Example;
 use super::super::future;
-use crate::model::Llama;
+use crate::model::Decoder;
 use crate::model::cpu::Weights;
 use crate::model::cpu::head::token_losses;
 use crate::model::cpu::trunk::{Chunk, Trunk};
@@ -44,8 +44,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(llama: &Llama) -> Self {
-        let weights = Weights::of(llama);
+    pub fn new(decoder: &Decoder) -> Self {
+        let weights = Weights::of(decoder);
         Self { trunk: Trunk::new(&weights, true), weights }
     }
 

@@ -7,7 +7,7 @@ use super::super::optimizer::weight_sum;
 use super::super::value;
 use super::future::Future;
 use super::losses::{Head, loss_sum, stream};
-use crate::model::Llama;
+use crate::model::Decoder;
 use crate::model::cpu::PER_LAYER;
 
 /// What is computed beside the decoder's own predictions.
@@ -36,7 +36,7 @@ pub struct Gradients {
     pub loss: Tensor<1>,
     /// Mean loss of the values `[1]`, if any weigh something.
     pub value_loss: Option<Tensor<1>>,
-    /// In the order of [`Llama::weights`], of what is needed.
+    /// In the order of [`Decoder::weights`], of what is needed.
     pub weights: Vec<Option<Tensor<2>>>,
     /// Of the value head's weight and bias, if there is one.
     pub head: Vec<Tensor<2>>,
@@ -58,7 +58,7 @@ fn add(sum: &mut Option<Tensor<2>>, new: Tensor<2>) {
 
 /// Losses and gradients of a batch.
 pub fn gradients(
-    llama: &Llama,
+    decoder: &Decoder,
     beside: AuxLosses<'_>,
     batch: &[&Example],
     pass: Pass,
@@ -67,16 +67,16 @@ pub fn gradients(
     let AuxLosses { value: head, future, best: asked } = beside;
     let total = weight_sum(batch);
     let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
-    let (strategy, tracked_device) = match (pass.recompute, llama.device().autodiff()) {
+    let (strategy, tracked_device) = match (pass.recompute, decoder.device().autodiff()) {
         (true, device) => (GradientCheckpointingStrategy::Balanced, device.gradient_checkpointing()),
         (false, device) => (GradientCheckpointingStrategy::default(), device),
     };
     let track = |weight: Tensor<2>| weight.autodiff().with_gradient_checkpointing_strategy(strategy);
-    let count = llama.weights().len();
+    let count = decoder.weights().len();
     let through = (0..count).any(&needs);
     // A decoder that stays as it is needs no backward pass, but for heads on it.
     let through = through || future.is_some();
-    let device = if through { tracked_device } else { llama.device() };
+    let device = if through { tracked_device } else { decoder.device() };
     let (mut losses, mut value_losses) = (Vec::new(), Vec::new());
     let mut sum: Vec<Option<Tensor<2>>> = vec![None; count];
     let mut head_sum: Vec<Option<Tensor<2>>> = vec![None; if head.is_some() { 2 } else { 0 }];
@@ -84,7 +84,7 @@ pub fn gradients(
     let (mut future_losses, mut best) = (Vec::new(), Vec::new());
     for rows in batch.chunks(pass.micro.max(1)) {
         let mut index = 0;
-        let tracked = llama.map(|weight| {
+        let tracked = decoder.map(|weight| {
             index += 1;
             match (through, needs(index - 1)) {
                 (false, _) => weight,
@@ -149,7 +149,7 @@ pub fn gradients(
         Some(sum) => sum,
         None => like.zeros_like(),
     };
-    let weights = llama
+    let weights = decoder
         .weights()
         .into_iter()
         .zip(sum)
@@ -159,7 +159,7 @@ pub fn gradients(
     let head = head.iter().flat_map(|head| [&head.weight, &head.bias]).zip(head_sum).map(finish).collect();
     let future = future.iter().flat_map(|f| f.layers.iter().flatten()).zip(future_sum).map(finish).collect();
     let total = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
-    let loss = total(losses).unwrap_or_else(|| Tensor::zeros([1], &llama.device()));
+    let loss = total(losses).unwrap_or_else(|| Tensor::zeros([1], &decoder.device()));
     Gradients {
         loss,
         value_loss: total(value_losses),

@@ -6,8 +6,8 @@ use super::super::batch::{Example, Padded};
 use super::super::future::targets;
 use super::losses::{filled, loss_sum};
 use crate::model::cpu::PER_LAYER;
-use crate::model::llama::{Layer, Places};
-use crate::model::{Llama, LlamaConfig};
+use crate::model::decoder::{Layer, Places};
+use crate::model::{Decoder, DecoderConfig};
 
 /// Future heads on the device.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl Future {
     /// decoder in the type that is computed in; `None` if no token has weight.
     pub fn loss_sum(
         &self,
-        llama: &Llama,
+        decoder: &Decoder,
         stream: &Tensor<3>,
         places: &Places,
         rows: &[&Example],
@@ -35,11 +35,11 @@ impl Future {
                 return None;
             }
             let [attention_norm, qkv, output, mlp_norm, gate_up, down] =
-                layer.clone().map(|weight| weight.cast(llama.dtype));
-            let branch = Llama {
-                config: LlamaConfig { num_hidden_layers: 1, ..llama.config.clone() },
+                layer.clone().map(|weight| weight.cast(decoder.dtype));
+            let branch = Decoder {
+                config: DecoderConfig { num_hidden_layers: 1, ..decoder.config.clone() },
                 layers: vec![Layer { attention_norm, qkv, output, mlp_norm, gate_up, down }],
-                ..llama.clone()
+                ..decoder.clone()
             };
             let hidden =
                 branch.normed(branch.through(stream.clone(), places, None)).reshape([count * len, size]);

@@ -5,9 +5,9 @@ use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 use super::super::batch::{Example, Padded, pad};
 use super::super::optimizer::weight_sum;
 use super::super::value::{self, ValueLoss};
-use crate::model::Llama;
+use crate::model::Decoder;
+use crate::model::decoder::Places;
 use crate::model::fault::{DeviceFault, guard, read};
-use crate::model::llama::Places;
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
 const UNIT: usize = 16;
@@ -95,27 +95,31 @@ pub(super) fn filled<T: Clone>(mut values: Vec<T>, with: T) -> Vec<T> {
 }
 
 /// The stream `[B, T, D]` after the last layer of some rows, padded, and where their tokens stand.
-pub(super) fn stream(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Places, Tensor<3>) {
+pub(super) fn stream(
+    decoder: &Decoder,
+    examples: &[&Example],
+    device: &Device,
+) -> (Padded, Places, Tensor<3>) {
     let mut batch = pad(examples, UNIT);
     let inputs = std::mem::take(&mut batch.inputs);
     let tokens = Tensor::<2, Int>::from_data(TensorData::new(inputs, [batch.rows, batch.len]), device);
-    let places = llama.causal(batch.len, device);
-    let stream = llama.stream(tokens, &places, None);
+    let places = decoder.causal(batch.len, device);
+    let stream = decoder.stream(tokens, &places, None);
     (batch, places, stream)
 }
 
 /// Final hidden states `[B T, D]` of some rows, padded.
-fn hidden(llama: &Llama, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
-    let (batch, _, stream) = stream(llama, examples, device);
+fn hidden(decoder: &Decoder, examples: &[&Example], device: &Device) -> (Padded, Tensor<2>) {
+    let (batch, _, stream) = stream(decoder, examples, device);
     let [rows, len, size] = stream.dims();
-    (batch, llama.normed(stream).reshape([rows * len, size]))
+    (batch, decoder.normed(stream).reshape([rows * len, size]))
 }
 
 /// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole
 /// accumulated batch); `None` if no token has weight. With `best`: the likeliest token of each target is
 /// added to the list.
 pub(super) fn loss_sum(
-    llama: &Llama,
+    decoder: &Decoder,
     hidden: &Tensor<2>,
     batch: &Padded,
     best: Option<&mut Vec<Tensor<1>>>,
@@ -124,7 +128,7 @@ pub(super) fn loss_sum(
     if count == 0 {
         return None;
     }
-    let logits = target_logits(llama, hidden, batch);
+    let logits = target_logits(decoder, hidden, batch);
     let device = hidden.device();
     if let Some(best) = best {
         let ids = logits.clone().without_autodiff().max_dim_with_indices(1).1;
@@ -140,12 +144,12 @@ fn real(batch: &Padded) -> usize {
 }
 
 /// Logits `[M, V]` at the places that count: only these go through the large output product.
-fn target_logits(llama: &Llama, hidden: &Tensor<2>, batch: &Padded) -> Tensor<2> {
+fn target_logits(decoder: &Decoder, hidden: &Tensor<2>, batch: &Padded) -> Tensor<2> {
     let places = Tensor::<1, Int>::from_data(
         TensorData::new(batch.places.clone(), [batch.places.len()]),
         &hidden.device(),
     );
-    llama.logits(hidden.clone().select(0, places))
+    decoder.logits(hidden.clone().select(0, places))
 }
 
 /// Log-probabilities `[M, 1]` of the targets.
@@ -159,15 +163,15 @@ fn target_logprobs(logits: Tensor<2>, batch: &Padded, device: &Device) -> Tensor
 ///
 /// # Errors
 /// If the device fails.
-pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Result<Vec<f32>, DeviceFault> {
+pub fn token_losses(decoder: &Decoder, examples: &[&Example], micro: usize) -> Result<Vec<f32>, DeviceFault> {
     guard(|| {
-        let (device, llama) = (llama.device(), llama.cast());
+        let (device, decoder) = (decoder.device(), decoder.cast());
         let mut parts = vec![Tensor::<1>::zeros([1], &device)];
         for rows in examples.chunks(micro.max(1)) {
-            let (batch, hidden) = hidden(&llama, rows, &device);
+            let (batch, hidden) = hidden(&decoder, rows, &device);
             let real = real(&batch);
             if real > 0 {
-                let logprobs = target_logprobs(target_logits(&llama, &hidden, &batch), &batch, &device);
+                let logprobs = target_logprobs(target_logits(&decoder, &hidden, &batch), &batch, &device);
                 parts.push(logprobs.narrow(0, 0, real).reshape([real]).neg());
             }
         }
@@ -180,19 +184,19 @@ pub fn token_losses(llama: &Llama, examples: &[&Example], micro: usize) -> Resul
 /// # Errors
 /// If the device fails.
 pub fn mean_losses(
-    llama: &Llama,
+    decoder: &Decoder,
     head: Option<&Head>,
     examples: &[&Example],
     micro: usize,
 ) -> Result<(f32, Option<f32>), DeviceFault> {
     guard(|| {
-        let (device, llama) = (llama.device(), llama.cast());
+        let (device, decoder) = (decoder.device(), decoder.cast());
         let mut order: Vec<&Example> = examples.to_vec();
         order.sort_by_key(|e| e.tokens.len());
         let (mut sums, mut logits) = (vec![Tensor::<1>::zeros([1], &device)], Vec::new());
         for rows in order.chunks(micro.max(1)) {
-            let (batch, hidden) = hidden(&llama, rows, &device);
-            sums.extend(loss_sum(&llama, &hidden, &batch, None));
+            let (batch, hidden) = hidden(&decoder, rows, &device);
+            sums.extend(loss_sum(&decoder, &hidden, &batch, None));
             if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
                 let count = batch.values.len();
                 logits

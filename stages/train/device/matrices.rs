@@ -37,7 +37,7 @@ impl OnDevice {
         let placed = self.places.iter().filter_map(|p| p.values.clone());
         match &self.tuned {
             Tuned::Weights(wanted) => self
-                .llama
+                .decoder
                 .weights()
                 .into_iter()
                 .zip(wanted)
@@ -61,8 +61,8 @@ impl OnDevice {
         match &self.tuned {
             Tuned::Weights(wanted) => {
                 let (mut values, mut wanted) = (values.into_iter(), wanted.iter());
-                self.llama = self
-                    .llama
+                self.decoder = self
+                    .decoder
                     .map(|old| if wanted.next() == Some(&true) { values.next().unwrap_or(old) } else { old });
             }
             Tuned::Adapters { adapters, scale, .. } => {
@@ -70,7 +70,7 @@ impl OnDevice {
                     place.values = Some(value);
                 }
                 let mut index = 0;
-                self.llama = self.frozen.map(|mut weight| {
+                self.decoder = self.frozen.map(|mut weight| {
                     for (adapter, places) in
                         adapters.iter().zip(self.places.chunks_exact(2)).filter(|(a, _)| a.weight == index)
                     {
@@ -106,13 +106,13 @@ impl OnDevice {
             slots,
             time: self.time,
             counts: Vec::new(),
-            scale: (self.llama.dtype == FloatDType::F16).then_some(self.scale),
+            scale: (self.decoder.dtype == FloatDType::F16).then_some(self.scale),
         }
     }
 
     /// Shapes are the caller's to check.
     pub fn restore(&mut self, state: State) {
-        let device = self.llama.device();
+        let device = self.decoder.device();
         let mut values = Vec::with_capacity(self.places.len());
         for (place, slot) in self.places.iter_mut().zip(state.slots) {
             let moments = (tensor(slot.first, slot.shape, &device), tensor(slot.second, slot.shape, &device));

@@ -19,7 +19,7 @@ use super::value::{HeadConfig, ValueLoss};
 use crate::model::cpu::PER_LAYER;
 use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
 use crate::model::future_heads::shapes;
-use crate::model::{FutureHeads, Llama, ModelError, ValueHead, tensors};
+use crate::model::{Decoder, FutureHeads, ModelError, ValueHead, tensors};
 
 mod backward;
 mod future;
@@ -45,9 +45,9 @@ struct TrainedMatrix {
 /// A decoder in training on burn's tensors.
 pub struct OnDevice {
     /// What the decoder runs on: adapters merged.
-    llama: Llama,
+    decoder: Decoder,
     /// The decoder under adapters, as it was before.
-    frozen: Llama,
+    frozen: Decoder,
     tuned: Tuned,
     adam: Adam,
     decayed: AdamW,
@@ -70,9 +70,9 @@ pub struct OnDevice {
 }
 
 impl OnDevice {
-    pub fn new(llama: &Llama, setup: Setup) -> Self {
+    pub fn new(decoder: &Decoder, setup: Setup) -> Self {
         let Setup { tuned, adam, recompute, head } = setup;
-        let device = llama.device();
+        let device = decoder.device();
         let base =
             AdamWConfig::new().with_beta_1(adam.beta_1).with_beta_2(adam.beta_2).with_epsilon(adam.epsilon);
         let mut places: Vec<TrainedMatrix> = match &tuned {
@@ -96,8 +96,8 @@ impl OnDevice {
             (loss, weight)
         });
         Self {
-            llama: llama.clone(),
-            frozen: llama.clone(),
+            decoder: decoder.clone(),
+            frozen: decoder.clone(),
             tuned,
             adam,
             decayed: base.clone().with_weight_decay(adam.weight_decay).build(),
@@ -109,7 +109,7 @@ impl OnDevice {
             time: 0,
             recompute,
             rows: usize::MAX,
-            scale: LossScale { scale: if llama.dtype == FloatDType::F16 { SCALE } else { 1.0 }, steps: 0 },
+            scale: LossScale { scale: if decoder.dtype == FloatDType::F16 { SCALE } else { 1.0 }, steps: 0 },
             reader: Box::new(read),
             notes: Vec::new(),
         }
@@ -119,10 +119,10 @@ impl OnDevice {
     /// are held at once.
     #[must_use]
     pub fn with_future(mut self, config: FutureConfig) -> Self {
-        let device = self.llama.device();
+        let device = self.decoder.device();
         self.future = Some((config.start.layers.len(), config.weight));
         let all =
-            config.start.layers.into_iter().flatten().zip(shapes(&self.llama.config).into_iter().cycle());
+            config.start.layers.into_iter().flatten().zip(shapes(&self.decoder.config).into_iter().cycle());
         let places = all.map(|(values, shape)| TrainedMatrix {
             values: Some(tensor(values, shape, &device)),
             moments: None,
@@ -159,10 +159,10 @@ impl OnDevice {
                 let golden = golden.clone();
                 let losses = loop {
                     let micro = micro.min(self.rows).min(batch.len());
-                    match token_losses(&self.llama, batch, micro) {
+                    match token_losses(&self.decoder, batch, micro) {
                         Ok(losses) => break losses,
                         Err(DeviceFault::Memory(_)) if micro > 1 => {
-                            recover(&self.llama.device());
+                            recover(&self.decoder.device());
                             self.rows = micro / 2;
                         }
                         Err(fault) => return Err(ModelError::from(fault).into()),
@@ -213,7 +213,7 @@ impl OnDevice {
                         .context("the pairwise loss needs the whole batch at once: lower train.batch_size"));
                 }
                 Err(DeviceFault::Memory(_)) if micro > 1 => {
-                    recover(&self.llama.device());
+                    recover(&self.decoder.device());
                     self.rows = micro / 2;
                     self.notes.push(format!(
                         "the GPU has too little memory for {micro} rows at once: continuing with {} \
@@ -265,7 +265,7 @@ impl OnDevice {
             let (value, future) = (self.own_head(), self.own_future());
             let best = matches!(self.objective, Objective::Face(_));
             let beside = AuxLosses { value: value.as_ref(), future: future.as_ref(), best };
-            let all = gradients(&self.llama, beside, batch, pass, |i| self.tuned.needs(i));
+            let all = gradients(&self.decoder, beside, batch, pass, |i| self.tuned.needs(i));
             let mut gradients = self.select(all.weights);
             gradients.extend(all.future);
             gradients.extend(all.head);
@@ -292,10 +292,10 @@ impl OnDevice {
     pub fn mean_losses(&mut self, examples: &[&Example], micro: usize) -> Result<(f32, Option<f32>)> {
         loop {
             let micro = micro.min(self.rows).min(examples.len());
-            match mean_losses(&self.llama, self.own_head().as_ref(), examples, micro) {
+            match mean_losses(&self.decoder, self.own_head().as_ref(), examples, micro) {
                 Ok(losses) => return Ok(losses),
                 Err(DeviceFault::Memory(_)) if micro > 1 => {
-                    recover(&self.llama.device());
+                    recover(&self.decoder.device());
                     self.rows = micro / 2;
                 }
                 Err(fault) => return Err(ModelError::from(fault).into()),
@@ -332,8 +332,8 @@ impl OnDevice {
         })
     }
 
-    pub fn llama(&self) -> Llama {
-        self.llama.clone()
+    pub fn decoder(&self) -> Decoder {
+        self.decoder.clone()
     }
 }
 

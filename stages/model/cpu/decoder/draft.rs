@@ -2,7 +2,7 @@
 
 use super::super::cache::{BLOCK, Pool};
 use super::super::{Shape, simd};
-use super::{Cached, Decoder, Entry, Portion, Scratch, attend};
+use super::{Cached, Entry, PackedDecoder, Portion, Scratch, attend};
 
 /// From where heads draft.
 #[derive(Default)]
@@ -13,8 +13,8 @@ struct Going {
     streams: Vec<f32>,
 }
 
-impl Decoder {
-    /// Some entries of [`Decoder::draft`].
+impl PackedDecoder {
+    /// Some entries of [`PackedDecoder::draft`].
     pub(super) fn draft_pass(
         &self,
         portion: Portion<'_, '_>,

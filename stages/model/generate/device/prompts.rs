@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::super::request::{Generation, Request};
 use super::{Made, OnDevice, Open, PROMPTS, Queue, ids};
 use crate::model::cache::{Memory, Pair, Prefix};
-use crate::model::llama::Places;
+use crate::model::decoder::Places;
 
 /// Shortest common prefix of prompts worth a pass of its own.
 const LEAST_SHARED: usize = 32;
@@ -38,14 +38,14 @@ impl OnDevice {
 
     /// Keys and values of token rows that follow the common part.
     fn read_tokens(&self, tokens: &[u32], rows: usize) -> Vec<Pair<4>> {
-        let device = self.llama.device();
+        let device = self.decoder.device();
         let (from, width) = (self.prefix_len(), tokens.len() / rows);
-        let Places { mask, .. } = self.llama.causal(width, &device);
-        let half = self.llama.config.head_dim / 2;
+        let Places { mask, .. } = self.decoder.causal(width, &device);
+        let half = self.decoder.config.head_dim / 2;
         let part = |t: &Tensor<2>| t.clone().narrow(0, from, width).reshape([1, 1, width, half]);
         let places = Places { cos: part(&self.rotary.0), sin: part(&self.rotary.1), mask };
         let mut memory = Memory::Prompts { prefix: self.prefix.as_ref(), made: Vec::new() };
-        self.llama.hidden(ids(tokens, rows, &device), &places, Some(&mut memory));
+        self.decoder.hidden(ids(tokens, rows, &device), &places, Some(&mut memory));
         match memory {
             Memory::Prompts { made, .. } => made,
             Memory::Slots { .. } => Vec::new(),
@@ -67,7 +67,7 @@ impl OnDevice {
         if count == 0 {
             return;
         }
-        let device = self.llama.device();
+        let device = self.decoder.device();
         let from = Tensor::<1, Int>::from_data(TensorData::new(from, [count]), &device);
         let to = Tensor::<2, Int>::from_data(TensorData::new(to, [count, 1]), &device);
         for (layer, (k, v)) in made.iter().enumerate() {

@@ -10,12 +10,12 @@ use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 use rand::RngExt;
 
 use super::cache::Memory;
-use super::config::LlamaConfig;
+use super::config::DecoderConfig;
 
 /// A decoder's weights.
 #[derive(Clone, Debug)]
-pub struct Llama {
-    pub config: LlamaConfig,
+pub struct Decoder {
+    pub config: DecoderConfig,
     /// What a GPU computes in; weights are f32 where they are trained or stored.
     pub dtype: FloatDType,
     /// `[V, D]`
@@ -58,10 +58,10 @@ pub struct Places {
 /// finite.
 pub const MASKED: f32 = -1e9;
 
-impl Llama {
+impl Decoder {
     /// Random weights: normal with deviation 0.02, residual projections scaled by 1/sqrt(2 layers) (GPT-2).
     /// Drawn from `seed` on the CPU, so that they are the same on every device.
-    pub fn random(config: &LlamaConfig, seed: u64, device: &Device) -> Self {
+    pub fn random(config: &DecoderConfig, seed: u64, device: &Device) -> Self {
         let mut rng = datasets::key::rng(&["weights".into(), seed.into()]);
         let mut normal = |rows: usize, columns: usize, deviation: f32| {
             Tensor::<2>::from_data(
@@ -105,7 +105,7 @@ impl Llama {
         all
     }
 
-    /// A decoder of the same shape with weights made from this one's, in the order of [`Llama::weights`].
+    /// A decoder of the same shape with weights made from this one's, in the order of [`Decoder::weights`].
     #[must_use]
     pub fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
         let mut g = |t: &Tensor<2>| f(t.clone());
@@ -130,7 +130,7 @@ impl Llama {
         }
     }
 
-    /// The same decoder with other values, in the order of [`Llama::weights`].
+    /// The same decoder with other values, in the order of [`Decoder::weights`].
     #[must_use]
     pub fn with_values(&self, values: &[Vec<f32>]) -> Self {
         let mut values = values.iter();
