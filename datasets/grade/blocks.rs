@@ -4,20 +4,26 @@ use std::ops::Range;
 
 /// Words before a full stop that does not end a sentence.
 const ABBREVIATIONS: [&str; 24] = [
-    "no", "approx", "sq", "mr", "mrs", "ms", "dr", "st", "vs", "ft", "in", "min", "hr", "hrs", "oz", "lbs", "e.g",
-    "i.e", "a.m", "p.m", "eq", "fig", "cf", "resp",
+    "no", "approx", "sq", "mr", "mrs", "ms", "dr", "st", "vs", "ft", "in", "min", "hr", "hrs", "oz", "lbs",
+    "e.g", "i.e", "a.m", "p.m", "eq", "fig", "cf", "resp",
 ];
 
 /// Where the first sentence of a line ends, its full stop not included.
 pub(super) fn sentence_end(line: &str) -> usize {
-    line.match_indices(['.', '!', '?', '。']).map(|(at, _)| at).find(|at| ends_sentence(line, *at)).unwrap_or(line.len())
+    line.match_indices(['.', '!', '?', '。'])
+        .map(|(at, _)| at)
+        .find(|at| ends_sentence(line, *at))
+        .unwrap_or(line.len())
 }
 
 /// Where the last sentence of a line begins.
 pub(super) fn sentence_start(line: &str) -> usize {
-    let body = line.trim_end().trim_end_matches(|c: char| matches!(c, '.' | '!' | '?' | '。' | '*' | '_' | '"' | ')'));
-    let ends = body.match_indices(['.', '!', '?', '。', ';']).map(|(at, _)| at).filter(|at| ends_sentence(line, *at));
-    ends.last().map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8))
+    let body = line.trim_end().trim_end_matches(['.', '!', '?', '。', '*', '_', '"', ')']);
+    let mut ends = body
+        .match_indices(['.', '!', '?', '。', ';'])
+        .map(|(at, _)| at)
+        .filter(|at| ends_sentence(line, *at));
+    ends.next_back().map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8))
 }
 
 fn ends_sentence(line: &str, at: usize) -> bool {
@@ -27,7 +33,8 @@ fn ends_sentence(line: &str, at: usize) -> bool {
         return true;
     }
     let next = behind.trim_start().chars().next();
-    let word = line[..at].rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or("").to_ascii_lowercase();
+    let word =
+        line[..at].rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or("").to_ascii_lowercase();
     behind.starts_with(char::is_whitespace)
         && !next.is_some_and(char::is_lowercase)
         && (sign != '.' || !ABBREVIATIONS.contains(&word.trim_start_matches(['*', '_'])))
@@ -89,10 +96,11 @@ pub(super) fn is_display(text: &str) -> bool {
 /// The answer that the rows of an aligned formula come to: the last side of the last row, or all rows where
 /// each of them is an equation of its own.
 pub(super) fn aligned(formula: &str) -> Option<String> {
-    let inner = ["aligned", "align*", "align", "gathered", "gather*", "gather", "split"].iter().find_map(|name| {
-        let rest = formula.trim().strip_prefix(&format!("\\begin{{{name}}}"))?;
-        rest.trim_end().strip_suffix(&format!("\\end{{{name}}}"))
-    });
+    let inner =
+        ["aligned", "align*", "align", "gathered", "gather*", "gather", "split"].iter().find_map(|name| {
+            let rest = formula.trim().strip_prefix(&format!("\\begin{{{name}}}"))?;
+            rest.trim_end().strip_suffix(&format!("\\end{{{name}}}"))
+        });
     let body = inner.unwrap_or(formula);
     if !body.contains("\\\\") || (inner.is_none() && body.contains("\\begin{")) {
         return None;
@@ -128,7 +136,9 @@ pub(super) fn inline_formulas(sentence: &str) -> Vec<Range<usize>> {
             at += 1;
         }
         at = at.min(sentence.len());
-        if bytes[start] == b'$' && bytes.get(start + 1).is_some_and(|b| !b.is_ascii_whitespace() && *b != b'$') {
+        if bytes[start] == b'$'
+            && bytes.get(start + 1).is_some_and(|b| !b.is_ascii_whitespace() && *b != b'$')
+        {
             let closes = |end: &usize| {
                 !bytes[end - 1].is_ascii_whitespace()
                     && bytes[end - 1] != b'\\'
@@ -164,14 +174,18 @@ mod tests {
 
     #[test]
     fn formulas_and_prices() {
-        let found = |text: &str| inline_formulas(text).into_iter().map(|at| text[at].to_owned()).collect::<Vec<_>>();
+        let found =
+            |text: &str| inline_formulas(text).into_iter().map(|at| text[at].to_owned()).collect::<Vec<_>>();
         assert_eq!(found("so $x = 3$ and \\(y\\), é $4$"), ["x = 3", "y", "4"]);
         assert!(found("she has $18 and gets $20, or \\$5 and $5-$10").is_empty());
     }
 
     #[test]
     fn rows_of_a_formula() {
-        assert_eq!(aligned("\\begin{aligned} x &= 3+4 \\\\ &= 7 \\end{aligned}").as_deref(), Some("=  7").map(|_| "= 7"));
+        assert_eq!(
+            aligned("\\begin{aligned} x &= 3+4 \\\\ &= 7 \\end{aligned}").as_deref(),
+            Some("=  7").map(|_| "= 7")
+        );
         assert_eq!(aligned("x &= 1 \\\\ y &= 2").as_deref(), Some("x  = 1, y  = 2"));
         assert_eq!(aligned("\\frac{1}{2}"), None);
         assert_eq!(aligned("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"), None);

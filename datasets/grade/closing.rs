@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::blocks::{aligned, inline_formulas, last_display, sentence_end, sentence_start};
 use super::extract::{Rule, is_readable};
+use super::limits::MAX_BYTES;
 use super::moments::month;
 use super::read::{Exponents, read};
 use super::tree::{Answer, Expr, expr_depends};
@@ -25,18 +26,57 @@ pub(super) struct Closing<'a> {
 const REASONS: [&str; 5] = ["because", "since", "as", "so", "which"];
 /// Words of a sentence that does not say what it names.
 const DOUBTS: [&str; 24] = [
-    "not", "never", "cannot", "cant", "isnt", "doesnt", "dont", "didnt", "wasnt", "arent", "wrong", "incorrect",
-    "impossible", "unknown", "unclear", "if", "unless", "maybe", "perhaps", "might", "could", "suppose", "assume",
+    "not",
+    "never",
+    "cannot",
+    "cant",
+    "isnt",
+    "doesnt",
+    "dont",
+    "didnt",
+    "wasnt",
+    "arent",
+    "wrong",
+    "incorrect",
+    "impossible",
+    "unknown",
+    "unclear",
+    "if",
+    "unless",
+    "maybe",
+    "perhaps",
+    "might",
+    "could",
+    "suppose",
+    "assume",
     "whether",
 ];
 /// Words before a number that is only about right, or a bound.
 const HEDGES: [&str; 19] = [
-    "about", "approximately", "approx", "around", "roughly", "nearly", "almost", "least", "most", "than", "over",
-    "under", "within", "between", "step", "case", "or", "to", "~",
+    "about",
+    "approximately",
+    "approx",
+    "around",
+    "roughly",
+    "nearly",
+    "almost",
+    "least",
+    "most",
+    "than",
+    "over",
+    "under",
+    "within",
+    "between",
+    "step",
+    "case",
+    "or",
+    "to",
+    "~",
 ];
 /// Words before all of what a sentence comes to.
 const VERBS: [&str; 16] = [
-    "is", "are", "was", "were", "be", "has", "have", "had", "gets", "get", "equals", "total", "totals", "needs", "costs", "pays",
+    "is", "are", "was", "were", "be", "has", "have", "had", "gets", "get", "equals", "total", "totals",
+    "needs", "costs", "pays",
 ];
 /// Words that begin a conclusion.
 const CONCLUSIONS: [&str; 9] =
@@ -45,9 +85,36 @@ const CONCLUSIONS: [&str; 9] =
 const PLEASANTRIES: [&str; 8] =
     ["i hope", "hope ", "let me know", "please ", "feel free", "thank", "good luck", "if you have"];
 const NUMBERS: [&str; 30] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty",
-    "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "half",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "thirty",
+    "forty",
+    "fifty",
+    "sixty",
+    "seventy",
+    "eighty",
+    "ninety",
+    "hundred",
+    "half",
 ];
 /// Most words that one number or relation may have.
 const MAX_WORDS: usize = 12;
@@ -76,7 +143,8 @@ fn bare(word: &str) -> &str {
 }
 
 fn is_among(words: &[&str], word: &str) -> bool {
-    let word: String = word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase();
+    let word: String =
+        word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase();
     words.contains(&word.as_str())
 }
 
@@ -103,7 +171,10 @@ fn final_sentence(text: &str) -> Option<&str> {
     let mut rest = text.trim();
     for _ in 0..4 {
         let line = rest.lines().next_back()?;
-        let bare = line.trim_start_matches(['>', '•', '#']).trim_start();
+        // `> 5` is a bound, and no quotation.
+        let marks: &[char] =
+            if line.chars().any(char::is_alphabetic) { &['>', '•', '#'] } else { &['•', '#'] };
+        let bare = line.trim_start_matches(marks).trim_start();
         let sentence = bare[sentence_start(bare)..].trim();
         let polite = || {
             let lower = sentence.to_lowercase();
@@ -119,10 +190,14 @@ fn final_sentence(text: &str) -> Option<&str> {
 
 /// Whether a text of one sentence is one: a price tag or a date is none.
 fn is_claim(sentence: &str) -> bool {
-    let words: Vec<&str> = sentence.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).collect();
+    let words: Vec<&str> = sentence
+        .split_whitespace()
+        .filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1)
+        .collect();
     let first = words.first().is_some_and(|word| is_among(&CONCLUSIONS, word));
     let verb = words.iter().any(|word| is_among(&VERBS, word));
-    words.len() >= 2 && (first || verb || sentence.ends_with(['.', '!']) || sentence.contains('='))
+    let equation = sentence.contains('=') && (!words.is_empty() || value_of(sentence) != sentence);
+    first || equation || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
 }
 
 fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>> {
@@ -140,7 +215,9 @@ fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>>
     let mut first = formulas.len() - 1;
     while first > 0 {
         let between = &sentence[formulas[first - 1].end..formulas[first].start];
-        let mut words = between.split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | '(' | ')' | '\\')).filter(|word| !word.is_empty());
+        let mut words = between
+            .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | '(' | ')' | '\\'))
+            .filter(|word| !word.is_empty());
         if !words.all(|word| matches!(word, "and" | "or")) {
             break;
         }
@@ -162,7 +239,9 @@ fn bold(text: &str) -> Option<&str> {
     let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let numbers = text[line..start - 2].trim().is_empty()
         && content.len() <= 4
-        && content.strip_suffix(['.', ')', ':']).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        && content
+            .strip_suffix(['.', ')', ':'])
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
     if content.is_empty() || content.contains('\n') || numbers {
         return None;
     }
@@ -174,10 +253,12 @@ fn bold(text: &str) -> Option<&str> {
         return Some(if unit { with_unit } else { content });
     }
     let inner = final_sentence(content)?;
-    claimed(inner).and_then(|answer| match answer {
-        Cow::Borrowed(answer) => Some(answer),
-        Cow::Owned(_) => None,
-    }).filter(|answer| is_readable(answer))
+    claimed(inner)
+        .and_then(|answer| match answer {
+            Cow::Borrowed(answer) => Some(answer),
+            Cow::Owned(_) => None,
+        })
+        .filter(|answer| is_readable(answer))
 }
 
 /// `Yes. …`, `No, …` at the start.
@@ -185,7 +266,8 @@ fn yes_or_no(text: &str) -> Option<&str> {
     let text = text.trim_start().trim_start_matches('*');
     let word = &text[..text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())];
     let known = ["yes", "no", "true", "false"].iter().any(|known| word.eq_ignore_ascii_case(known));
-    (known && text[word.len()..].trim_start_matches('*').starts_with(['.', ',', '!', ';', ':', '\n'])).then_some(word)
+    (known && text[word.len()..].trim_start_matches('*').starts_with(['.', ',', '!', ';', ':', '\n']))
+        .then_some(word)
 }
 
 fn is_doubtful(sentence: &str) -> bool {
@@ -277,30 +359,49 @@ fn choice(sentence: &str) -> Option<&str> {
 fn is_number(word: &str) -> bool {
     let core = bare(word);
     let ordinal = ["st", "nd", "rd", "th"].iter().any(|end| {
-        core.strip_suffix(end).is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+        core.strip_suffix(end)
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
     });
     let numeric = |c: char| c.is_numeric() || matches!(c, 'π' | '√' | '∞');
-    (word.contains(numeric) || ["\\frac", "\\sqrt", "\\pi", "\\infty"].iter().any(|name| word.contains(name))) && !ordinal
+    (word.contains(numeric) || ["\\frac", "\\sqrt", "\\pi", "\\infty"].iter().any(|name| word.contains(name)))
+        && !ordinal
 }
 
 /// Whether a word may be part of a formula, or of a date.
 fn is_mathematics(word: &str) -> bool {
     let core = bare(word);
-    let letter = core.len() == 1 && core.is_ascii() && !matches!(core, "a" | "A" | "I");
-    let sign = !word.contains(char::is_alphanumeric) && word.contains(|c: char| "+-−*/=<>≤≥≠≈±×·÷^()[]{}|$€£%".contains(c));
+    let letter =
+        core.len() == 1 && core.bytes().all(|b| b.is_ascii_alphabetic()) && !matches!(core, "a" | "A" | "I");
+    let sign = !word.contains(char::is_alphanumeric)
+        && word.contains(|c: char| "+-−*/=<>≤≥≠≈±×·÷^()[]{}|$€£%".contains(c));
     let joined = word.contains(['=', '<', '>', '≤', '≥', '^', '_', '\\', '$', '+']);
-    (is_number(word) && !word.ends_with([',', ';', ':'])) || letter || sign || joined || month(word).is_some() && core.len() > 2
+    (is_number(word) && !word.ends_with([',', ';', ':']))
+        || letter
+        || sign
+        || joined
+        || month(word).is_some() && core.len() > 2
 }
 
 /// Of `48 + 24 = 72` the last side, of `x = 5` all.
 fn value_of(claim: &str) -> &str {
     let Some((_, value)) = claim.rsplit_once('=') else { return claim };
-    let computed = match read(claim, Exponents::AsWritten) {
-        Ok(Answer::Relation { sides, signs }) => {
-            signs.iter().all(|sign| *sign == '=')
-                && matches!(sides.first(), Some(Answer::Value { expr, .. }) if !expr_depends(expr, None) && *expr != Expr::E)
-        }
-        _ => false,
-    };
+    let computed = read(claim, Exponents::AsWritten).is_ok_and(|answer| is_computed(&answer));
     if computed && is_readable(value) { value.trim() } else { claim }
+}
+
+/// `48 + 24 = 72`: an equation that begins with no name.
+fn is_computed(answer: &Answer) -> bool {
+    let Answer::Relation { sides, signs } = answer else { return false };
+    let first = sides.first().and_then(Answer::expr);
+    signs.iter().all(|sign| *sign == '=')
+        && first.is_some_and(|expr| !expr_depends(expr, None) && *expr != Expr::E)
+}
+
+/// `48/2 = 24, 48 + 24 = 72`: several equations in a line, of which the last one says the answer.
+pub(super) fn is_calculation(text: &str) -> bool {
+    if text.matches('=').count() < 2 || text.len() > MAX_BYTES {
+        return false;
+    }
+    let Ok(Answer::Group { open: ',', items, .. }) = read(text, Exponents::AsWritten) else { return false };
+    items.iter().all(is_computed)
 }

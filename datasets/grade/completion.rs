@@ -1,5 +1,5 @@
-//! Completions: a text taken apart into steps and answer. This is the one reader of what a policy, a student or
-//! a file writes.
+//! Completions: a text taken apart into steps and answer. This is the one reader of what a policy, a student
+//! or a file writes.
 
 use super::extract::{Found, Rule, Scope, find};
 use super::said::said;
@@ -19,8 +19,8 @@ pub const UNDO: &str = "undo";
 /// A completion taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completion {
-    /// The lines before the answer that are not blank, trimmed: thoughts, what was taken back and each [`UNDO`]
-    /// included.
+    /// The lines before the answer that are not blank, trimmed: thoughts, what was taken back and each
+    /// [`UNDO`] included.
     pub lines: Vec<String>,
     /// Indices of the lines that are steps, in order; none if the text is overdrawn.
     pub steps: Vec<usize>,
@@ -33,10 +33,14 @@ pub struct Completion {
 /// Takes a whole completion apart. Its answer is found as [`super::grade`] finds it.
 ///
 /// What stands before a marker on its own line counts as a line if it holds a digit, so that an equation
-/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`). Where the answer is part of
-/// the closing sentence, that is a line too.
+/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`). Where the answer is part
+/// of the closing sentence, that is a line too.
 pub fn read_completion(text: &str) -> Completion {
-    take_apart(text, find(text, Scope::Whole))
+    // A line that takes back a step is no answer.
+    take_apart(
+        text,
+        find(text, Scope::Whole).filter(|found| found.rule != Rule::Whole || found.answer != UNDO),
+    )
 }
 
 /// Takes apart a text that may go on, such as a single step: only an answer behind a marker is one.

@@ -7,7 +7,7 @@ use num_traits::{One, Zero};
 
 use super::lex::{Kind, Lexer, Token};
 use super::limits::{MAX_DIGITS, Stop};
-use super::names::{power_of, vulgar};
+use super::names::{SET_OPEN, power_of, vulgar};
 
 impl Lexer {
     pub(super) fn number(&mut self) -> Result<(), Stop> {
@@ -17,6 +17,11 @@ impl Lexer {
                 self.at += gap;
                 whole += &self.take_digits();
             }
+        }
+        if let Some(length) = self.lakhs_follow(whole.len()) {
+            let groups = self.text(0, length);
+            whole.extend(groups.chars().filter(char::is_ascii_digit));
+            self.at += length;
         }
         let mut fraction = String::new();
         let mut plain = true;
@@ -94,6 +99,19 @@ impl Lexer {
         digits
     }
 
+    /// Length of the rest of a number in groups of two digits and a last one of three, `1,23,456`, outside of
+    /// brackets.
+    fn lakhs_follow(&self, first: usize) -> Option<usize> {
+        let length = self.run(0, |c| c.is_ascii_digit() || c == ',');
+        let rest = self.text(0, length);
+        let mut groups: Vec<&str> = rest.strip_prefix(',')?.split(',').collect();
+        let last = groups.pop()?;
+        let good = (1..=2).contains(&first) && last.len() == 3 && !groups.is_empty();
+        let bracket = |token: &Token| matches!(token.kind, Kind::Sign('(' | '[' | '{' | SET_OPEN));
+        (good && groups.iter().all(|group| group.len() == 2) && !self.tokens.iter().any(bracket))
+            .then_some(length)
+    }
+
     /// Length of a thousands separator here, if three digits follow it and so on to the end of the number.
     fn group_follows(&self) -> Option<usize> {
         let separator = |n: usize| -> usize {
@@ -101,7 +119,9 @@ impl Lexer {
             let explicit = ["\\thinspace ", "{,}", "{\\,}", "\\,", "\\;", "\\:", "\\!", "\\ ", ",", "~", "'"];
             match explicit.iter().find(|sign| rest.starts_with(**sign)) {
                 Some(sign) => sign.len(),
-                None => usize::from(rest.starts_with(|c| matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2004}'..='\u{200a}'))),
+                None => usize::from(
+                    rest.starts_with(|c| matches!(c, ' ' | '\u{a0}' | '\u{202f}' | '\u{2004}'..='\u{200a}')),
+                ),
             }
         };
         let first = separator(0);

@@ -103,13 +103,22 @@ impl<'a> Parser<'a> {
                 }
                 _ => false,
             },
+            // `18 a day`
+            Some(Kind::Variable(name))
+                if name == "a"
+                    && self.tokens[self.at].spaced
+                    && matches!(self.ahead(1), Some(Kind::Word(_))) =>
+            {
+                false
+            }
             Some(Kind::Variable(_)) => {
                 let token = &self.tokens[self.at];
                 let behind = match before {
                     Some(Kind::Number(..)) => true,
                     _ => token.upright,
                 };
-                let unit = self.letters_are_units && self.depth == 1 && behind && units::is_unit_letter(token);
+                let unit =
+                    self.letters_are_units && self.depth == 1 && behind && units::is_unit_letter(token);
                 if unit {
                     self.unit_at = Some(self.at);
                 }
@@ -154,14 +163,15 @@ impl<'a> Parser<'a> {
             _ => None,
         };
         let rest = &self.tokens[self.at + 1..];
-        let (n, k, length) = if name == "C" && is(rest.first(), '(') && is(rest.get(2), ',') && is(rest.get(4), ')') {
-            (whole(rest.get(1))?, whole(rest.get(3))?, 6)
-        } else {
-            let n = name.strip_prefix("C_")?.parse().ok()?;
-            let braced = usize::from(is(rest.get(1), '{'));
-            let closed = braced == 0 || is(rest.get(3), '}');
-            (n, whole(rest.get(1 + braced)).filter(|_| is(rest.first(), '^') && closed)?, 3 + 2 * braced)
-        };
+        let (n, k, length) =
+            if name == "C" && is(rest.first(), '(') && is(rest.get(2), ',') && is(rest.get(4), ')') {
+                (whole(rest.get(1))?, whole(rest.get(3))?, 6)
+            } else {
+                let n = name.strip_prefix("C_")?.parse().ok()?;
+                let braced = usize::from(is(rest.get(1), '{'));
+                let closed = braced == 0 || is(rest.get(3), '}');
+                (n, whole(rest.get(1 + braced)).filter(|_| is(rest.first(), '^') && closed)?, 3 + 2 * braced)
+            };
         if !(0..=n).contains(&k) || n < 2 {
             return None;
         }

@@ -129,8 +129,14 @@ pub(super) fn find(text: &str, scope: Scope) -> Option<Found<'_>> {
         Some(Found { rule, line_start: start + said.len(), beside: "".into(), answer, alone })
     };
     let one_line = !said.trim().contains('\n');
-    let whole = || Found { rule: Rule::Whole, line_start: start, beside: "".into(), answer: said.trim().into(), alone: false };
-    if (one_line || blocks::is_display(said)) && is_readable(said) {
+    let whole = || Found {
+        rule: Rule::Whole,
+        line_start: start,
+        beside: "".into(),
+        answer: said.trim().into(),
+        alone: false,
+    };
+    if (one_line || blocks::is_display(said)) && is_readable(said) && !closing::is_calculation(said) {
         return Some(whole());
     }
     match closing::closing(said) {
@@ -142,34 +148,33 @@ pub(super) fn find(text: &str, scope: Scope) -> Option<Found<'_>> {
 /// The marker that decides.
 fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     type Find = fn(&str) -> Option<Marker<'_>>;
-    const RULES: [Find; 6] = [
-        markers::boxed,
-        markers::hashes,
-        markers::labelled,
-        markers::phrase,
-        markers::tag,
-        markers::json,
-    ];
-    let strongest = RULES.iter().position(|find| find(text).is_some())?;
-    let marker = RULES[strongest](text)?;
-    let behind = &text[marker.end..];
+    const RULES: [Find; 6] =
+        [markers::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
+    let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
+    let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
-    if behind.trim().len() < 3 || !(is_box || !is_readable(&refined(marker.answer.clone(), scope))) {
+    if !is_box && readable(&marker) || is_box && text[marker.end..].trim().len() < 3 {
         return Some(marker);
     }
-    // The last word: another marker behind it, if it can be read.
-    let line_start = text[..marker.end].rfind('\n').map_or(0, |newline| newline + 1);
-    let later = RULES[strongest + 1..].iter().find_map(|find| {
-        let later = find(behind).filter(|later| is_readable(&refined(later.answer.clone(), scope)))?;
-        let line_start = if later.line_start == 0 { line_start } else { marker.end + later.line_start };
-        Some(Marker { line_start, end: marker.end + later.end, ..later })
-    });
+    // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as
+    // the heading `#### Answer`.
+    let line_of = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let between = |c: char| matches!(c, '.' | ',' | ';' | '$' | ')' | '*' | ' ');
+    let from = if is_box {
+        text.len() - text[marker.end..].trim_start_matches(between).len()
+    } else {
+        marker.line_start
+    };
+    let later = RULES[strongest + 1..].iter().find_map(|find| find(&text[from..]).filter(&readable));
     if let Some(later) = later {
-        return Some(later);
+        let line_start = line_of(from + later.line_start);
+        return Some(Marker { line_start, end: from + later.end, ..later });
     }
-    // A phrase that says nothing, before a text that comes to something.
-    let closes = marker.rule == Rule::Phrase && scope == Scope::Whole;
-    if closes && let Some(closing) = closing::closing(behind).filter(|closing| is_readable(&closing.answer)) {
+    // One that says nothing, before a text that comes to something.
+    let closes = matches!(marker.rule, Rule::Hashes | Rule::Label | Rule::Phrase) && scope == Scope::Whole;
+    let closing =
+        closing::closing(&text[marker.end..]).filter(|closing| closes && is_readable(&closing.answer));
+    if let Some(closing) = closing {
         let (rule, answer) = (closing.rule, closing.answer);
         return Some(Marker { rule, line_start: text.len(), end: text.len(), beside: "".into(), answer });
     }
@@ -191,7 +196,9 @@ fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
     if scope == Scope::Whole {
         let closing = match &answer {
             Cow::Borrowed(answer) => closing::closing(answer).map(|closing| closing.answer),
-            Cow::Owned(answer) => closing::closing(answer).map(|closing| Cow::Owned(closing.answer.into_owned())),
+            Cow::Owned(answer) => {
+                closing::closing(answer).map(|closing| Cow::Owned(closing.answer.into_owned()))
+            }
         };
         if let Some(closing) = closing.filter(|answer| is_readable(answer)) {
             return closing;

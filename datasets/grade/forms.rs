@@ -17,10 +17,12 @@ use super::units;
 pub(super) fn bracketed(tokens: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
     use super::names::MATRIX_CLOSE;
     let (open, close, inner) = enclosed(tokens)?;
-    let several = || split(inner, is_separator).0.len() > 1;
+    let several = || split(inner, is_separator).0.iter().filter(|part| !part.is_empty()).count() > 1;
     Some(match (open, close) {
         (MATRIX_OPEN, MATRIX_CLOSE) => matrix(inner, depth),
-        (SET_OPEN, SET_CLOSE) | ('{', '}') if condition(inner).is_some() => answer(condition(inner)?, depth + 1),
+        (SET_OPEN, SET_CLOSE) | ('{', '}') if condition(inner).is_some() => {
+            answer(condition(inner)?, depth + 1)
+        }
         (SET_OPEN, SET_CLOSE) => group('{', '}', inner, depth),
         ('{', '}') if several() => group('{', '}', inner, depth),
         ('{', '}') => answer(inner, depth + 1),
@@ -105,7 +107,8 @@ pub(super) fn plus_minus(tokens: &[Token], depth: usize) -> Result<Answer, Stop>
     Ok(Answer::group('{', '}', items))
 }
 
-/// A matrix or tuple with a number before it, or with a unit behind it: `\frac{1}{2}(1, 3)`, `(1, 2)\text{ cm}`.
+/// A matrix or tuple with a number before it, or with a unit behind it: `\frac{1}{2}(1, 3)`,
+/// `(1, 2)\text{ cm}`.
 pub(super) fn around_brackets(tokens: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
     let start = tokens.iter().position(|t| is_open(&t.kind))?;
     if start == 0 {
@@ -128,7 +131,8 @@ pub(super) fn around_brackets(tokens: &[Token], depth: usize) -> Option<Result<A
         .map(|at| tokens.split_at(at))
         .next()?;
     let of_matrix = brackets.iter().take(2).any(|t| t.kind == Kind::Sign(MATRIX_OPEN));
-    let tuple = is(brackets.first(), '(') && split(&brackets[1..brackets.len() - 1], is_separator).0.len() > 1;
+    let tuple =
+        is(brackets.first(), '(') && split(&brackets[1..brackets.len() - 1], is_separator).0.len() > 1;
     if !of_matrix && !tuple {
         return None;
     }
@@ -148,6 +152,29 @@ pub(super) fn around_brackets(tokens: &[Token], depth: usize) -> Option<Result<A
     };
     let read = bracketed(brackets, depth)?;
     Some(read.map(|read| scaled(read, &factor)))
+}
+
+/// `60% (3/5)`, `3/5 (or 0.6)`: a value said in two ways.
+pub(super) fn restated(tokens: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
+    let percent = |tokens: &[Token]| tokens.last().is_some_and(|token| token.kind == Kind::Sign('%'));
+    let open = (1..tokens.len()).rev().find(|at| is(tokens.get(*at), '('))?;
+    let (before, brackets) = tokens.split_at(open);
+    let ('(', ')', inner) = enclosed(brackets)? else { return None };
+    let (sign, inner) = match inner {
+        [Token { kind: Kind::Sign(sign @ ('=' | '≈')), .. }, rest @ ..] => (*sign, rest),
+        [first, rest @ ..] if first.kind == Kind::Word("or".into()) => ('=', rest),
+        all if tokens[open].spaced && (percent(before) || percent(inner)) => ('=', all),
+        _ => return None,
+    };
+    let both = item(before, depth + 1).and_then(|first| Ok([first, item(inner, depth + 1)?]));
+    let fixed = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
+    Some(match both {
+        Ok(sides) if sides.iter().all(fixed) => {
+            Ok(Answer::Relation { sides: sides.into(), signs: vec![sign] })
+        }
+        Ok(_) => Err(Stop::Unreadable),
+        Err(stop) => Err(stop),
+    })
 }
 
 /// The unit on every value that has none.
@@ -180,7 +207,11 @@ fn scaled(answer: Answer, factor: &Expr) -> Answer {
 /// `4343_6`, `(4343)_{6}`, `4343_{\text{six}}`, `4343 base 6`.
 pub(super) fn based(tokens: &[Token]) -> Option<Answer> {
     let without = |open, close, tokens: &[Token]| -> Vec<Token> {
-        tokens.iter().filter(|t| !matches!(t.kind, Kind::Sign(c) if c == open || c == close)).cloned().collect()
+        tokens
+            .iter()
+            .filter(|t| !matches!(t.kind, Kind::Sign(c) if c == open || c == close))
+            .cloned()
+            .collect()
     };
     let bare = without('(', ')', &without('{', '}', tokens));
     let (number, base) = match bare.as_slice() {
@@ -247,7 +278,10 @@ pub(super) fn reals_without(points: &Answer) -> Option<Answer> {
     let Answer::Group { open: '{', items, .. } = points else { return None };
     let mut bounds: Vec<Expr> = items.iter().map(|item| item.expr().cloned()).collect::<Option<_>>()?;
     let sortable = bounds.iter().all(|bound| bound.number().is_some());
-    if bounds.is_empty() || bounds.len() > 1 && !sortable || bounds.iter().any(|bound| expr_depends(bound, None)) {
+    if bounds.is_empty()
+        || bounds.len() > 1 && !sortable
+        || bounds.iter().any(|bound| expr_depends(bound, None))
+    {
         return None;
     }
     bounds.sort_by_key(|bound| bound.number().unwrap_or_else(BigRational::zero));
@@ -255,8 +289,8 @@ pub(super) fn reals_without(points: &Answer) -> Option<Answer> {
     let mut ends = vec![Expr::Negate(Box::new(infinity()))];
     ends.extend(bounds);
     ends.push(infinity());
-    let spans = ends.windows(2).map(|pair| {
-        Answer::group('(', ')', pair.iter().map(|end| Answer::value(end.clone())).collect())
-    });
+    let spans = ends
+        .windows(2)
+        .map(|pair| Answer::group('(', ')', pair.iter().map(|end| Answer::value(end.clone())).collect()));
     Some(Answer::group('∪', '∪', spans.collect()))
 }

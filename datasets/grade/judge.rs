@@ -7,7 +7,7 @@ use super::amount::Amount;
 use super::limits::Stop;
 use super::poly::Algebra;
 use super::relations::interval;
-use super::tree::{Answer, Expr, expr_depends};
+use super::tree::{Answer, Expr, Product, expr_depends, variable};
 use super::units::Unit;
 use super::{decide, field, moments, units};
 
@@ -102,6 +102,16 @@ impl Judge {
             (one, Answer::Group { open: '{' | ',', items, .. }) if items.len() == 1 => {
                 self.compare(one, &items[0])
             }
+            // `[5]` may be a list of one, or the floor of 5.
+            (Answer::Group { open: '[', items, .. }, one) | (one, Answer::Group { open: '[', items, .. })
+                if items.len() == 1 =>
+            {
+                if self.compare(&items[0], one) == Equality::Same {
+                    NOT_DECIDED
+                } else {
+                    OTHER_KIND
+                }
+            }
             (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => {
                 OTHER_KIND
             }
@@ -160,8 +170,16 @@ impl Judge {
             (None, Some(n)) => !n.unlikely && u.is_none(),
             _ => false,
         };
+        let scaled = |product: &Option<Box<Product>>, other: &Expr| {
+            product
+                .as_ref()
+                .and_then(|product| product.scaled())
+                .is_some_and(|value| other.number() == Some(value))
+        };
         match (found, u, v) {
             (Equality::Same, ..) if unclear => NOT_DECIDED,
+            // `5K` may be 5000.
+            (Equality::Different(_), ..) if scaled(m, b) || scaled(n, a) => NOT_DECIDED,
             // `2 hours` and 120: the number may count minutes.
             (Equality::Different(_), Some(unit), None) if is_converted(unit, a, b) => NOT_DECIDED,
             (Equality::Different(_), None, Some(unit)) if is_converted(unit, b, a) => NOT_DECIDED,
@@ -248,7 +266,11 @@ impl Judge {
         if (alternatives(gold) || alternatives(given))
             && let (Some(a), Some(b)) = (interval(gold), interval(given))
         {
-            return if a.0 == b.0 || a.0.is_none() || b.0.is_none() { self.compare(&a.1, &b.1) } else { NOT_DECIDED };
+            return if a.0 == b.0 || a.0.is_none() || b.0.is_none() {
+                self.compare(&a.1, &b.1)
+            } else {
+                NOT_DECIDED
+            };
         }
         let (gold, given) = (column(gold), column(given));
         let (Answer::Group { open: a, close: c, items: x }, Answer::Group { open: b, close: d, items: y }) =
@@ -287,7 +309,9 @@ impl Judge {
 
     /// Lists and sets have no order, but `9 chickens and 6 rabbits` beside `6, 9` has one.
     fn lists(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
-        let names = |items: &[Answer]| items.len() > 1 && items.iter().any(|item| !item.noun().is_empty());
+        let names = |items: &[Answer]| {
+            items.iter().any(|item| items.first().is_some_and(|first| name_of(item) != name_of(first)))
+        };
         if names(gold) == names(given) {
             return self.same_set(gold, given);
         }
@@ -329,6 +353,14 @@ impl Judge {
     }
 }
 
+/// The name of what an item of a list says: `9 chickens`, `x = 4`.
+fn name_of(item: &Answer) -> &str {
+    match item {
+        Answer::Relation { sides, signs } if signs.as_slice() == ['='] => variable(&sides[0]).unwrap_or(""),
+        item => item.noun(),
+    }
+}
+
 /// Is the amount, in another unit of the same dimension, the number?
 fn is_converted(unit: &Unit, amount: &Expr, number: &Expr) -> bool {
     let (Some(amount), Some(number)) = (amount.number(), number.number()) else { return false };
@@ -340,7 +372,13 @@ fn is_converted(unit: &Unit, amount: &Expr, number: &Expr) -> bool {
 fn based(gold: &Answer, given: &Answer) -> Equality {
     match (gold, given) {
         (Answer::Based(a, p), Answer::Based(b, q)) if p == q => Equality::when(a == b),
-        (Answer::Based(a, _), Answer::Based(b, _)) => if a == b { NOT_DECIDED } else { WRONG },
+        (Answer::Based(a, _), Answer::Based(b, _)) => {
+            if a == b {
+                NOT_DECIDED
+            } else {
+                WRONG
+            }
+        }
         (Answer::Based(value, base), other) | (other, Answer::Based(value, base)) => {
             let Some(number) = other.expr().and_then(Expr::number) else { return OTHER_KIND };
             let digits = number.is_integer() && number.to_integer().to_string() == value.to_str_radix(*base);

@@ -148,7 +148,8 @@ impl Lexer {
             '`' => self.skip(1),
             '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{'
             | '}' | ',' | ';' | ':' | '|' | '!' | '%' | '<' | '>' | '&' | '\'' | '"' | '±' | '∓' | '≤'
-            | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' | '∖' | 'ℝ' => {
+            | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' | '∖' | 'ℝ' =>
+            {
                 self.sign(c, 1);
             }
             _ if power_of(c).is_some() => self.superscript(),
@@ -195,6 +196,12 @@ impl Lexer {
         }
         if self.at < self.product_until {
             return self.variable(1);
+        }
+        // `US$5`
+        if matches!(text.as_str(), "US" | "AU" | "CA" | "NZ" | "HK")
+            && (self.peek(2) == '$' || self.peek(2) == '\\' && self.peek(3) == '$')
+        {
+            return self.skip(2);
         }
         let first = self.peek(0);
         if let Some((_, name)) = GREEK_LETTERS.iter().find(|(letter, _)| *letter == first) {
@@ -290,7 +297,8 @@ impl Lexer {
                 self.skip(length + argument);
             }
             "mathbb" | "Bbb" if ["{R}", " R", "R"].iter().any(|r| self.text(length, r.len()) == *r) => {
-                let braced = if self.peek(length) == '{' { 3 } else { 1 + usize::from(self.peek(length) == ' ') };
+                let braced =
+                    if self.peek(length) == '{' { 3 } else { 1 + usize::from(self.peek(length) == ' ') };
                 self.sign('ℝ', length + braced);
             }
             "begin" | "end" => self.environment(name, length),

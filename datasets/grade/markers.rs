@@ -1,5 +1,5 @@
-//! Where an answer is marked in a text: in a box, behind `####`, a label or a phrase, between tags, in a field
-//! of JSON. Each rule gives its last marker with an answer behind it.
+//! Where an answer is marked in a text: in a box, behind `####`, a label or a phrase, between tags, in a
+//! field of JSON. Each rule gives its last marker with an answer behind it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -70,12 +70,18 @@ fn bare_content(text: &str, spaced: bool) -> Option<usize> {
     let sign = usize::from(bytes.first() == Some(&b'-'));
     match bytes.get(sign)? {
         b'0'..=b'9' => {
-            let run = text[sign..].find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '/')).unwrap_or(text.len() - sign);
+            let run = text[sign..]
+                .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '/'))
+                .unwrap_or(text.len() - sign);
             Some(text[..sign + run].trim_end_matches(['.', ',', '/']).len())
         }
-        b'A'..=b'H' if spaced && sign == 0 => (!bytes.get(1).is_some_and(u8::is_ascii_alphanumeric)).then_some(1),
+        b'A'..=b'H' if spaced && sign == 0 => {
+            (!bytes.get(1).is_some_and(u8::is_ascii_alphanumeric)).then_some(1)
+        }
         b'\\' => {
-            let name = 1 + text[sign + 1..].find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len() - sign - 1);
+            let name = 1 + text[sign + 1..]
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(text.len() - sign - 1);
             let mut length = sign + name;
             while let Some(inner) = text[length..].strip_prefix('{') {
                 length += closing_brace(inner)? + 2;
@@ -101,8 +107,8 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// `\boxed{}` and `\fbox{}` with balanced braces; boxes side by side, with nothing but commas, `and`, `or` and
-/// dollar signs between them, are one list.
+/// `\boxed{}` and `\fbox{}` with balanced braces; boxes side by side, with nothing but commas, `and`, `or`
+/// and dollar signs between them, are one list.
 pub(super) fn boxed(text: &str) -> Option<Marker<'_>> {
     let last = last_box(text, text.len())?;
     let (mut at, end) = (last.all.start, last.all.end);
@@ -139,7 +145,13 @@ pub(super) fn hashes(text: &str) -> Option<Marker<'_>> {
             let (at, answer) = behind(text, last + 1);
             if !answer.is_empty() {
                 let beside = text[start..=last].trim_end_matches('#').into();
-                return Some(Marker { rule: Rule::Hashes, line_start: start, end: at + answer.len(), beside, answer: answer.into() });
+                return Some(Marker {
+                    rule: Rule::Hashes,
+                    line_start: start,
+                    end: at + answer.len(),
+                    beside,
+                    answer: answer.into(),
+                });
             }
         }
         end = last;
@@ -169,16 +181,34 @@ fn undecorated(text: &str) -> (usize, &str) {
 }
 
 /// Words of which a label or a heading is made, besides `answer`.
-const LABEL_WORDS: [&str; 13] =
-    ["the", "my", "our", "your", "final", "correct", "best", "right", "short", "so", "thus", "hence", "therefore"];
+const LABEL_WORDS: [&str; 13] = [
+    "the",
+    "my",
+    "our",
+    "your",
+    "final",
+    "correct",
+    "best",
+    "right",
+    "short",
+    "so",
+    "thus",
+    "hence",
+    "therefore",
+];
 
 fn is_label(words: &str) -> bool {
     let mut names = 0;
-    words.split(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | ',')).filter(|word| !word.is_empty()).all(|word| {
-        let name = ["answer", "answers", "ans"].iter().any(|name| word.eq_ignore_ascii_case(name));
-        names += usize::from(name);
-        name || LABEL_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)) || (word.starts_with('(') && word.ends_with(')'))
-    }) && names == 1
+    words
+        .split(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | ','))
+        .filter(|word| !word.is_empty())
+        .all(|word| {
+            let name = ["answer", "answers", "ans"].iter().any(|name| word.eq_ignore_ascii_case(name));
+            names += usize::from(name);
+            name || LABEL_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+                || (word.starts_with('(') && word.ends_with(')'))
+        })
+        && names == 1
 }
 
 /// `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised; or such words alone as a
@@ -190,17 +220,33 @@ pub(super) fn labelled(text: &str) -> Option<Marker<'_>> {
     for line in text.split_inclusive('\n') {
         let bare = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#' | '>'));
         let offset = line.len() - bare.len();
-        let colon = bare.char_indices().take(LONGEST).find(|(_, c)| matches!(c, ':' | '：')).map(|(at, c)| (at, at + c.len_utf8()));
+        let colon = bare
+            .char_indices()
+            .take(LONGEST)
+            .find(|(_, c)| matches!(c, ':' | '：'))
+            .map(|(at, c)| (at, at + c.len_utf8()));
         let body = match colon {
-            Some((at, end)) if &bare[..at] == "A" || is_label(&bare[..at]) || bare[..at].ends_with("答案") => Some(end),
+            Some((at, end))
+                if &bare[..at] == "A" || is_label(&bare[..at]) || bare[..at].ends_with("答案") =>
+            {
+                Some(end)
+            }
             _ if bare.starts_with("答案") => Some("答案是".len()).filter(|end| bare.is_char_boundary(*end)),
-            None if offset > 0 && bare.trim_end().len() <= LONGEST && is_label(bare.trim_end()) => Some(bare.trim_end().len()),
+            None if offset > 0 && bare.trim_end().len() <= LONGEST && is_label(bare.trim_end()) => {
+                Some(bare.trim_end().len())
+            }
             _ => None,
         };
         if let Some(body) = body {
             let (at, answer) = behind(text, start + offset + body);
             if !answer.is_empty() {
-                last = Some(Marker { rule: Rule::Label, line_start: start, end: at + answer.len(), beside: "".into(), answer: answer.into() });
+                last = Some(Marker {
+                    rule: Rule::Label,
+                    line_start: start,
+                    end: at + answer.len(),
+                    beside: "".into(),
+                    answer: answer.into(),
+                });
             }
         }
         start += line.len();
@@ -232,14 +278,17 @@ fn last_word(bytes: &[u8], word: &[u8]) -> Option<usize> {
 
 fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
     let rest = &text[at + name.len()..];
-    let verb = VERBS.iter().find(|verb| rest.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb)))?;
+    let verb = VERBS
+        .iter()
+        .find(|verb| rest.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb)))?;
     let from = at + name.len() + verb.len();
     if text[from..].starts_with(char::is_alphanumeric) {
         return None;
     }
     let start = line_start(text, at);
     let before = &text[start..at];
-    let word = before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_ascii_lowercase();
+    let word =
+        before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_ascii_lowercase();
     let leads = match name {
         "answer" => true,
         "solution" => matches!(word.as_str(), "the" | "only" | ""),
@@ -250,7 +299,8 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
         return None;
     }
     let line_end = text[from..].find('\n').map_or(text.len(), |length| from + length);
-    let lead = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_whitespace() || c == ':').len();
+    let lead =
+        |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_whitespace() || c == ':').len();
     let mut begin = from + lead(&text[from..line_end]);
     let mut answer = &text[begin..line_end];
     if let Some(length) = display_length(&text[begin..]) {
@@ -280,20 +330,22 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
 
 /// `<answer>…</answer>`; without an end, up to that of the text.
 pub(super) fn tag(text: &str) -> Option<Marker<'_>> {
-    [("<answer>", "</answer>"), ("<final_answer>", "</final_answer>")].into_iter().find_map(|(open, close)| {
-        let at = text.rfind(open)?;
-        let from = at + open.len();
-        let to = text[from..].find(close).map_or(text.len(), |length| from + length);
-        let answer = text[from..to].trim();
-        let start = line_start(text, at);
-        (!answer.is_empty()).then(|| Marker {
-            rule: Rule::Tag,
-            line_start: start,
-            end: to,
-            beside: text[start..at].into(),
-            answer: answer.into(),
-        })
-    })
+    [("<answer>", "</answer>"), ("<final_answer>", "</final_answer>")].into_iter().find_map(
+        |(open, close)| {
+            let at = text.rfind(open)?;
+            let from = at + open.len();
+            let to = text[from..].find(close).map_or(text.len(), |length| from + length);
+            let answer = text[from..to].trim();
+            let start = line_start(text, at);
+            (!answer.is_empty()).then(|| Marker {
+                rule: Rule::Tag,
+                line_start: start,
+                end: to,
+                beside: text[start..at].into(),
+                answer: answer.into(),
+            })
+        },
+    )
 }
 
 /// The field `answer` of an object in JSON.
@@ -304,7 +356,9 @@ pub(super) fn json(text: &str) -> Option<Marker<'_>> {
         let value = rest.trim_start().strip_prefix(':')?.trim_start();
         let from = text.len() - value.len();
         let (length, answer) = match value.chars().next()? {
-            quote @ ('"' | '\'') => quoted(&value[1..], quote).map(|(length, text)| (length + 2, Cow::Owned(text)))?,
+            quote @ ('"' | '\'') => {
+                quoted(&value[1..], quote).map(|(length, text)| (length + 2, Cow::Owned(text)))?
+            }
             '[' => {
                 let length = value.find(']')? + 1;
                 (length, Cow::Borrowed(&value[1..length - 1]))
@@ -315,7 +369,13 @@ pub(super) fn json(text: &str) -> Option<Marker<'_>> {
             }
         };
         let line_start = text[..at].rfind('{').map_or(at, |brace| line_start(text, brace));
-        (!answer.trim().is_empty()).then(|| Marker { rule: Rule::Json, line_start, end: from + length, beside: "".into(), answer })
+        (!answer.trim().is_empty()).then(|| Marker {
+            rule: Rule::Json,
+            line_start,
+            end: from + length,
+            beside: "".into(),
+            answer,
+        })
     })
 }
 

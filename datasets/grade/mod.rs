@@ -23,11 +23,11 @@
 //! |---|---|---|
 //! | `correct` | correct | the two answers are the same |
 //! | `wrong_answer` | wrong | they are of one kind, and proved to differ |
-//! | `other_kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number |
+//! | `other_kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number; or the prediction has no value (`5/0`) |
 //! | `other_unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
-//! | `answer_unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
-//! | `no_answer` | wrong | the prediction is empty, or a text of several lines without a marker |
-//! | `gold_unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
+//! | `no_answer` | wrong | the prediction is empty, or a text that ends without any claim |
+//! | `answer_unreadable` | undecidable | the gold is mathematics, and the prediction is text |
+//! | `gold_unreadable` | undecidable | the gold is text (or has no answer), and the prediction another text or mathematics |
 //! | `not_decided` | undecidable | neither equality nor difference could be proved |
 //! | `out_of_fuel` | undecidable | a side is too long to read or too large to compute with |
 //!
@@ -174,7 +174,8 @@ pub fn grade(gold: &str, prediction: &str, options: &Options) -> Grade {
     let scope = if options.strict { Scope::Marked } else { Scope::Whole };
     let (gold_found, given_found) = (extract::find(gold, Scope::Whole), extract::find(prediction, scope));
     let read_by = given_found.as_ref().map_or("", |found| found.rule.name());
-    let (gold_side, given_side) = (Side::of(gold, gold_found.as_ref()), Side::of(prediction, given_found.as_ref()));
+    let (gold_side, given_side) =
+        (Side::of(gold, gold_found.as_ref()), Side::of(prediction, given_found.as_ref()));
     let mut judged = judge(gold_side, given_side, options);
     let nothing = judged.reason == "no_answer" && !options.strict;
     if nothing && given_side.speaks && gold.trim() == prediction.trim() {
@@ -233,7 +234,9 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     let (read, other) = (Exponents::AsWritten, Exponents::Other);
     let (a, b) = (gold.read(read), given.read(read));
     let mut outcome = match (&a, &b) {
-        (Ok(Answer::Text(text)), Ok(Answer::Text(none))) if none.is_empty() && given.speaks && !text.is_empty() => {
+        (Ok(Answer::Text(text)), Ok(Answer::Text(none)))
+            if none.is_empty() && given.speaks && !text.is_empty() =>
+        {
             Equality::Unknown("gold_unreadable")
         }
         (_, Ok(Answer::Text(text))) if text.is_empty() => Equality::Different("no_answer"),
@@ -254,7 +257,7 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
         }
     }
     let sentences = gold.alone && given.alone;
-    let equal = gold.text.trim() == given.text.trim();
+    let equal = read::undecorated(gold.text) == read::undecorated(given.text);
     let (verdict, reason) = match outcome {
         Equality::Different("no_answer") => (Verdict::Wrong, "no_answer"),
         Equality::Unknown(reason) if equal && reason != "gold_unreadable" => (Verdict::Correct, "correct"),
@@ -294,5 +297,7 @@ pub fn pairs_per_second(pairs: &[(String, String)], time: std::time::Duration) -
     count as f64 / clock.elapsed().as_secs_f64()
 }
 
+#[cfg(test)]
+mod reading_tests;
 #[cfg(test)]
 mod tests;

@@ -87,9 +87,10 @@ fn digits(text: &str, most: usize) -> Option<u32> {
 }
 
 fn clock(text: &str) -> Option<Clock> {
-    let (body, afternoon) = [("a.m.", false), ("a.m", false), ("am", false), ("p.m.", true), ("p.m", true), ("pm", true)]
-        .into_iter()
-        .find_map(|(end, afternoon)| Some((text.strip_suffix(end)?.trim_end(), afternoon)))?;
+    let (body, afternoon) =
+        [("a.m.", false), ("a.m", false), ("am", false), ("p.m.", true), ("p.m", true), ("pm", true)]
+            .into_iter()
+            .find_map(|(end, afternoon)| Some((text.strip_suffix(end)?.trim_end(), afternoon)))?;
     let parts: Vec<u32> = body.split(':').map(|part| digits(part, 2)).collect::<Option<_>>()?;
     let (hour, minute, second) = match *parts.as_slice() {
         [hour] => (hour, 0, 0),
@@ -103,9 +104,8 @@ fn clock(text: &str) -> Option<Clock> {
 }
 
 fn date(text: &str) -> Option<Date> {
-    let valid = |date: &Date| {
-        (1..=12).contains(&date.month) && date.day.is_none_or(|day| (1..=31).contains(&day))
-    };
+    let valid =
+        |date: &Date| (1..=12).contains(&date.month) && date.day.is_none_or(|day| (1..=31).contains(&day));
     let numeric: Vec<&str> = text.split(['-', '/']).collect();
     if let [year, month, day] = numeric.as_slice() {
         if year.len() != 4 || month.len() > 2 || day.len() > 2 {
@@ -130,7 +130,9 @@ fn date(text: &str) -> Option<Date> {
         }
     }
     let (year, month, day) = found;
-    Some(Date { year, month: month?, day }).filter(valid).filter(|date| date.year.is_some() || date.day.is_some())
+    Some(Date { year, month: month?, day })
+        .filter(valid)
+        .filter(|date| date.year.is_some() || date.day.is_some())
 }
 
 /// Are two moments the same, or a moment and an answer of another kind?
@@ -140,11 +142,11 @@ pub(super) fn compare(gold: &Answer, given: &Answer) -> Equality {
         (Answer::Date(a), Answer::Date(b)) => {
             let pairs = [(a.year, b.year), (Some(a.month), Some(b.month)), (a.day, b.day)];
             let differ = |pair: &(Option<u32>, Option<u32>)| matches!(pair, (Some(x), Some(y)) if x != y);
-            match pairs.iter().any(differ) {
-                true => WRONG,
-                // A year or a day that one of both leaves out.
-                false => if a == b { Equality::Same } else { NOT_DECIDED },
+            if a == b {
+                return Equality::Same;
             }
+            // Else a year or a day is left out by one of both.
+            if pairs.iter().any(differ) { WRONG } else { NOT_DECIDED }
         }
         (Answer::Clock(clock), other) | (other, Answer::Clock(clock)) => beside_clock(*clock, other),
         (Answer::Date(date), other) | (other, Answer::Date(date)) => {

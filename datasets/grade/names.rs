@@ -182,9 +182,9 @@ pub(super) const TEXTS: &[&str] = &[
 ];
 
 pub(super) const GREEK: &[&str] = &[
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
-    "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda",
-    "Xi", "Sigma", "Phi", "Psi", "Omega", "ell",
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
+    "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
+    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell",
 ];
 
 /// Greek letters as characters.
@@ -224,14 +224,14 @@ pub(super) const GREEK_LETTERS: &[(char, &str)] = &[
 
 /// Pairs of consonants that are words or units.
 const NO_PRODUCTS: &[&str] = &[
-    "cm", "mm", "km", "dm", "kg", "mg", "ml", "dl", "cl", "ft", "hr", "hz", "lb", "oz", "pt", "qt", "yd", "nd",
-    "rd", "st", "th", "pm", "rs", "vs", "mr", "ms", "dr", "kw", "kb", "mb", "gb", "tv", "pc", "bc", "ph", "gm",
-    "hp", "ps", "ct", "bn", "sq", "ok", "km", "no", "ln", "lg", "ny", "dc",
+    "cm", "mm", "km", "dm", "kg", "mg", "ml", "dl", "cl", "ft", "hr", "hz", "lb", "oz", "pt", "qt", "yd",
+    "nd", "rd", "st", "th", "pm", "rs", "vs", "mr", "ms", "dr", "kw", "kb", "mb", "gb", "tv", "pc", "bc",
+    "ph", "gm", "hp", "ps", "ct", "bn", "sq", "ok", "km", "no", "ln", "lg", "ny", "dc",
 ];
 
-/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`, `mn`. Longer ones in alphabetical
-/// order only, so that no two words become the same product. Behind a number and a blank they are rather a
-/// unit.
+/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`, `mn`. Longer ones in
+/// alphabetical order only, so that no two words become the same product. Behind a number and a blank they
+/// are rather a unit.
 pub(super) fn is_product(text: &str, behind_number: bool) -> bool {
     let all = |letters: &[u8]| text.bytes().all(|b| letters.contains(&b));
     let sorted = text.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);

@@ -3,7 +3,9 @@
 
 use num_rational::BigRational;
 
-use super::forms::{application, around_brackets, based, bracketed, has_either, plus_minus, reals_without};
+use super::forms::{
+    application, around_brackets, based, bracketed, has_either, plus_minus, reals_without, restated,
+};
 use super::lex::{Kind, Token, is, lex};
 use super::limits::{MAX_DEPTH, Stop};
 use super::names::{
@@ -25,7 +27,8 @@ pub(super) fn parse(text: &str, euler: bool) -> Result<Answer, Stop> {
 
 /// `3 x 4`, `1.5x10^3`: a letter x between two numbers multiplies them, unless it is a variable elsewhere.
 fn times(tokens: &mut [Token]) {
-    let is_x = |token: &Token| matches!(&token.kind, Kind::Variable(name) if matches!(name.as_str(), "x" | "X"));
+    let is_x =
+        |token: &Token| matches!(&token.kind, Kind::Variable(name) if matches!(name.as_str(), "x" | "X"));
     let number = |token: Option<&Token>| matches!(token, Some(Token { kind: Kind::Number(..), .. }));
     let places: Vec<usize> = (0..tokens.len()).filter(|at| is_x(&tokens[*at])).collect();
     let between = |at: &usize| *at > 0 && number(tokens.get(at - 1)) && number(tokens.get(at + 1));
@@ -117,9 +120,12 @@ pub(super) fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
             Answer::Relation { sides, signs } if has_either(part) && sides.len() == 2 => {
                 let [name, value] = <[Answer; 2]>::try_from(sides).map_err(|_| Stop::Unreadable)?;
                 match value {
-                    Answer::Group { open: '{', items: both, .. } => items.extend(both.into_iter().map(|value| {
-                        Answer::Relation { sides: vec![name.clone(), value], signs: signs.clone() }
-                    })),
+                    Answer::Group { open: '{', items: both, .. } => {
+                        items.extend(both.into_iter().map(|value| Answer::Relation {
+                            sides: vec![name.clone(), value],
+                            signs: signs.clone(),
+                        }));
+                    }
                     value => items.push(Answer::Relation { sides: vec![name, value], signs }),
                 }
             }
@@ -135,6 +141,16 @@ pub(super) fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     }
     if let Some(described) = described(tokens, depth) {
         return described;
+    }
+    if let Some(restated) = restated(tokens, depth) {
+        return restated;
+    }
+    // `exactly 4 apples`
+    if let [Token { kind: Kind::Word(word), .. }, rest @ ..] = tokens
+        && matches!(word.as_str(), "exactly" | "only" | "just" | "precisely")
+        && matches!(rest.first(), Some(Token { kind: Kind::Number(..), .. }))
+    {
+        return item(rest, depth + 1);
     }
     let (parts, _) = split(tokens, |t| t.kind == Kind::Sign('∪') || t.kind == Kind::Variable("U".into()));
     if parts.len() > 1 && parts.iter().all(|part| enclosed(part).is_some()) {
@@ -181,7 +197,7 @@ pub(super) fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
         && rest.iter().all(|t| matches!(t.kind, Kind::Word(_)))
     {
         // `18-20` is a range, or a difference that somebody left to the reader.
-        return Ok(Answer::group('-', '-', [low, high].map(|n| number(n)).into()));
+        return Ok(Answer::group('-', '-', [low, high].map(number).into()));
     }
     match sum(&amounts(tokens)) {
         Some(sum) => Ok(sum),
@@ -202,9 +218,8 @@ fn ratio(tokens: &[Token]) -> Option<Result<Answer, Stop>> {
         return Some(Ok(Answer::group(':', ':', vec![number(over), number(under)])));
     }
     let (parts, _) = split(tokens, |t| t.kind == Kind::Sign(':'));
-    (parts.len() > 1).then(|| {
-        Ok(Answer::group(':', ':', parts.into_iter().map(value).collect::<Result<_, _>>()?))
-    })
+    (parts.len() > 1)
+        .then(|| Ok(Answer::group(':', ':', parts.into_iter().map(value).collect::<Result<_, _>>()?)))
 }
 
 /// What stands behind a colon: `Total: 72` names a value, `-2 ≤ n ≤ 4: [-2, 4]` says it twice.
@@ -235,10 +250,16 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
     let mut read: Vec<Answer> = Vec::new();
     let mut name = String::new();
     for (i, side) in sides.iter().enumerate() {
-        if side.is_empty() && (i == 0 || i + 1 == sides.len()) && signs.len() == 1 && matches!(signs[0], '=' | '≈') {
+        if side.is_empty()
+            && (i == 0 || i + 1 == sides.len())
+            && signs.len() == 1
+            && matches!(signs[0], '=' | '≈')
+        {
             return item(if i == 0 { last } else { sides[0] }, depth + 1);
         }
-        if (i == 0 || i + 1 == sides.len()) && let Some(application) = application(side) {
+        if (i == 0 || i + 1 == sides.len())
+            && let Some(application) = application(side)
+        {
             read.push(application);
             continue;
         }

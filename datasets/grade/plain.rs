@@ -22,7 +22,11 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
             plain.push_str(if subscript { "_{" } else { "}" });
             index = subscript;
         }
-        plain.extend(character(c));
+        match c {
+            '℃' => plain.push_str("°C"),
+            '℉' => plain.push_str("°F"),
+            c => plain.extend(character(c)),
+        }
     }
     if index {
         plain.push('}');
@@ -50,7 +54,9 @@ fn character(c: char) -> Option<char> {
         '、' => ',',
         '∶' => ':',
         '‘' | '’' | '‚' | '‛' | '′' | 'ʹ' => '\'',
-        '“' | '”' | '„' | '‟' | '«' | '»' | '‹' | '›' | '「' | '」' | '『' | '』' | '″' => '"',
+        '“' | '”' | '„' | '‟' | '«' | '»' | '‹' | '›' | '「' | '」' | '『' | '』' | '″' => {
+            '"'
+        }
         '₀'..='₉' => from(0x2080, '0'),
         '≦' => '≤',
         '≧' => '≥',

@@ -2,6 +2,7 @@
 
 use super::limits::Stop;
 use super::moments::moment;
+use super::names::TEXTS;
 use super::parse;
 use super::plain::plain;
 use super::poly::Algebra;
@@ -42,12 +43,22 @@ fn content(text: &str, euler: bool) -> Result<Answer, Stop> {
     match normal.as_str() {
         "yes" | "true" => return Ok(Answer::Truth(true)),
         "no" | "false" => return Ok(Answer::Truth(false)),
-        "no solution" | "no solutions" | "there is no solution" | "there are no solutions" | "empty set"
+        "no solution"
+        | "no solutions"
+        | "there is no solution"
+        | "there are no solutions"
+        | "empty set"
         | "the empty set" => return Ok(Answer::group('{', '}', Vec::new())),
         "all real numbers" | "all reals" | "the real numbers" | "any real number" | "all real numbers x" => {
             return Ok(Answer::reals());
         }
         _ => {}
+    }
+    if let Some(hour) = normal.strip_suffix("o'clock").map(str::trim_end)
+        && (1..=2).contains(&hour.len())
+        && hour.bytes().all(|b| b.is_ascii_digit())
+    {
+        return content(&format!("{hour}:00"), euler);
     }
     if let Some(moment) = moment(&normal) {
         return Ok(moment);
@@ -137,11 +148,8 @@ pub(super) fn undecorated(answer: &str) -> &str {
 fn normal(text: &str) -> String {
     let mut plain = text.to_owned();
     if text.contains(['\\', '{', '*', '$', '~']) {
-        for command in [
-            "\\textbf", "\\textit", "\\textrm", "\\textnormal", "\\text", "\\mathrm", "\\mathbf", "\\mbox", "\\,",
-            "\\ ", "\\!", "\\;",
-        ] {
-            plain = plain.replace(command, " ");
+        for command in TEXTS.iter().rev().copied().chain(["mathbf", ",", " ", "!", ";"]) {
+            plain = plain.replace(&format!("\\{command}"), " ");
         }
         plain = plain.replace(['{', '}', '*', '$', '~'], " ");
     }
@@ -153,8 +161,9 @@ fn normal(text: &str) -> String {
 fn choice(text: &str, euler: bool) -> Option<Answer> {
     let mut rest = text;
     let mut braced = false;
-    for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\textrm", "\\mbox"] {
-        if let Some(inner) = text.strip_prefix(command).and_then(|rest| rest.trim_start().strip_prefix('{')) {
+    for command in TEXTS.iter().copied().chain(["mathbf"]) {
+        let rest_of = text.strip_prefix('\\').and_then(|text| text.strip_prefix(command));
+        if let Some(inner) = rest_of.and_then(|rest| rest.trim_start().strip_prefix('{')) {
             (rest, braced) = (inner.trim_start(), true);
         }
     }

@@ -28,7 +28,9 @@ impl Judge {
             (Answer::Relation { sides: x, signs: s }, Answer::Relation { sides: y, signs: t }) => {
                 match (named(x, s), named(y, t)) {
                     (Some((a, p)), Some((b, q))) => match (variable(a), variable(b)) {
-                        (Some(a), Some(b)) if a == b && !depends(p, a) && !depends(q, a) => self.compare(p, q),
+                        (Some(a), Some(b)) if a == b && !depends(p, a) && !depends(q, a) => {
+                            self.compare(p, q)
+                        }
                         (Some(_), Some(_)) => self.equations(x, s, y, t),
                         _ => self.functions((a, p), (b, q)),
                     },
@@ -36,7 +38,11 @@ impl Judge {
                 }
             }
             (Answer::Application { .. }, _) | (_, Answer::Application { .. }) => {
-                if gold == given { Equality::Same } else { NOT_DECIDED }
+                if gold == given {
+                    Equality::Same
+                } else {
+                    NOT_DECIDED
+                }
             }
             (relation, other) | (other, relation)
                 if matches!(relation, Answer::Relation { .. }) && interval(relation).is_none() =>
@@ -62,6 +68,13 @@ impl Judge {
                 let mut value = given.1.clone();
                 for (a, b) in x.iter().zip(y) {
                     match (a, b) {
+                        (Expr::Variable(x), Expr::Variable(y)) if x == y => {}
+                        // `P(A) = 1/2` and `P(B) = 1/2`
+                        (Expr::Variable(x), Expr::Variable(y))
+                            if !depends(gold.1, x) && !depends(&value, y) =>
+                        {
+                            return NOT_DECIDED;
+                        }
                         (Expr::Variable(_), Expr::Variable(b)) => value = renamed(value, b, a),
                         _ => match self.expressions(a, b) {
                             Equality::Same => {}
@@ -76,7 +89,9 @@ impl Judge {
             }
             (Answer::Application { arguments, .. }, name) | (name, Answer::Application { arguments, .. })
                 if variable(name).is_some()
-                    && arguments.iter().all(|a| matches!(a, Expr::Variable(x) if Some(x.as_str()) != variable(name))) =>
+                    && arguments
+                        .iter()
+                        .all(|a| matches!(a, Expr::Variable(x) if Some(x.as_str()) != variable(name))) =>
             {
                 self.compare(gold.1, given.1)
             }
@@ -100,10 +115,13 @@ impl Judge {
 
     /// Is one within a tenth of the other?
     fn is_near_by(&mut self, exact: &Expr, near: &Expr) -> bool {
-        let Some(bound) = near.number().map(|n| n.abs() / BigRational::from_integer(10.into())) else { return false };
+        let Some(bound) = near.number().map(|n| n.abs() / BigRational::from_integer(10.into())) else {
+            return false;
+        };
         let (Ok(a), Ok(b)) = (self.algebra.normal(exact), self.algebra.normal(near)) else { return false };
         let Ok(difference) = self.algebra.sub(&a, &b) else { return false };
-        !decide::has_variable(&difference) && decide::is_within(&difference, &bound, &mut self.algebra) == Ok(true)
+        !decide::has_variable(&difference)
+            && decide::is_within(&difference, &bound, &mut self.algebra) == Ok(true)
     }
 
     /// Two equations or inequalities: the same if one is the other times a constant.
@@ -253,9 +271,11 @@ fn renamed(answer: Answer, from: &str, to: &Expr) -> Answer {
         Answer::Value { expr: of, percent, unit, noun, .. } => {
             Answer::Value { expr: expr(of, from, to), percent, unit, noun, product: None }
         }
-        Answer::Group { open, close, items } => {
-            Answer::Group { open, close, items: items.into_iter().map(|item| renamed(item, from, to)).collect() }
-        }
+        Answer::Group { open, close, items } => Answer::Group {
+            open,
+            close,
+            items: items.into_iter().map(|item| renamed(item, from, to)).collect(),
+        },
         Answer::Relation { sides, signs } => {
             Answer::Relation { sides: sides.into_iter().map(|side| renamed(side, from, to)).collect(), signs }
         }

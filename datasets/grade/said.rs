@@ -27,11 +27,21 @@ const THOUGHTS: [(&str, &str); 11] = [
 
 /// Ends and beginnings of turns that are not written `<|name|>`.
 const TURNS: [&str; 10] = [
-    "</s>", "<s>", "<eos>", "<bos>", "<pad>", "<end_of_turn>", "<start_of_turn>", "<｜end▁of▁sentence｜>", "[INST]", "[/INST]",
+    "</s>",
+    "<s>",
+    "<eos>",
+    "<bos>",
+    "<pad>",
+    "<end_of_turn>",
+    "<start_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    "[INST]",
+    "[/INST]",
 ];
 
 /// What begins a new text at the start of a line, before a colon.
-const QUESTIONS: [&str; 8] = ["question", "q", "problem", "human", "user", "instruction", "exercise", "input"];
+const QUESTIONS: [&str; 8] =
+    ["question", "q", "problem", "human", "user", "instruction", "exercise", "input"];
 
 /// The part of a text that is said.
 pub(super) fn said(text: &str) -> Range<usize> {
@@ -66,7 +76,11 @@ fn behind_thoughts(text: &str) -> Option<usize> {
     }
     let opens = |(open, _): &(&str, &str)| {
         text[start..].match_indices(open).any(|(at, _)| {
-            text[start..start + at].trim_end_matches([' ', '\t']).bytes().next_back().is_none_or(|b| b == b'\n')
+            text[start..start + at]
+                .trim_end_matches([' ', '\t'])
+                .bytes()
+                .next_back()
+                .is_none_or(|b| b == b'\n')
         })
     };
     if THOUGHTS.iter().any(opens) { None } else { Some(start) }
@@ -129,7 +143,10 @@ mod tests {
             ("I close `<think>` tags. 5", "I close `<think>` tags. 5"),
             ("<thought>7</thought> 5", " 5"),
             ("[THINK]7[/THINK]5", "5"),
-            ("<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>", "5"),
+            (
+                "<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>",
+                "5",
+            ),
             ("<|channel|>analysis<|message|>7 and then", ""),
             ("analysisIt is 7.assistantfinalIt is 5.", "It is 5."),
             ("analysis shows 5", "analysis shows 5"),

@@ -129,8 +129,10 @@ mod tests {
     #[test]
     fn precision_is_that_of_the_grade() {
         let question = Some("Two of three marbles are red. Which share?");
-        let rounded =
-            |precision| grade_with_steps(question, "2/3", "#### 0.67", &Options { precision, ..Options::default() }).reason;
+        let rounded = |precision| {
+            grade_with_steps(question, "2/3", "#### 0.67", &Options { precision, ..Options::default() })
+                .reason
+        };
         assert_eq!([rounded(None), rounded(Some(2))], ["wrong_answer", "correct"]);
     }
 

@@ -7,7 +7,7 @@ use num_rational::BigRational;
 use num_traits::Signed;
 
 use super::moments::{Clock, Date};
-use super::units::Unit;
+use super::units::{Unit, scale_letter};
 use crate::number::render;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +137,15 @@ pub(super) struct Product {
     pub expr: Expr,
     /// Whether the letter is rather a unit: it stands upright, or behind a blank in plain text.
     pub unlikely: bool,
+}
+
+impl Product {
+    /// `5 K` as 5000.
+    pub(super) fn scaled(&self) -> Option<BigRational> {
+        let Expr::Binary('*', number, letter) = &self.expr else { return None };
+        let Expr::Variable(letter) = &**letter else { return None };
+        Some(number.number()? * BigRational::from_integer(scale_letter(letter)?.into()))
+    }
 }
 
 /// An answer as it was read.

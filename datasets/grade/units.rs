@@ -49,23 +49,76 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
     (&["¥", "yen"], "yen", 1, 1),
     (&["₹", "rupee", "rs"], "rupee", 1, 1),
     (&["°", "degree"], "degree", 1, 1),
+    (&["celsius"], "celsius", 1, 1),
+    (&["fahrenheit"], "fahrenheit", 1, 1),
 ];
 
 /// Short forms that are no product of variables where they stand right behind a number (`18pcs`), and that no
 /// unit of the table is compared with.
 const SHORT: &[&str] = &[
-    "st", "nd", "rd", "th", "pc", "pcs", "pt", "pts", "ppl", "doz", "ea", "mph", "kph", "kmh", "rpm", "bpm", "fps", "psi",
-    "gal", "qt", "kw", "kwh", "kb", "mb", "gb", "tb", "hz", "khz", "mhz", "yo", "hp", "cal", "deg", "rad",
-    "tsp", "sq", "am", "pm", "bn", "mo", "wk", "ns", "ms", "kn", "kj", "kpa", "mol", "cc", "cl", "dl", "ml",
+    "st", "nd", "rd", "th", "pc", "pcs", "pt", "pts", "ppl", "doz", "ea", "mph", "kph", "kmh", "rpm", "bpm",
+    "fps", "psi", "gal", "qt", "kw", "kwh", "kb", "mb", "gb", "tb", "hz", "khz", "mhz", "yo", "hp", "cal",
+    "deg", "rad", "tsp", "sq", "am", "pm", "bn", "mo", "wk", "ns", "ms", "kn", "kj", "kpa", "mol", "cc",
+    "cl", "dl", "ml",
 ];
 
 /// Words that make another number of the one before them, so they are no units.
 const NO_UNITS: &[&str] = &[
-    "or", "to", "half", "halves", "and", "sqrt", "not", "about", "than", "minus", "plus", "squared", "cubed",
-    "quarter", "quarters", "third", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths",
-    "tenths", "hundredths", "thousandths", "am", "pm", "more", "less", "least", "most", "fewer", "base", "mod",
-    "modulo", "approximately", "approx", "roughly", "around", "nearly", "almost", "remainder", "wrong", "incorrect",
-    "never", "billions", "if", "unless", "when", "except", "without", "factorial", "times",
+    "or",
+    "to",
+    "half",
+    "halves",
+    "and",
+    "sqrt",
+    "not",
+    "about",
+    "than",
+    "minus",
+    "plus",
+    "squared",
+    "cubed",
+    "quarter",
+    "quarters",
+    "third",
+    "thirds",
+    "fourths",
+    "fifths",
+    "sixths",
+    "sevenths",
+    "eighths",
+    "ninths",
+    "tenths",
+    "hundredths",
+    "thousandths",
+    "am",
+    "pm",
+    "more",
+    "less",
+    "least",
+    "most",
+    "fewer",
+    "base",
+    "mod",
+    "modulo",
+    "approximately",
+    "approx",
+    "roughly",
+    "around",
+    "nearly",
+    "almost",
+    "remainder",
+    "wrong",
+    "incorrect",
+    "never",
+    "billions",
+    "if",
+    "unless",
+    "when",
+    "except",
+    "without",
+    "factorial",
+    "times",
+    "ish",
 ];
 
 /// Words that multiply the number before them.
@@ -91,11 +144,26 @@ pub(super) fn is_known(word: &str) -> bool {
     known(word, 1).is_some() || SHORT.contains(&word) || scale(word).is_some()
 }
 
-/// Is it a letter that names a unit behind a number? Upright ones may name more of them.
+/// Is it a letter that may name a unit or a scale behind a number?
 pub(super) fn is_unit_letter(token: &Token) -> bool {
+    const RARE: [&str; 12] = ["N", "J", "V", "W", "K", "A", "C", "F", "T", "k", "M", "B"];
     let Kind::Variable(name) = &token.kind else { return false };
-    matches!(name.as_str(), "m" | "g" | "s" | "h" | "l" | "L")
-        || token.upright && matches!(name.as_str(), "N" | "J" | "V" | "W" | "K" | "A" | "C" | "F" | "T")
+    is_common(name) || RARE.contains(&name.as_str())
+}
+
+/// Is it a letter that names a unit more often than a variable, where a blank stands before it?
+pub(super) fn is_common(letter: &str) -> bool {
+    matches!(letter, "m" | "g" | "s" | "h" | "l" | "L")
+}
+
+/// What a letter behind a number multiplies it by, if it is meant so: `5K`, `2 M`.
+pub(super) fn scale_letter(letter: &str) -> Option<i64> {
+    match letter {
+        "k" | "K" => Some(1000),
+        "M" => Some(1_000_000),
+        "B" => Some(1_000_000_000),
+        _ => None,
+    }
 }
 
 /// A currency sign or a word for one before a number.
@@ -110,7 +178,12 @@ pub(super) fn currency(token: &Token) -> Option<Unit> {
 fn word(token: &Token) -> Option<String> {
     match &token.kind {
         Kind::Word(text) => Some(text.clone()),
-        Kind::Variable(name) if is_unit_letter(token) => Some(name.to_lowercase()),
+        Kind::Variable(name) if is_unit_letter(token) => Some(match name.as_str() {
+            "L" => "l".to_owned(),
+            "C" => "celsius".to_owned(),
+            "F" => "fahrenheit".to_owned(),
+            name => name.to_owned(),
+        }),
         Kind::Sign(DOLLAR) => Some("$".to_owned()),
         Kind::Sign(c @ ('$' | '£' | '€' | '¥' | '₹' | '°' | '¢')) => Some(c.to_string()),
         _ => None,
@@ -118,6 +191,10 @@ fn word(token: &Token) -> Option<String> {
 }
 
 fn known(word: &str, power: i32) -> Option<Unit> {
+    if let "mph" | "kph" | "kmh" = word {
+        let length = known(if word == "mph" { "mile" } else { "km" }, power)?;
+        return Some(length.times(known("hour", -power)?));
+    }
     let find = |word: &str| TABLE.iter().find(|(words, ..)| words.contains(&word));
     let (_, dimension, over, under) = find(word).or_else(|| find(word.strip_suffix('s')?))?;
     let size = BigRational::new((*over).into(), (*under).into());
@@ -146,7 +223,8 @@ impl Unit {
     /// What a number in this unit is multiplied by in another one of the same dimension.
     pub(super) fn conversions(&self) -> impl Iterator<Item = BigRational> {
         let of = |(_, dimension, over, under): &(&[&str], &str, i64, i64)| {
-            (self.dimensions == [(*dimension, 1)]).then(|| &self.size / BigRational::new((*over).into(), (*under).into()))
+            (self.dimensions == [(*dimension, 1)])
+                .then(|| &self.size / BigRational::new((*over).into(), (*under).into()))
         };
         TABLE.iter().filter_map(of)
     }
@@ -183,7 +261,9 @@ pub(super) fn may_follow(tokens: &[Token]) -> bool {
                 let beside = at > 0 && is_unit_letter(&tokens[at - 1]) && !tokens[at].upright;
                 is_unit_letter(token) && !beside || matches!(name.as_str(), "a" | "A")
             }
-            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | '{' | '}' | DOLLAR) => true,
+            Kind::Sign('(' | ')' | '$' | '£' | '€' | '¥' | '₹' | '°' | '¢' | '\'' | '{' | '}' | DOLLAR) => {
+                true
+            }
             // `km/h`, `12-inch`, `km per h`.
             Kind::Sign('-') => matches!(tokens.get(at + 1), Some(Token { kind: Kind::Word(_), .. })),
             Kind::Sign('/' | '*') => next_is_word,
@@ -216,6 +296,9 @@ pub(super) fn measure(tokens: &[Token]) -> Option<Unit> {
             Kind::Word(text) if text == "per" => sign = -1,
             Kind::Word(text) if text == "square" || text == "sq" => prefix = 2,
             Kind::Word(text) if text == "cubic" => prefix = 3,
+            // `5 °C`, `5 degrees Celsius`
+            _ if matches!(word(token).as_deref(), Some("°" | "degree" | "degrees"))
+                && matches!(tokens.get(at).and_then(word).as_deref(), Some("celsius" | "fahrenheit")) => {}
             _ => {
                 let mut power = prefix;
                 if let Some((exponent, length)) = exponent(&tokens[at..]) {
@@ -244,7 +327,13 @@ pub(super) fn noun(tokens: &[Token]) -> String {
 /// How many of the second unit are one of the first. `None`: they measure different things.
 pub(super) fn quotient(a: Option<&Unit>, b: Option<&Unit>) -> Option<BigRational> {
     match (a, b) {
-        (Some(a), Some(b)) if a.dimensions != b.dimensions => None,
+        (Some(a), Some(b)) if a.dimensions != b.dimensions => {
+            let temperature = |unit: &Unit, names: &[&str]| matches!(unit.dimensions.as_slice(), [(name, 1)] if names.contains(name));
+            let (both, scales) = (["degree", "celsius", "fahrenheit"], ["celsius", "fahrenheit"]);
+            let one = temperature(a, &["degree"]) || temperature(b, &["degree"]);
+            let other = temperature(a, &scales) || temperature(b, &scales);
+            (one && other && temperature(a, &both) && temperature(b, &both)).then(BigRational::one)
+        }
         (Some(a), Some(b)) => Some(&a.size / &b.size),
         _ => Some(BigRational::one()),
     }

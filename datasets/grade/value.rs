@@ -22,7 +22,15 @@ pub(super) fn value(tokens: &[Token]) -> Result<Answer, Stop> {
             Ok(with_unit(other, currency))
         }
         (Ok(mut value), Ok(other)) => {
-            let unlikely = rest[letter].upright || rest[letter].spaced;
+            let usual = |token: &Token| match &token.kind {
+                Kind::Variable(name) if token.upright => {
+                    units::scale_letter(name).is_none_or(|_| name == "K")
+                }
+                Kind::Variable(name) => units::is_common(name),
+                _ => true,
+            };
+            let apart = rest[letter].upright || rest[letter].spaced;
+            let unlikely = apart && rest[letter..].iter().all(usual);
             if let (Answer::Value { product, .. }, Some(expr)) = (&mut value, other.expr()) {
                 *product = Some(Box::new(Product { expr: expr.clone(), unlikely }));
             }
@@ -137,7 +145,8 @@ pub(super) fn sum(parts: &[&[Token]]) -> Option<Answer> {
         let of_degrees = found.first().is_some_and(|(_, unit)| unit.dimensions[0].0 == "degree");
         let (number, unit) = amount(part, of_degrees)?;
         let single = unit.dimensions.len() == 1 && unit.dimensions[0].1 == 1;
-        let fits = found.iter().all(|(_, other)| other.dimensions == unit.dimensions && other.size != unit.size);
+        let fits =
+            found.iter().all(|(_, other)| other.dimensions == unit.dimensions && other.size != unit.size);
         if !single || !fits {
             return None;
         }
@@ -154,14 +163,16 @@ pub(super) fn sum(parts: &[&[Token]]) -> Option<Answer> {
 
 /// A number and its unit. Behind degrees `'` and `"` are minutes and seconds, else feet and inches.
 fn amount(tokens: &[Token], of_degrees: bool) -> Option<(BigRational, Unit)> {
-    let mark = |from_end: usize, sign| tokens.len() > from_end && is(tokens.get(tokens.len() - 1 - from_end), sign);
+    let mark =
+        |from_end: usize, sign| tokens.len() > from_end && is(tokens.get(tokens.len() - 1 - from_end), sign);
     let (length, seconds) = match (mark(0, '"'), mark(0, '\''), mark(1, '\'')) {
         (true, ..) => (1, true),
         (_, true, true) => (2, true),
         (_, true, _) => (1, false),
         _ => (0, false),
     };
-    let Answer::Value { expr, percent: false, unit, .. } = value(&tokens[..tokens.len() - length]).ok()? else {
+    let Answer::Value { expr, percent: false, unit, .. } = value(&tokens[..tokens.len() - length]).ok()?
+    else {
         return None;
     };
     let number = expr.number().filter(|number| *number >= BigRational::zero())?;
