@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use crate::kit::{World, copy_folder, names, run};
@@ -42,8 +43,29 @@ const DAMAGES: &[Damage] = &[
     (
         "biased",
         |dir| edit(&dir.join("config.json"), |c| c["attention_bias"] = json!(true)),
-        &["config.json", "attention_bias"],
+        &["model.safetensors", "lacks tensor `model.layers.0.self_attn.q_proj.bias`"],
     ),
+    (
+        "activation",
+        |dir| edit(&dir.join("config.json"), |c| c["hidden_act"] = json!("relu")),
+        &["config.json", "`hidden_act` is \"relu\"", "silu"],
+    ),
+    (
+        "partly-rotary",
+        |dir| edit(&dir.join("config.json"), |c| c["partial_rotary_factor"] = json!(0.5)),
+        &["config.json", "partial_rotary_factor"],
+    ),
+    (
+        "quantised",
+        |dir| edit(&dir.join("config.json"), |c| c["quantization_config"] = json!({"quant_method": "awq"})),
+        &["config.json", "quantised by awq"],
+    ),
+    (
+        "longrope",
+        |dir| edit(&dir.join("config.json"), |c| c["rope_scaling"] = json!({"rope_type": "longrope"})),
+        &["config.json", "longrope", "llama3"],
+    ),
+    ("more", stray, &["model.safetensors", "`model.layers.0.self_attn.q_norm.weight`", "llama"]),
     (
         "wider",
         |dir| edit(&dir.join("config.json"), |c| c["hidden_size"] = json!(64)),
@@ -76,6 +98,17 @@ const DAMAGES: &[Damage] = &[
     ),
     ("shards", shards, &["model-00001-of-00002.safetensors", "no such file"]),
 ];
+
+/// Adds a tensor that a decoder of this family does not have.
+fn stray(dir: &Path) {
+    let path = dir.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut all = file.tensors();
+    let norm = all.iter().find(|(name, _)| name == "model.norm.weight").unwrap().1.clone();
+    all.push(("model.layers.0.self_attn.q_norm.weight".into(), norm));
+    fs::write(&path, safetensors::serialize(all, None).unwrap()).unwrap();
+}
 
 /// Makes the last weight no number.
 fn poison(path: &Path) {

@@ -4,6 +4,7 @@
 use std::fmt::{self, Display};
 
 use stages::curate::CurateConfig;
+use stages::model::config::limits;
 use stages::model::{DecoderConfig, Tokenizer};
 use stages::problems::{ProblemsConfig, Source};
 use stages::search::budget::Unit;
@@ -279,11 +280,11 @@ fn model(model: &ModelConfig) -> Checked {
     numbers(
         "model",
         &[
-            ("vocab_size", m.vocab_size as f64, AtLeast(Tokenizer::LEAST as f64)),
-            ("hidden_size", m.hidden_size as f64, AtLeast(2.0)),
-            ("intermediate_size", m.intermediate_size as f64, AtLeast(1.0)),
-            ("layers", m.layers as f64, AtLeast(1.0)),
-            ("context", m.context as f64, AtLeast(2.0)),
+            ("vocab_size", m.vocab_size as f64, Between(Tokenizer::LEAST as f64, limits::LONG as f64)),
+            ("hidden_size", m.hidden_size as f64, Between(2.0, limits::WIDE as f64)),
+            ("intermediate_size", m.intermediate_size as f64, Between(1.0, limits::WIDE as f64)),
+            ("layers", m.layers as f64, Between(1.0, limits::NARROW as f64)),
+            ("context", m.context as f64, Between(2.0, limits::LONG as f64)),
         ],
     )?;
     if !m.hidden_size.is_multiple_of(2) {

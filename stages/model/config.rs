@@ -1,22 +1,53 @@
-//! The shape of a Llama-architecture decoder, read from and written to Hugging Face's `config.json`.
+//! The shape of a decoder, read from and written to Hugging Face's `config.json`. What a family has of its
+//! own is in [`families`](super::families).
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::ModelError;
+use super::parts::{Part, Switches};
+use super::rope::Rope;
 
-/// The most heads, layers, or numbers of a head.
-const NARROW: u64 = 1 << 12;
-/// The most numbers of a state.
-const WIDE: u64 = 1 << 20;
-/// The most tokens of a vocabulary or a context.
-const LONG: u64 = 1 << 24;
+/// The largest shapes: far above any model there is, and small enough that no product of theirs overflows.
+pub mod limits {
+    /// The most heads, layers, or numbers of a head.
+    pub const NARROW: u64 = 1 << 12;
+    /// The most numbers of a state.
+    pub const WIDE: u64 = 1 << 20;
+    /// The most tokens of a vocabulary or a context.
+    pub const LONG: u64 = 1 << 24;
+}
 
-/// Sizes and constants of a decoder (names as in `transformers`' `DecoderConfig`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A family, by its `model_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Llama,
+    Qwen2,
+    Qwen3,
+    Mistral,
+    SmolLm3,
+    Gemma3,
+}
+
+impl Family {
+    pub const ALL: [Family; 6] =
+        [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Mistral, Self::SmolLm3, Self::Gemma3];
+
+    /// Its `model_type` in `config.json`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Mistral => "mistral",
+            Self::SmolLm3 => "smollm3",
+            Self::Gemma3 => "gemma3_text",
+        }
+    }
+}
+
+/// Sizes and constants of a decoder (names as in `transformers`).
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
+    pub family: Family,
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
@@ -26,137 +57,106 @@ pub struct DecoderConfig {
     pub head_dim: usize,
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
-    pub rope_theta: f64,
     pub tie_word_embeddings: bool,
     /// Tokens that end a sequence.
     pub eos_token_ids: Vec<u32>,
     pub bos_token_id: Option<u32>,
     pub pad_token_id: Option<u32>,
+    pub switches: Switches,
+    pub rope: Rope,
+    /// The rope of layers with a window, where it is another.
+    pub local_rope: Option<Rope>,
+    /// How each layer attends.
+    pub attention: Vec<Attention>,
+    /// The weights of a layer, in order: [`Switches::parts`].
+    pub parts: Vec<Part>,
+    /// `config.json` as it was read; null for a decoder from scratch.
+    pub source: Value,
+}
+
+/// How a layer attends. Layers with a window turn by [`DecoderConfig::local_rope`], if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Whether queries and keys are turned by their positions.
+    pub rotary: bool,
+    /// How many tokens it sees, its own included; all if it is not said.
+    pub window: Option<usize>,
+}
+
+impl Attention {
+    /// Sees all, and is turned.
+    pub const PLAIN: Self = Self { rotary: true, window: None };
+}
+
+/// Sizes of a decoder from scratch.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub context: usize,
 }
 
 impl DecoderConfig {
+    /// A Llama decoder from scratch, with tied embeddings.
+    pub fn llama(sizes: Sizes, end: Option<u32>) -> Self {
+        let switches = Switches::default();
+        Self {
+            family: Family::Llama,
+            vocab_size: sizes.vocab_size,
+            hidden_size: sizes.hidden_size,
+            intermediate_size: sizes.intermediate_size,
+            num_hidden_layers: sizes.layers,
+            num_attention_heads: sizes.heads,
+            num_key_value_heads: sizes.kv_heads,
+            head_dim: sizes.hidden_size / sizes.heads,
+            max_position_embeddings: sizes.context,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: true,
+            eos_token_ids: end.into_iter().collect(),
+            bos_token_id: None,
+            pad_token_id: end,
+            switches,
+            rope: Rope::plain(10_000.0),
+            local_rope: None,
+            attention: vec![Attention::PLAIN; sizes.layers],
+            parts: switches.parts(),
+            source: Value::Null,
+        }
+    }
+
     /// A decoder small enough for device checks and tests.
     pub(crate) fn small(vocab_size: usize, positions: usize) -> Self {
-        Self {
+        let sizes = Sizes {
             vocab_size,
             hidden_size: 32,
             intermediate_size: 48,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            num_key_value_heads: 2,
-            head_dim: 8,
-            max_position_embeddings: positions,
-            rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: true,
-            eos_token_ids: vec![],
-            bos_token_id: None,
-            pad_token_id: None,
-        }
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            context: positions,
+        };
+        Self::llama(sizes, None)
     }
 
-    /// Reads `config.json` of a Hugging Face model directory.
-    ///
-    /// # Errors
-    /// Names the file and the key when something is missing, malformed or of another architecture.
-    pub fn read(dir: &Path) -> Result<Self, ModelError> {
-        let path = dir.join("config.json");
-        let bad = |what: String| ModelError::Config { path: path.clone(), what };
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::io(&path, source))?;
-        let value: Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
-
-        let kind = value["model_type"].as_str().unwrap_or("");
-        if kind != "llama" {
-            return Err(bad(format!("model_type is `{kind}`; qstill reads `llama` (LlamaForCausalLM)")));
-        }
-        for (key, plain) in
-            [("attention_bias", json!(false)), ("mlp_bias", json!(false)), ("hidden_act", json!("silu"))]
-        {
-            if !value[key].is_null() && value[key] != plain {
-                return Err(bad(format!("`{key}` is {}; qstill supports {plain} only", value[key])));
-            }
-        }
-        let rope = if value["rope_parameters"].is_object() {
-            &value["rope_parameters"]
-        } else {
-            &value["rope_scaling"]
-        };
-        if rope.is_object() {
-            let kind = rope["rope_type"].as_str().or(rope["type"].as_str()).unwrap_or("default");
-            if kind != "default" {
-                return Err(bad(format!("rope scaling `{kind}` is not supported; qstill reads `default`")));
-            }
-        }
-        // Far above any model there is, and small enough that no product of theirs overflows.
-        let size = |key: &str, most: u64| -> Result<usize, ModelError> {
-            match value[key].as_u64() {
-                Some(n) if (1..=most).contains(&n) => Ok(n as usize),
-                _ => Err(bad(format!("`{key}` must be an integer from 1 to {most}, found {}", value[key]))),
-            }
-        };
-        let number = |key: &str, fallback: f64| match &value[key] {
-            Value::Null => Ok(fallback),
-            v => v
-                .as_f64()
-                .filter(|n| n.is_finite() && *n > 0.0)
-                .ok_or_else(|| bad(format!("`{key}` must be a positive number, found {v}"))),
-        };
-        let hidden_size = size("hidden_size", WIDE)?;
-        let num_attention_heads = size("num_attention_heads", NARROW)?;
-        let num_key_value_heads = if value["num_key_value_heads"].is_null() {
-            num_attention_heads
-        } else {
-            size("num_key_value_heads", NARROW)?
-        };
-        let head_dim = if value["head_dim"].is_null() {
-            hidden_size / num_attention_heads
-        } else {
-            size("head_dim", NARROW)?
-        };
-        if num_attention_heads % num_key_value_heads != 0 {
-            return Err(bad(format!(
-                "`num_attention_heads` ({num_attention_heads}) is not a multiple of `num_key_value_heads` \
-                 ({num_key_value_heads})"
-            )));
-        }
-        if head_dim % 2 != 0 {
-            return Err(bad(format!("`head_dim` ({head_dim}) must be even for rotary embeddings")));
-        }
-        let rope_theta = match rope["rope_theta"].as_f64() {
-            Some(theta) => theta,
-            None => number("rope_theta", 10_000.0)?,
-        };
-        let id = |v: &Value| v.as_u64().map(|n| n as u32);
-        let mut eos_token_ids = eos_ids(&value);
-        if let Ok(text) = std::fs::read_to_string(dir.join("generation_config.json"))
-            && let Ok(generation) = serde_json::from_str::<Value>(&text)
-        {
-            for token in eos_ids(&generation) {
-                if !eos_token_ids.contains(&token) {
-                    eos_token_ids.push(token);
-                }
-            }
-        }
-        Ok(Self {
-            vocab_size: size("vocab_size", LONG)?,
-            hidden_size,
-            intermediate_size: size("intermediate_size", WIDE)?,
-            num_hidden_layers: size("num_hidden_layers", NARROW)?,
-            num_attention_heads,
-            num_key_value_heads,
-            head_dim,
-            max_position_embeddings: size("max_position_embeddings", LONG)?,
-            rms_norm_eps: number("rms_norm_eps", 1e-6)?,
-            rope_theta,
-            tie_word_embeddings: value["tie_word_embeddings"].as_bool().unwrap_or(false),
-            eos_token_ids,
-            bos_token_id: id(&value["bos_token_id"]),
-            pad_token_id: id(&value["pad_token_id"]),
-        })
+    /// The same with one layer that sees all and turns by the common rope: what a future head is.
+    #[must_use]
+    pub fn one_layer(&self) -> Self {
+        Self { num_hidden_layers: 1, attention: vec![Attention::PLAIN], ..self.clone() }
     }
 
-    /// `config.json` as `transformers` reads it.
+    /// `config.json` as `transformers` reads it: the one that was read, or Llama's for a decoder from
+    /// scratch. Weights are written in f32.
     pub fn to_json(&self) -> Value {
+        if let Value::Object(source) = &self.source {
+            let mut fields = source.clone();
+            let dtype = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+            fields.insert(dtype.into(), json!("float32"));
+            return Value::Object(fields);
+        }
         let eos = match self.eos_token_ids.as_slice() {
             [one] => json!(one),
             many => json!(many),
@@ -173,7 +173,7 @@ impl DecoderConfig {
             "head_dim": self.head_dim,
             "max_position_embeddings": self.max_position_embeddings,
             "rms_norm_eps": self.rms_norm_eps,
-            "rope_theta": self.rope_theta,
+            "rope_theta": self.rope.theta,
             "tie_word_embeddings": self.tie_word_embeddings,
             "attention_bias": false,
             "mlp_bias": false,
@@ -185,20 +185,58 @@ impl DecoderConfig {
         })
     }
 
-    /// Number of weights.
-    pub fn parameters(&self) -> usize {
-        let attention =
-            self.hidden_size * self.head_dim * 2 * (self.num_attention_heads + self.num_key_value_heads);
-        let mlp = 3 * self.hidden_size * self.intermediate_size;
-        let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
-        embeddings + self.num_hidden_layers * (attention + mlp + 2 * self.hidden_size) + self.hidden_size
+    /// Place of a layer's weight in the list of all: the embeddings come first. `None` if there is none.
+    pub fn index(&self, layer: usize, part: Part) -> Option<usize> {
+        let place = self.parts.iter().position(|p| *p == part)?;
+        Some(1 + layer * self.parts.len() + place)
     }
-}
 
-fn eos_ids(value: &Value) -> Vec<u32> {
-    match &value["eos_token_id"] {
-        Value::Number(n) => n.as_u64().map(|n| n as u32).into_iter().collect(),
-        Value::Array(ids) => ids.iter().filter_map(|v| v.as_u64().map(|n| n as u32)).collect(),
-        _ => Vec::new(),
+    /// Shape of a layer's weight: `[out, in]`, or `[1, n]`.
+    pub fn shape(&self, part: Part) -> [usize; 2] {
+        let (hidden, inner, size) = (self.hidden_size, self.intermediate_size, self.head_dim);
+        let query = self.num_attention_heads * size;
+        let qkv = query + 2 * self.num_key_value_heads * size;
+        match part {
+            Part::Qkv => [qkv, hidden],
+            Part::QkvBias => [1, qkv],
+            Part::QNorm | Part::KNorm => [1, size],
+            Part::Output => [hidden, query],
+            Part::GateUp => [2 * inner, hidden],
+            Part::GateUpBias => [1, 2 * inner],
+            Part::Down => [hidden, inner],
+            Part::AttentionNorm
+            | Part::PostAttentionNorm
+            | Part::MlpNorm
+            | Part::PostMlpNorm
+            | Part::OutputBias
+            | Part::DownBias => [1, hidden],
+        }
+    }
+
+    /// Shapes of a layer's weights, in order.
+    pub fn shapes(&self) -> Vec<[usize; 2]> {
+        self.parts.iter().map(|part| self.shape(*part)).collect()
+    }
+
+    /// Weights of the decoder in the list of all.
+    pub fn weights(&self) -> usize {
+        2 + self.num_hidden_layers * self.parts.len() + usize::from(!self.tie_word_embeddings)
+    }
+
+    /// Where the final norm stands in the list of all weights; the output matrix follows if it is not tied.
+    pub fn norm_index(&self) -> usize {
+        1 + self.num_hidden_layers * self.parts.len()
+    }
+
+    /// What attention scores are multiplied by.
+    pub fn attention_scale(&self) -> f32 {
+        1.0 / self.switches.query_scale.unwrap_or(self.head_dim as f32).sqrt()
+    }
+
+    /// Number of values in all weights.
+    pub fn parameters(&self) -> usize {
+        let layer: usize = self.parts.iter().map(|part| self.shape(*part).iter().product::<usize>()).sum();
+        let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
+        embeddings + self.num_hidden_layers * layer + self.hidden_size
     }
 }

@@ -1,5 +1,5 @@
-//! Weights and forward pass of a Llama decoder: RMSNorm, rotary positions, grouped-query attention,
-//! SwiGLU, optionally tied embeddings (as `transformers`' `modeling_llama`).
+//! Weights and forward pass of a decoder: RMSNorm, rotary positions, grouped-query attention, gated MLP, and
+//! what [`Switches`](super::parts::Switches) say that its family has besides.
 //!
 //! Every weight is a rank-2 tensor in one list, so that optimizer, replicas and checkpoints are loops.
 //! Projections that read the same input are stored as one matrix (`qkv`, `gate_up`): fewer, larger matrix
@@ -10,7 +10,12 @@ use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 use rand::RngExt;
 
 use super::cache::Memory;
-use super::config::DecoderConfig;
+use super::config::{Attention, DecoderConfig};
+use super::parts::{Activation, Part};
+
+mod places;
+
+pub use places::{MASKED, Places, View};
 
 /// A decoder's weights.
 #[derive(Clone, Debug)]
@@ -27,106 +32,68 @@ pub struct Decoder {
     pub head: Option<Tensor<2>>,
 }
 
-/// One block's weights, each `[out, in]` as in PyTorch.
+/// The weights of a layer, in the order of [`DecoderConfig::parts`], each of the shape that
+/// [`DecoderConfig::shape`] says.
 #[derive(Clone, Debug)]
-pub struct Layer {
-    /// `[1, D]`
-    pub attention_norm: Tensor<2>,
-    /// `[(H + 2K) d, D]`: queries, keys, values.
-    pub qkv: Tensor<2>,
-    /// `[D, H d]`
-    pub output: Tensor<2>,
-    /// `[1, D]`
-    pub mlp_norm: Tensor<2>,
-    /// `[2 F, D]`: gate, up.
-    pub gate_up: Tensor<2>,
-    /// `[D, F]`
-    pub down: Tensor<2>,
+pub struct Layer(pub Vec<(Part, Tensor<2>)>);
+
+impl Layer {
+    /// A weight that some families have.
+    pub fn get(&self, part: Part) -> Option<&Tensor<2>> {
+        self.0.iter().find(|(own, _)| *own == part).map(|(_, weight)| weight)
+    }
 }
 
-/// Where the tokens of a call stand and what they may look at.
-pub struct Places {
-    /// Rotary `cos` and `sin`, `[B or 1, 1, T, d/2]`.
-    pub cos: Tensor<4>,
-    pub sin: Tensor<4>,
-    /// Added to attention scores: 0 or a large negative number, `[B or 1, 1, T, columns]`; `None` if all may
-    /// look at all.
-    pub mask: Option<Tensor<4>>,
-}
+impl std::ops::Index<Part> for Layer {
+    type Output = Tensor<2>;
 
-/// Score of a masked column: far below any real score, and finite, so that a row with nothing to see stays
-/// finite.
-pub const MASKED: f32 = -1e9;
+    /// A weight that all families have.
+    fn index(&self, part: Part) -> &Tensor<2> {
+        &self.0.iter().find(|(own, _)| *own == part).unwrap_or(&self.0[0]).1
+    }
+}
 
 impl Decoder {
     /// Random weights: normal with deviation 0.02, residual projections scaled by 1/sqrt(2 layers) (GPT-2).
     /// Drawn from `seed` on the CPU, so that they are the same on every device.
     pub fn random(config: &DecoderConfig, seed: u64, device: &Device) -> Self {
         let mut rng = datasets::key::rng(&["weights".into(), seed.into()]);
-        let mut normal = |rows: usize, columns: usize, deviation: f32| {
-            Tensor::<2>::from_data(
-                TensorData::new(normal(&mut rng, rows * columns, deviation), [rows, columns]),
-                device,
-            )
+        let tensor = |values: Vec<f32>, shape: [usize; 2]| {
+            Tensor::<2>::from_data(TensorData::new(values, shape), device)
         };
-        let c = config;
-        let residual = 0.02 / (2.0 * c.num_hidden_layers as f32).sqrt();
-        let query = c.num_attention_heads * c.head_dim;
-        let embed = normal(c.vocab_size, c.hidden_size, 0.02);
+        let (c, all) = (config, [config.vocab_size, config.hidden_size]);
+        let embed = tensor(normal(&mut rng, all[0] * all[1], 0.02), all);
         let layers = (0..c.num_hidden_layers)
-            .map(|_| Layer {
-                attention_norm: Tensor::ones([1, c.hidden_size], device),
-                qkv: normal(query + 2 * c.num_key_value_heads * c.head_dim, c.hidden_size, 0.02),
-                output: normal(c.hidden_size, query, residual),
-                mlp_norm: Tensor::ones([1, c.hidden_size], device),
-                gate_up: normal(2 * c.intermediate_size, c.hidden_size, 0.02),
-                down: normal(c.hidden_size, c.intermediate_size, residual),
+            .map(|_| {
+                let values = c.parts.iter().map(|part| (*part, c.drawn(*part, &mut rng)));
+                Layer(values.map(|(part, values)| (part, tensor(values, c.shape(part)))).collect())
             })
             .collect();
-        let head = (!c.tie_word_embeddings).then(|| normal(c.vocab_size, c.hidden_size, 0.02));
-        Self {
-            config: c.clone(),
-            dtype: FloatDType::F32,
-            embed,
-            layers,
-            norm: Tensor::ones([1, c.hidden_size], device),
-            head,
-        }
+        let head = (!c.tie_word_embeddings).then(|| tensor(normal(&mut rng, all[0] * all[1], 0.02), all));
+        let norm = Tensor::ones([1, c.hidden_size], device);
+        Self { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head }
     }
 
     /// Every weight, in a fixed order.
     pub fn weights(&self) -> Vec<&Tensor<2>> {
-        let mut all = vec![&self.embed];
-        for l in &self.layers {
-            all.extend([&l.attention_norm, &l.qkv, &l.output, &l.mlp_norm, &l.gate_up, &l.down]);
-        }
-        all.push(&self.norm);
-        all.extend(&self.head);
-        all
+        let layers = self.layers.iter().flat_map(|layer| layer.0.iter().map(|(_, weight)| weight));
+        std::iter::once(&self.embed).chain(layers).chain([&self.norm]).chain(&self.head).collect()
     }
 
     /// A decoder of the same shape with weights made from this one's, in the order of [`Decoder::weights`].
     #[must_use]
     pub fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
-        let mut g = |t: &Tensor<2>| f(t.clone());
+        let embed = f(self.embed.clone());
+        let mut layer =
+            |layer: &Layer| Layer(layer.0.iter().map(|(part, weight)| (*part, f(weight.clone()))).collect());
+        let layers = self.layers.iter().map(&mut layer).collect();
         Self {
             config: self.config.clone(),
             dtype: self.dtype,
-            embed: g(&self.embed),
-            layers: self
-                .layers
-                .iter()
-                .map(|l| Layer {
-                    attention_norm: g(&l.attention_norm),
-                    qkv: g(&l.qkv),
-                    output: g(&l.output),
-                    mlp_norm: g(&l.mlp_norm),
-                    gate_up: g(&l.gate_up),
-                    down: g(&l.down),
-                })
-                .collect(),
-            norm: g(&self.norm),
-            head: self.head.as_ref().map(&mut g),
+            embed,
+            layers,
+            norm: f(self.norm.clone()),
+            head: self.head.clone().map(&mut f),
         }
     }
 
@@ -150,37 +117,6 @@ impl Decoder {
         self.embed.device()
     }
 
-    /// Rotary tables for `positions`, `[B or 1, 1, T, d/2]` each; `positions` holds B x T entries row by row.
-    pub fn rotary(&self, positions: &[usize], rows: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-        let half = self.config.head_dim / 2;
-        let columns = positions.len() / rows;
-        let mut cos = Vec::with_capacity(positions.len() * half);
-        let mut sin = Vec::with_capacity(positions.len() * half);
-        let frequencies: Vec<f64> = (0..half)
-            .map(|i| self.config.rope_theta.powf(-(2.0 * i as f64) / self.config.head_dim as f64))
-            .collect();
-        for &position in positions {
-            for frequency in &frequencies {
-                let angle = position as f64 * frequency;
-                cos.push(angle.cos() as f32);
-                sin.push(angle.sin() as f32);
-            }
-        }
-        let tensor =
-            |data: Vec<f32>| Tensor::<4>::from_data(TensorData::new(data, [rows, 1, columns, half]), device);
-        (tensor(cos), tensor(sin))
-    }
-
-    /// Places of whole sequences from their start, each token seeing those before it.
-    pub fn causal(&self, tokens: usize, device: &Device) -> Places {
-        let positions: Vec<usize> = (0..tokens).collect();
-        let (cos, sin) = self.rotary(&positions, 1, device);
-        let mask: Vec<f32> =
-            (0..tokens).flat_map(|i| (0..tokens).map(move |j| if j <= i { 0.0 } else { MASKED })).collect();
-        let mask = Tensor::from_data(TensorData::new(mask, [1, 1, tokens, tokens]), device);
-        Places { cos, sin, mask: Some(mask) }
-    }
-
     /// Final hidden states `[B, T, D]` (normalised) of tokens `[B, T]`.
     pub fn hidden(
         &self,
@@ -193,7 +129,7 @@ impl Decoder {
 
     /// A stream `[B, T, D]` after the final norm.
     pub fn normed(&self, stream: Tensor<3>) -> Tensor<3> {
-        rms_norm(stream, &self.norm, self.config.rms_norm_eps)
+        self.norm(stream, &self.norm)
     }
 
     /// The stream `[B, T, D]` after the last layer, before the final norm.
@@ -204,11 +140,12 @@ impl Decoder {
         memory: Option<&mut Memory<'_>>,
     ) -> Tensor<3> {
         let [rows, len] = tokens.dims();
-        let x = self.embed.clone().select(0, tokens.reshape([rows * len])).reshape([
-            rows,
-            len,
-            self.config.hidden_size,
-        ]);
+        let x = self.embed.clone().select(0, tokens.reshape([rows * len]));
+        let x = x.reshape([rows, len, self.config.hidden_size]);
+        let x = match self.config.switches.embed_scale {
+            Some(scale) => x.mul_scalar(scale),
+            None => x,
+        };
         self.through(x, places, memory)
     }
 
@@ -219,17 +156,41 @@ impl Decoder {
         places: &Places,
         mut memory: Option<&mut Memory<'_>>,
     ) -> Tensor<3> {
-        let c = &self.config;
         for (i, layer) in self.layers.iter().enumerate() {
-            let normed = rms_norm(x.clone(), &layer.attention_norm, c.rms_norm_eps);
-            x = x + self.attention(i, normed, places, memory.as_deref_mut());
-            let normed = rms_norm(x.clone(), &layer.mlp_norm, c.rms_norm_eps);
-            let gate_up = linear(normed, &layer.gate_up);
-            let gate = gate_up.clone().narrow(2, 0, c.intermediate_size);
-            let up = gate_up.narrow(2, c.intermediate_size, c.intermediate_size);
-            x = x + linear(activation::silu(gate) * up, &layer.down);
+            let normed = self.norm(x.clone(), &layer[Part::AttentionNorm]);
+            let attended = self.attention(i, normed, places, memory.as_deref_mut());
+            x = x + self.after(attended, layer.get(Part::PostAttentionNorm));
+            let normed = self.norm(x.clone(), &layer[Part::MlpNorm]);
+            x = x + self.after(self.mlp(layer, normed), layer.get(Part::PostMlpNorm));
         }
         x
+    }
+
+    fn norm<const N: usize>(&self, x: Tensor<N>, weight: &Tensor<2>) -> Tensor<N> {
+        rms_norm(x, weight, self.config.rms_norm_eps)
+    }
+
+    /// What is added to the stream.
+    fn after(&self, x: Tensor<3>, norm: Option<&Tensor<2>>) -> Tensor<3> {
+        match norm {
+            Some(weight) => self.norm(x, weight),
+            None => x,
+        }
+    }
+
+    fn mlp(&self, layer: &Layer, normed: Tensor<3>) -> Tensor<3> {
+        let inner = self.config.intermediate_size;
+        let gate_up = linear(normed, &layer[Part::GateUp], layer.get(Part::GateUpBias));
+        let gate = gate_up.clone().narrow(2, 0, inner);
+        let up = gate_up.narrow(2, inner, inner);
+        let gate = match self.config.switches.activation {
+            Activation::Silu => activation::silu(gate),
+            Activation::Gelu => {
+                let cubed = gate.clone().powi_scalar(3).mul_scalar(0.044_715);
+                gate.clone() * activation::sigmoid((gate + cubed).mul_scalar(GELU))
+            }
+        };
+        linear(gate * up, &layer[Part::Down], layer.get(Part::DownBias))
     }
 
     /// Logits `[N, V]` in f32 of hidden states `[N, D]`.
@@ -248,11 +209,22 @@ impl Decoder {
         let [rows, len, _] = x.dims();
         let (heads, shared, size) = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
         let group = heads / shared;
-        let qkv =
-            linear(x, &self.layers[index].qkv).reshape([rows, len, heads + 2 * shared, size]).swap_dims(1, 2);
-        let qk = rotate(qkv.clone().narrow(1, 0, heads + shared), places);
+        let layer = &self.layers[index];
+        let Attention { rotary, window } = c.attention[index];
+        let view = places.of(window);
+        let qkv = linear(x, &layer[Part::Qkv], layer.get(Part::QkvBias));
+        let qkv = qkv.reshape([rows, len, heads + 2 * shared, size]).swap_dims(1, 2);
+        let qk = match (layer.get(Part::QNorm), layer.get(Part::KNorm)) {
+            (Some(q_norm), Some(k_norm)) => {
+                let q = self.norm(qkv.clone().narrow(1, 0, heads), q_norm);
+                let k = self.norm(qkv.clone().narrow(1, heads, shared), k_norm);
+                Tensor::cat(vec![q, k], 1)
+            }
+            _ => qkv.clone().narrow(1, 0, heads + shared),
+        };
+        let qk = if rotary { rotate(qk, view) } else { qk };
         let v = qkv.narrow(1, heads + shared, shared);
-        let scale = 1.0 / (size as f64).sqrt();
+        let scale = c.attention_scale();
         // Queries of one group look at the same keys: fold them into the rows of one product.
         let q = qk.clone().narrow(1, 0, heads).mul_scalar(scale).reshape([rows, shared, group * len, size]);
         let k = qk.narrow(1, heads, shared);
@@ -265,16 +237,14 @@ impl Decoder {
         let columns = k.dims()[2];
         let dtype: FloatDType = v.dtype().into();
         let mut scores = q.clone().matmul(k.swap_dims(2, 3)).cast(FloatDType::F32);
-        if let Some(mask) = &places.mask {
-            let [mask_rows, _, _, _] = mask.dims();
-            let mask = mask.clone().reshape([mask_rows, 1, 1, len, columns]);
-            scores = (scores.reshape([rows, shared, group, len, columns]) + mask).reshape([
-                rows,
-                shared,
-                group * len,
-                columns,
-            ]);
-        }
+        let masked = |scores: Tensor<4>, mask: &Option<Tensor<4>>| {
+            let Some(mask) = mask.clone() else { return scores };
+            let [mask_rows, _, _, columns] = mask.dims();
+            let mask = mask.reshape([mask_rows, 1, 1, len, columns]);
+            let scores = scores.reshape([rows, shared, group, len, columns]) + mask;
+            scores.reshape([rows, shared, group * len, columns])
+        };
+        scores = masked(scores, &view.mask);
         let out = match prefix {
             None => activation::softmax(scores, 3).cast(dtype).matmul(v),
             Some((prefix_k, prefix_v)) => {
@@ -287,6 +257,7 @@ impl Decoder {
                     |t: Tensor<4>, last: usize| t.reshape([shared, rows, group * len, last]).swap_dims(0, 1);
                 let before =
                     unfold(fold(q, size).matmul(prefix_k.swap_dims(2, 3)), seen).cast(FloatDType::F32);
+                let before = masked(before, &view.before);
                 let weights = activation::softmax(Tensor::cat(vec![before, scores], 3), 3).cast(dtype);
                 let near = weights.clone().narrow(3, seen, columns).matmul(v);
                 let far = unfold(fold(weights.narrow(3, 0, seen), seen).matmul(prefix_v), size);
@@ -294,12 +265,27 @@ impl Decoder {
             }
         };
         let out = out.reshape([rows, heads, len, size]).swap_dims(1, 2).reshape([rows, len, heads * size]);
-        linear(out, &self.layers[index].output)
+        linear(out, &layer[Part::Output], layer.get(Part::OutputBias))
+    }
+}
+
+impl DecoderConfig {
+    /// First values of a layer's weight: those of [`Decoder::random`].
+    pub(super) fn drawn(&self, part: Part, rng: &mut datasets::key::Rng) -> Vec<f32> {
+        let count = self.shape(part).iter().product();
+        match part {
+            part if part.is_norm() => vec![1.0; count],
+            part if part.is_bias() => vec![0.0; count],
+            Part::Output | Part::Down => {
+                normal(rng, count, 0.02 / (2.0 * self.num_hidden_layers as f32).sqrt())
+            }
+            _ => normal(rng, count, 0.02),
+        }
     }
 }
 
 /// Normal numbers of mean 0.
-pub(super) fn normal(rng: &mut datasets::key::Rng, count: usize, deviation: f32) -> Vec<f32> {
+fn normal(rng: &mut datasets::key::Rng, count: usize, deviation: f32) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
         // Box-Muller: two normal numbers from two uniform ones.
@@ -313,26 +299,34 @@ pub(super) fn normal(rng: &mut datasets::key::Rng, count: usize, deviation: f32)
     values
 }
 
-/// `x W^T` for `x [B, T, in]`, `W [out, in]`, as one product over all B T rows.
-fn linear(x: Tensor<3>, weight: &Tensor<2>) -> Tensor<3> {
+/// Twice √(2/π): x sigmoid(GELU (x + 0.044715 x³)) is GELU by its tanh approximation.
+pub(super) const GELU: f32 = 1.595_769;
+
+/// `x W^T + b` for `x [B, T, in]`, `W [out, in]`, `b [1, out]`, as one product over all B T rows.
+fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<3> {
     let [rows, len, input] = x.dims();
     let output = weight.dims()[0];
-    x.reshape([rows * len, input]).matmul(weight.clone().transpose()).reshape([rows, len, output])
+    let product = x.reshape([rows * len, input]).matmul(weight.clone().transpose());
+    let product = match bias {
+        Some(bias) => product + bias.clone(),
+        None => product,
+    };
+    product.reshape([rows, len, output])
 }
 
-/// `x / rms(x) * w` over the last dimension.
-fn rms_norm(x: Tensor<3>, weight: &Tensor<2>, epsilon: f64) -> Tensor<3> {
+/// `x / rms(x) * w` over the last dimension; `w` is `[1, n]`.
+fn rms_norm<const N: usize>(x: Tensor<N>, weight: &Tensor<2>, epsilon: f64) -> Tensor<N> {
     let dtype: FloatDType = x.dtype().into();
     let x = x.cast(FloatDType::F32);
-    let inverse = x.clone().square().mean_dim(2).add_scalar(epsilon).sqrt().recip();
-    (x * inverse).cast(dtype) * weight.clone().unsqueeze_dim::<3>(0)
+    let inverse = x.clone().square().mean_dim(N - 1).add_scalar(epsilon).sqrt().recip();
+    (x * inverse).cast(dtype) * weight.clone().unsqueeze::<N>()
 }
 
 /// Rotary position embedding in the half-split order of `transformers`.
-fn rotate(x: Tensor<4>, places: &Places) -> Tensor<4> {
+fn rotate(x: Tensor<4>, view: &View) -> Tensor<4> {
     let half = x.dims()[3] / 2;
     let dtype: FloatDType = x.dtype().into();
     let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-    let (cos, sin) = (places.cos.clone().cast(dtype), places.sin.clone().cast(dtype));
+    let (cos, sin) = (view.cos.clone().cast(dtype), view.sin.clone().cast(dtype));
     Tensor::cat(vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin], 3)
 }

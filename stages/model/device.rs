@@ -4,8 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind, FloatDType, Int, Tensor, TensorData, activation};
+use burn_wgpu::wgpu;
 use serde::{Deserialize, Serialize};
 
 use super::{Decoder, DecoderConfig, ModelError};

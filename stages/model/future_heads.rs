@@ -7,45 +7,26 @@
 
 use std::path::Path;
 
-use super::cpu::{PER_LAYER, Weights};
-use super::decoder::normal;
+use super::cpu::Weights;
+use super::parts::Part;
 use super::{DecoderConfig, ModelError, tensors};
 
 /// Their file in a model directory.
 pub const FILE: &str = "future_heads.safetensors";
 
-/// Names of a layer's weights, in the order of [`super::cpu::Part`].
-const PARTS: [&str; PER_LAYER] = ["attention_norm", "qkv", "output", "mlp_norm", "gate_up", "down"];
-
 /// Weights of future heads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FutureHeads {
-    /// Of each head the weights of its layer, in the order of [`super::cpu::Part`].
-    pub layers: Vec<[Vec<f32>; PER_LAYER]>,
-}
-
-/// Shapes of a layer's weights, `[out, in]`; norms are `[1, D]`.
-pub fn shapes(config: &DecoderConfig) -> [[usize; 2]; PER_LAYER] {
-    let (d, query) = (config.hidden_size, config.num_attention_heads * config.head_dim);
-    let qkv = query + 2 * config.num_key_value_heads * config.head_dim;
-    [[1, d], [qkv, d], [d, query], [1, d], [2 * config.intermediate_size, d], [d, config.intermediate_size]]
+    /// Of each head the weights of its layer, in the order of [`DecoderConfig::parts`].
+    pub layers: Vec<Vec<Vec<f32>>>,
 }
 
 impl FutureHeads {
     /// Untrained heads, drawn as the layers of a decoder are.
     pub fn random(config: &DecoderConfig, count: usize, seed: u64) -> Self {
-        let residual = 0.02 / (2.0 * config.num_hidden_layers as f32).sqrt();
         let layer = |k: usize| {
             let mut rng = datasets::key::rng(&["future head".into(), seed.into(), (k as u64).into()]);
-            let mut part = 0;
-            shapes(config).map(|[rows, columns]| {
-                part += 1;
-                match part {
-                    1 | 4 => vec![1.0; rows * columns],
-                    3 | 6 => normal(&mut rng, rows * columns, residual),
-                    _ => normal(&mut rng, rows * columns, 0.02),
-                }
-            })
+            config.parts.iter().map(|part| config.drawn(*part, &mut rng)).collect()
         };
         Self { layers: (1..=count).map(layer).collect() }
     }
@@ -55,9 +36,9 @@ impl FutureHeads {
     /// # Errors
     /// If the tensors cannot be encoded.
     pub fn file(&self, config: &DecoderConfig) -> Result<(String, Vec<u8>), ModelError> {
-        let shapes = shapes(config);
-        let names: Vec<String> =
-            (1..=self.layers.len()).flat_map(|k| PARTS.map(|part| name(k, part))).collect();
+        let shapes = config.shapes();
+        let of = |k: usize| config.parts.iter().map(move |part| name(k, *part));
+        let names: Vec<String> = (1..=self.layers.len()).flat_map(of).collect();
         let values = self.layers.iter().flatten().zip(shapes.iter().cycle());
         let tensors: Vec<(&str, &[usize], &[f32])> =
             names.iter().zip(values).map(|(n, (v, s))| (n.as_str(), &s[..], &v[..])).collect();
@@ -73,9 +54,9 @@ impl FutureHeads {
         let mut tensors = tensors::read(path, bytes)?;
         let mut layers = Vec::new();
         while !tensors.is_empty() {
-            let mut layer: [Vec<f32>; PER_LAYER] = Default::default();
-            for ((place, part), expected) in layer.iter_mut().zip(PARTS).zip(shapes(config)) {
-                let name = name(layers.len() + 1, part);
+            let mut layer = Vec::new();
+            for part in &config.parts {
+                let (name, expected) = (name(layers.len() + 1, *part), config.shape(*part));
                 let (shape, values) =
                     tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
                 if shape != expected {
@@ -86,7 +67,7 @@ impl FutureHeads {
                 if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                     return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
                 }
-                *place = values;
+                layer.push(values);
             }
             layers.push(layer);
         }
@@ -97,15 +78,14 @@ impl FutureHeads {
     }
 }
 
-fn name(head: usize, part: &str) -> String {
-    format!("future_heads.{head}.{part}")
+fn name(head: usize, part: Part) -> String {
+    format!("future_heads.{head}.{}", part.name())
 }
 
 /// A head's layer as a decoder of one layer that reads a stream instead of tokens: no embeddings, and the
 /// decoder's own norm.
-pub fn as_weights(config: &DecoderConfig, layer: [Vec<f32>; PER_LAYER], norm: Vec<f32>) -> Weights {
-    let config = DecoderConfig { num_hidden_layers: 1, ..config.clone() };
-    Weights { config, all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect() }
+pub fn as_weights(config: &DecoderConfig, layer: Vec<Vec<f32>>, norm: Vec<f32>) -> Weights {
+    Weights { config: config.one_layer(), all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect() }
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ use datasets::key::hex;
 use sha2::{Digest, Sha256};
 
 use super::decoder::Layer;
+use super::parts::Part;
 use super::tensors::{self, Raw, values};
 use super::{
-    Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, future_heads, value_head,
+    Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
+    value_head,
 };
 
 /// Loads a model directory; weights in f32 on `device`.
@@ -37,18 +39,11 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
             ),
         });
     }
-    let files = weight_files(dir)?;
     let mut hash = Sha256::new();
     hash.update(config.to_json().to_string());
     hash.update(tokenizer.json().as_bytes());
     hash.update(tokenizer.template_source().as_bytes());
-    let mut all = BTreeMap::new();
-    for path in &files {
-        let bytes = fs::read(path).map_err(|e| ModelError::io(path, e))?;
-        hash.update(&bytes);
-        all.extend(tensors::read(path, &bytes)?);
-    }
-    let decoder = assemble(&config, all, &files[0], device)?;
+    let decoder = read_weights(dir, &config, device, &mut |bytes| hash.update(bytes))?;
     let path = dir.join(value_head::FILE);
     let value = match fs::read(&path) {
         Ok(bytes) => {
@@ -65,6 +60,31 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         Err(e) => return Err(ModelError::io(&path, e)),
     };
     Ok(Model { decoder, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
+}
+
+/// Loads the decoder of a model directory alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_decoder(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
+    read_weights(dir, &DecoderConfig::read(dir)?, device, &mut |_| {})
+}
+
+/// Reads all files of weights; `seen` is given the bytes of each.
+fn read_weights(
+    dir: &Path,
+    config: &DecoderConfig,
+    device: &Device,
+    seen: &mut dyn FnMut(&[u8]),
+) -> Result<Decoder, ModelError> {
+    let files = weight_files(dir)?;
+    let mut all = BTreeMap::new();
+    for path in &files {
+        let bytes = fs::read(path).map_err(|e| ModelError::io(path, e))?;
+        seen(&bytes);
+        all.extend(tensors::read(path, &bytes)?);
+    }
+    assemble(config, all, &files[0], device)
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file
@@ -140,6 +160,11 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(files)
 }
 
+/// Tensors that some programs write beside the weights; they follow from `config.json`.
+const DERIVED: [&str; 4] = ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "position_ids"];
+
+/// Makes a decoder of tensors under their Hugging Face names. Whatever is left over is an error: a model that
+/// has it computes something else.
 fn assemble(
     config: &DecoderConfig,
     mut tensors: BTreeMap<String, Raw>,
@@ -147,99 +172,112 @@ fn assemble(
     device: &Device,
 ) -> Result<Decoder, ModelError> {
     let c = config;
-    let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
-    // Reads matrices that stand one above the other, `[sum of rows, columns]`.
-    let mut stacked = |parts: &[(String, usize)], columns: usize| -> Result<Tensor<2>, ModelError> {
-        let mut all = Vec::new();
-        let mut height = 0;
-        for (name, rows) in parts {
-            let (shape, values) =
-                tensors.remove(name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
-            let expected = if *rows == 1 && shape.len() == 1 { vec![columns] } else { vec![*rows, columns] };
-            if shape != expected {
-                return Err(bad(format!(
-                    "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
-                )));
-            }
-            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
-            }
-            all.extend(values);
-            height += rows;
+    // Files of a model without its output matrix name its tensors without the prefix.
+    let prefix = if tensors.contains_key("embed_tokens.weight") { "" } else { "model." };
+    let mut take = |name: String, expected: &[usize]| -> Result<Vec<f32>, ModelError> {
+        let (shape, values) = tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+        if shape != expected {
+            return Err(bad(format!(
+                "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
+            )));
         }
-        Ok(Tensor::from_data(TensorData::new(all, [height, columns]), device))
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
+        }
+        Ok(values)
     };
-    let embed = stacked(&[("model.embed_tokens.weight".into(), c.vocab_size)], c.hidden_size)?;
+    let tensor = |values, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), device);
+    let table = [c.vocab_size, c.hidden_size];
+    let embed = tensor(take(format!("{prefix}embed_tokens.weight"), &table)?, table);
     let mut layers = Vec::new();
     for i in 0..c.num_hidden_layers {
-        let name = |part: &str| format!("model.layers.{i}.{part}.weight");
-        layers.push(Layer {
-            attention_norm: stacked(&[(name("input_layernorm"), 1)], c.hidden_size)?,
-            qkv: stacked(
-                &[
-                    (name("self_attn.q_proj"), query),
-                    (name("self_attn.k_proj"), shared),
-                    (name("self_attn.v_proj"), shared),
-                ],
-                c.hidden_size,
-            )?,
-            output: stacked(&[(name("self_attn.o_proj"), c.hidden_size)], query)?,
-            mlp_norm: stacked(&[(name("post_attention_layernorm"), 1)], c.hidden_size)?,
-            gate_up: stacked(
-                &[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)],
-                c.hidden_size,
-            )?,
-            down: stacked(&[(name("mlp.down_proj"), c.hidden_size)], c.intermediate_size)?,
-        });
+        let mut layer = Vec::new();
+        for &part in &c.parts {
+            let [_, columns] = c.shape(part);
+            let mut all = Vec::new();
+            for (name, rows) in families::tensors(part, c) {
+                let name = format!("{prefix}layers.{i}.{name}");
+                all.extend(take(name, &stored(part, rows, columns))?);
+            }
+            if part.is_norm() && c.switches.norm_less_1 {
+                add(&mut all, 1.0);
+            }
+            layer.push((part, tensor(all, c.shape(part))));
+        }
+        layers.push(Layer(layer));
     }
-    let norm = stacked(&[("model.norm.weight".into(), 1)], c.hidden_size)?;
+    let mut norm = take(format!("{prefix}norm.weight"), &[c.hidden_size])?;
+    if c.switches.norm_less_1 {
+        add(&mut norm, 1.0);
+    }
+    let norm = tensor(norm, [1, c.hidden_size]);
     let head = if c.tie_word_embeddings {
         None
     } else {
-        Some(stacked(&[("lm_head.weight".into(), c.vocab_size)], c.hidden_size)?)
+        Some(tensor(take("lm_head.weight".into(), &table)?, table))
     };
+    // Some programs write the tied table twice.
+    if c.tie_word_embeddings
+        && let Some((_, head)) = tensors.remove("lm_head.weight")
+        && head != values(&embed)
+    {
+        let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says `tie_word_embeddings`";
+        return Err(bad(why.to_owned()));
+    }
+    if let Some(name) = tensors.keys().find(|name| !DERIVED.iter().any(|derived| name.ends_with(derived))) {
+        let family = c.family.model_type();
+        return Err(bad(format!(
+            "has a tensor `{name}`, which a {family} model with this config.json does not have; qstill would \
+             compute something else without it"
+        )));
+    }
     Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
+}
+
+fn add(weights: &mut [f32], number: f32) {
+    for weight in weights {
+        *weight += number;
+    }
+}
+
+/// Shape of a tensor in a file that gives a weight so many rows, or values of a bias.
+fn stored(part: Part, rows: usize, columns: usize) -> Vec<usize> {
+    match part {
+        part if part.is_norm() => vec![columns],
+        part if part.is_bias() => vec![rows],
+        _ => vec![rows, columns],
+    }
 }
 
 /// Weights under their Hugging Face names: shape and f32 values.
 pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let c = &decoder.config;
-    let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
-    let mut out = Vec::new();
-    let mut put = |tensor: &Tensor<2>, parts: &[(String, usize)]| {
-        let columns = tensor.dims()[1];
-        let values = values(tensor);
-        let mut from = 0;
-        for (name, rows) in parts {
-            let shape = if name.contains("norm") { vec![columns] } else { vec![*rows, columns] };
-            out.push((name.clone(), shape, values[from * columns..(from + rows) * columns].to_vec()));
-            from += rows;
+    let norm = |tensor: &Tensor<2>| {
+        let mut values = values(tensor);
+        if c.switches.norm_less_1 {
+            add(&mut values, -1.0);
         }
+        values
     };
-    put(&decoder.embed, &[("model.embed_tokens.weight".into(), c.vocab_size)]);
+    let table = vec![c.vocab_size, c.hidden_size];
+    let mut out = vec![("model.embed_tokens.weight".to_owned(), table.clone(), values(&decoder.embed))];
     for (i, layer) in decoder.layers.iter().enumerate() {
-        let name = |part: &str| format!("model.layers.{i}.{part}.weight");
-        put(&layer.attention_norm, &[(name("input_layernorm"), 1)]);
-        put(
-            &layer.qkv,
-            &[
-                (name("self_attn.q_proj"), query),
-                (name("self_attn.k_proj"), shared),
-                (name("self_attn.v_proj"), shared),
-            ],
-        );
-        put(&layer.output, &[(name("self_attn.o_proj"), c.hidden_size)]);
-        put(&layer.mlp_norm, &[(name("post_attention_layernorm"), 1)]);
-        put(
-            &layer.gate_up,
-            &[(name("mlp.gate_proj"), c.intermediate_size), (name("mlp.up_proj"), c.intermediate_size)],
-        );
-        put(&layer.down, &[(name("mlp.down_proj"), c.hidden_size)]);
+        for &(part, ref tensor) in &layer.0 {
+            let values = if part.is_norm() { norm(tensor) } else { values(tensor) };
+            let [_, columns] = c.shape(part);
+            let mut rest = &values[..];
+            for (name, rows) in families::tensors(part, c) {
+                let shape = stored(part, rows, columns);
+                let (own, others) = rest.split_at(shape.iter().product());
+                out.push((format!("model.layers.{i}.{name}"), shape, own.to_vec()));
+                rest = others;
+            }
+        }
     }
-    put(&decoder.norm, &[("model.norm.weight".into(), 1)]);
+    out.push(("model.norm.weight".to_owned(), vec![c.hidden_size], norm(&decoder.norm)));
     if let Some(head) = &decoder.head {
-        put(head, &[("lm_head.weight".into(), c.vocab_size)]);
+        out.push(("lm_head.weight".to_owned(), table, values(head)));
     }
     out
 }

@@ -1,7 +1,7 @@
-//! One decoder, Llama architecture, written once in burn and used for everything: a student from
-//! scratch, or any Hugging Face directory of that architecture.
+//! One decoder, written once in burn and used for everything: a student from scratch, or the Hugging Face
+//! directory of any family that is read.
 //!
-//! - [`config`]: sizes, `config.json`
+//! - [`config`], [`parts`], [`rope`]: the shape of a decoder; [`families`]: what each `config.json` means
 //! - [`decoder`]: weights and forward pass
 //! - [`value_head`]: estimates whether a text leads to a correct answer
 //! - [`future_heads`]: layers that predict the tokens after the next
@@ -21,10 +21,13 @@ pub mod config;
 pub mod cpu;
 pub mod decoder;
 pub mod device;
+pub mod families;
 pub mod fault;
 pub mod future_heads;
 pub mod generate;
 pub mod hf;
+pub mod parts;
+pub mod rope;
 pub mod tensors;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,14 +3,18 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::cpu::Weights;
 use super::cpu::decoder::{Asked, Entry, PackedDecoder, Passes};
-use super::cpu::{Part, Shape, Weights};
 use super::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use super::value_head::{FILE, ValueHead};
 use super::{Decoder, DecoderConfig, Tokenizer, hf};
 use crate::events::Silent;
 use crate::policy::Sampling;
-use rayon::prelude::*;
+
+mod exact;
+mod families;
+
+use exact::exact;
 
 pub fn tiny(tokenizer: &Tokenizer) -> Decoder {
     let config = DecoderConfig::small(tokenizer.vocab_size(), 256);
@@ -22,16 +26,22 @@ fn greedy(max_tokens: usize) -> Sampling {
     Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens, calculator: false }
 }
 
+/// Logits after each token by a whole forward pass of burn's decoder, `[T, V]`.
+fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
+    let device = decoder.device();
+    let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
+    let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
+    let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
+    let hidden = hidden.reshape([tokens.len(), decoder.config.hidden_size]);
+    decoder.logits(hidden).to_data().iter::<f32>().collect()
+}
+
 /// Greedy continuation by whole forward passes, without a cache.
 fn plain(decoder: &Decoder, prompt: &[u32], count: usize) -> Vec<(u32, f32)> {
-    let device = decoder.device();
     let (mut tokens, mut out) = (prompt.to_vec(), Vec::new());
     for _ in 0..count {
-        let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
-        let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
-        let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
-        let last = hidden.narrow(1, tokens.len() - 1, 1).reshape([1, decoder.config.hidden_size]);
-        let logits: Vec<f32> = decoder.logits(last).to_data().iter::<f32>().collect();
+        let all = logits(decoder, &tokens);
+        let logits = &all[all.len() - decoder.config.vocab_size..];
         let top = logits.iter().copied().fold(f32::MIN, f32::max);
         let id = logits.iter().position(|l| *l >= top).unwrap() as u32;
         let sum: f32 = logits.iter().map(|l| (l - top).exp()).sum();
@@ -370,80 +380,10 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     assert_eq!((answer(3).text.as_str(), answer(3).tokens.len()), ("=14", 3));
 }
 
-/// The decoder written down once more, in f64 and as plainly as can be: logits after each token.
-fn exact(weights: &Weights, tokens: &[u32]) -> Vec<Vec<f64>> {
-    let (c, s) = (&weights.config, Shape::of(&weights.config));
-    let wide = |x: &[f32]| x.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
-    let times = |matrix: &[f32], x: &[f64]| -> Vec<f64> {
-        matrix
-            .par_chunks(x.len())
-            .map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum())
-            .collect()
-    };
-    let norm = |x: &[f64], weight: &[f32]| -> Vec<f64> {
-        let rms = (x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64 + c.rms_norm_eps).sqrt();
-        x.iter().zip(weight).map(|(x, w)| x / rms * f64::from(*w)).collect()
-    };
-    let add = |x: &mut Vec<f64>, more: Vec<f64>| x.iter_mut().zip(more).for_each(|(x, m)| *x += m);
-    let mut seen: Vec<Vec<Vec<f64>>> = vec![Vec::new(); c.num_hidden_layers];
-    let mut all = Vec::new();
-    for (position, token) in tokens.iter().enumerate() {
-        let mut x = wide(&weights.all[0][*token as usize * s.hidden..][..s.hidden]);
-        for (l, seen) in seen.iter_mut().enumerate() {
-            let mut qkv =
-                times(weights.layer(l, Part::Qkv), &norm(&x, weights.layer(l, Part::AttentionNorm)));
-            for head in qkv.chunks_exact_mut(s.size).take(s.heads + s.shared) {
-                for i in 0..s.size / 2 {
-                    let angle = position as f64 * c.rope_theta.powf(-(2.0 * i as f64) / s.size as f64);
-                    let (a, b) = (head[i], head[i + s.size / 2]);
-                    (head[i], head[i + s.size / 2]) =
-                        (a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin());
-                }
-            }
-            seen.push(qkv.clone());
-            let mut attended = Vec::new();
-            for head in 0..s.heads {
-                let part = |row: &[f64], head: usize| row[head * s.size..(head + 1) * s.size].to_vec();
-                let (query, key) = (part(&qkv, head), s.heads + head / (s.heads / s.shared));
-                let dots =
-                    seen.iter().map(|row| part(row, key).iter().zip(&query).map(|(k, q)| k * q).sum::<f64>());
-                let mut scores: Vec<f64> = dots.map(|dot| dot / (s.size as f64).sqrt()).collect();
-                let top = scores.iter().copied().fold(f64::MIN, f64::max);
-                for score in &mut scores {
-                    *score = (*score - top).exp();
-                }
-                let sum: f64 = scores.iter().sum();
-                let mut out = vec![0.0; s.size];
-                for (score, row) in scores.iter().zip(seen.iter()) {
-                    out.iter_mut()
-                        .zip(part(row, key + s.shared))
-                        .for_each(|(out, v)| *out += score / sum * v);
-                }
-                attended.extend(out);
-            }
-            add(&mut x, times(weights.layer(l, Part::Output), &attended));
-            let gate_up = times(weights.layer(l, Part::GateUp), &norm(&x, weights.layer(l, Part::MlpNorm)));
-            let (gate, up) = gate_up.split_at(s.inner);
-            let inner: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-            add(&mut x, times(weights.layer(l, Part::Down), &inner));
-        }
-        all.push(times(&weights.all[weights.head_index()], &norm(&x, &weights.all[weights.norm_index()])));
-    }
-    all
-}
-
 /// Logits of both decoders after each token, the CPU's reading token by token, against the exact ones:
 /// largest differences.
 fn off(decoder: &Decoder, tokens: &[u32]) -> (f64, f64) {
-    let device = decoder.device();
-    let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
-    let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
-    let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
-    let reference: Vec<f32> = decoder
-        .logits(hidden.reshape([tokens.len(), decoder.config.hidden_size]))
-        .to_data()
-        .iter::<f32>()
-        .collect();
+    let reference = logits(decoder, tokens);
     let weights = Weights::of(decoder);
     let decoder = PackedDecoder::new(&weights);
     let (mut pool, mut passes) = (decoder.pool(1 << 28), Passes::default());

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::config::Sizes;
 use crate::model::generate::Limits;
 use crate::model::{DecoderConfig, Precision};
 
@@ -165,22 +166,16 @@ impl ModelConfig {
 
     /// From scratch: the decoder's shape, with a tokenizer of this size and end token.
     pub fn shape(&self, vocab_size: usize, end: Option<u32>) -> DecoderConfig {
-        DecoderConfig {
+        let sizes = Sizes {
             vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
-            num_hidden_layers: self.layers,
-            num_attention_heads: self.heads,
-            num_key_value_heads: self.kv_heads,
-            head_dim: self.hidden_size / self.heads,
-            max_position_embeddings: self.context,
-            rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: true,
-            eos_token_ids: end.into_iter().collect(),
-            bos_token_id: None,
-            pad_token_id: end,
-        }
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            context: self.context,
+        };
+        DecoderConfig::llama(sizes, end)
     }
 
     /// How much generation works on at a time.

@@ -14,7 +14,6 @@ use super::batch::Example;
 use super::config::TrainConfig;
 use super::optimizer::Slot;
 use crate::model::DecoderConfig;
-use crate::model::cpu::PER_LAYER;
 use crate::model::future_heads::FutureHeads;
 
 /// Heads to be trained beside the decoder.
@@ -61,8 +60,8 @@ pub fn targets(rows: &[&Example], head: usize) -> (Vec<usize>, Vec<u32>, Vec<f32
     (places, tokens, weights)
 }
 
-/// The heads of a decoder in training as they stand in its slots.
-pub fn heads(slots: &[Slot]) -> FutureHeads {
-    let layer = |slots: &[Slot]| std::array::from_fn(|part| slots[part].values.clone());
-    FutureHeads { layers: slots.chunks_exact(PER_LAYER).map(layer).collect() }
+/// `count` heads of a decoder in training as they stand in its slots.
+pub fn heads(slots: &[Slot], count: usize) -> FutureHeads {
+    let layer = |slots: &[Slot]| slots.iter().map(|slot| slot.values.clone()).collect();
+    FutureHeads { layers: slots.chunks_exact(slots.len() / count.max(1)).map(layer).collect() }
 }

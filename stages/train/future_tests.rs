@@ -55,9 +55,7 @@ fn gradients_are_slopes_in_heads_and_trunk() {
     let batch = refs(&examples);
     let config = heads(&decoder, 2);
     let objective = |values: &[Vec<f32>], layers: &[Vec<f32>]| {
-        let start = FutureHeads {
-            layers: layers.chunks_exact(6).map(|l| std::array::from_fn(|i| l[i].clone())).collect(),
-        };
+        let start = FutureHeads { layers: layers.chunks_exact(6).map(<[Vec<f32>]>::to_vec).collect() };
         let config = FutureConfig { start, ..config.clone() };
         let mut engine =
             Cpu::new(&decoder.with_values(values), setup(everything(&decoder), adam(), false, None))

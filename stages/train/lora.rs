@@ -15,7 +15,7 @@ use serde_json::json;
 use super::config::TrainConfig;
 use super::optimizer::{Adam, Slot};
 use super::value::HeadConfig;
-use crate::model::cpu::{Part, Weights};
+use crate::model::parts::Part;
 use crate::model::{DecoderConfig, ModelError, tensors};
 
 /// Names of adapted matrices, as in `transformers` and PEFT.
@@ -47,7 +47,7 @@ pub enum Tuned {
 impl Tuned {
     /// All weights.
     pub fn all(config: &DecoderConfig) -> Self {
-        Self::Weights(vec![true; weights(config)])
+        Self::Weights(vec![true; config.weights()])
     }
 
     /// What `[train]` asks for.
@@ -102,7 +102,11 @@ impl Tuned {
             let open = layer >= train.freeze_layers;
             let (attention, mlp, norms) =
                 (open && !frozen("attention"), open && !frozen("mlp"), open && !frozen("norms"));
-            tuned.extend([norms, attention, attention, norms, mlp, mlp]);
+            tuned.extend(config.parts.iter().map(|part| match part {
+                part if part.is_norm() => norms,
+                part if part.of_attention() => attention,
+                _ => mlp,
+            }));
         }
         tuned.push(!frozen("norms"));
         if !config.tie_word_embeddings {
@@ -157,10 +161,6 @@ pub struct Setup {
     pub head: Option<HeadConfig>,
 }
 
-fn weights(config: &DecoderConfig) -> usize {
-    2 + config.num_hidden_layers * crate::model::cpu::PER_LAYER + usize::from(!config.tie_word_embeddings)
-}
-
 fn adapters(config: &DecoderConfig, wanted: impl Fn(&str) -> bool, first: usize) -> Vec<Adapter> {
     let c = config;
     let (query, shared) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
@@ -176,11 +176,13 @@ fn adapters(config: &DecoderConfig, wanted: impl Fn(&str) -> bool, first: usize)
     (first..c.num_hidden_layers)
         .flat_map(|layer| parts.iter().map(move |part| (layer, part)))
         .filter(|(_, part)| wanted(part.1))
-        .map(|(layer, (group, name, part, rows, columns))| Adapter {
-            weight: Weights::index(layer, *part),
-            rows: rows.clone(),
-            columns: *columns,
-            name: format!("model.layers.{layer}.{group}.{name}"),
+        .filter_map(|(layer, (group, name, part, rows, columns))| {
+            Some(Adapter {
+                weight: config.index(layer, *part)?,
+                rows: rows.clone(),
+                columns: *columns,
+                name: format!("model.layers.{layer}.{group}.{name}"),
+            })
         })
         .collect()
 }

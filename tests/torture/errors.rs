@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::trace::{Call, calls};
-use crate::world::{Part, World, each, finish, qstill, strace, told};
+use crate::world::{Part, World, deliberate, each, finish, qstill, strace, told};
 
-/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more, and
-/// reads of what is only compared with what would be written.
-fn may_fail(call: &Call) -> bool {
-    let only_read = call.name == "openat" && !call.line.contains("O_CREAT");
-    call.line.contains("/run.log")
-        || matches!(call.name.as_str(), "unlink" | "unlinkat" | "rmdir")
-        || (only_read
-            && ["/run.toml\"", "/gate.json\"", "/lock\""].iter().any(|name| call.line.contains(name)))
+/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more, reads
+/// of what is only compared with what would be written, and calls outside the run.
+fn may_fail(name: &str, line: &str, run: &str) -> bool {
+    let only_read = name == "openat" && !line.contains("O_CREAT");
+    !line.contains(run)
+        || line.contains("/run.log")
+        || matches!(name, "unlink" | "unlinkat" | "rmdir")
+        || (only_read && ["/run.toml\"", "/gate.json\"", "/lock\""].iter().any(|file| line.contains(file)))
 }
 
 pub fn injected(world: &World, full: bool) -> Part {
@@ -30,25 +31,43 @@ pub fn injected(world: &World, full: bool) -> Part {
             work.extend(errors.iter().map(|error| (call.clone(), *error)));
         }
     }
-    each(&work, |_, (call, error)| {
+    let hits = AtomicUsize::new(0);
+    let mut part = each(&work, |_, (call, error)| {
         let run = world.fresh();
         let (name, nth) = (&call.name, call.nth);
         let inject = format!("inject={name}:error={error}:when={nth}");
-        let said = finish(&mut strace(
-            &["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject],
-            &run,
-            &[],
-        ));
+        let log = world.path(&format!("{}.inject", run.file_name().unwrap_or_default().to_string_lossy()));
+        let to = log.display().to_string();
+        let said =
+            finish(&mut strace(&["-y", "-o", &to, "-e", &format!("trace={name}"), "-e", &inject], &run, &[]));
+        // Threads share the work anew each time, so another call may be hit, or none.
+        let trace = fs::read(&log).expect("strace writes its log");
+        let hit: Vec<String> = String::from_utf8_lossy(&trace)
+            .lines()
+            .filter(|line| line.contains("(INJECTED)"))
+            .map(str::to_owned)
+            .collect();
+        let _ = fs::remove_file(&log);
+        if !hit.is_empty() {
+            hits.fetch_add(1, Relaxed);
+        }
+        let harmless = hit.iter().all(|line| may_fail(name, line, &run.display().to_string()));
         let wanted = if *error == "EIO" { 74 } else { 73 };
         let place = format!("{error} at {name} {nth} ({})", call.line.chars().take(160).collect::<String>());
         let wrong = match said.status.code() {
-            Some(0) if may_fail(call) => None,
+            Some(0) if harmless => None,
             Some(code) if code == wanted => None,
             _ => Some(format!("{place}: {}", told(&said))),
         };
         let healed = world.heals(&run, &[]).map(|why| format!("{place}: {why}"));
         (true, wrong.or(healed))
-    })
+    });
+    let hits = hits.into_inner();
+    part.notes.push(format!("{hits} of {} errors met a call", work.len()));
+    if hits * 10 < work.len() * 9 && !deliberate() {
+        part.violations.push(format!("only {hits} of {} errors met a call", work.len()));
+    }
+    part
 }
 
 /// File systems of forty sizes, each of them too small or nearly so.

@@ -211,8 +211,18 @@ pub struct Full;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::parts::Activation;
 
-    const SHAPE: Shape = Shape { hidden: 4, inner: 4, heads: 1, shared: 1, size: 2, epsilon: 0.0 };
+    const SHAPE: Shape = Shape {
+        hidden: 4,
+        inner: 4,
+        heads: 1,
+        shared: 1,
+        size: 2,
+        epsilon: 0.0,
+        scale: 1.0,
+        activation: Activation::Silu,
+    };
 
     fn pool(blocks: usize) -> Pool {
         Pool::new(&SHAPE, 1, blocks * Pool::layer(&SHAPE) * 4)

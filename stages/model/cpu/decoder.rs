@@ -6,8 +6,10 @@ use rayon::prelude::*;
 
 use super::cache::{BLOCK, Pool, Sequence};
 use super::packed::{Packed, Work};
-use super::{Part, Rotary, Shape, Weights, simd};
+use super::{Rotary, Shape, Weights, simd};
+use crate::model::config::Attention;
 use crate::model::future_heads::{FutureHeads, as_weights};
+use crate::model::parts::Part;
 
 mod draft;
 
@@ -22,31 +24,104 @@ pub struct PackedDecoder {
     /// Absent when tied.
     head: Option<Packed>,
     norm: Vec<f32>,
+    embed_scale: Option<f32>,
     rotary: Rotary,
     /// Layers that stand behind the last one, each by itself: they draft the tokens after the next.
     heads: Vec<Layer>,
 }
 
 struct Layer {
-    attention_norm: Vec<f32>,
+    attention: Attention,
     qkv: Packed,
     output: Packed,
-    mlp_norm: Vec<f32>,
     gate_up: Packed,
     down: Packed,
+    /// Norms and biases by their [`Part`]; empty where there is none.
+    vectors: [Vec<f32>; Part::COUNT],
 }
 
 impl Layer {
     fn new(weights: &Weights, l: usize, shape: &Shape) -> Self {
         let packed = |part, columns| Packed::new(weights.layer(l, part), columns);
+        let mut vectors = [const { Vec::new() }; Part::COUNT];
+        for &part in weights.config.parts.iter().filter(|part| part.is_norm() || part.is_bias()) {
+            vectors[part as usize] = weights.layer(l, part).to_vec();
+        }
         Self {
-            attention_norm: weights.layer(l, Part::AttentionNorm).to_vec(),
+            attention: weights.config.attention[l],
             qkv: packed(Part::Qkv, shape.hidden),
             output: packed(Part::Output, shape.attended()),
-            mlp_norm: weights.layer(l, Part::MlpNorm).to_vec(),
             gate_up: packed(Part::GateUp, shape.hidden),
             down: packed(Part::Down, shape.inner),
+            vectors,
         }
+    }
+
+    fn vector(&self, part: Part) -> &[f32] {
+        &self.vectors[part as usize]
+    }
+
+    /// Queries, keys and values of the tokens whose stream is in `scratch.x`, not yet turned.
+    fn project(&self, shape: &Shape, scratch: &mut Scratch) {
+        let Scratch { x, normed, inverse, qkv, work, .. } = scratch;
+        simd::rms_norm(x, self.vector(Part::AttentionNorm), shape.epsilon, normed, inverse);
+        self.qkv.product(normed, qkv, false, work);
+        simd::add_row(qkv, self.vector(Part::QkvBias));
+        if self.vector(Part::QNorm).is_empty() {
+            return;
+        }
+        for row in qkv.chunks_exact_mut(shape.qkv()) {
+            let (queries, rest) = row.split_at_mut(shape.attended());
+            simd::normalize(queries, self.vector(Part::QNorm), shape.epsilon);
+            simd::normalize(&mut rest[..shape.shared * shape.size], self.vector(Part::KNorm), shape.epsilon);
+        }
+    }
+
+    /// Adds to the stream what attention has gathered in `scratch.attended`, and then what the MLP makes.
+    fn finish(&self, shape: &Shape, scratch: &mut Scratch) {
+        let Scratch { x, normed, inverse, attended, gate_up, inner, work, .. } = scratch;
+        let attention = Residual {
+            weight: &self.output,
+            bias: self.vector(Part::OutputBias),
+            norm: self.vector(Part::PostAttentionNorm),
+            epsilon: shape.epsilon,
+        };
+        attention.add(attended, x, normed, work);
+        simd::rms_norm(x, self.vector(Part::MlpNorm), shape.epsilon, normed, inverse);
+        self.gate_up.product(normed, gate_up, false, work);
+        simd::add_row(gate_up, self.vector(Part::GateUpBias));
+        simd::gated(shape.activation, gate_up, inner, shape.inner);
+        let mlp = Residual {
+            weight: &self.down,
+            bias: self.vector(Part::DownBias),
+            norm: self.vector(Part::PostMlpNorm),
+            epsilon: shape.epsilon,
+        };
+        mlp.add(inner, x, normed, work);
+    }
+}
+
+/// The end of attention or MLP, up to the stream.
+struct Residual<'a> {
+    weight: &'a Packed,
+    /// Empty if there is none, as the norm.
+    bias: &'a [f32],
+    norm: &'a [f32],
+    epsilon: f32,
+}
+
+impl Residual<'_> {
+    /// Adds the product with `input` to the stream `x`; `aside` has room for as much.
+    fn add(&self, input: &[f32], x: &mut [f32], aside: &mut [f32], work: &mut Work) {
+        if self.bias.is_empty() && self.norm.is_empty() {
+            return self.weight.product(input, x, true, work);
+        }
+        self.weight.product(input, aside, false, work);
+        simd::add_row(aside, self.bias);
+        if !self.norm.is_empty() {
+            simd::normalize(aside, self.norm, self.epsilon);
+        }
+        simd::add(x, aside);
     }
 }
 
@@ -82,6 +157,23 @@ struct Scratch {
     work: Work,
 }
 
+impl Scratch {
+    /// Makes the buffers of a layer as long as so many tokens need.
+    fn fit(&mut self, shape: &Shape, rows: usize) {
+        for (buffer, width) in [
+            (&mut self.x, shape.hidden),
+            (&mut self.normed, shape.hidden),
+            (&mut self.inverse, 1),
+            (&mut self.qkv, shape.qkv()),
+            (&mut self.attended, shape.attended()),
+            (&mut self.gate_up, 2 * shape.inner),
+            (&mut self.inner, shape.inner),
+        ] {
+            buffer.resize(rows * width, 0.0);
+        }
+    }
+}
+
 /// Some entries of a pass, with the buffers of the thread that works on them.
 struct Portion<'p, 'e> {
     entries: &'p mut [Entry<'e>],
@@ -90,13 +182,16 @@ struct Portion<'p, 'e> {
     scratch: &'p mut Scratch,
 }
 
-/// Keys and values of one head of a layer that a token looks at.
+/// Keys and values of a layer that a token looks at.
+#[derive(Clone, Copy)]
 struct Cached<'a> {
     sequence: &'a Sequence,
-    /// Where that head's keys begin in a block.
+    /// Where the layer begins in a block.
     base: usize,
-    /// Tokens that are looked at, from the first one.
+    /// Tokens up to the last one that is looked at.
     seen: usize,
+    /// How many of these are looked at, if not all.
+    window: Option<usize>,
 }
 
 /// Buffers of passes, kept between them.
@@ -119,6 +214,7 @@ impl PackedDecoder {
             head: (!c.tie_word_embeddings)
                 .then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
             norm: weights.all[weights.norm_index()].clone(),
+            embed_scale: c.switches.embed_scale,
             rotary: Rotary::new(c, c.max_position_embeddings),
             heads: Vec::new(),
             shape,
@@ -129,7 +225,7 @@ impl PackedDecoder {
     /// were further layers.
     #[must_use]
     pub fn with_heads(mut self, weights: &Weights, heads: &FutureHeads) -> Self {
-        let of = |layer: &[Vec<f32>; super::PER_LAYER]| {
+        let of = |layer: &Vec<Vec<f32>>| {
             Layer::new(&as_weights(&weights.config, layer.clone(), Vec::new()), 0, &self.shape)
         };
         self.heads = heads.layers.iter().map(of).collect();
@@ -192,73 +288,58 @@ impl PackedDecoder {
 
     /// Tokens through all layers: their stream is then in `scratch.x`, their keys and values in the cache.
     fn trunk(&self, entries: &mut [Entry<'_>], scratch: &mut Scratch) {
-        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
-        let rows: usize = entries.iter().map(|e| e.tokens.len()).sum();
-        let Scratch { x, normed, inverse, qkv, attended, gate_up, inner: activated, work, .. } = scratch;
-        for (buffer, width) in [
-            (&mut *x, hidden),
-            (&mut *normed, hidden),
-            (&mut *inverse, 1),
-            (&mut *qkv, self.shape.qkv()),
-            (&mut *attended, self.shape.attended()),
-            (&mut *gate_up, 2 * inner),
-            (&mut *activated, inner),
-        ] {
-            buffer.resize(rows * width, 0.0);
-        }
-        for (token, x) in entries.iter().flat_map(|e| e.tokens).zip(x.chunks_exact_mut(hidden)) {
+        let shape = &self.shape;
+        scratch.fit(shape, entries.iter().map(|e| e.tokens.len()).sum());
+        for (token, x) in entries.iter().flat_map(|e| e.tokens).zip(scratch.x.chunks_exact_mut(shape.hidden))
+        {
             self.embed.row(*token as usize, x);
+            if let Some(scale) = self.embed_scale {
+                simd::scale(x, scale);
+            }
         }
         for (l, layer) in self.layers.iter().enumerate() {
-            simd::rms_norm(x, &layer.attention_norm, epsilon, normed, inverse);
-            layer.qkv.product(normed, qkv, false, work);
-            let base = l * Pool::layer(&self.shape);
-            self.write(entries, qkv, base);
-            let mut rows =
-                qkv.chunks_exact(self.shape.qkv()).zip(attended.chunks_exact_mut(self.shape.attended()));
+            layer.project(shape, scratch);
+            let base = l * Pool::layer(shape);
+            self.write(entries, layer.attention, &mut scratch.qkv, base);
+            let Scratch { qkv, attended, work, .. } = &mut *scratch;
+            let mut rows = qkv.chunks_exact(shape.qkv()).zip(attended.chunks_exact_mut(shape.attended()));
+            let window = layer.attention.window;
             let tasks = entries.iter().flat_map(|entry| {
                 let start = entry.sequence.len();
-                (0..entry.tokens.len()).map(move |i| (&*entry.sequence, start + i + 1))
+                (0..entry.tokens.len()).map(move |i| Cached {
+                    sequence: entry.sequence,
+                    base,
+                    seen: start + i + 1,
+                    window,
+                })
             });
-            let tasks =
-                tasks.filter_map(|(sequence, seen)| rows.next().map(|(row, out)| (sequence, seen, row, out)));
-            let attend = |(sequence, seen, row, out): (&Sequence, usize, &[f32], &mut [f32])| {
-                for head in 0..shared {
-                    let group = heads / shared * size;
-                    let at = head * group..(head + 1) * group;
-                    let base = base + head * 2 * size * BLOCK;
-                    attend(&row[at.clone()], &Cached { sequence, base, seen }, size, &mut out[at]);
-                }
-            };
+            let tasks = tasks.filter_map(|cached| rows.next().map(|(row, out)| (cached, row, out)));
+            let attend =
+                |(cached, row, out): (Cached<'_>, &[f32], &mut [f32])| attend(shape, cached, row, out);
             if work.spread {
                 tasks.collect::<Vec<_>>().into_par_iter().for_each(attend);
             } else {
                 tasks.for_each(attend);
             }
-            layer.output.product(attended, x, true, work);
-            simd::rms_norm(x, &layer.mlp_norm, epsilon, normed, inverse);
-            layer.gate_up.product(normed, gate_up, false, work);
-            simd::swiglu(gate_up, activated, inner);
-            layer.down.product(activated, x, true, work);
+            layer.finish(shape, scratch);
         }
         // What heads will look back at, whether they draft now or later.
         for (h, head) in self.heads.iter().enumerate() {
-            simd::rms_norm(x, &head.attention_norm, epsilon, normed, inverse);
-            head.qkv.product(normed, qkv, false, work);
-            self.write(entries, qkv, (self.layers.len() + h) * Pool::layer(&self.shape));
+            head.project(shape, scratch);
+            let base = (self.layers.len() + h) * Pool::layer(shape);
+            self.write(entries, head.attention, &mut scratch.qkv, base);
         }
     }
 
-    /// Turns the new tokens' queries and keys, and writes keys and values of a layer that begins at `base` in
-    /// a block.
-    fn write(&self, entries: &mut [Entry<'_>], qkv: &mut [f32], base: usize) {
+    /// Turns the new tokens' queries and keys as a layer does, and writes keys and values; `base` is where
+    /// the layer begins in a block.
+    fn write(&self, entries: &mut [Entry<'_>], layer: Attention, qkv: &mut [f32], base: usize) {
         let Shape { heads, shared, size, .. } = self.shape;
-        let turned = (heads + shared) * size;
         let mut rows = qkv.chunks_exact_mut(self.shape.qkv());
         for entry in entries.iter_mut() {
             let start = entry.sequence.len();
             for (i, row) in rows.by_ref().take(entry.tokens.len()).enumerate() {
-                self.rotary.turn(&mut row[..turned], start + i, 1.0);
+                self.rotary.turn(layer, &mut row[..self.shape.turned()], start + i, 1.0);
                 let (block, place) = entry.sequence.writable(start + i);
                 for head in 0..shared {
                     let at = base + head * 2 * size * BLOCK;
@@ -338,19 +419,31 @@ fn divide(entries: &mut [Entry<'_>], passes: &mut Passes, work: &(impl Fn(Portio
     parts.into_par_iter().for_each(work);
 }
 
-/// What a group of query heads sees through one key/value head.
-fn attend(queries: &[f32], cached: &Cached<'_>, size: usize, out: &mut [f32]) {
-    let Cached { sequence, base, seen } = *cached;
-    let scale = 1.0 / (size as f32).sqrt();
+/// What a token's query heads `[H d]` see; each group of them looks through one key/value head.
+fn attend(shape: &Shape, cached: Cached<'_>, queries: &[f32], out: &mut [f32]) {
+    let Cached { sequence, base, seen, window } = cached;
+    let size = shape.size;
+    let group = shape.heads / shape.shared * size;
+    // Blocks before the first token in sight are passed over; scores count from the first block that is not.
+    let hidden = seen - window.map_or(seen, |window| window.min(seen));
+    let skipped = hidden / BLOCK;
+    let (hidden, seen) = (hidden - skipped * BLOCK, seen - skipped * BLOCK);
+    let blocks = &sequence.blocks()[skipped..];
     let mut scores = vec![0.0; seen.next_multiple_of(BLOCK)];
-    for (query, out) in queries.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
-        for (block, scores) in sequence.blocks().iter().zip(scores.as_chunks_mut::<BLOCK>().0) {
-            simd::scores(query, &block[base..base + size * BLOCK], scores);
-        }
-        simd::softmax(&mut scores[..seen], scale);
-        out.fill(0.0);
-        for (block, weights) in sequence.blocks().iter().zip(scores[..seen].chunks(BLOCK)) {
-            simd::weighted_sum(weights, &block[base + size * BLOCK..base + 2 * size * BLOCK], out);
+    let heads = queries[..shape.attended()].chunks_exact(group).zip(out.chunks_exact_mut(group));
+    for (head, (queries, out)) in heads.enumerate() {
+        let keys = base + head * 2 * size * BLOCK;
+        let values = keys + size * BLOCK;
+        for (query, out) in queries.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            for (block, scores) in blocks.iter().zip(scores.as_chunks_mut::<BLOCK>().0) {
+                simd::scores(query, &block[keys..values], scores);
+            }
+            simd::softmax(&mut scores[hidden..seen], shape.scale);
+            scores[..hidden].fill(0.0);
+            out.fill(0.0);
+            for (block, weights) in blocks.iter().zip(scores[..seen].chunks(BLOCK)) {
+                simd::weighted_sum(weights, &block[values..values + size * BLOCK], out);
+            }
         }
     }
 }

@@ -10,6 +10,9 @@
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
 //! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
 
+use super::config::Attention;
+use super::parts::{Activation, Part};
+use super::rope::Rope;
 use super::{Decoder, DecoderConfig, tensors};
 
 pub mod cache;
@@ -27,20 +30,6 @@ pub struct Weights {
     pub all: Vec<Vec<f32>>,
 }
 
-/// Weights in a layer.
-pub const PER_LAYER: usize = 6;
-
-/// The weights of one layer, by their place in it.
-#[derive(Clone, Copy)]
-pub enum Part {
-    AttentionNorm,
-    Qkv,
-    Output,
-    MlpNorm,
-    GateUp,
-    Down,
-}
-
 impl Weights {
     /// A decoder's weights, copied.
     pub fn of(decoder: &Decoder) -> Self {
@@ -50,17 +39,13 @@ impl Weights {
         }
     }
 
-    /// Where a layer's weight stands in the list.
-    pub fn index(layer: usize, part: Part) -> usize {
-        1 + layer * PER_LAYER + part as usize
-    }
-
+    /// A layer's weight; empty if its family has none.
     pub fn layer(&self, layer: usize, part: Part) -> &[f32] {
-        &self.all[Self::index(layer, part)]
+        self.config.index(layer, part).map_or(&[], |index| &self.all[index])
     }
 
     pub fn norm_index(&self) -> usize {
-        1 + self.config.num_hidden_layers * PER_LAYER
+        self.config.norm_index()
     }
 
     /// Where the output matrix stands: the embeddings if they are tied.
@@ -78,6 +63,9 @@ pub struct Shape {
     pub shared: usize,
     pub size: usize,
     pub epsilon: f32,
+    /// What attention scores are multiplied by.
+    pub scale: f32,
+    pub activation: Activation,
 }
 
 impl Shape {
@@ -89,7 +77,14 @@ impl Shape {
             shared: config.num_key_value_heads,
             size: config.head_dim,
             epsilon: config.rms_norm_eps as f32,
+            scale: config.attention_scale(),
+            activation: config.switches.activation,
         }
+    }
+
+    /// Width of queries and keys of a token.
+    pub fn turned(&self) -> usize {
+        (self.heads + self.shared) * self.size
     }
 
     /// Width of queries, keys and values of a token.
@@ -103,34 +98,55 @@ impl Shape {
     }
 }
 
-/// Cosines and sines of rotary positions 0.., `size / 2` each a position.
+/// Turns queries and keys: by one rope, or by another where a layer has a window.
 #[derive(Clone, Default)]
 pub struct Rotary {
-    half: usize,
+    global: Table,
+    local: Option<Table>,
+}
+
+/// Cosines and sines of positions 0.., `size / 2` each a position.
+#[derive(Clone, Default)]
+struct Table {
+    frequencies: Vec<f64>,
+    factor: f64,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
 
+/// Positions that have a place in a table; beyond, angles are computed when they are needed.
+const TABLE: usize = 8192;
+
 impl Rotary {
     pub fn new(config: &DecoderConfig, positions: usize) -> Self {
-        let half = config.head_dim / 2;
-        let frequencies: Vec<f64> =
-            (0..half).map(|i| config.rope_theta.powf(-(2.0 * i as f64) / config.head_dim as f64)).collect();
-        let angles = || (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
-        Self {
-            half,
-            cos: angles().map(|a| a.cos() as f32).collect(),
-            sin: angles().map(|a| a.sin() as f32).collect(),
+        let table = |rope: &Rope| {
+            let (cos, sin) = rope.table(0..positions.min(TABLE), config.head_dim);
+            let (frequencies, factor) = rope.frequencies(config.head_dim);
+            Table { frequencies, factor, cos, sin }
+        };
+        Self { global: table(&config.rope), local: config.local_rope.as_ref().map(table) }
+    }
+
+    /// Whether the tables are as long as they need to be for so many positions.
+    pub fn covers(&self, positions: usize) -> bool {
+        self.global.cos.len() >= positions.min(TABLE) * self.global.frequencies.len()
+            && !self.global.frequencies.is_empty()
+    }
+
+    /// Turns a token's heads by its position, as a layer does; `-1` turns back.
+    pub fn turn(&self, layer: Attention, heads: &mut [f32], position: usize, direction: f32) {
+        let local = self.local.as_ref().filter(|_| layer.window.is_some());
+        let Table { frequencies, factor, cos, sin } = local.unwrap_or(&self.global);
+        let at = position * frequencies.len()..(position + 1) * frequencies.len();
+        match (layer.rotary, cos.get(at.clone()), sin.get(at)) {
+            (false, ..) => {}
+            (true, Some(cos), Some(sin)) => simd::rotate(heads, cos, sin, direction),
+            (true, ..) => {
+                let angles = || frequencies.iter().map(|frequency| position as f64 * frequency);
+                let cos: Vec<f32> = angles().map(|angle| (angle.cos() * factor) as f32).collect();
+                let sin: Vec<f32> = angles().map(|angle| (angle.sin() * factor) as f32).collect();
+                simd::rotate(heads, &cos, &sin, direction);
+            }
         }
-    }
-
-    pub fn positions(&self) -> usize {
-        self.cos.len() / self.half.max(1)
-    }
-
-    /// Turns a token's heads by its position; `-1` turns back.
-    pub fn turn(&self, heads: &mut [f32], position: usize, direction: f32) {
-        let at = position * self.half..(position + 1) * self.half;
-        simd::rotate(heads, &self.cos[at.clone()], &self.sin[at], direction);
     }
 }

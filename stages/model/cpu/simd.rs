@@ -8,6 +8,9 @@
 
 use pulp::Arch;
 
+use crate::model::decoder::GELU;
+use crate::model::parts::Activation;
+
 const LANES: usize = 16;
 
 /// A function whose body is compiled for each instruction set. (A closure would not be inlined into the
@@ -127,6 +130,28 @@ wide! {
 }
 
 wide! {
+    /// Adds a row to each row.
+    pub fn add_row(rows: &'a mut [f32], row: &'a [f32]) {
+        for out in rows.chunks_exact_mut(row.len().max(1)) {
+            for (out, value) in out.iter_mut().zip(row) {
+                *out += *value;
+            }
+        }
+    }
+}
+
+wide! {
+    /// Adds all rows to one.
+    pub fn add_rows(sum: &'a mut [f32], rows: &'a [f32]) {
+        for row in rows.chunks_exact(sum.len()) {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += *value;
+            }
+        }
+    }
+}
+
+wide! {
     /// a_i *= factor.
     pub fn scale(a: &'a mut [f32], factor: f32) {
         for a in a {
@@ -218,6 +243,19 @@ wide! {
     }
 }
 
+wide! {
+    /// Rows become x / rms(x) * weight, as by [`rms_norm`].
+    pub fn normalize(rows: &'a mut [f32], weight: &'a [f32], epsilon: f32) {
+        let size = weight.len();
+        for row in rows.chunks_exact_mut(size) {
+            let inverse = 1.0 / (dot_lanes(row, row) / size as f32 + epsilon).sqrt();
+            for (x, w) in row.iter_mut().zip(weight) {
+                *x = *x * inverse * *w;
+            }
+        }
+    }
+}
+
 /// What [`rms_norm`] read and gave.
 #[derive(Clone, Copy)]
 pub struct Normed<'a> {
@@ -254,8 +292,55 @@ wide! {
     }
 }
 
+/// Gated activation `out = activation(gate) * up`, for rows `[gate, up]`.
+pub fn gated(activation: Activation, gate_up: &[f32], out: &mut [f32], size: usize) {
+    match activation {
+        Activation::Silu => swiglu(gate_up, out, size),
+        Activation::Gelu => geglu(gate_up, out, size),
+    }
+}
+
+/// Gradient of [`gated`]: `gate_up` becomes its own gradient, `dout` becomes what [`gated`] gave.
+pub fn gated_backward(activation: Activation, gate_up: &mut [f32], dout: &mut [f32], size: usize) {
+    match activation {
+        Activation::Silu => swiglu_backward(gate_up, dout, size),
+        Activation::Gelu => geglu_backward(gate_up, dout, size),
+    }
+}
+
 wide! {
-    /// out = silu(gate) * up, for rows `[gate, up]`.
+    /// Gated by x sigmoid(2 √(2/π) (x + 0.044715 x³)), which is GELU by its tanh approximation
+    /// (arXiv 1606.08415).
+    pub fn geglu(gate_up: &'a [f32], out: &'a mut [f32], size: usize) {
+        for (row, out) in gate_up.chunks_exact(2 * size).zip(out.chunks_exact_mut(size)) {
+            let (gate, up) = row.split_at(size);
+            for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+                let inner = GELU * (0.044_715 * *g * *g).mul_add(*g, *g);
+                *o = *g / (1.0 + exp(-inner)) * *u;
+            }
+        }
+    }
+}
+
+wide! {
+    /// Gradient of [`geglu`].
+    pub fn geglu_backward(gate_up: &'a mut [f32], dout: &'a mut [f32], size: usize) {
+        for (row, dout) in gate_up.chunks_exact_mut(2 * size).zip(dout.chunks_exact_mut(size)) {
+            let (gate, up) = row.split_at_mut(size);
+            for ((d, g), u) in dout.iter_mut().zip(gate).zip(up) {
+                let squared = 0.044_715 * *g * *g;
+                let sigmoid = 1.0 / (1.0 + exp(-GELU * squared.mul_add(*g, *g)));
+                let gelu = *g * sigmoid;
+                let slope = sigmoid + gelu * (1.0 - sigmoid) * GELU * squared.mul_add(3.0, 1.0);
+                let (dg, du, out) = (*d * *u * slope, *d * gelu, gelu * *u);
+                (*g, *u, *d) = (dg, du, out);
+            }
+        }
+    }
+}
+
+wide! {
+    /// Gated by silu.
     pub fn swiglu(gate_up: &'a [f32], out: &'a mut [f32], size: usize) {
         for (row, out) in gate_up.chunks_exact(2 * size).zip(out.chunks_exact_mut(size)) {
             let (gate, up) = row.split_at(size);
@@ -267,7 +352,7 @@ wide! {
 }
 
 wide! {
-    /// Gradient of [`swiglu`]: `gate_up` becomes its own gradient, `dout` becomes what [`swiglu`] gave.
+    /// Gradient of [`swiglu`].
     pub fn swiglu_backward(gate_up: &'a mut [f32], dout: &'a mut [f32], size: usize) {
         for (row, dout) in gate_up.chunks_exact_mut(2 * size).zip(dout.chunks_exact_mut(size)) {
             let (gate, up) = row.split_at_mut(size);
@@ -407,14 +492,16 @@ mod tests {
         check(|w| norm(&x, w).0, &weight, &dw);
 
         let gate_up = values(2 * size * rows, 0.7);
-        let activated = |gate_up: &[f32]| {
-            let mut out = vec![0.0; size * rows];
-            swiglu(gate_up, &mut out, size);
-            out
-        };
-        let (mut gradient, mut dout) = (gate_up.clone(), dy.clone());
-        swiglu_backward(&mut gradient, &mut dout, size);
-        check(|v| dot(&activated(v), &dy), &gate_up, &gradient);
-        assert!(dout.iter().zip(activated(&gate_up)).all(|(a, b)| (a - b).abs() < 1e-6));
+        for activation in [Activation::Silu, Activation::Gelu] {
+            let activated = |gate_up: &[f32]| {
+                let mut out = vec![0.0; size * rows];
+                gated(activation, gate_up, &mut out, size);
+                out
+            };
+            let (mut gradient, mut dout) = (gate_up.clone(), dy.clone());
+            gated_backward(activation, &mut gradient, &mut dout, size);
+            check(|v| dot(&activated(v), &dy), &gate_up, &gradient);
+            assert!(dout.iter().zip(activated(&gate_up)).all(|(a, b)| (a - b).abs() < 1e-6));
+        }
     }
 }

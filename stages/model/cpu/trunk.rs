@@ -10,10 +10,12 @@
 use rayon::prelude::*;
 
 use super::matrix::{View, product};
-use super::{Part, Rotary, Shape, Weights, simd};
+use super::{Rotary, Shape, Weights, simd};
+use crate::model::parts::Part;
 
 mod attention;
 mod chunk;
+mod layer;
 
 pub use chunk::Chunk;
 use chunk::Pass;
@@ -49,7 +51,7 @@ impl Trunk {
     /// all sequences' tokens in the order given.
     pub fn forward(&mut self, weights: &Weights, sequences: &[&[u32]]) {
         let longest = sequences.iter().map(|s| s.len()).max().unwrap_or(0);
-        if self.rotary.positions() < longest {
+        if !self.rotary.covers(longest) {
             self.rotary = Rotary::new(&weights.config, longest);
         }
         self.divide(sequences);
@@ -60,7 +62,8 @@ impl Trunk {
     /// Runs the layers of `weights` on the streams that another trunk's batch has ended in, as if they stood
     /// behind its last layer. `weights` needs no embeddings.
     pub fn branch(&mut self, weights: &Weights, from: &Trunk) {
-        if self.rotary.positions() < from.rotary.positions() {
+        let longest = from.chunks[..from.used].iter().flat_map(|c| &c.sequences).map(|s| s.1).max();
+        if !self.rotary.covers(longest.unwrap_or(0)) {
             self.rotary = from.rotary.clone();
         }
         self.used = from.used;
@@ -101,12 +104,16 @@ impl Trunk {
         }
         for layer in (0..weights.config.num_hidden_layers).rev() {
             chunks.par_iter_mut().for_each(|chunk| chunk.backward_layer(pass, layer));
-            sum_weights(chunks, layer, &shape, gradients);
+            sum_weights(chunks, layer, weights, gradients);
         }
         if gradients[0].is_empty() {
             return;
         }
-        for chunk in chunks.iter() {
+        let scale = weights.config.switches.embed_scale;
+        for chunk in chunks.iter_mut() {
+            if let Some(scale) = scale {
+                simd::scale(&mut chunk.x, scale);
+            }
             for (token, dx) in chunk.tokens.iter().zip(chunk.x.chunks_exact(shape.hidden)) {
                 let at = *token as usize * shape.hidden;
                 simd::add(&mut gradients[0][at..at + shape.hidden], dx);
@@ -143,27 +150,28 @@ impl Trunk {
 type Of = fn(&Chunk, usize) -> (&[f32], &[f32]);
 
 /// Adds one layer's gradients of all chunks, in the order of the chunks, block by block.
-fn sum_weights(chunks: &[Chunk], layer: usize, shape: &Shape, gradients: &mut [Vec<f32>]) {
-    let first = Weights::index(layer, Part::AttentionNorm);
-    let [norm_1, qkv, output, norm_2, gate_up, down] = &mut gradients[first..first + super::PER_LAYER] else {
-        return;
-    };
-    for chunk in chunks {
-        if !norm_1.is_empty() {
-            simd::add(norm_1, &chunk.slopes.norm_1);
-        }
-        if !norm_2.is_empty() {
-            simd::add(norm_2, &chunk.slopes.norm_2);
+fn sum_weights(chunks: &[Chunk], layer: usize, weights: &Weights, gradients: &mut [Vec<f32>]) {
+    let (config, shape) = (&weights.config, Shape::of(&weights.config));
+    for part in config.parts.iter().filter(|part| part.is_norm() || part.is_bias()) {
+        let sum = config.index(layer, *part).map_or(&mut [][..], |at| &mut gradients[at]);
+        if !sum.is_empty() {
+            for chunk in chunks {
+                chunk.slopes.add_to(sum, *part);
+            }
         }
     }
-    let products: [(&mut Vec<f32>, usize, usize, Of); 4] = [
-        (qkv, shape.qkv(), shape.hidden, |c, l| (&c.slopes.qkv, &c.saved(l).normed_1)),
-        (output, shape.hidden, shape.attended(), |c, l| (&c.slopes.middle, &c.saved(l).attended)),
-        (gate_up, 2 * shape.inner, shape.hidden, |c, l| (&c.slopes.gate_up, &c.saved(l).normed_2)),
-        (down, shape.hidden, shape.inner, |c, _| (&c.slopes.out, &c.slopes.inner)),
+    let products: [(Part, usize, usize, Of); 4] = [
+        (Part::Qkv, shape.qkv(), shape.hidden, |c, l| (&c.slopes.qkv, &c.saved(l).normed_1)),
+        (Part::Output, shape.hidden, shape.attended(), |c, l| (&c.slopes.middle, &c.saved(l).attended)),
+        (Part::GateUp, 2 * shape.inner, shape.hidden, |c, l| (&c.slopes.gate_up, &c.saved(l).normed_2)),
+        (Part::Down, shape.hidden, shape.inner, |c, _| (&c.slopes.out, &c.slopes.inner)),
     ];
-    let tasks: Vec<_> = products
-        .into_iter()
+    let first = 1 + layer * config.parts.len();
+    let sums = gradients[first..].iter_mut().zip(&config.parts);
+    let tasks: Vec<_> = sums
+        .filter_map(|(sum, part)| {
+            products.iter().find(|product| product.0 == *part).map(|p| (sum, p.1, p.2, p.3))
+        })
         .flat_map(|(sum, rows, columns, of)| {
             sum.chunks_mut(BLOCK * columns)
                 .enumerate()

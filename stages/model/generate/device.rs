@@ -24,8 +24,9 @@ use crate::BadInput;
 use crate::events::{Cancelled, Events};
 use crate::model::ModelError;
 use crate::model::cache::{Block, Memory, Pair, Prefix};
-use crate::model::decoder::{Decoder, MASKED, Places};
+use crate::model::decoder::{Decoder, MASKED, Places, View};
 use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
+use crate::model::rope::Rope;
 
 /// Attention looks at a multiple of so many cells: few shapes, and so few kernels to try out.
 const COLUMNS: usize = 64;
@@ -38,8 +39,9 @@ mod prompts;
 pub struct OnDevice {
     decoder: Decoder,
     limits: Limits,
-    /// Rotary `cos` and `sin` of every position, `[context, d/2]`.
-    rotary: (Tensor<2>, Tensor<2>),
+    /// Rotary `cos` and `sin` of every position, `[context, d/2]`; those of layers with a window beside.
+    rotary: Pair<2>,
+    local: Option<Pair<2>>,
     prefix: Option<Prefix>,
     block: Option<Block>,
     pub(super) reader: Reader<1>,
@@ -97,11 +99,16 @@ impl From<Cancelled> for Stopped {
 
 impl OnDevice {
     pub fn new(decoder: &Decoder, limits: Limits) -> Self {
-        let context = decoder.config.max_position_embeddings;
-        let (cos, sin) = decoder.rotary(&(0..context).collect::<Vec<_>>(), 1, &decoder.device());
-        let flat = |t: Tensor<4>| t.reshape([context, decoder.config.head_dim / 2]);
+        let (context, size) = (decoder.config.max_position_embeddings, decoder.config.head_dim);
+        let table = |rope: &Rope| {
+            let (cos, sin) = rope.table(0..context, size);
+            let table =
+                |values| Tensor::from_data(TensorData::new(values, [context, size / 2]), &decoder.device());
+            (table(cos), table(sin))
+        };
         Self {
-            rotary: (flat(cos), flat(sin)),
+            rotary: table(&decoder.config.rope),
+            local: decoder.config.local().map(|(_, rope)| table(rope)),
             decoder: decoder.cast(),
             limits,
             prefix: None,
@@ -403,11 +410,29 @@ impl OnDevice {
         let at: Vec<i64> = positions.iter().map(|p| *p as i64).collect();
         let at = Tensor::<1, Int>::from_data(TensorData::new(at, [count]), &device);
         let row = |t: &Tensor<2>| t.clone().select(0, at.clone()).reshape([count, 1, 1, half]);
-        let (cos, sin) = (row(&self.rotary.0), row(&self.rotary.1));
-        let own = at.sub_scalar(prefix as i64).reshape([count, 1, 1, 1]);
-        let cells = Tensor::<1, Int>::arange(0..columns as i64, &device).reshape([1, 1, 1, columns]);
-        let hidden = cells.expand([count, 1, 1, columns]).greater(own.expand([count, 1, 1, columns]));
-        Places { cos, sin, mask: Some(hidden.float().mul_scalar(MASKED)) }
+        let own = at.clone().reshape([count, 1, 1, 1]);
+        // Which of the positions that stand at `first..` are too far ahead, or too far behind.
+        let mask = |first: usize, columns: usize, window: Option<usize>| {
+            let cells = first as i64..(first + columns) as i64;
+            let cells = Tensor::<1, Int>::arange(cells, &device).reshape([1, 1, 1, columns]);
+            let cells = cells.expand([count, 1, 1, columns]);
+            let own = own.clone().expand([count, 1, 1, columns]);
+            let ahead = cells.clone().greater(own.clone()).float();
+            let hidden = match window {
+                Some(window) => ahead + own.sub(cells).greater_equal_elem(window as i64).float(),
+                None => ahead,
+            };
+            hidden.mul_scalar(MASKED)
+        };
+        let view = |(cos, sin): &Pair<2>, window: Option<usize>| View {
+            cos: row(cos),
+            sin: row(sin),
+            mask: Some(mask(prefix, columns, window)),
+            before: (window.is_some() && prefix > 0).then(|| mask(0, prefix, window)),
+        };
+        let window = self.decoder.config.local().map(|(window, _)| window);
+        let local = self.local.as_ref().map(|rotary| view(rotary, window));
+        Places { global: view(&self.rotary, None), local }
     }
 }
 

@@ -12,7 +12,7 @@ use super::decoder::Decoder;
 use crate::events::Events;
 
 mod cpu;
-mod device;
+pub(crate) mod device;
 #[cfg(test)]
 mod device_tests;
 #[cfg(test)]

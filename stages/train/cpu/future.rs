@@ -5,10 +5,10 @@ use super::super::future::{FutureConfig, targets};
 use super::super::optimizer::Slot;
 use super::read::row;
 use crate::model::Decoder;
+use crate::model::cpu::Weights;
 use crate::model::cpu::head::{Targets, cross_entropy};
 use crate::model::cpu::trunk::Trunk;
-use crate::model::cpu::{PER_LAYER, Weights};
-use crate::model::future_heads::{as_weights, shapes};
+use crate::model::future_heads::as_weights;
 
 /// A decoder whose trunk has read some rows, and the sums of its gradients.
 pub struct TrunkPass<'a> {
@@ -28,7 +28,7 @@ pub struct OnCpu {
 
 impl OnCpu {
     pub fn new(decoder: &Decoder, weights: &Weights, config: FutureConfig) -> (Self, Vec<Slot>) {
-        let shapes = shapes(&decoder.config);
+        let shapes = decoder.config.shapes();
         let count = config.start.layers.len();
         let slot = |(values, shape): (Vec<f32>, &[usize; 2])| {
             let zeros = vec![0.0; values.len()];
@@ -46,9 +46,9 @@ impl OnCpu {
     pub fn run(&mut self, decoder: TrunkPass<'_>, slots: &mut [Slot], rows: &[&Example], total: f32) -> f64 {
         let TrunkPass { weights, trunk, sums } = decoder;
         let (size, output, norm) = (weights.config.hidden_size, weights.head_index(), weights.norm_index());
-        let mut loss = 0.0;
+        let (mut loss, parts) = (0.0, weights.config.parts.len());
         for (head, (slots, own)) in
-            slots.chunks_exact_mut(PER_LAYER).zip(self.sums.chunks_exact_mut(PER_LAYER)).enumerate()
+            slots.chunks_exact_mut(parts).zip(self.sums.chunks_exact_mut(parts)).enumerate()
         {
             let (places, tokens, mut factors) = targets(rows, head + 1);
             if places.is_empty() {
@@ -57,7 +57,7 @@ impl OnCpu {
             for weight in &mut factors {
                 *weight *= self.weight / total;
             }
-            let layer = std::array::from_fn(|part| std::mem::take(&mut slots[part].values));
+            let layer = slots.iter_mut().map(|slot| std::mem::take(&mut slot.values)).collect();
             let layer = as_weights(&weights.config, layer, weights.all[norm].clone());
             self.branch.branch(&layer, trunk);
             let chunks = self.branch.active();

@@ -394,7 +394,7 @@ impl Cpu {
 
     /// The future heads as they stand, if there are any.
     pub fn future(&self) -> Option<FutureHeads> {
-        self.future.as_ref().map(|_| heads(&self.slots[self.future_slots()]))
+        self.future.as_ref().map(|future| heads(&self.slots[self.future_slots()], future.count))
     }
 
     pub fn state(&self) -> State {

@@ -8,7 +8,6 @@ use super::super::value;
 use super::future::Future;
 use super::losses::{Head, loss_sum, stream};
 use crate::model::Decoder;
-use crate::model::cpu::PER_LAYER;
 
 /// What is computed beside the decoder's own predictions.
 #[derive(Clone, Copy, Default)]
@@ -80,7 +79,8 @@ pub fn gradients(
     let (mut losses, mut value_losses) = (Vec::new(), Vec::new());
     let mut sum: Vec<Option<Tensor<2>>> = vec![None; count];
     let mut head_sum: Vec<Option<Tensor<2>>> = vec![None; if head.is_some() { 2 } else { 0 }];
-    let mut future_sum: Vec<Option<Tensor<2>>> = vec![None; future.map_or(0, |f| f.layers.len() * PER_LAYER)];
+    let mut future_sum: Vec<Option<Tensor<2>>> =
+        vec![None; future.map_or(0, |f| f.layers.iter().map(Vec::len).sum())];
     let (mut future_losses, mut best) = (Vec::new(), Vec::new());
     for rows in batch.chunks(pass.micro.max(1)) {
         let mut index = 0;
@@ -101,7 +101,7 @@ pub fn gradients(
             layers: f
                 .layers
                 .iter()
-                .map(|layer| layer.clone().map(|weight| track(weight).require_grad()))
+                .map(|layer| layer.iter().map(|weight| track(weight.clone()).require_grad()).collect())
                 .collect(),
             weight: f.weight,
         });

@@ -5,15 +5,14 @@ use burn::tensor::Tensor;
 use super::super::batch::{Example, Padded};
 use super::super::future::targets;
 use super::losses::{filled, loss_sum};
-use crate::model::cpu::PER_LAYER;
+use crate::model::Decoder;
 use crate::model::decoder::{Layer, Places};
-use crate::model::{Decoder, DecoderConfig};
 
 /// Future heads on the device.
 #[derive(Clone, Debug)]
 pub struct Future {
-    /// Of each head the weights of its layer, in the order of [`crate::model::cpu::Part`].
-    pub layers: Vec<[Tensor<2>; PER_LAYER]>,
+    /// Of each head the weights of its layer, in the order of [`crate::model::DecoderConfig::parts`].
+    pub layers: Vec<Vec<Tensor<2>>>,
     /// β
     pub weight: f32,
 }
@@ -29,16 +28,15 @@ impl Future {
         rows: &[&Example],
     ) -> Option<Tensor<1>> {
         let [count, len, size] = stream.dims();
-        let of = |(k, layer): (usize, &[Tensor<2>; PER_LAYER])| {
+        let of = |(k, layer): (usize, &Vec<Tensor<2>>)| {
             let (inputs, tokens, weights) = targets(rows, k + 1);
             if inputs.is_empty() {
                 return None;
             }
-            let [attention_norm, qkv, output, mlp_norm, gate_up, down] =
-                layer.clone().map(|weight| weight.cast(decoder.dtype));
+            let cast = layer.iter().map(|weight| weight.clone().cast(decoder.dtype));
             let branch = Decoder {
-                config: DecoderConfig { num_hidden_layers: 1, ..decoder.config.clone() },
-                layers: vec![Layer { attention_norm, qkv, output, mlp_norm, gate_up, down }],
+                config: decoder.config.one_layer(),
+                layers: vec![Layer(decoder.config.parts.iter().copied().zip(cast).collect())],
                 ..decoder.clone()
             };
             let hidden =

@@ -16,9 +16,7 @@ use super::lora::{Setup, Tuned};
 use super::losses::Objective;
 use super::optimizer::{Adam, LossScale, Step, decays};
 use super::value::{HeadConfig, ValueLoss};
-use crate::model::cpu::PER_LAYER;
 use crate::model::fault::{DeviceFault, Reader, guard, read, recover};
-use crate::model::future_heads::shapes;
 use crate::model::{Decoder, FutureHeads, ModelError, ValueHead, tensors};
 
 mod backward;
@@ -122,7 +120,7 @@ impl OnDevice {
         let device = self.decoder.device();
         self.future = Some((config.start.layers.len(), config.weight));
         let all =
-            config.start.layers.into_iter().flatten().zip(shapes(&self.decoder.config).into_iter().cycle());
+            config.start.layers.into_iter().flatten().zip(self.decoder.config.shapes().into_iter().cycle());
         let places = all.map(|(values, shape)| TrainedMatrix {
             values: Some(tensor(values, shape, &device)),
             moments: None,
@@ -135,7 +133,7 @@ impl OnDevice {
     /// Where the places of future heads stand.
     fn future_places(&self) -> std::ops::Range<usize> {
         let end = self.places.len() - if self.head.is_some() { 2 } else { 0 };
-        end - self.future.map_or(0, |(count, _)| count * PER_LAYER)..end
+        end - self.future.map_or(0, |(count, _)| count * self.decoder.config.parts.len())..end
     }
 
     /// The future heads as they stand on the device.
@@ -143,10 +141,8 @@ impl OnDevice {
         let (_, weight) = self.future?;
         let values: Vec<Tensor<2>> =
             self.places[self.future_places()].iter().filter_map(|place| place.values.clone()).collect();
-        let layers = values
-            .chunks_exact(PER_LAYER)
-            .map(|layer| std::array::from_fn(|part| layer[part].clone()))
-            .collect();
+        let layers =
+            values.chunks_exact(self.decoder.config.parts.len()).map(<[Tensor<2>]>::to_vec).collect();
         Some(Future { layers, weight })
     }
 
@@ -328,7 +324,7 @@ impl OnDevice {
     pub fn future(&self) -> Option<FutureHeads> {
         let layers = self.own_future()?.layers;
         Some(FutureHeads {
-            layers: layers.iter().map(|layer| layer.each_ref().map(tensors::values)).collect(),
+            layers: layers.iter().map(|layer| layer.iter().map(tensors::values).collect()).collect(),
         })
     }
 

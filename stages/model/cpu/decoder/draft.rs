@@ -1,6 +1,6 @@
 //! Heads that draft the tokens after the next, behind the last layer.
 
-use super::super::cache::{BLOCK, Pool};
+use super::super::cache::Pool;
 use super::super::{Shape, simd};
 use super::{Cached, Entry, PackedDecoder, Portion, Scratch, attend};
 
@@ -73,36 +73,26 @@ impl PackedDecoder {
     /// A head's logits, one row for each place, left in `scratch.logits`. Its keys and values are in the
     /// cache.
     fn ahead(&self, index: usize, entries: &[Entry<'_>], going: &Going, scratch: &mut Scratch) {
-        let head = &self.heads[index];
-        let Shape { hidden, inner, heads, shared, size, epsilon } = self.shape;
-        let (count, width, wide) = (going.places.len(), self.shape.qkv(), self.shape.attended());
-        let mut x = going.streams.clone();
-        let Scratch { normed, inverse, qkv, attended, gate_up, inner: activated, logits, work, .. } = scratch;
-        let (normed, inverse) = (&mut normed[..count * hidden], &mut inverse[..count]);
-        simd::rms_norm(&x, &head.attention_norm, epsilon, normed, inverse);
-        head.qkv.product(normed, &mut qkv[..count * width], false, work);
-        let base = (self.layers.len() + index) * Pool::layer(&self.shape);
-        let group = heads / shared * size;
-        for ((&(i, position), row), out) in
-            going.places.iter().zip(qkv.chunks_exact_mut(width)).zip(attended.chunks_exact_mut(wide))
-        {
-            self.rotary.turn(&mut row[..heads * size], position, 1.0);
-            for head in 0..shared {
-                let at = head * group..(head + 1) * group;
-                let cached = Cached {
-                    sequence: entries[i].sequence,
-                    base: base + head * 2 * size * BLOCK,
-                    seen: position + 1,
-                };
-                attend(&row[at.clone()], &cached, size, &mut out[at]);
-            }
+        let (head, shape, count) = (&self.heads[index], &self.shape, going.places.len());
+        scratch.fit(shape, count);
+        scratch.x.copy_from_slice(&going.streams);
+        head.project(shape, scratch);
+        let base = (self.layers.len() + index) * Pool::layer(shape);
+        let rows = scratch.qkv.chunks_exact_mut(shape.qkv());
+        let rows = rows.zip(scratch.attended.chunks_exact_mut(shape.attended()));
+        for (&(i, position), (row, out)) in going.places.iter().zip(rows) {
+            self.rotary.turn(head.attention, &mut row[..shape.attended()], position, 1.0);
+            let window = head.attention.window;
+            attend(
+                shape,
+                Cached { sequence: entries[i].sequence, base, seen: position + 1, window },
+                row,
+                out,
+            );
         }
-        head.output.product(&attended[..count * wide], &mut x, true, work);
-        simd::rms_norm(&x, &head.mlp_norm, epsilon, normed, inverse);
-        head.gate_up.product(normed, &mut gate_up[..count * 2 * inner], false, work);
-        simd::swiglu(&gate_up[..count * 2 * inner], &mut activated[..count * inner], inner);
-        head.down.product(&activated[..count * inner], &mut x, true, work);
-        simd::rms_norm(&x, &self.norm, epsilon, normed, inverse);
+        head.finish(shape, scratch);
+        let Scratch { x, normed, inverse, logits, work, .. } = scratch;
+        simd::rms_norm(x, &self.norm, shape.epsilon, normed, inverse);
         logits.resize(count * self.vocab(), 0.0);
         self.head.as_ref().unwrap_or(&self.embed).product(normed, logits, false, work);
     }

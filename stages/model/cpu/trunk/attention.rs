@@ -3,48 +3,76 @@
 
 use super::super::matrix::{View, product};
 use super::super::{Shape, simd};
-use super::chunk::{Chunk, Saved, sized, zeroed};
+use super::chunk::{Chunk, sized, zeroed};
+use super::layer::Saved;
 
 /// Rows of scores that attention computes at once.
 const SCORES: usize = 64;
 
+/// Which tokens of a sequence some queries see: queries `from..from + rows`, keys `first..end`.
+#[derive(Clone, Copy)]
+struct Block {
+    from: usize,
+    rows: usize,
+    first: usize,
+    end: usize,
+    window: Option<usize>,
+}
+
+impl Block {
+    /// All blocks of a sequence.
+    fn of(len: usize, window: Option<usize>) -> impl Iterator<Item = Self> {
+        (0..len).step_by(SCORES).map(move |from| {
+            let rows = SCORES.min(len - from);
+            let first = window.map_or(0, |window| (from + 1).saturating_sub(window));
+            Self { from, rows, first, end: from + rows, window }
+        })
+    }
+
+    fn columns(&self) -> usize {
+        self.end - self.first
+    }
+
+    /// Columns that a row sees.
+    fn visible(&self, row: usize) -> std::ops::Range<usize> {
+        let own = self.from + row + 1;
+        let first = self.window.map_or(0, |window| own.saturating_sub(window));
+        first - self.first..own - self.first
+    }
+}
+
+/// A row's scores outside of what it sees.
+fn hide(row: &mut [f32], visible: std::ops::Range<usize>) {
+    row[visible.end..].fill(0.0);
+    row[..visible.start].fill(0.0);
+}
+
 impl Chunk {
     /// Causal attention inside of each sequence: `saved.attended` and its log-sums from `saved.qkv`.
-    pub(super) fn attend(&mut self, saved: &mut Saved, shape: &Shape) {
+    pub(super) fn attend(&mut self, saved: &mut Saved, shape: &Shape, window: Option<usize>) {
         let (n, q, o, size) = (self.tokens.len(), shape.qkv(), shape.attended(), shape.size);
-        let scale = 1.0 / (size as f32).sqrt();
         sized(&mut saved.log_sums, n * shape.heads);
         sized(&mut saved.attended, n * o);
         for &(start, len) in &self.sequences {
             for head in 0..shape.heads {
                 let key = (shape.heads + head / (shape.heads / shape.shared)) * size;
                 let value = key + shape.shared * size;
-                for from in (0..len).step_by(SCORES) {
-                    let (rows, seen) = (SCORES.min(len - from), (from + SCORES).min(len));
-                    sized(&mut self.scores, rows * seen);
+                for block in Block::of(len, window) {
+                    let (own, seen, columns) = (start + block.from, start + block.first, block.columns());
+                    sized(&mut self.scores, block.rows * columns);
                     let at = |token: usize, column: usize| &saved.qkv[token * q + column..];
-                    let queries = View::new(at(start + from, head * size), rows, size, q);
-                    product(
-                        &mut self.scores,
-                        seen,
-                        queries,
-                        View::new(at(start, key), seen, size, q).t(),
-                        false,
-                    );
-                    for (row, scores) in self.scores.chunks_exact_mut(seen).enumerate() {
-                        let (visible, hidden) = scores.split_at_mut(from + row + 1);
-                        saved.log_sums[(start + from + row) * shape.heads + head] =
-                            simd::softmax(visible, scale);
-                        hidden.fill(0.0);
+                    let queries = View::new(at(own, head * size), block.rows, size, q);
+                    let keys = View::new(at(seen, key), columns, size, q);
+                    product(&mut self.scores, columns, queries, keys.t(), false);
+                    for (row, scores) in self.scores.chunks_exact_mut(columns).enumerate() {
+                        let visible = block.visible(row);
+                        saved.log_sums[(own + row) * shape.heads + head] =
+                            simd::softmax(&mut scores[visible.clone()], shape.scale);
+                        hide(scores, visible);
                     }
-                    let out = &mut saved.attended[(start + from) * o + head * size..];
-                    product(
-                        out,
-                        o,
-                        View::rows(&self.scores, seen),
-                        View::new(at(start, value), seen, size, q),
-                        false,
-                    );
+                    let values = View::new(at(seen, value), columns, size, q);
+                    let out = &mut saved.attended[own * o + head * size..];
+                    product(out, o, View::rows(&self.scores, columns), values, false);
                 }
             }
         }
@@ -56,45 +84,42 @@ impl Chunk {
         saved: &Saved,
         dattended: &[f32],
         dqkv: &mut Vec<f32>,
-        shape: &Shape,
+        (shape, window): (&Shape, Option<usize>),
     ) {
         let (n, q, o, size) = (self.tokens.len(), shape.qkv(), shape.attended(), shape.size);
-        let scale = 1.0 / (size as f32).sqrt();
         zeroed(dqkv, n * q);
         for &(start, len) in &self.sequences {
             for head in 0..shape.heads {
                 let (query, key) = (head * size, (shape.heads + head / (shape.heads / shape.shared)) * size);
                 let value = key + shape.shared * size;
-                for from in (0..len).step_by(SCORES) {
-                    let (rows, seen) = (SCORES.min(len - from), (from + SCORES).min(len));
+                for block in Block::of(len, window) {
+                    let (own, seen, columns) = (start + block.from, start + block.first, block.columns());
                     let at = |token: usize, column: usize| &saved.qkv[token * q + column..];
-                    let queries = View::new(at(start + from, query), rows, size, q);
-                    let (keys, values) = (
-                        View::new(at(start, key), seen, size, q),
-                        View::new(at(start, value), seen, size, q),
-                    );
-                    let place = (start + from) * o + head * size;
-                    let dout = View::new(&dattended[place..], rows, size, o);
-                    sized(&mut self.scores, rows * seen);
-                    sized(&mut self.more, rows * seen);
-                    product(&mut self.scores, seen, queries, keys.t(), false);
-                    product(&mut self.more, seen, dout, values.t(), false);
-                    for (row, (p, dp)) in
-                        self.scores.chunks_exact_mut(seen).zip(self.more.chunks_exact_mut(seen)).enumerate()
-                    {
-                        let visible = from + row + 1;
+                    let queries = View::new(at(own, query), block.rows, size, q);
+                    let keys = View::new(at(seen, key), columns, size, q);
+                    let values = View::new(at(seen, value), columns, size, q);
+                    let place = own * o + head * size;
+                    let dout = View::new(&dattended[place..], block.rows, size, o);
+                    sized(&mut self.scores, block.rows * columns);
+                    sized(&mut self.more, block.rows * columns);
+                    product(&mut self.scores, columns, queries, keys.t(), false);
+                    product(&mut self.more, columns, dout, values.t(), false);
+                    let rows = self.scores.chunks_exact_mut(columns).zip(self.more.chunks_exact_mut(columns));
+                    for (row, (p, dp)) in rows.enumerate() {
+                        let visible = block.visible(row);
                         let place = place + row * o;
                         let delta =
                             simd::dot(&dattended[place..place + size], &saved.attended[place..place + size]);
-                        let log_sum = saved.log_sums[(start + from + row) * shape.heads + head];
-                        simd::softmax_backward(&mut p[..visible], &mut dp[..visible], scale, log_sum, delta);
-                        p[visible..].fill(0.0);
-                        dp[visible..].fill(0.0);
+                        let log_sum = saved.log_sums[(own + row) * shape.heads + head];
+                        let (seen_p, seen_dp) = (&mut p[visible.clone()], &mut dp[visible.clone()]);
+                        simd::softmax_backward(seen_p, seen_dp, shape.scale, log_sum, delta);
+                        hide(p, visible.clone());
+                        hide(dp, visible);
                     }
-                    let (p, ds) = (View::rows(&self.scores, seen), View::rows(&self.more, seen));
-                    product(&mut dqkv[start * q + value..], q, p.t(), dout, true);
-                    product(&mut dqkv[(start + from) * q + query..], q, ds, keys, true);
-                    product(&mut dqkv[start * q + key..], q, ds.t(), queries, true);
+                    let (p, ds) = (View::rows(&self.scores, columns), View::rows(&self.more, columns));
+                    product(&mut dqkv[seen * q + value..], q, p.t(), dout, true);
+                    product(&mut dqkv[own * q + query..], q, ds, keys, true);
+                    product(&mut dqkv[seen * q + key..], q, ds.t(), queries, true);
                 }
             }
         }

@@ -9,7 +9,6 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::super::request::{Generation, Request};
 use super::{Made, OnDevice, Open, PROMPTS, Queue, ids};
 use crate::model::cache::{Memory, Pair, Prefix};
-use crate::model::decoder::Places;
 
 /// Shortest common prefix of prompts worth a pass of its own.
 const LEAST_SHARED: usize = 32;
@@ -40,10 +39,7 @@ impl OnDevice {
     fn read_tokens(&self, tokens: &[u32], rows: usize) -> Vec<Pair<4>> {
         let device = self.decoder.device();
         let (from, width) = (self.prefix_len(), tokens.len() / rows);
-        let Places { mask, .. } = self.decoder.causal(width, &device);
-        let half = self.decoder.config.head_dim / 2;
-        let part = |t: &Tensor<2>| t.clone().narrow(0, from, width).reshape([1, 1, width, half]);
-        let places = Places { cos: part(&self.rotary.0), sin: part(&self.rotary.1), mask };
+        let places = self.decoder.following(from, width, &device);
         let mut memory = Memory::Prompts { prefix: self.prefix.as_ref(), made: Vec::new() };
         self.decoder.hidden(ids(tokens, rows, &device), &places, Some(&mut memory));
         match memory {
