@@ -328,11 +328,14 @@ pub(super) fn noun(tokens: &[Token]) -> String {
 pub(super) fn quotient(a: Option<&Unit>, b: Option<&Unit>) -> Option<BigRational> {
     match (a, b) {
         (Some(a), Some(b)) if a.dimensions != b.dimensions => {
-            let temperature = |unit: &Unit, names: &[&str]| matches!(unit.dimensions.as_slice(), [(name, 1)] if names.contains(name));
-            let (both, scales) = (["degree", "celsius", "fahrenheit"], ["celsius", "fahrenheit"]);
-            let one = temperature(a, &["degree"]) || temperature(b, &["degree"]);
-            let other = temperature(a, &scales) || temperature(b, &scales);
-            (one && other && temperature(a, &both) && temperature(b, &both)).then(BigRational::one)
+            // `5 °C` is `5 degrees`.
+            let name = |unit: &Unit| match unit.dimensions.as_slice() {
+                [(name, 1)] => *name,
+                _ => "",
+            };
+            let scale = |name: &str| matches!(name, "celsius" | "fahrenheit");
+            let (a, b) = (name(a), name(b));
+            (a == "degree" && scale(b) || scale(a) && b == "degree").then(BigRational::one)
         }
         (Some(a), Some(b)) => Some(&a.size / &b.size),
         _ => Some(BigRational::one()),
