@@ -96,6 +96,31 @@ const DAMAGES: &[Damage] = &[
         |dir| fs::write(dir.join("chat_template.jinja"), "{% for m in %}").unwrap(),
         &["chat_template"],
     ),
+    (
+        "template-not-utf-8",
+        |dir| fs::write(dir.join("chat_template.jinja"), b"caf\xe9").unwrap(),
+        &["chat_template.jinja", "byte 3 is not UTF-8"],
+    ),
+    (
+        "template-unnamed",
+        |dir| {
+            edit(&dir.join("tokenizer_config.json"), |c| {
+                c["chat_template"] = json!([{"name": "rag", "template": "x"}]);
+            });
+        },
+        &["tokenizer_config.json", "has the chat templates rag, but none is named `default`"],
+    ),
+    ("no-end", endless, &["no-end", "has no end of text", "eos_token_id"]),
+    (
+        "end-unknown",
+        |dir| edit(&dir.join("config.json"), |c| c["eos_token_id"] = json!("<|end|>")),
+        &["config.json", "`eos_token_id` must be the id of a token", "<|end|>"],
+    ),
+    (
+        "generation",
+        |dir| fs::write(dir.join("generation_config.json"), "{").unwrap(),
+        &["generation_config.json", "not JSON"],
+    ),
     ("shards", shards, &["model-00001-of-00002.safetensors", "no such file"]),
 ];
 
@@ -108,6 +133,14 @@ fn stray(dir: &Path) {
     let norm = all.iter().find(|(name, _)| name == "model.norm.weight").unwrap().1.clone();
     all.push(("model.layers.0.self_attn.q_norm.weight".into(), norm));
     fs::write(&path, safetensors::serialize(all, None).unwrap()).unwrap();
+}
+
+/// Leaves no file that names a token by which texts end.
+fn endless(dir: &Path) {
+    for file in ["config.json", "generation_config.json"] {
+        edit(&dir.join(file), |c| c["eos_token_id"] = Value::Null);
+    }
+    edit(&dir.join("tokenizer_config.json"), |c| c["eos_token"] = Value::Null);
 }
 
 /// Makes the last weight no number.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use datasets::table::Evaluation;
-use datasets::types::Solution;
+use datasets::types::{Kept, Solution};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -72,6 +72,24 @@ fn a_model_directory_as_teacher_and_base() {
         fs::read(first.join("tokenizer.json")).unwrap(),
         fs::read(second.join("tokenizer.json")).unwrap()
     );
+
+    // Rows as the student learned them: its prompt, then what it is to say, and its end.
+    let kept: Vec<Kept> = run_dir.rows("round-1/curate");
+    let table = "runs/second/round-1/curate/kept";
+    let shown = world.qstill(&["inspect", table, "--tokens", "--head", "1", "--json"]).done().json();
+    let tokens = shown["rows"][0].as_array().unwrap();
+    let text = |of: &[Value]| of.iter().map(|token| token["text"].as_str().unwrap()).collect::<String>();
+    let asked = tokens.iter().position(|token| token["loss"] == 1.0).unwrap();
+    assert_eq!(text(&tokens[..asked]), format!("<|user|>{}<|assistant|>", kept[0].prompt));
+    assert_eq!(text(&tokens[asked..]), format!("{}<|end|>", kept[0].completion));
+    assert_eq!(tokens[0]["loss"], 0.0);
+    assert!(tokens[1..asked].iter().all(|token| token["loss"].as_f64() < Some(1.0)));
+    assert!(tokens[asked..].iter().all(|token| token["loss"] == 1.0));
+    let named = world.qstill(&["inspect", table, "--tokens", "--model", "runs/first/round-1/student"]).done();
+    assert!(named.stdout.contains("runs/first/round-1/student reads it"), "{}", named.stdout);
+    world.qstill(&["inspect", "runs/second", "--tokens"]).fails(64, &["needs a table of training rows"]);
+    let verdicts = "runs/second/round-1/verify/verdicts";
+    world.qstill(&["inspect", verdicts, "--tokens"]).fails(64, &["has no column `prompt`"]);
 
     // Its student is a base like any other.
     let path = format!("model.path={}", second.display());

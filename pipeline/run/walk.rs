@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use stages::model::DecoderConfig;
+use stages::model::{DecoderConfig, hf};
+use stages::train::NO_END;
 use stages::train::losses::TokenLoss;
 
 use crate::config::check::tuned;
@@ -142,7 +143,11 @@ fn preflight(session: &Session) -> Result<()> {
     let (model, train) = (&session.config.model, &session.config.train);
     session.workspace.device()?.dtype(model.dtype)?;
     if !model.from_scratch() {
-        tuned(train, &DecoderConfig::read(Path::new(&model.path))?)?;
+        let (shape, _) = hf::shape(Path::new(&model.path))?;
+        if shape.eos_token_ids.is_empty() {
+            return Err(Failure::input(format!("{}: {NO_END}", model.path), "").into());
+        }
+        tuned(train, &shape)?;
     }
     if train.loss == TokenLoss::Golden && !train.reference.is_empty() {
         DecoderConfig::read(Path::new(&train.reference))?;

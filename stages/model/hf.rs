@@ -27,18 +27,7 @@ use super::{
 /// Names the file and what was expected when one is missing, truncated, of another architecture, or
 /// lacks a tensor.
 pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
-    let config = DecoderConfig::read(dir)?;
-    let tokenizer = Tokenizer::load(dir)?;
-    if tokenizer.vocab_size() > config.vocab_size {
-        return Err(ModelError::Tokenizer {
-            path: dir.join("tokenizer.json"),
-            what: format!(
-                "has {} tokens, but config.json says vocab_size {}",
-                tokenizer.vocab_size(),
-                config.vocab_size
-            ),
-        });
-    }
+    let (config, tokenizer) = shape(dir)?;
     let mut hash = Sha256::new();
     hash.update(config.to_json().to_string());
     hash.update(tokenizer.json().as_bytes());
@@ -60,6 +49,23 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         Err(e) => return Err(ModelError::io(&path, e)),
     };
     Ok(Model { decoder, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
+}
+
+/// All of a model directory but its weights: its shape, with every end that any of its files names, the one
+/// that ends a turn first; and its tokenizer.
+///
+/// # Errors
+/// As [`load`].
+pub fn shape(dir: &Path) -> Result<(DecoderConfig, Tokenizer), ModelError> {
+    let mut config = DecoderConfig::read(dir)?;
+    let bad = |what| ModelError::Tokenizer { path: dir.join("tokenizer.json"), what };
+    let tokenizer = Tokenizer::load(dir)?.within(config.vocab_size).map_err(bad)?;
+    let ends = &mut config.eos_token_ids;
+    ends.extend(tokenizer.eos().filter(|end| !ends.contains(end)));
+    if let Some(at) = tokenizer.end_of_turn(ends).and_then(|end| ends.iter().position(|id| *id == end)) {
+        ends[..=at].rotate_right(1);
+    }
+    Ok((config, tokenizer))
 }
 
 /// Loads the decoder of a model directory alone.
@@ -160,9 +166,6 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(files)
 }
 
-/// Tensors that some programs write beside the weights; they follow from `config.json`.
-const DERIVED: [&str; 4] = ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "position_ids"];
-
 /// Makes a decoder of tensors under their Hugging Face names. Whatever is left over is an error: a model that
 /// has it computes something else.
 fn assemble(
@@ -225,7 +228,7 @@ fn assemble(
         let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says `tie_word_embeddings`";
         return Err(bad(why.to_owned()));
     }
-    if let Some(name) = tensors.keys().find(|name| !DERIVED.iter().any(|derived| name.ends_with(derived))) {
+    if let Some(name) = tensors.keys().next() {
         let family = c.family.model_type();
         return Err(bad(format!(
             "has a tensor `{name}`, which a {family} model with this config.json does not have; qstill would \

@@ -12,7 +12,11 @@ use super::ModelError;
 /// A tensor read from a file: shape and f32 values.
 pub type Raw = (Vec<usize>, Vec<f32>);
 
-/// All tensors of a safetensors file, by name; `path` is named in errors.
+/// Tensors that some programs write beside the weights, in any type; they follow from `config.json`.
+const DERIVED: [&str; 5] =
+    ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "causal_mask", "position_ids"];
+
+/// All tensors of a safetensors file, by name, but those that follow from others; `path` is named in errors.
 ///
 /// # Errors
 /// If the file is damaged or holds a type that is not read.
@@ -22,6 +26,9 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelErr
         .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
     let mut all = BTreeMap::new();
     for (name, view) in file.tensors() {
+        if DERIVED.iter().any(|derived| name.ends_with(derived)) {
+            continue;
+        }
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => {

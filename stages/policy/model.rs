@@ -89,7 +89,7 @@ impl Policy for ModelPolicy {
             .map(|ask| {
                 let begun = begun(ask.steps);
                 let text = tokenizer.prompt(&self.prompt.messages(&ask.problem.question))? + &begun;
-                Ok(Request { prompt: tokenizer.encode(&text), seeds: ask.seeds.to_vec(), begun })
+                Ok(Request { prompt: tokenizer.encode_first(&text), seeds: ask.seeds.to_vec(), begun })
             })
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
@@ -123,7 +123,7 @@ impl ModelPolicy {
     /// A question that the chat template does not take.
     pub fn tokens(&self, problem: &Problem, path: &str) -> Result<Vec<u32>> {
         let tokenizer = &self.model.tokenizer;
-        Ok(tokenizer.encode(&(tokenizer.prompt(&self.prompt.messages(&problem.question))? + path)))
+        Ok(tokenizer.encode_first(&(tokenizer.prompt(&self.prompt.messages(&problem.question))? + path)))
     }
 
     /// The decoder's hidden states at the last of some tokens, see [`Generator::hidden`].

@@ -101,6 +101,11 @@ fn load(
     Ok(Model { decoder, tokenizer, value: None, future: None, fingerprint })
 }
 
+/// Why a model cannot be trained without a token that ends its texts.
+pub const NO_END: &str = "has no end of text: neither `eos_token_id` in config.json or \
+    generation_config.json nor `eos_token` in tokenizer_config.json names a token; name one, or a student \
+    never learns to stop";
+
 /// Kept rows as token rows: those that train and those that validate.
 pub struct Rows {
     pub train: Vec<Example>,
@@ -109,6 +114,22 @@ pub struct Rows {
     pub too_long: usize,
     /// Tokens whose weight no loss lowers ([`losses::exact_tokens`]); empty for plain cross-entropy.
     pub exact: Vec<bool>,
+}
+
+/// Tokens of a prompt as a student is asked it, and of what it learns to say: the completion and its end.
+///
+/// # Errors
+/// If the chat template does not render.
+pub fn row_tokens(
+    tokenizer: &Tokenizer,
+    end: u32,
+    prompt: &str,
+    completion: &str,
+) -> Result<(Vec<u32>, Vec<u32>), ModelError> {
+    let asked = tokenizer.prompt_tokens(&[Message { role: Role::User, content: prompt.to_owned() }])?;
+    let mut said = tokenizer.encode(completion);
+    said.push(end);
+    Ok((asked, said))
 }
 
 /// Tokenises kept rows with the student's own chat template. `shares` say what each counts
@@ -126,7 +147,7 @@ pub fn rows(
 ) -> Result<Rows> {
     let shape = &model.decoder.config;
     let limit = config.max_tokens.min(shape.max_position_embeddings);
-    let end = shape.eos_token_ids.first().copied();
+    let Some(end) = shape.eos_token_ids.first().copied() else { bail!("the model {NO_END}") };
     let exact = match config.loss {
         TokenLoss::Face | TokenLoss::Golden => {
             losses::exact_tokens(&model.tokenizer, shape.vocab_size, &shape.eos_token_ids)
@@ -135,11 +156,8 @@ pub fn rows(
     };
     let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0, exact };
     for (i, (row, share)) in kept.iter().zip(shares).enumerate() {
-        let prompt =
-            model.tokenizer.prompt_tokens(&[Message { role: Role::User, content: row.prompt.clone() }])?;
-        let mut completion = model.tokenizer.encode(&row.completion);
-        completion.extend(end);
-        if prompt.is_empty() || completion.is_empty() || prompt.len() + completion.len() > limit {
+        let (prompt, completion) = row_tokens(&model.tokenizer, end, &row.prompt, &row.completion)?;
+        if prompt.is_empty() || prompt.len() + completion.len() > limit {
             out.too_long += 1;
             continue;
         }

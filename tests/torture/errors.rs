@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::trace::{Call, calls};
 use crate::world::{Part, World, deliberate, each, finish, qstill, strace, told};
 
-/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more, reads
-/// of what is only compared with what would be written, and calls outside the run.
+/// Calls whose failure need not end a run: lines of the log, the removal of what is not needed any more,
+/// reads of what is only compared with what would be written, and calls outside the run.
 fn may_fail(name: &str, line: &str, run: &str) -> bool {
     let only_read = name == "openat" && !line.contains("O_CREAT");
     !line.contains(run)
@@ -57,7 +57,7 @@ pub fn injected(world: &World, full: bool) -> Part {
         let wrong = match said.status.code() {
             Some(0) if harmless => None,
             Some(code) if code == wanted => None,
-            _ => Some(format!("{place}: {}", told(&said))),
+            _ => Some(format!("{place}, met {hit:?}: {}", told(&said))),
         };
         let healed = world.heals(&run, &[]).map(|why| format!("{place}: {why}"));
         (true, wrong.or(healed))

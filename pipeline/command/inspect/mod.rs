@@ -26,18 +26,21 @@ mod stage;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod value;
 
 use options::Options;
 use show::Look;
 use stage::{Summary, is_stage, round_number};
 use table::Table;
+use tokens::Reader;
 
 /// Look into a run, a stage, or any Parquet file.
 #[derive(Args)]
 #[command(after_help = "Examples:
   qstill inspect runs/demo
   qstill inspect runs/demo/round-1/curate --head 5
+  qstill inspect runs/demo/round-1/curate/kept --tokens --head 1
   qstill inspect any.parquet --columns question,answer --json")]
 pub struct Inspect {
     /// A run, a round, a stage, a table of a stage, a Parquet file, or a folder of them.
@@ -48,6 +51,13 @@ pub struct Inspect {
     /// Only these columns.
     #[arg(long, value_delimiter = ',')]
     columns: Vec<String>,
+    /// Show training rows as tokens: id, weight in the loss, text. The tokenizer is that of the round's
+    /// student, or of the model that the run starts from.
+    #[arg(long)]
+    tokens: bool,
+    /// The model directory whose tokenizer --tokens asks.
+    #[arg(long, value_name = "DIR", requires = "tokens")]
+    model: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -58,8 +68,8 @@ pub struct Inspect {
 /// # Errors
 /// Those of [`inspect`].
 pub fn run(args: Inspect, console: &Console) -> Result<Exit> {
-    let Inspect { path, head, columns, json } = args;
-    inspect(&path, &Options { head, columns, json, colour: console.colour() })?;
+    let Inspect { path, head, columns, tokens, model, json } = args;
+    inspect(&path, &Options { head, columns, json, tokens, model, colour: console.colour() })?;
     Ok(Exit::Done)
 }
 
@@ -75,7 +85,21 @@ fn inspect(path: &Path, options: &Options) -> Result<()> {
 }
 
 fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -> Result<()> {
-    match target(path)? {
+    let target = target(path)?;
+    if options.tokens {
+        let Target::Tables(tables) = target else {
+            let hint = "such as RUN/round-1/curate/kept, or a Parquet file";
+            return Err(Failure::usage("--tokens needs a table of training rows", hint).into());
+        };
+        let reader = Reader::of(path, options.model.as_deref())?;
+        if options.json {
+            let all = tables.iter().map(|table| reader.to_json(table, options.head));
+            let mut all = all.collect::<Result<Vec<_>>>()?;
+            return print(out, &if all.len() == 1 { all.remove(0) } else { json!({"tables": all}) });
+        }
+        return tables.iter().try_for_each(|table| reader.show(out, table, options.head, look));
+    }
+    match target {
         Target::Run(run, round) => {
             let stages = stage::summaries(&run, round)?;
             if options.json {

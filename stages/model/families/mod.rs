@@ -69,7 +69,7 @@ impl DecoderConfig {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
             Err(error) => return Err(ModelError::io(&path, error)),
         };
-        for token in eos_ids(&generation) {
+        for token in eos_ids(&generation).map_err(bad)? {
             if !config.eos_token_ids.contains(&token) {
                 config.eos_token_ids.push(token);
             }
@@ -182,7 +182,7 @@ impl Fields<'_> {
             max_position_embeddings: positions,
             rms_norm_eps: self.number_or("rms_norm_eps", defaults.epsilon)?,
             tie_word_embeddings: self.flag("tie_word_embeddings", defaults.tie),
-            eos_token_ids: eos_ids(self.value),
+            eos_token_ids: eos_ids(self.value)?,
             bos_token_id: id("bos_token_id"),
             pad_token_id: id("pad_token_id"),
             switches,
@@ -218,10 +218,15 @@ impl Fields<'_> {
 }
 
 /// Tokens that end a sequence, as a `config.json` or `generation_config.json` names them.
-fn eos_ids(value: &Value) -> Vec<u32> {
+fn eos_ids(value: &Value) -> Result<Vec<u32>, String> {
+    let id = |value: &Value| {
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let wrong = || format!("`eos_token_id` must be the id of a token, or a list of ids, found {value}");
+        number.and_then(|n| u32::try_from(n).ok()).ok_or_else(wrong)
+    };
     match &value["eos_token_id"] {
-        Value::Number(n) => n.as_u64().map(|n| n as u32).into_iter().collect(),
-        Value::Array(ids) => ids.iter().filter_map(|v| v.as_u64().map(|n| n as u32)).collect(),
-        _ => Vec::new(),
+        Value::Null => Ok(Vec::new()),
+        Value::Array(ids) => ids.iter().map(id).collect(),
+        one => Ok(vec![id(one)?]),
     }
 }

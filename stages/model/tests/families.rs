@@ -1,5 +1,5 @@
-//! Each family against `transformers`: small random models that it wrote, and the logits that it computes of them
-//! (`tests/reference/families.py`).
+//! Each family against `transformers`: small random models that it wrote, and the logits that it computes of
+//! them (`tests/reference/families.py`).
 
 use std::path::{Path, PathBuf};
 

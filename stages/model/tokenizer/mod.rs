@@ -5,8 +5,6 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, context};
 use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -16,6 +14,12 @@ use tokenizers::{AddedToken, DecoderWrapper, PreTokenizerWrapper, TokenizerBuild
 
 use super::ModelError;
 use crate::policy::{Message, Role};
+
+mod template;
+#[cfg(test)]
+mod tests;
+
+use template::{Special, Template};
 
 /// Start of the user's turn, start of the assistant's turn, end of a turn (a trained tokenizer's special
 /// tokens).
@@ -34,9 +38,9 @@ const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'assi
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     json: String,
-    template: String,
-    bos: String,
-    eos: String,
+    template: Template,
+    /// Tokens that a text begins with where there is no chat template.
+    first: Vec<u32>,
     /// `tokenizer_config.json`, kept as read.
     settings: Value,
 }
@@ -57,10 +61,7 @@ impl Tokenizer {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => json!({}),
             Err(e) => return Err(ModelError::io(&settings_path, e)),
         };
-        let template = match fs::read_to_string(dir.join("chat_template.jinja")) {
-            Ok(text) => text,
-            Err(_) => settings["chat_template"].as_str().unwrap_or_default().to_owned(),
-        };
+        let template = Template::read(dir, &settings)?;
         let tokenizer = Self::from_parts(json, template, settings)
             .map_err(|what| ModelError::Tokenizer { path, what })?;
         // A template that cannot be rendered is noticed now, not in the middle of a search.
@@ -68,19 +69,39 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    fn from_parts(json: String, template: String, settings: Value) -> Result<Self, String> {
-        // The library panics on some files that are no tokenizer.
-        let parsed = catch_unwind(|| json.parse::<tokenizers::Tokenizer>());
-        let parsed = parsed.map_err(|_| "not a tokenizer: it cannot be parsed".to_owned())?;
-        let mut inner = parsed.map_err(|e| format!("not a tokenizer: {e}"))?;
-        // Padding and truncation are this program's business: batches are laid out by hand.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| e.to_string())?;
-        let special = |key: &str| {
-            let value = &settings[key];
-            value.as_str().or_else(|| value["content"].as_str()).unwrap_or_default().to_owned()
-        };
-        Ok(Self { inner, template, bos: special("bos_token"), eos: special("eos_token"), json, settings })
+    fn from_parts(json: String, template: Template, settings: Value) -> Result<Self, String> {
+        let inner = parse(&json)?;
+        let first = if template.is_empty() { first(&inner) } else { Vec::new() };
+        Ok(Self { inner, json, template, first, settings })
+    }
+
+    /// The same for a model with embeddings for so many tokens. Added tokens beyond are not recognised: a
+    /// text with one is read like any other (Gemma 3 has such a token for images).
+    ///
+    /// # Errors
+    /// A token of the vocabulary itself that is beyond.
+    pub fn within(mut self, size: usize) -> Result<Self, String> {
+        let vocabulary = self.inner.get_vocab(false);
+        if let Some((token, id)) =
+            vocabulary.iter().filter(|(_, id)| **id as usize >= size).min_by_key(|(_, id)| **id)
+        {
+            return Err(format!("token {token:?} has id {id}, but config.json says vocab_size {size}"));
+        }
+        let added = self.inner.get_added_tokens_decoder();
+        let beyond: Vec<&str> = added
+            .iter()
+            .filter(|(id, _)| **id as usize >= size)
+            .map(|(_, token)| token.content.as_str())
+            .collect();
+        if beyond.is_empty() {
+            return Ok(self);
+        }
+        let mut json: Value = serde_json::from_str(&self.json).map_err(|e| e.to_string())?;
+        if let Some(tokens) = json["added_tokens"].as_array_mut() {
+            tokens.retain(|token| !beyond.iter().any(|content| token["content"] == **content));
+        }
+        self.inner = parse(&json.to_string())?;
+        Ok(self)
     }
 
     /// Least size of a vocabulary that is trained: the bytes and the special tokens.
@@ -129,7 +150,7 @@ impl Tokenizer {
             "clean_up_tokenization_spaces": false,
             "chat_template": TEMPLATE,
         });
-        Self::from_parts(json, TEMPLATE.to_owned(), settings).map_err(failed)
+        Self::from_parts(json, Template(TEMPLATE.to_owned()), settings).map_err(failed)
     }
 
     /// Number of tokens, added ones included.
@@ -137,9 +158,19 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// Id of the token that ends a turn, where the tokenizer names one.
+    /// Id of the token that ends a text, where `tokenizer_config.json` names one.
     pub fn eos(&self) -> Option<u32> {
-        self.inner.token_to_id(&self.eos)
+        self.inner.token_to_id(&special(&self.settings, "eos_token"))
+    }
+
+    /// Of the tokens that end a text, the one by which the chat template ends a turn.
+    pub fn end_of_turn(&self, ends: &[u32]) -> Option<u32> {
+        const SAID: &str = "qstill";
+        let turns = [(Role::User, "1+1"), (Role::Assistant, SAID)];
+        let turns = turns.map(|(role, content)| Message { role, content: content.into() });
+        let text = self.template.render(&turns, false, &self.specials()).ok()?;
+        let (_, after) = text.rsplit_once(SAID)?;
+        self.encode(after).into_iter().find(|id| ends.contains(id))
     }
 
     /// Tokens of plain text, special tokens in it recognised.
@@ -147,9 +178,22 @@ impl Tokenizer {
         self.inner.encode_fast(text, false).map(|e| e.get_ids().to_vec()).unwrap_or_default()
     }
 
+    /// Tokens of a text that a sequence begins with, such as a prompt. A chat template writes its own first
+    /// token; without one the tokenizer may add it (Llama's `<s>`).
+    pub fn encode_first(&self, text: &str) -> Vec<u32> {
+        let mut tokens = self.first.clone();
+        tokens.extend(self.encode(text));
+        tokens
+    }
+
     /// Text of tokens, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.inner.decode(ids, true).unwrap_or_default()
+    }
+
+    /// Text of a single token, special or not.
+    pub fn piece(&self, id: u32) -> String {
+        self.inner.decode(&[id], false).unwrap_or_default()
     }
 
     /// The text that asks the model for its next turn. Without a chat template: turns separated by blank
@@ -158,39 +202,7 @@ impl Tokenizer {
     /// # Errors
     /// If the model's template does not render.
     pub fn prompt(&self, messages: &[Message]) -> Result<String, ModelError> {
-        if self.template.is_empty() {
-            return Ok(messages.iter().map(|m| format!("{}\n\n", m.content)).collect());
-        }
-        let failed = |e: minijinja::Error| ModelError::Tokenizer {
-            path: "chat_template".into(),
-            what: format!(
-                "failed to render: {}, line {}",
-                e.detail().map_or_else(|| e.kind().to_string(), str::to_owned),
-                e.line().unwrap_or(1)
-            ),
-        };
-        let mut environment = Environment::new();
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        // As `transformers` renders them.
-        environment.set_syntax(
-            SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?,
-        );
-        environment.add_function("raise_exception", |text: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text))
-        });
-        environment.add_template("chat", &self.template).map_err(failed)?;
-        let template = environment.get_template("chat").map_err(failed)?;
-        let turns: Vec<minijinja::Value> = messages
-            .iter()
-            .map(|m| context! { role => m.role.to_string(), content => m.content.clone() })
-            .collect();
-        let values = context! {
-            messages => turns,
-            add_generation_prompt => true,
-            bos_token => self.bos.as_str(),
-            eos_token => self.eos.as_str(),
-        };
-        template.render(values).map_err(failed)
+        self.template.render(messages, true, &self.specials())
     }
 
     /// The token sequence of a prompt.
@@ -198,7 +210,12 @@ impl Tokenizer {
     /// # Errors
     /// If the model's template does not render.
     pub fn prompt_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
-        Ok(self.encode(&self.prompt(messages)?))
+        Ok(self.encode_first(&self.prompt(messages)?))
+    }
+
+    fn specials(&self) -> Vec<Special> {
+        let names = ["bos_token", "eos_token", "unk_token", "pad_token"];
+        names.map(|name| (name, special(&self.settings, name))).into()
     }
 
     /// `tokenizer.json` as read or trained.
@@ -207,14 +224,14 @@ impl Tokenizer {
     }
 
     pub fn template_source(&self) -> &str {
-        &self.template
+        &self.template.0
     }
 
     /// The tokenizer's files of a model directory.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut settings = self.settings.clone();
         if !self.template.is_empty() {
-            settings["chat_template"] = json!(self.template);
+            settings["chat_template"] = json!(self.template.0);
         }
         let text = serde_json::to_string_pretty(&settings).unwrap_or_default() + "\n";
         vec![
@@ -227,4 +244,31 @@ impl Tokenizer {
     pub fn tiny() -> Result<Self, ModelError> {
         Self::train(&["What is 1 + 2?".to_owned(), "1+2=3\n#### 3".to_owned()], 280)
     }
+}
+
+fn parse(json: &str) -> Result<tokenizers::Tokenizer, String> {
+    // The library panics on some files that are no tokenizer.
+    let parsed = catch_unwind(|| json.parse::<tokenizers::Tokenizer>());
+    let parsed = parsed.map_err(|_| "not a tokenizer: it cannot be parsed".to_owned())?;
+    let mut tokenizer = parsed.map_err(|e| format!("not a tokenizer: {e}"))?;
+    // Padding and truncation are this program's business: batches are laid out by hand.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
+    Ok(tokenizer)
+}
+
+/// What a tokenizer puts before a text.
+fn first(tokenizer: &tokenizers::Tokenizer) -> Vec<u32> {
+    const TEXT: &str = "a";
+    let ids =
+        |special| tokenizer.encode_fast(TEXT, special).map(|e| e.get_ids().to_vec()).unwrap_or_default();
+    let (plain, whole) = (ids(false), ids(true));
+    let at = whole.windows(plain.len().max(1)).position(|window| window == plain);
+    at.map_or_else(Vec::new, |at| whole[..at].to_vec())
+}
+
+/// Text of a special token, which files give as such or as an object; empty if there is none.
+fn special(settings: &Value, name: &str) -> String {
+    let value = &settings[name];
+    value.as_str().or_else(|| value["content"].as_str()).unwrap_or_default().to_owned()
 }
