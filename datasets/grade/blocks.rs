@@ -102,7 +102,7 @@ pub(super) fn aligned(formula: &str) -> Option<String> {
             rest.trim_end().strip_suffix(&format!("\\end{{{name}}}"))
         });
     let body = inner.unwrap_or(formula);
-    if !body.contains("\\\\") || (inner.is_none() && body.contains("\\begin{")) {
+    if inner.is_none() && body.contains("\\begin{") || !body.contains("\\\\") && !body.contains('&') {
         return None;
     }
     let rows = body.split("\\\\").map(|row| row.replace('&', " ").trim().to_owned());

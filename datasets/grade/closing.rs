@@ -73,6 +73,21 @@ const HEDGES: [&str; 19] = [
     "to",
     "~",
 ];
+/// Words before `to` and what a sentence comes to.
+const TOTALS: [&str; 12] = [
+    "comes",
+    "come",
+    "out",
+    "up",
+    "down",
+    "amounts",
+    "amount",
+    "equal",
+    "sums",
+    "simplifies",
+    "evaluates",
+    "leads",
+];
 /// Words before all of what a sentence comes to.
 const VERBS: [&str; 16] = [
     "is", "are", "was", "were", "be", "has", "have", "had", "gets", "get", "equals", "total", "totals",
@@ -162,8 +177,10 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
     if !alone && let Some(answer) = yes_or_no(text) {
         return Some(closing(Rule::Sentence, answer.into()));
     }
-    let sentence = sentence.filter(|sentence| !alone || is_claim(sentence))?;
-    claimed(sentence).map(|answer| closing(Rule::Sentence, answer))
+    let claims = sentence.filter(|sentence| !alone || is_claim(sentence)).and_then(claimed);
+    let answer = claims.map(|answer| closing(Rule::Sentence, answer));
+    // A formula that is not read is a claim.
+    answer.or_else(|| last_display(text).map(|display| closing(Rule::Formula, display.into())))
 }
 
 /// The last sentence that is no pleasantry.
@@ -195,9 +212,11 @@ fn is_claim(sentence: &str) -> bool {
         .filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1)
         .collect();
     let first = words.first().is_some_and(|word| is_among(&CONCLUSIONS, word));
+    let contracted =
+        words.iter().any(|word| word.ends_with("'s") || word.ends_with("’s") || word.ends_with("'re"));
     let verb = words.iter().any(|word| is_among(&VERBS, word));
     let equation = sentence.contains('=') && (!words.is_empty() || value_of(sentence) != sentence);
-    first || equation || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
+    first || equation || contracted || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
 }
 
 fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>> {
@@ -283,7 +302,7 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     let part = conclusion(sentence);
     let part = part[..sentence_end(part)].trim();
     if let Some(choice) = choice(part) {
-        return Some(choice.into());
+        return Some(if is_doubtful(part) { sentence } else { choice }.into());
     }
     let words: Vec<(usize, &str)> = split_words(part).collect();
     let Some(last) = words.iter().rposition(|(_, word)| is_number(word)) else {
@@ -297,7 +316,10 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     while first > 0 && last - first < MAX_WORDS && is_mathematics(words[first - 1].1) {
         first -= 1;
     }
-    if first > 0 && (is_among(&HEDGES, words[first - 1].1) || words[first - 1].1.ends_with('~')) {
+    let before = |back: usize| first.checked_sub(back).map_or("", |at| words[at].1);
+    // `comes to 14`, unlike `close to 14`.
+    let sums = is_among(&["to"], before(1)) && is_among(&TOTALS, before(2));
+    if is_among(&HEDGES, before(1)) && !sums || before(1).ends_with('~') {
         return Some(sentence.into());
     }
     let text = |from: usize, to: usize| {
@@ -337,14 +359,20 @@ fn conclusion(sentence: &str) -> &str {
     if digit(cut) { cut } else { part }
 }
 
+/// How a sentence goes on behind the letter of a choice.
+const RIGHT: [&str; 6] =
+    ["is correct", "is right", "is the correct", "is the right", "is the answer", "is the best"];
+
 /// The letter of `option C` and `(C)`, if a sentence names one alone.
 fn choice(sentence: &str) -> Option<&str> {
     let mut found: Option<&str> = None;
     let mut before = "";
-    for (_, word) in split_words(sentence) {
+    for (at, word) in split_words(sentence) {
         let letter = bare(word);
         let is_letter = letter.len() == 1 && matches!(letter.as_bytes()[0], b'A'..=b'H');
         let named = is_among(&["option", "choice", "answer"], before) && !before.ends_with(['.', ',']);
+        let behind = sentence[at + word.len()..].trim_start();
+        let named = named || before.is_empty() && RIGHT.iter().any(|words| behind.starts_with(words));
         if is_letter && (named || word.starts_with('(') && word[1..].contains(')')) {
             if found.is_some_and(|found| found != letter) {
                 return None;

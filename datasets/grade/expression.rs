@@ -155,7 +155,7 @@ impl<'a> Parser<'a> {
         self.postfix(power)
     }
 
-    /// `C_5^2` and `C(5, 2)` as binomial coefficients.
+    /// `C_5^2` and `C(5, 2)` as binomial coefficients, `A_5^2` and `P_5^2` as numbers of permutations.
     fn choose(&mut self) -> Option<Expr> {
         let Kind::Variable(name) = self.kind()? else { return None };
         let whole = |token: Option<&Token>| match token.map(|t| &t.kind) {
@@ -163,11 +163,12 @@ impl<'a> Parser<'a> {
             _ => None,
         };
         let rest = &self.tokens[self.at + 1..];
+        let ordered = name.starts_with(['A', 'P']);
         let (n, k, length) =
             if name == "C" && is(rest.first(), '(') && is(rest.get(2), ',') && is(rest.get(4), ')') {
                 (whole(rest.get(1))?, whole(rest.get(3))?, 6)
             } else {
-                let n = name.strip_prefix("C_")?.parse().ok()?;
+                let n = name.strip_prefix(['C', 'A', 'P'])?.strip_prefix('_')?.parse().ok()?;
                 let braced = usize::from(is(rest.get(1), '{'));
                 let closed = braced == 0 || is(rest.get(3), '}');
                 (n, whole(rest.get(1 + braced)).filter(|_| is(rest.first(), '^') && closed)?, 3 + 2 * braced)
@@ -176,6 +177,10 @@ impl<'a> Parser<'a> {
             return None;
         }
         self.at += length;
+        if ordered {
+            let factorial = |n| Expr::Call(Function::Factorial, vec![Expr::integer(n)]);
+            return Some(Expr::binary('/', factorial(n), factorial(n - k)));
+        }
         Some(Expr::Call(Function::Binomial, vec![Expr::integer(n), Expr::integer(k)]))
     }
 

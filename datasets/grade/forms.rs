@@ -20,6 +20,10 @@ pub(super) fn bracketed(tokens: &[Token], depth: usize) -> Option<Result<Answer,
     let several = || split(inner, is_separator).0.iter().filter(|part| !part.is_empty()).count() > 1;
     Some(match (open, close) {
         (MATRIX_OPEN, MATRIX_CLOSE) => matrix(inner, depth),
+        // `\left[\begin{array}…\end{array}\right]`
+        ('(' | '[', ')' | ']') if matches!(enclosed(inner), Some((MATRIX_OPEN, ..))) => {
+            item(inner, depth + 1)
+        }
         (SET_OPEN, SET_CLOSE) | ('{', '}') if condition(inner).is_some() => {
             answer(condition(inner)?, depth + 1)
         }

@@ -79,7 +79,7 @@ impl Judge {
         }
         self.pairs -= 1;
         match (gold, given) {
-            (Answer::Text(a), Answer::Text(b)) if a == b => Equality::Same,
+            (Answer::Text(a), Answer::Text(b)) if compact(a) == compact(b) => Equality::Same,
             (Answer::Choice(..), _) | (_, Answer::Choice(..)) => self.choices(gold, given),
             (Answer::Text(_), _) => Equality::Unknown("gold_unreadable"),
             (_, Answer::Text(_)) => Equality::Unknown("answer_unreadable"),
@@ -280,6 +280,8 @@ impl Judge {
         };
         match (a, b) {
             ('{' | ',', '{' | ',') => self.lists(x, y),
+            ('{' | ',', '(' | '[') if x.len() == 1 => self.compare(&x[0], &given),
+            ('(' | '[', '{' | ',') if y.len() == 1 => self.compare(&gold, &y[0]),
             ('∪', '∪') => self.same_set(x, y),
             (':', ':') => self.ratios(x, y),
             (':', '-') | ('-', ':') => NOT_DECIDED,
@@ -351,6 +353,19 @@ impl Judge {
         }
         written
     }
+}
+
+/// A text without blanks beside anything but letters and digits: `1,2,...,n` is `1, 2, ..., n`.
+fn compact(text: &str) -> String {
+    let mut compact = String::with_capacity(text.len());
+    for word in text.split(' ') {
+        let joins = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        if joins(compact.chars().next_back()) && joins(word.chars().next()) {
+            compact.push(' ');
+        }
+        compact.push_str(word);
+    }
+    compact
 }
 
 /// The name of what an item of a list says: `9 chickens`, `x = 4`.

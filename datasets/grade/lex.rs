@@ -327,6 +327,8 @@ impl Lexer {
             if let Some(token) = self.tokens.last_mut() {
                 token.upright = true;
             }
+        } else if let Some((_, name)) = NAMES.iter().find(|(word, _)| braced && *word == bare) {
+            self.push(Kind::Name(name), end);
         } else if braced {
             self.words_until = self.at + end - 1;
             self.at += 1;

@@ -117,7 +117,10 @@ pub(super) fn boxed(text: &str) -> Option<Marker<'_>> {
         && earlier.all.end <= at
         && between_boxes(&text[earlier.all.end..at])
     {
-        answer = Cow::Owned(format!("{}, {answer}", text[earlier.content].trim()));
+        let content = text[earlier.content].trim();
+        if content != answer {
+            answer = Cow::Owned(format!("{content}, {answer}"));
+        }
         at = earlier.all.start;
     }
     let start = line_start(text, at);
@@ -256,7 +259,19 @@ pub(super) fn labelled(text: &str) -> Option<Marker<'_>> {
 
 /// What names an answer in a phrase, and how it goes on. The first is enough by itself.
 const NAMES: [&str; 4] = ["answer", "solution", "choice", "option"];
-const VERBS: [&str; 7] = [" is", "s are", " would be", " will be", " must be", " should be", " ="];
+const VERBS: [&str; 11] = [
+    " is",
+    "s are",
+    " would be",
+    " will be",
+    " must be",
+    " should be",
+    " =",
+    " equals",
+    " comes to",
+    " comes out to",
+    " turns out to be",
+];
 
 /// `answer is`, up to the end of its sentence.
 pub(super) fn phrase(text: &str) -> Option<Marker<'_>> {
@@ -332,9 +347,13 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
 pub(super) fn tag(text: &str) -> Option<Marker<'_>> {
     [("<answer>", "</answer>"), ("<final_answer>", "</final_answer>")].into_iter().find_map(
         |(open, close)| {
-            let at = text.rfind(open)?;
+            let at = text.contains('<').then(|| last_word(text.as_bytes(), open.as_bytes()))??;
             let from = at + open.len();
-            let to = text[from..].find(close).map_or(text.len(), |length| from + length);
+            let is_close = |end: &usize| {
+                text[*end..].get(..close.len()).is_some_and(|end| end.eq_ignore_ascii_case(close))
+            };
+            let mut ends = text[from..].match_indices("</").map(|(length, _)| from + length);
+            let to = ends.find(is_close).unwrap_or(text.len());
             let answer = text[from..to].trim();
             let start = line_start(text, at);
             (!answer.is_empty()).then(|| Marker {

@@ -262,7 +262,9 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
         Equality::Different("no_answer") => (Verdict::Wrong, "no_answer"),
         Equality::Unknown(reason) if equal && reason != "gold_unreadable" => (Verdict::Correct, "correct"),
         // What two sentences count may be two things.
-        Equality::Same if sentences && !equal => (Verdict::Undecidable, "not_decided"),
+        Equality::Same if sentences && !equal && !matches!(a, Ok(Answer::Text(_))) => {
+            (Verdict::Undecidable, "not_decided")
+        }
         Equality::Same => (Verdict::Correct, "correct"),
         Equality::Different(reason) => (Verdict::Wrong, reason),
         Equality::Unknown(reason) => (Verdict::Undecidable, reason),

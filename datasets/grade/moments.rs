@@ -106,6 +106,14 @@ fn clock(text: &str) -> Option<Clock> {
 fn date(text: &str) -> Option<Date> {
     let valid =
         |date: &Date| (1..=12).contains(&date.month) && date.day.is_none_or(|day| (1..=31).contains(&day));
+    // `1/15/2024` can only be the 15th of January, `5/3/2024` is two days.
+    if let [first, second, year] = text.split('/').collect::<Vec<_>>().as_slice()
+        && year.len() == 4
+    {
+        let (first, second, year) = (digits(first, 2)?, digits(second, 2)?, digits(year, 4));
+        let (month, day) = if first > 12 { (second, first) } else { (first, second) };
+        return Some(Date { year, month, day: Some(day) }).filter(valid).filter(|_| day > 12);
+    }
     let numeric: Vec<&str> = text.split(['-', '/']).collect();
     if let [year, month, day] = numeric.as_slice() {
         if year.len() != 4 || month.len() > 2 || day.len() > 2 {

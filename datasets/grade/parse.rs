@@ -135,6 +135,22 @@ pub(super) fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     Ok(Answer::group(',', if either { '∨' } else { ',' }, items))
 }
 
+/// Words before an answer that say nothing of it.
+const FILLERS: [&str; 12] = [
+    "exactly",
+    "only",
+    "just",
+    "precisely",
+    "simply",
+    "actually",
+    "then",
+    "indeed",
+    "therefore",
+    "thus",
+    "hence",
+    "clearly",
+];
+
 pub(super) fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     if depth > MAX_DEPTH {
         return Err(Stop::Fuel);
@@ -147,8 +163,8 @@ pub(super) fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     }
     // `exactly 4 apples`
     if let [Token { kind: Kind::Word(word), .. }, rest @ ..] = tokens
-        && matches!(word.as_str(), "exactly" | "only" | "just" | "precisely")
-        && matches!(rest.first(), Some(Token { kind: Kind::Number(..), .. }))
+        && FILLERS.contains(&word.as_str())
+        && rest.first().is_some_and(|token| !matches!(token.kind, Kind::Word(_)))
     {
         return item(rest, depth + 1);
     }

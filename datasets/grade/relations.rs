@@ -51,6 +51,8 @@ impl Judge {
                 match stated(relation) {
                     Some(value) if turned => self.compare(other, value),
                     Some(value) => self.compare(value, other),
+                    // `x^2 = 4` and {-2, 2}
+                    None if matches!(other, Answer::Group { open: '{', .. }) => NOT_DECIDED,
                     None => OTHER_KIND,
                 }
             }

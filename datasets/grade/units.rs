@@ -284,6 +284,11 @@ pub(super) fn may_follow(tokens: &[Token]) -> bool {
     true
 }
 
+fn is_money(unit: Option<&Unit>) -> bool {
+    const CURRENCIES: [&str; 5] = ["dollar", "euro", "pound sterling", "yen", "rupee"];
+    unit.is_some_and(|unit| matches!(unit.dimensions.as_slice(), [(name, 1)] if CURRENCIES.contains(name)))
+}
+
 /// The unit if all the words are units in the table.
 pub(super) fn measure(tokens: &[Token]) -> Option<Unit> {
     let mut unit: Option<Unit> = None;
@@ -292,6 +297,9 @@ pub(super) fn measure(tokens: &[Token]) -> Option<Unit> {
         at += 1;
         match &token.kind {
             Kind::Sign('*' | '-' | '{' | '}' | '(' | ')' | '\'') => {}
+            // What something costs is compared as money: `$5 per hour` is 5 dollars.
+            Kind::Sign('/') if is_money(unit.as_ref()) => break,
+            Kind::Word(text) if text == "per" && is_money(unit.as_ref()) => break,
             Kind::Sign('/') => sign = -1,
             Kind::Word(text) if text == "per" => sign = -1,
             Kind::Word(text) if text == "square" || text == "sq" => prefix = 2,
