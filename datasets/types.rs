@@ -84,6 +84,8 @@ pub struct Solution {
     pub steps: Vec<Step>,
     /// What stands behind the last answer marker; empty if the path ended without one.
     pub final_answer: String,
+    /// How its sample ended.
+    pub end: End,
     /// Tokens generated for this path.
     pub tokens: u32,
     /// This path's share of all tokens that the search of its problem spent.
@@ -107,6 +109,45 @@ impl Solution {
     /// Whether it says something on its own of what its problem asks: a sample, or the repair of one.
     pub fn votes(&self) -> bool {
         self.sampled() || self.algorithm == REPAIR
+    }
+}
+
+/// How a sample of a policy ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum End {
+    /// By itself, or behind its answer.
+    #[default]
+    Complete,
+    /// At the limit of tokens, or where the context was full.
+    Truncated,
+    /// The server refused it, or cut it off.
+    Filtered,
+    /// Without any text.
+    Empty,
+    /// The request was answered with an error, however often it was sent.
+    Failed,
+}
+
+impl End {
+    pub const ALL: [End; 5] = [End::Complete, End::Truncated, End::Filtered, End::Empty, End::Failed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Complete => "complete",
+            End::Truncated => "truncated",
+            End::Filtered => "filtered",
+            End::Empty => "empty",
+            End::Failed => "failed",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|end| end.name() == name)
+    }
+
+    /// Whether there is no sample, for reasons that may have nothing to do with the model.
+    pub fn is_lost(self) -> bool {
+        matches!(self, End::Filtered | End::Empty | End::Failed)
     }
 }
 

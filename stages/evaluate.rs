@@ -199,7 +199,8 @@ pub fn teacher(
 
 fn as_proposal(solution: &Solution) -> Proposal {
     let steps = solution.steps.iter().map(|s| Step { text: s.text.clone(), ..Step::default() }).collect();
-    Proposal { steps, final_answer: solution.final_answer.clone(), tokens: solution.tokens }
+    let (final_answer, end) = (solution.final_answer.clone(), solution.end);
+    Proposal { steps, final_answer, end, tokens: solution.tokens }
 }
 
 /// One line of `evaluation.json`.

@@ -5,25 +5,29 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use datasets::domains;
 use datasets::table::VerdictRow;
-use datasets::types::{Judgement, Problem, Solution, Verdict};
+use datasets::types::{End, Judgement, Problem, Solution, Verdict};
 use rayon::prelude::*;
 
 use crate::events::Events;
 
 /// Version of the stage, part of its fingerprint with those of the domains.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One judgement. A problem of an unknown domain is undecidable.
 pub fn judge(problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
     match domains::domain(&problem.domain) {
         Some(domain) => domain.verify(problem, steps, final_answer),
-        None => Judgement {
-            verdict: Verdict::Undecidable,
-            reason: "unknown_domain".into(),
-            checks: Vec::new(),
-            first_wrong: None,
-            faults: Vec::new(),
-        },
+        None => undecidable("unknown_domain"),
+    }
+}
+
+fn undecidable(reason: &str) -> Judgement {
+    Judgement {
+        verdict: Verdict::Undecidable,
+        reason: reason.into(),
+        checks: Vec::new(),
+        first_wrong: None,
+        faults: Vec::new(),
     }
 }
 
@@ -43,7 +47,11 @@ pub fn verify(problems: &[Problem], solutions: &[Solution], events: &dyn Events)
                 )
             })?;
             let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
-            let judgement = judge(problem, &steps, &solution.final_answer);
+            let judgement = match solution.end {
+                // No answer of the model: nothing speaks against it.
+                End::Filtered | End::Failed => undecidable(solution.end.name()),
+                _ => judge(problem, &steps, &solution.final_answer),
+            };
             Ok(VerdictRow {
                 solution_id: solution.solution_id.clone(),
                 problem_id: solution.problem_id.clone(),

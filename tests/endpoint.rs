@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use datasets::types::{Kept, Solution};
+use datasets::table::VerdictRow;
+use datasets::types::{End, Kept, Solution, Verdict};
 use serde_json::Value;
 
 use crate::kit::{Left, World, names, run};
-use crate::server::{Answer, ENDPOINT, Server, sum, sums};
+use crate::server::{Answer, ENDPOINT, Gate, Server, sum, sums};
 
 fn world() -> World {
     let world = World::new();
@@ -109,4 +110,105 @@ fn a_killed_run_does_not_ask_again() {
 
     world.run("b", &sets).done();
     run_dir.equals(&world.left("b"));
+}
+
+#[test]
+fn one_question_without_an_answer_is_recorded_and_the_run_goes_on() {
+    let world = world();
+    let server = Server::start(|request| {
+        let question = request["messages"].as_array().unwrap().last().unwrap()["content"].to_string();
+        if question.contains("holds 12 pens and") {
+            let error = serde_json::json!({"error": {"code": "content_filter", "message": "unwanted"}});
+            Answer::Http(400, "", error.to_string())
+        } else if question.contains("holds 13 pens and") {
+            Answer::Http(200, "", "{\"choices\": []}".to_owned())
+        } else {
+            sum(request)
+        }
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false"]].concat();
+    world
+        .run("a", &sets)
+        .done()
+        .says("2 empty, 2 filtered")
+        .says("(filtered: the server's filter (unwanted))");
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    let lost = |end: End| solutions.iter().filter(|solution| solution.end == end).count();
+    assert_eq!([lost(End::Complete), lost(End::Filtered), lost(End::Empty)], [22 * 2, 2, 2]);
+    // Nothing speaks against what was never said.
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    let reason = |reason: &str| verdicts.iter().filter(|row| row.judgement.reason == reason).count();
+    assert_eq!([reason("filtered"), reason("no_answer")], [2, 2]);
+    assert!(
+        verdicts
+            .iter()
+            .all(|row| row.judgement.verdict != Verdict::Wrong || row.judgement.reason == "no_answer")
+    );
+}
+
+#[test]
+fn a_server_that_moved_is_asked_for_nothing() {
+    let world = world();
+    let (old, new) = (Server::start(sum), Server::start(sum));
+    world.run("a", &[ENDPOINT, &[&old.setting()]].concat()).done();
+    let before = world.left("a").product();
+    world.run("a", &[ENDPOINT, &[&new.setting()]].concat()).done();
+    assert!(new.count() == 0 && world.left("a").product() == before);
+    // Another revision of the model is another model.
+    world.run("a", &[ENDPOINT, &[&new.setting(), "endpoint.revision=2"]].concat()).done();
+    assert_eq!(new.count(), old.count());
+}
+
+#[test]
+fn money_is_counted_and_ends_at_its_limit() {
+    let world = world();
+    let server = Server::start(sum);
+    let setting = server.setting();
+    let base = [ENDPOINT, &[&setting, "search.calculator=false", "endpoint.concurrency=1"]].concat();
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    // Two samples of nine tokens each are 1.8 cents.
+    let priced = ["endpoint.price_completion=1000"];
+    let limited = ["endpoint.price_completion=1000", "endpoint.max_cost=0.1"];
+    world.run("a", &with(&limited)).fails(75, &["$0.1080", "endpoint.max_cost = 0.1", "resume"]);
+    assert_eq!(server.count(), 6);
+    world.run("a", &with(&limited)).fails(75, &["$0.1080"]);
+    assert_eq!(server.count(), 6);
+    let done = world.run("a", &with(&priced)).done();
+    assert!(done.stdout.contains("27 stored answers") && done.stdout.contains("$0.4860"), "{}", done.stdout);
+    assert_eq!(server.count(), 27);
+    let status = world.qstill(&["status", "runs/a"]).done();
+    assert!(status.stdout.contains("endpoint: 27 stored answers") && status.stdout.contains("$0.4860"));
+    let bill = world.qstill(&["status", "runs/a", "--json"]).json()["endpoint"].clone();
+    assert_eq!(bill["completion_tokens"], 27 * 18);
+    assert_eq!(world.left("a").evaluation()["endpoint"], bill);
+    // Neither prices nor limits make anything outstanding, and they do not stop what is paid for.
+    let before = world.left("a").product();
+    world.run("a", &with(&["endpoint.price_prompt=3", "endpoint.max_cost=0.001"])).done();
+    world.run("a", &with(&["endpoint.max_tokens_total=1"])).done();
+    assert!(server.count() == 27 && world.left("a").product() == before);
+    world.run("b", &with(&["endpoint.max_tokens_total=100"])).fails(75, &["endpoint.max_tokens_total = 100"]);
+    world.run("c", &with(&["endpoint.max_cost=1"])).fails(64, &["endpoint.max_cost", "price"]);
+}
+
+#[test]
+fn the_server_has_the_next_shard_while_a_shard_waits_for_its_last_answer() {
+    let world = world();
+    let (count, gate) = (AtomicUsize::new(0), Gate::default());
+    // The last answer of the first eight problems comes once the ninth is asked for.
+    let server = Server::start(move |request| {
+        match count.fetch_add(1, SeqCst) {
+            7 => gate.pass(),
+            8 => gate.open(),
+            _ => {}
+        }
+        sum(request)
+    });
+    let setting = server.setting();
+    let sets =
+        ["search.calculator=false", "run.shard_size=8", "endpoint.concurrency=2", "endpoint.timeout_s=20"];
+    world.run("a", &[ENDPOINT, &[&setting], &sets].concat()).done();
+    assert_eq!(server.count(), 24 + 3);
+    assert_eq!(names(&world.left("a").join("round-1/search/commits")).len(), 3);
 }

@@ -133,6 +133,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("evaluate.split", "validation"),
     ("endpoint.url", "http://127.0.0.1:1/v1"),
     ("endpoint.model", "other"),
+    ("endpoint.revision", "2"),
+    ("endpoint.max_failed", "0.9"),
+    ("endpoint.omit", "[\"seed\"]"),
+    ("endpoint.max_tokens_field", "max_completion_tokens"),
     ("endpoint.api_key_env", "OTHER_KEY"),
     ("endpoint.prefill", "vllm"),
 ];
@@ -150,6 +154,7 @@ fn left_out(key: &str) -> bool {
         ("model.path", "needs a model: tests/model.rs"),
         ("model.kv_heads", "one head has one key head"),
         ("train.reference", "needs a model: tests/losses.rs"),
+        ("endpoint.max_cost", "needs a price: tests/endpoint.rs"),
         ("train.freeze_layers", "one layer is all there is"),
     ];
     reasons.iter().any(|(known, _)| *known == key)

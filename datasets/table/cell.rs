@@ -11,7 +11,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Int32Type, UInt64Type};
 
 use super::DESCRIPTION_KEY;
-use crate::types::{Fault, FaultKind, Split, Step, StepCheck, Verdict};
+use crate::types::{End, Fault, FaultKind, Split, Step, StepCheck, Verdict};
 
 /// A value that cannot be packed: its row within the batch, and why.
 pub type Misfit = (usize, String);
@@ -206,6 +206,7 @@ macro_rules! named {
 }
 
 named!(Split, "`train`, `validation` or `test`");
+named!(End, "`complete`, `truncated` (at the limit of tokens), `filtered`, `empty` or `failed`");
 named!(Verdict, "`correct`, `wrong` or `undecidable`");
 named!(StepCheck, "`true`, `rounded`, `false`, `prose` or `unreadable`");
 named!(FaultKind, "a kind of fault");

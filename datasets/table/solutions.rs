@@ -4,7 +4,7 @@ use super::column::table;
 use crate::types::Solution;
 
 table! {
-    Solution, "solutions", version 1, "a complete path of steps with a final answer",
+    Solution, "solutions", version 2, "a complete path of steps with a final answer",
     {
         solution_id: "16 hex digits: hash of problem, round, algorithm, policy, seed and ordinal",
         problem_id: "the problem it answers",
@@ -15,6 +15,7 @@ table! {
         seed: "seed or index of the sample within the search",
         steps: "the steps in order",
         final_answer: "the final answer: the text after the last answer marker; empty if there is none",
+        end: "how its sample ended",
         tokens: "tokens generated for this path",
         search_tokens: "this path's share of all tokens spent on its problem",
         search_expansions: "this path's share of all node expansions spent on its problem",

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::types::{Fault, FaultKind, Judgement, Split, Step, StepCheck, Verdict};
+use crate::types::{End, Fault, FaultKind, Judgement, Split, Step, StepCheck, Verdict};
 
 fn bytes<R: Row + Clone>(rows: &[R]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new()).unwrap();
@@ -415,6 +415,7 @@ fn solution(seed: u64) -> Solution {
         seed,
         steps: vec![],
         final_answer: String::new(),
+        end: End::Complete,
         tokens: 0,
         search_tokens: 1.5,
         search_expansions: 0.0,

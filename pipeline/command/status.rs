@@ -9,7 +9,9 @@ use serde_json::json;
 use crate::command::arguments::{Overrides, Source, look, parse_stage};
 use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::{Holder, Lock};
+use crate::run::bill::{Bill, bill};
 use crate::run::plan::{StageLine, Standing};
+use crate::run::session::Session;
 use crate::run::walk::lines;
 use crate::terminal::console::Console;
 use crate::terminal::exit::Exit;
@@ -43,7 +45,7 @@ pub fn run(args: Status, console: &Console) -> Result<Exit> {
     let found = lines(&session)?;
     match stage {
         Some(stage) => why(&found, stage, args.json)?,
-        None => status(&session.workspace.run, &found, args.json)?,
+        None => status(&session, &found, args.json)?,
     }
     Ok(Exit::Done)
 }
@@ -113,31 +115,44 @@ fn reason(line: &StageLine, stages: &[StageLine]) -> String {
 ///
 /// # Errors
 /// A stdout that cannot be written.
-fn status(run: &RunDir, stages: &[StageLine], json: bool) -> Result<()> {
+fn status(session: &Session, stages: &[StageLine], json: bool) -> Result<()> {
+    let run = &session.workspace.run;
     let holder = Lock::holder(run.root());
-    let text =
-        if json { to_json(run, stages, holder.as_ref())? } else { to_text(run, stages, holder.as_ref()) };
+    let bill = bill(session)?;
+    let text = if json {
+        to_json(run, stages, holder.as_ref(), bill.as_ref())?
+    } else {
+        let said = bill.map_or_else(String::new, |bill| format!("endpoint: {bill}\n"));
+        to_text(run, stages, holder.as_ref(), &said)
+    };
     text::to_stdout(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
-fn to_json(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> Result<String> {
+fn to_json(
+    run: &RunDir,
+    stages: &[StageLine],
+    holder: Option<&Holder>,
+    bill: Option<&Bill>,
+) -> Result<String> {
     let value = json!({
         "run": run.name(),
         "path": run.root().display().to_string(),
         "holder": holder,
         "done": all_done(stages),
+        "endpoint": bill,
         "stages": stages,
     });
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }
 
-fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>) -> String {
+fn to_text(run: &RunDir, stages: &[StageLine], holder: Option<&Holder>, bill: &str) -> String {
     let mut text = format!("run {} ({})\n", run.name(), run.root().display());
     text.extend(
         holder.map(|Holder { pid, command, started }| {
             format!("running: pid {pid} since {started} ({command})\n")
         }),
     );
+    text.push_str(bill);
     text.push('\n');
     let row = |line: &StageLine| {
         // The problems are the same in all rounds.
@@ -222,10 +237,10 @@ round  stage     state    shards  rows  notes
 
 next: search of round 1; resume with `qstill resume /none/first`
 ";
-        assert_eq!(to_text(&run, &stages, None), expected);
+        assert_eq!(to_text(&run, &stages, None, ""), expected);
         let holder =
             Holder { pid: 7, command: "qstill run".to_owned(), started: "2026-03-09T11:05:00Z".to_owned() };
-        let text = to_text(&run, &stages, Some(&holder));
+        let text = to_text(&run, &stages, Some(&holder), "");
         assert!(text.contains("\nrunning: pid 7 since 2026-03-09T11:05:00Z (qstill run)\n"), "{text}");
         assert!(text.ends_with("look again later\n"), "{text}");
     }
@@ -233,7 +248,8 @@ next: search of round 1; resume with `qstill resume /none/first`
     #[test]
     fn for_programs() -> Result<()> {
         let stages = [line(1, Stage::Problems, Standing::Done, (2, Some(2)), &[])];
-        let value: serde_json::Value = serde_json::from_str(&to_json(&RunDir::at("a/b"), &stages, None)?)?;
+        let value: serde_json::Value =
+            serde_json::from_str(&to_json(&RunDir::at("a/b"), &stages, None, None)?)?;
         assert_eq!(value["done"], true);
         assert_eq!(value["stages"][0]["stage"], "problems");
         assert!(value["holder"].is_null());

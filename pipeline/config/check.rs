@@ -19,6 +19,8 @@ use stages::value::{Estimator, ValueConfig};
 use crate::config::types::{Config, RunConfig};
 use crate::terminal::exit::Failure;
 
+mod endpoint;
+
 type Checked = Result<(), Failure>;
 
 /// What a number may be.
@@ -121,7 +123,7 @@ pub fn check(config: &Config) -> Checked {
             ("max_tokens", evaluate.max_tokens as f64, AtLeast(1.0)),
         ],
     )?;
-    config.endpoint.check().map_err(|error| refuse(error.to_string(), ""))?;
+    endpoint::check(&config.endpoint)?;
     policies(config)?;
     losses(config)?;
     if config.model.from_scratch() {

@@ -48,12 +48,14 @@ pub fn train<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S
     less(section, &["checkpoint_every", "allow_leaks", "reference"], serializer)
 }
 
-/// `[endpoint]` without how it is asked: that changes no answer.
+/// `[endpoint]` without where and how it is asked: that changes no answer.
 ///
 /// # Errors
 /// Those of the serialiser.
 pub fn endpoint<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
-    less(section, &["concurrency", "timeout_s", "retries", "backoff_ms", "api_key_env"], serializer)
+    let how = ["concurrency", "timeout_s", "retries", "backoff_ms", "max_failed", "max_tokens_field"];
+    let money = ["price_prompt", "price_completion", "max_cost", "max_tokens_total"];
+    less(section, &[&["url", "api_key_env"], &how[..], &money[..]].concat(), serializer)
 }
 
 /// `[model]` for a decoder from scratch: without what bounds generation. The type is left to the device, if

@@ -10,6 +10,7 @@ use stages::evaluate::{Summary, paired, summarise};
 
 use crate::disk::durable::write_atomic;
 use crate::disk::layout::{RunDir, Stage};
+use crate::run::bill::{Bill, bill};
 use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
 use crate::terminal::text::{self, interval, p_value, percent};
@@ -42,7 +43,10 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
             rows.push(summary);
         }
     }
-    let report = json!({"calculator": config.calculator, "rows": rows, "student_against_base": tests});
+    let mut report = json!({"calculator": config.calculator, "rows": rows, "student_against_base": tests});
+    if let Some(bill) = bill(session)? {
+        report["endpoint"] = serde_json::to_value(bill)?;
+    }
     let text = serde_json::to_string_pretty(&report)? + "\n";
     let path = run.evaluation();
     write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
@@ -147,6 +151,9 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
         out.push_str(&format!(
             "tokens per solved problem: the last search* spends {times:.1} times the student's\n"
         ));
+    }
+    if let Ok(bill) = serde_json::from_value::<Bill>(report["endpoint"].clone()) {
+        out.push_str(&format!("the run's endpoint: {bill}\n"));
     }
     Ok(Some(out))
 }

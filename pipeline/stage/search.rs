@@ -1,18 +1,18 @@
 //! The search stage: solution paths of the train problems.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Result;
 use datasets::table::Node;
-use datasets::types::{Problem, Solution, Split};
+use datasets::types::{End, Problem, Solution, Split};
 use serde::Serialize;
 use stages::Events;
 use stages::policy::Policy;
 use stages::search::{self, Draws, RulesOn, Scope};
 
 use crate::run::inputs::Tables;
-use crate::run::rows::{Rounds, StageOutput, counts, pool, siblings, train_shards, write};
+use crate::run::rows::{Counts, Rounds, StageOutput, counts, pool, siblings, train_shards, write};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
@@ -93,9 +93,19 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let settings = search::Searching { config: &searching.search, tree: &tree, scope: &scope, draws };
     let units = problems.count(Split::Train.name()) as u64;
     let size = Size { shards: inputs.shards(), unit: "problems", units };
+    let mut begun = Begun::default();
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
-        let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
+        let mut policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
+        if let Some(policy) = policy.as_deref_mut() {
+            let outstanding = |next: &u32| opened.commits.iter().all(|commit| commit.shard != *next);
+            let read = |next: u32| problems.shard::<Problem>(shards[next as usize]);
+            begun.upto(shard, policy.ahead(), (0..inputs.shards()).filter(outstanding), |next| {
+                let rows = read(next)?;
+                search::expect(&rows, &settings, policy);
+                Ok(rows.len())
+            })?;
+        }
         let searched = search::search(&rows, &settings, policy, &mut values, progress)?;
         let solved = searched.solved();
         progress.advance(rows.len() as u64, solved as u64, 0);
@@ -105,16 +115,21 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         let looked_at = (0..rows.len()).filter(|i| searched.of(*i).next().is_some()).count();
         let found = searched.found;
         let count = found.solutions.len();
+        let mut ends = Counts::default();
+        for end in found.solutions.iter().map(|row| row.end).filter(|end| *end != End::Complete) {
+            *ends.entry(format!("end {}", end.name())).or_default() += 1;
+        }
         write::<Node>(attempt, found.nodes)?;
         write::<Solution>(attempt, found.solutions)?;
-        Ok(counts(&[
+        ends.extend(counts(&[
             ("units", rows.len()),
             ("looked_at", looked_at),
             ("solved", solved),
             ("solutions", count),
             ("tokens", tokens as usize),
             ("expansions", expansions as usize),
-        ]))
+        ]));
+        Ok(ends)
     })?;
     workspace.console.say(&format!(
         "{}: {} solutions; {} of {} problems have a correct one; {} tokens, {} expansions",
@@ -125,5 +140,47 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         output.count("tokens"),
         output.count("expansions")
     ));
+    let ends = output.reasons("end ");
+    if ends != "none" {
+        workspace.console.say(&format!("{}: samples that did not end by themselves: {ends}", opened.name()));
+    }
     Ok(output)
+}
+
+/// Shards that a policy has been told of.
+#[derive(Default)]
+struct Begun(BTreeMap<u32, usize>);
+
+impl Begun {
+    /// Tells it of this shard, and of later ones until there are `ahead` problems in them.
+    fn upto(
+        &mut self,
+        shard: u32,
+        ahead: usize,
+        outstanding: impl Iterator<Item = u32>,
+        mut tell: impl FnMut(u32) -> Result<usize>,
+    ) -> Result<()> {
+        if ahead == 0 {
+            return Ok(());
+        }
+        // Its own come first.
+        if self.0.remove(&shard).is_none() {
+            tell(shard)?;
+        }
+        let mut waiting = 0;
+        for next in outstanding.filter(|next| *next > shard) {
+            if waiting >= ahead {
+                break;
+            }
+            waiting += match self.0.get(&next) {
+                Some(problems) => *problems,
+                None => {
+                    let problems = tell(next)?;
+                    self.0.insert(next, problems);
+                    problems
+                }
+            };
+        }
+        Ok(())
+    }
 }

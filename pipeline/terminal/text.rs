@@ -70,7 +70,7 @@ pub fn brief(text: &str, width: usize) -> String {
     let (mut short, mut used) = (String::new(), 0);
     for (start, char) in text.char_indices() {
         let escaped: String =
-            if char.is_control() { char.escape_debug().collect() } else { char.to_string() };
+            if char.is_control() || turns(char) { char.escape_debug().collect() } else { char.to_string() };
         let more = escaped.chars().count();
         let last = start + char.len_utf8() == text.len();
         if used + more + usize::from(!last) > width {
@@ -81,6 +81,11 @@ pub fn brief(text: &str, width: usize) -> String {
         used += more;
     }
     short
+}
+
+/// Whether a character changes the direction of writing.
+fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1 row`, `2 rows`.
@@ -192,6 +197,7 @@ mod tests {
         assert_eq!(brief("abc", 3), "abc");
         assert_eq!(brief("abcd", 3), "ab…");
         assert_eq!(brief("a\nb\u{1b}[31m", 40), "a\\nb\\u{1b}[31m");
+        assert_eq!(brief("a\u{202e}b", 40), "a\\u{202e}b");
         assert_eq!(brief("ééé\n", 5), "ééé\\n");
         assert_eq!(brief("", 3), "");
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datasets::table::{Dropped, VerdictRow};
-use datasets::types::{Fault, FaultKind, Judgement, Problem, Solution, Split, Step, StepCheck, Verdict};
+use datasets::types::{End, Fault, FaultKind, Judgement, Problem, Solution, Split, Step, StepCheck, Verdict};
 use proptest::prelude::*;
 
 use super::story::story;
@@ -40,6 +40,7 @@ pub fn solution(id: &str, problem: &str, algorithm: &str, steps: &[&str], answer
         seed: 0,
         steps: steps.iter().map(|s| Step { text: (*s).into(), ..Step::default() }).collect(),
         final_answer: answer.into(),
+        end: End::Complete,
         tokens: 0,
         search_tokens: 0.0,
         search_expansions: 0.0,

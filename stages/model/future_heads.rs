@@ -7,9 +7,12 @@
 
 use std::path::Path;
 
+use burn::tensor::{Tensor, TensorData};
+
 use super::cpu::Weights;
+use super::decoder::Layer;
 use super::parts::Part;
-use super::{DecoderConfig, ModelError, tensors};
+use super::{DecoderConfig, ModelError, device, tensors};
 
 /// Their file in a model directory.
 pub const FILE: &str = "future_heads.safetensors";
@@ -29,6 +32,15 @@ impl FutureHeads {
             config.parts.iter().map(|part| config.drawn(*part, &mut rng)).collect()
         };
         Self { layers: (1..=count).map(layer).collect() }
+    }
+
+    /// Their layers as a decoder has them, on the CPU.
+    pub fn decoder_layers(&self, config: &DecoderConfig) -> Vec<Layer> {
+        let tensor = |(part, values): (&Part, &Vec<f32>)| {
+            (*part, Tensor::from_data(TensorData::new(values.clone(), config.shape(*part)), &device::cpu()))
+        };
+        let layer = |layer: &Vec<Vec<f32>>| Layer(config.parts.iter().zip(layer).map(tensor).collect());
+        self.layers.iter().map(layer).collect()
     }
 
     /// Their file: name and content.

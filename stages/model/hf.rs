@@ -9,13 +9,14 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, bf16};
 use datasets::key::hex;
+use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::decoder::Layer;
 use super::parts::Part;
-use super::tensors::{self, Raw, values};
+use super::tensors::{self, values};
 use super::{
     Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
     value_head,
@@ -84,11 +85,11 @@ fn read_weights(
     seen: &mut dyn FnMut(&[u8]),
 ) -> Result<Decoder, ModelError> {
     let files = weight_files(dir)?;
+    let maps = files.iter().map(|path| tensors::map(path)).collect::<Result<Vec<_>, _>>()?;
     let mut all = BTreeMap::new();
-    for path in &files {
-        let bytes = fs::read(path).map_err(|e| ModelError::io(path, e))?;
-        seen(&bytes);
-        all.extend(tensors::read(path, &bytes)?);
+    for (path, map) in files.iter().zip(&maps) {
+        seen(map);
+        all.extend(tensors::views(path, map)?);
     }
     assemble(config, all, &files[0], device)
 }
@@ -170,7 +171,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 /// has it computes something else.
 fn assemble(
     config: &DecoderConfig,
-    mut tensors: BTreeMap<String, Raw>,
+    mut tensors: BTreeMap<String, TensorView<'_>>,
     path: &Path,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
@@ -178,52 +179,47 @@ fn assemble(
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
     // Files of a model without its output matrix name its tensors without the prefix.
     let prefix = if tensors.contains_key("embed_tokens.weight") { "" } else { "model." };
-    let mut take = |name: String, expected: &[usize]| -> Result<Vec<f32>, ModelError> {
-        let (shape, values) = tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+    let mut take = |name: String, expected: &[usize]| {
+        let view = tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
+        let shape = view.shape();
         if shape != expected {
             return Err(bad(format!(
                 "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
             )));
         }
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            return Err(bad(format!("tensor `{name}` contains {} at element {at}", values[at])));
-        }
-        Ok(values)
+        Ok((name, view))
     };
-    let tensor = |values, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), device);
+    let weight =
+        |pieces: &[(String, TensorView<'_>)], shape, add| weight(pieces, shape, add, device).map_err(bad);
     let table = [c.vocab_size, c.hidden_size];
-    let embed = tensor(take(format!("{prefix}embed_tokens.weight"), &table)?, table);
+    let norm_add = if c.switches.norm_less_1 { 1.0 } else { 0.0 };
+    let embed_view = take(format!("{prefix}embed_tokens.weight"), &table)?;
+    let embed = weight(std::slice::from_ref(&embed_view), table, 0.0)?;
     let mut layers = Vec::new();
     for i in 0..c.num_hidden_layers {
         let mut layer = Vec::new();
         for &part in &c.parts {
             let [_, columns] = c.shape(part);
-            let mut all = Vec::new();
-            for (name, rows) in families::tensors(part, c) {
-                let name = format!("{prefix}layers.{i}.{name}");
-                all.extend(take(name, &stored(part, rows, columns))?);
-            }
-            if part.is_norm() && c.switches.norm_less_1 {
-                add(&mut all, 1.0);
-            }
-            layer.push((part, tensor(all, c.shape(part))));
+            let pieces = families::tensors(part, c)
+                .into_iter()
+                .map(|(name, rows)| take(format!("{prefix}layers.{i}.{name}"), &stored(part, rows, columns)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let add = if part.is_norm() { norm_add } else { 0.0 };
+            layer.push((part, weight(&pieces, c.shape(part), add)?));
         }
         layers.push(Layer(layer));
     }
-    let mut norm = take(format!("{prefix}norm.weight"), &[c.hidden_size])?;
-    if c.switches.norm_less_1 {
-        add(&mut norm, 1.0);
-    }
-    let norm = tensor(norm, [1, c.hidden_size]);
+    let norm =
+        weight(&[take(format!("{prefix}norm.weight"), &[c.hidden_size])?], [1, c.hidden_size], norm_add)?;
     let head = if c.tie_word_embeddings {
         None
     } else {
-        Some(tensor(take("lm_head.weight".into(), &table)?, table))
+        Some(weight(&[take("lm_head.weight".into(), &table)?], table, 0.0)?)
     };
     // Some programs write the tied table twice.
     if c.tie_word_embeddings
-        && let Some((_, head)) = tensors.remove("lm_head.weight")
-        && head != values(&embed)
+        && let Some(head) = tensors.remove("lm_head.weight")
+        && (head.dtype(), head.data()) != (embed_view.1.dtype(), embed_view.1.data())
     {
         let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says `tie_word_embeddings`";
         return Err(bad(why.to_owned()));
@@ -238,10 +234,38 @@ fn assemble(
     Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
 }
 
-fn add(weights: &mut [f32], number: f32) {
-    for weight in weights {
-        *weight += number;
+/// A weight of its pieces, one below the other, each number with `add` added to it. Matrices that are bf16
+/// stay so on the CPU, whose engine widens them where it computes.
+fn weight(
+    pieces: &[(String, TensorView<'_>)],
+    shape: [usize; 2],
+    add: f32,
+    device: &Device,
+) -> Result<Tensor<2>, String> {
+    let infinite =
+        |name: &str, at: usize, number: f32| format!("tensor `{name}` contains {number} at element {at}");
+    let halves = pieces.iter().all(|(_, view)| view.dtype() == Dtype::BF16);
+    let size = shape[0] * shape[1];
+    if halves && shape[0] > 1 && *device == super::device::cpu() {
+        let mut all: Vec<bf16> = Vec::with_capacity(size);
+        for (name, view) in pieces {
+            let begin = all.len();
+            all.extend(tensors::bf16s(view));
+            if let Some(at) = all[begin..].iter().position(|number| !number.is_finite()) {
+                return Err(infinite(name, at, all[begin + at].to_f32()));
+            }
+        }
+        return Ok(Tensor::from_data(TensorData::new(all, shape), (device, DType::BF16)));
     }
+    let mut all: Vec<f32> = Vec::with_capacity(size);
+    for (name, view) in pieces {
+        let numbers = tensors::floats(view);
+        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(infinite(name, at, numbers[at]));
+        }
+        all.extend(numbers.iter().map(|number| number + add));
+    }
+    Ok(Tensor::from_data(TensorData::new(all, shape), device))
 }
 
 /// Shape of a tensor in a file that gives a weight so many rows, or values of a bias.
@@ -259,7 +283,9 @@ pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let norm = |tensor: &Tensor<2>| {
         let mut values = values(tensor);
         if c.switches.norm_less_1 {
-            add(&mut values, -1.0);
+            for weight in &mut values {
+                *weight -= 1.0;
+            }
         }
         values
     };

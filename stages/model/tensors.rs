@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData, bf16};
+use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::ModelError;
@@ -16,11 +18,23 @@ pub type Raw = (Vec<usize>, Vec<f32>);
 const DERIVED: [&str; 5] =
     ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "causal_mask", "position_ids"];
 
+/// A file in memory without a copy of it.
+///
+/// # Errors
+/// If it cannot be opened or mapped.
+#[expect(unsafe_code)]
+pub fn map(path: &Path) -> Result<Mmap, ModelError> {
+    let file = File::open(path).map_err(|e| ModelError::io(path, e))?;
+    // SAFETY: nothing here changes the files of a model, which are published whole. A program that shortens
+    // one while it is read ends this one by SIGBUS.
+    unsafe { Mmap::map(&file) }.map_err(|e| ModelError::io(path, e))
+}
+
 /// All tensors of a safetensors file, by name, but those that follow from others; `path` is named in errors.
 ///
 /// # Errors
 /// If the file is damaged or holds a type that is not read.
-pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
+pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, TensorView<'a>>, ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
     let file = SafeTensors::deserialize(bytes)
         .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
@@ -29,25 +43,37 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelErr
         if DERIVED.iter().any(|derived| name.ends_with(derived)) {
             continue;
         }
-        let data = view.data();
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::BF16 => data
-                .chunks_exact(2)
-                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
-                .collect(),
-            Dtype::F16 => {
-                data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect()
-            }
-            other => {
-                return Err(bad(format!("tensor `{name}` is {other:?}; qstill reads F32, BF16 and F16")));
-            }
-        };
-        all.insert(name, (view.shape().to_vec(), values));
+        if !matches!(view.dtype(), Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+            let kind = view.dtype();
+            return Err(bad(format!("tensor `{name}` is {kind:?}; qstill reads F32, BF16 and F16")));
+        }
+        all.insert(name, view);
     }
     Ok(all)
+}
+
+/// As [`views`], read.
+///
+/// # Errors
+/// As [`views`].
+pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
+    let all = views(path, bytes)?;
+    Ok(all.into_iter().map(|(name, view)| (name, (view.shape().to_vec(), floats(&view)))).collect())
+}
+
+/// The numbers of a tensor of [`views`].
+pub fn floats(view: &TensorView<'_>) -> Vec<f32> {
+    let data = view.data();
+    match view.dtype() {
+        Dtype::BF16 => bf16s(view).map(f32::from).collect(),
+        Dtype::F16 => data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect(),
+        _ => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+    }
+}
+
+/// The numbers of a bf16 tensor.
+pub fn bf16s<'a>(view: &TensorView<'a>) -> impl ExactSizeIterator<Item = bf16> + use<'a> {
+    view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]))
 }
 
 /// IEEE 754 binary16 to f32, exactly.
@@ -87,5 +113,14 @@ pub fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError
 
 /// All values of a tensor on the host.
 pub fn values(tensor: &Tensor<2>) -> Vec<f32> {
-    tensor.to_data().iter::<f32>().collect()
+    let data = tensor.to_data();
+    match halves(&data) {
+        Some(numbers) => numbers.iter().map(|number| number.to_f32()).collect(),
+        None => data.iter::<f32>().collect(),
+    }
+}
+
+/// The numbers of data that is kept as bf16.
+pub fn halves(data: &TensorData) -> Option<&[bf16]> {
+    data.as_slice::<bf16>().ok()
 }

@@ -28,7 +28,7 @@ fn greedy(max_tokens: usize) -> Sampling {
 
 /// Logits after each token by a whole forward pass of burn's decoder, `[T, V]`.
 fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
-    let device = decoder.device();
+    let (device, decoder) = (decoder.device(), decoder.cast());
     let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
     let hidden = decoder.hidden(input, &decoder.causal(tokens.len(), &device), None);
@@ -385,7 +385,7 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
 fn off(decoder: &Decoder, tokens: &[u32]) -> (f64, f64) {
     let reference = logits(decoder, tokens);
     let weights = Weights::of(decoder);
-    let decoder = PackedDecoder::new(&weights);
+    let decoder = PackedDecoder::new(decoder);
     let (mut pool, mut passes) = (decoder.pool(1 << 28), Passes::default());
     let mut sequence = pool.begin(tokens);
     let (mut of_engine, mut of_reference) = (0.0f64, 0.0f64);

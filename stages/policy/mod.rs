@@ -4,7 +4,7 @@ use std::fmt;
 
 use datasets::Domain;
 use datasets::domain::State;
-use datasets::types::{Problem, Step};
+use datasets::types::{End, Problem, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
@@ -67,6 +67,7 @@ pub struct Proposal {
     pub steps: Vec<Step>,
     /// Empty if none was given.
     pub final_answer: String,
+    pub end: End,
     /// Tokens generated, the calculator's included.
     pub tokens: u32,
 }
@@ -113,6 +114,15 @@ pub trait Policy {
              ([value])"
         )
     }
+
+    /// For how many problems it should be told beforehand what it will be asked, so that whoever answers it
+    /// need not wait.
+    fn ahead(&self) -> usize {
+        0
+    }
+
+    /// Proposals that will be asked for in a later call, with the same asks; it may begin with them.
+    fn expect(&mut self, _asks: &[Ask<'_>], _horizon: Horizon, _sampling: &Sampling) {}
 
     fn propose(
         &mut self,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use datasets::answer::{read_completion, read_marked};
-use datasets::types::{Problem, Step};
+use datasets::types::{End, Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling, ValueQuery, completion};
 use crate::events::Events;
@@ -172,7 +172,13 @@ impl ModelPolicy {
                 lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
             Step { text: std::mem::take(&mut read.lines[at]), logprob, value: f32::NAN, q: f32::NAN, tokens }
         });
-        Proposal { steps: steps.collect(), final_answer: read.answer, tokens: sample.tokens.len() as u32 }
+        let end = match sample.finished {
+            false => End::Truncated,
+            true if sample.text.trim().is_empty() => End::Empty,
+            true => End::Complete,
+        };
+        let tokens = sample.tokens.len() as u32;
+        Proposal { steps: steps.collect(), final_answer: read.answer, end, tokens }
     }
 }
 

@@ -17,7 +17,7 @@ use anyhow::Result;
 use datasets::types::Problem;
 
 use crate::events::Events;
-use crate::policy::Policy;
+use crate::policy::{Ask, Horizon, Policy};
 use crate::siblings::Siblings;
 
 pub mod astar;
@@ -151,6 +151,22 @@ pub fn search(
     searched.found.nodes.sort_by_key(|n| order.get(n.problem_id.as_str()).copied());
     searched.found.solutions.sort_by_key(|s| order.get(s.problem_id.as_str()).copied());
     Ok(searched)
+}
+
+/// Tells a policy which paths a later [`search`] of these problems asks it for first.
+pub fn expect(problems: &[Problem], searching: &Searching<'_>, policy: &mut dyn Policy) {
+    let plan = policy_plan(searching.config, searching.tree, searching.draws);
+    let open = plan.aim.is_none_or(|(_, aim)| aim.wanted.min(aim.enough).min(aim.give_up) > 0);
+    if plan.algorithm != Algorithm::BestOfN || policy.enumerates() || !open {
+        return;
+    }
+    let wave = plan.aim.map_or(plan.samples, |(wave, _)| wave.max(1).min(plan.samples));
+    let (_, some) = some(problems, searching.scope.policy);
+    let seeds: Vec<Vec<u64>> =
+        some.iter().map(|problem| (0..wave).map(|k| plan.draws.sample(problem, k)).collect()).collect();
+    let ask = |(problem, seeds)| Ask { problem, steps: &[], seeds };
+    let asks: Vec<Ask<'_>> = some.iter().zip(&seeds).map(|(p, s)| ask((p, &s[..]))).collect();
+    policy.expect(&asks, Horizon::Path, &plan.sampling);
 }
 
 /// Some of the problems, and where they stand.

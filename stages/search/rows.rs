@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use datasets::table::Node;
-use datasets::types::{Problem, REPAIR, Solution, Step};
+use datasets::types::{End, Problem, REPAIR, Solution, Step};
 use datasets::{domains, key};
 use rayon::prelude::*;
 
@@ -103,8 +103,9 @@ impl Writer<'_> {
                 })
                 .collect();
             let mut tokens = tree.path(*end).into_iter().map(|node| tree.get(node).tokens).sum();
+            let mut ended = End::Complete;
             if let Some(sample) = outcome.samples.get(ordinal) {
-                tokens = sample.tokens;
+                (tokens, ended) = (sample.tokens, sample.end);
                 for (step, drawn) in steps.iter_mut().zip(&sample.steps) {
                     *step = Step { value: step.value, q: step.q, ..drawn.clone() };
                 }
@@ -119,6 +120,7 @@ impl Writer<'_> {
                 seed: if policy.enumerates() { ordinal as u64 } else { draws.sample(problem, ordinal) },
                 steps,
                 final_answer: tree.get(*end).answer.clone().unwrap_or_default(),
+                end: ended,
                 tokens,
                 search_tokens: outcome.spent.tokens as f32 / share,
                 search_expansions: outcome.spent.expansions as f32 / share,
@@ -160,6 +162,7 @@ pub fn repaired(
                     tokens: steps.iter().map(|step| step.tokens).sum(),
                     steps,
                     final_answer,
+                    end: End::Complete,
                     // The samples have paid.
                     search_tokens: 0.0,
                     search_expansions: 0.0,

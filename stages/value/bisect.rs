@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::events::Silent;
     use crate::policy::Proposal;
-    use datasets::types::{Split, Step};
+    use datasets::types::{End, Split, Step};
 
     /// Completes correctly as long as none of the steps is the fault, and counts what it is asked.
     struct Fixer {
@@ -196,8 +196,12 @@ mod tests {
             self.asked += asks.len();
             let answer =
                 |ask: &Ask<'_>| if ask.steps.iter().any(|step| step == "4+6=11") { "0" } else { "64" };
-            let proposal =
-                |ask: &Ask<'_>| Proposal { steps: Vec::new(), final_answer: answer(ask).into(), tokens: 3 };
+            let proposal = |ask: &Ask<'_>| Proposal {
+                steps: Vec::new(),
+                final_answer: answer(ask).into(),
+                tokens: 3,
+                ..Proposal::default()
+            };
             Ok(asks.iter().map(|ask| ask.seeds.iter().map(|_| proposal(ask)).collect()).collect())
         }
     }
@@ -225,6 +229,7 @@ mod tests {
             seed: 0,
             steps: texts.iter().map(|text| Step { text: (*text).into(), ..Step::default() }).collect(),
             final_answer: "22".into(),
+            end: End::Complete,
             tokens: 0,
             search_tokens: 0.0,
             search_expansions: 0.0,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use datasets::key;
 use datasets::sources::{Raw, words};
 use datasets::table::{self, Row, VerdictRow, Writer};
-use datasets::types::{Problem, Solution, Split, Step};
+use datasets::types::{End, Problem, Solution, Split, Step};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use stages::curate::{CurateConfig, Survey, curate};
@@ -153,6 +153,7 @@ fn solution(problem: &Problem, sample: u64) -> Solution {
         seed: sample,
         steps: steps.collect(),
         final_answer: answer,
+        end: End::Complete,
         tokens: 32,
         search_tokens: 32.0,
         search_expansions: 4.0,

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use super::cache::{BLOCK, Pool, Sequence};
 use super::packed::{Packed, Work};
-use super::{Rotary, Shape, Weights, simd};
+use super::{Rotary, Shape, simd};
 use crate::model::config::Attention;
-use crate::model::future_heads::{FutureHeads, as_weights};
 use crate::model::parts::Part;
+use crate::model::{Decoder, DecoderConfig, FutureHeads, decoder as plain, tensors};
 
 mod draft;
 
@@ -41,20 +41,15 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(weights: &Weights, l: usize, shape: &Shape) -> Self {
-        let packed = |part, columns| Packed::new(weights.layer(l, part), columns);
+    /// A layer of a decoder, as `layer` gives its weights.
+    fn new(attention: Attention, layer: &plain::Layer) -> Self {
         let mut vectors = [const { Vec::new() }; Part::COUNT];
-        for &part in weights.config.parts.iter().filter(|part| part.is_norm() || part.is_bias()) {
-            vectors[part as usize] = weights.layer(l, part).to_vec();
+        for (part, weight) in layer.0.iter().filter(|(part, _)| part.is_norm() || part.is_bias()) {
+            vectors[*part as usize] = tensors::values(weight);
         }
-        Self {
-            attention: weights.config.attention[l],
-            qkv: packed(Part::Qkv, shape.hidden),
-            output: packed(Part::Output, shape.attended()),
-            gate_up: packed(Part::GateUp, shape.hidden),
-            down: packed(Part::Down, shape.inner),
-            vectors,
-        }
+        let [qkv, output, gate_up, down] =
+            [Part::Qkv, Part::Output, Part::GateUp, Part::Down].map(|part| Packed::of(&layer[part]));
+        Self { attention, qkv, output, gate_up, down, vectors }
     }
 
     fn vector(&self, part: Part) -> &[f32] {
@@ -201,34 +196,27 @@ pub struct Passes {
 }
 
 impl PackedDecoder {
-    /// Takes the weights of a decoder that reads at most `positions` tokens.
-    pub fn new(weights: &Weights) -> Self {
-        let c = &weights.config;
-        let shape = Shape::of(c);
+    pub fn new(decoder: &Decoder) -> Self {
+        let c = &decoder.config;
+        let layers = decoder.layers.iter().zip(&c.attention);
         Self {
-            layers: (0..c.num_hidden_layers)
-                .into_par_iter()
-                .map(|l| Layer::new(weights, l, &shape))
-                .collect(),
-            embed: Packed::new(&weights.all[0], shape.hidden),
-            head: (!c.tie_word_embeddings)
-                .then(|| Packed::new(&weights.all[weights.head_index()], shape.hidden)),
-            norm: weights.all[weights.norm_index()].clone(),
+            layers: layers.map(|(layer, attention)| Layer::new(*attention, layer)).collect(),
+            embed: Packed::of(&decoder.embed),
+            head: decoder.head.as_ref().map(Packed::of),
+            norm: tensors::values(&decoder.norm),
             embed_scale: c.switches.embed_scale,
             rotary: Rotary::new(c, c.max_position_embeddings),
             heads: Vec::new(),
-            shape,
+            shape: Shape::of(c),
         }
     }
 
     /// The same with heads that draft ([`PackedDecoder::draft`]). Their keys and values are kept as if they
     /// were further layers.
     #[must_use]
-    pub fn with_heads(mut self, weights: &Weights, heads: &FutureHeads) -> Self {
-        let of = |layer: &Vec<Vec<f32>>| {
-            Layer::new(&as_weights(&weights.config, layer.clone(), Vec::new()), 0, &self.shape)
-        };
-        self.heads = heads.layers.iter().map(of).collect();
+    pub fn with_heads(mut self, config: &DecoderConfig, heads: &FutureHeads) -> Self {
+        self.heads =
+            heads.decoder_layers(config).iter().map(|layer| Layer::new(Attention::PLAIN, layer)).collect();
         self
     }
 

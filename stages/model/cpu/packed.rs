@@ -10,8 +10,11 @@
 // What is dispatched to an instruction set must be inlined into it.
 #![allow(clippy::inline_always)]
 
+use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+
+use crate::model::tensors;
 
 /// Outputs in a panel.
 const PANEL: usize = 64;
@@ -38,21 +41,33 @@ impl Packed {
     /// Packs a row-major weight.
     pub fn new(weight: &[f32], inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
-        let at = |output: usize, input: usize| {
-            if output < outputs { weight[output * inputs + input] } else { 0.0 }
-        };
-        let count = outputs.div_ceil(PANEL);
         let panels = if weight.iter().all(|w| w.to_bits().trailing_zeros() >= 16) {
-            let word = |p: usize, i: usize, c: usize| {
-                at(p * PANEL + c, i).to_bits() >> 16 | at(p * PANEL + c + PANEL / 2, i).to_bits()
+            let word = |low: usize, high: usize| {
+                let bits = |at: usize| weight.get(at).map_or(0, |w| w.to_bits());
+                bits(low) >> 16 | bits(high)
             };
-            let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL / 2).map(move |c| (p, i, c)));
-            Panels::Bf16((0..count).flat_map(panel).map(|(p, i, c)| word(p, i, c)).collect())
+            Panels::Bf16(words(outputs, inputs, word))
         } else {
-            let panel = move |p: usize| (0..inputs).flat_map(move |i| (0..PANEL).map(move |c| (p, i, c)));
-            Panels::F32((0..count).flat_map(panel).map(|(p, i, c)| at(p * PANEL + c, i)).collect())
+            let mut all = vec![0.0; outputs.div_ceil(PANEL) * PANEL * inputs];
+            all.par_chunks_mut(PANEL * inputs).enumerate().for_each(|(p, panel)| {
+                for (i, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+                    for (c, w) in row.iter_mut().enumerate() {
+                        *w = weight.get((p * PANEL + c) * inputs + i).copied().unwrap_or(0.0);
+                    }
+                }
+            });
+            Panels::F32(all)
         };
         Self { outputs, inputs, panels }
+    }
+
+    /// Packs a weight of a decoder. One that is kept as bf16 is never widened.
+    pub fn of(weight: &Tensor<2>) -> Self {
+        let [outputs, inputs] = weight.dims();
+        let data = weight.to_data();
+        let Some(halves) = tensors::halves(&data) else { return Self::new(&tensors::values(weight), inputs) };
+        let bits = |at: usize| halves.get(at).map_or(0, |w| u32::from(w.to_bits()));
+        Self { outputs, inputs, panels: Panels::Bf16(words(outputs, inputs, |l, h| bits(l) | bits(h) << 16)) }
     }
 
     pub fn outputs(&self) -> usize {
@@ -126,6 +141,20 @@ impl Packed {
             }
         }
     }
+}
+
+/// Words of panels, each of the numbers at two places of a row-major weight; beyond its end they are zero.
+fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize) -> u32 + Sync) -> Vec<u32> {
+    let mut all = vec![0; outputs.div_ceil(PANEL) * (PANEL / 2) * inputs];
+    all.par_chunks_mut(PANEL / 2 * inputs).enumerate().for_each(|(p, panel)| {
+        for (i, row) in panel.chunks_exact_mut(PANEL / 2).enumerate() {
+            for (c, w) in row.iter_mut().enumerate() {
+                let output = p * PANEL + c;
+                *w = word(output * inputs + i, (output + PANEL / 2) * inputs + i);
+            }
+        }
+    });
+    all
 }
 
 /// Buffers of a product, kept between calls.

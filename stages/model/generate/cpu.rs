@@ -17,7 +17,6 @@ use std::sync::Mutex;
 use super::request::{Generated, Generation, Limits};
 use super::row::Row;
 use crate::events::Events;
-use crate::model::cpu::Weights;
 use crate::model::cpu::cache::{BLOCK, Full, Pool, Sequence};
 use crate::model::cpu::decoder::{Asked, Entry, PackedDecoder, Passes};
 use crate::model::{Decoder, FutureHeads};
@@ -76,10 +75,9 @@ struct Active {
 
 impl Cpu {
     pub fn new(decoder: &Decoder, future: Option<&FutureHeads>, limits: Limits) -> Self {
-        let weights = Weights::of(decoder);
-        let packed = PackedDecoder::new(&weights);
+        let packed = PackedDecoder::new(decoder);
         let packed = match future {
-            Some(heads) => packed.with_heads(&weights, heads),
+            Some(heads) => packed.with_heads(&decoder.config, heads),
             None => packed,
         };
         let cost = packed.draft_cost();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::EndpointError;
+use super::field::MaxTokens;
 
 /// Fields of the request that have their own settings or must not change.
 const RESERVED: [&str; 10] =
@@ -32,6 +33,8 @@ pub struct EndpointConfig {
     pub url: String,
     /// The name of the model that is sent.
     pub model: String,
+    /// Whatever tells models of the same name apart.
+    pub revision: String,
     /// Environment variable with the key; without such a variable none is sent.
     pub api_key_env: String,
     /// Most requests under way at a time.
@@ -42,6 +45,16 @@ pub struct EndpointConfig {
     pub retries: u32,
     /// First pause before a repetition, in milliseconds; doubled each time, at most a minute.
     pub backoff_ms: u64,
+    /// Largest share of samples without an answer that a run goes on with.
+    pub max_failed: f64,
+    /// Dollars per million tokens of prompts; 0 if it is not known.
+    pub price_prompt: f64,
+    /// Dollars per million tokens of answers.
+    pub price_completion: f64,
+    /// Dollars that a run may spend; 0 for no limit.
+    pub max_cost: f64,
+    /// Tokens of prompts and answers that a run may spend; 0 for no limit.
+    pub max_tokens_total: u64,
     /// Ask for all samples of a state in one request, where the calculator allows it. Turn it off for
     /// servers that refuse `n`.
     pub use_n: bool,
@@ -50,6 +63,9 @@ pub struct EndpointConfig {
     /// Ask for log-probabilities.
     pub logprobs: bool,
     pub prefill: Prefill,
+    /// Fields that are not sent.
+    pub omit: Vec<String>,
+    pub max_tokens_field: MaxTokens,
 }
 
 impl Default for EndpointConfig {
@@ -57,15 +73,23 @@ impl Default for EndpointConfig {
         Self {
             url: "http://127.0.0.1:8080/v1".to_owned(),
             model: "default".to_owned(),
+            revision: String::new(),
             api_key_env: "OPENAI_API_KEY".to_owned(),
             concurrency: 8,
             timeout_s: 120.0,
             retries: 5,
             backoff_ms: 500,
+            max_failed: 0.5,
+            price_prompt: 0.0,
+            price_completion: 0.0,
+            max_cost: 0.0,
+            max_tokens_total: 0,
             use_n: true,
             extra_body: Map::new(),
             logprobs: true,
             prefill: Prefill::default(),
+            omit: Vec::new(),
+            max_tokens_field: MaxTokens::default(),
         }
     }
 }
@@ -78,6 +102,16 @@ impl EndpointConfig {
     pub fn check(&self) -> Result<(), EndpointError> {
         self.address()?;
         self.timeout().map(|_| ())
+    }
+
+    /// Whether tokens have a price.
+    pub fn has_prices(&self) -> bool {
+        self.price_prompt > 0.0 || self.price_completion > 0.0
+    }
+
+    /// Whether it matters what a run has spent.
+    pub fn counts_spending(&self) -> bool {
+        self.has_prices() || self.max_tokens_total > 0
     }
 
     /// The address that requests go to; checks the other settings as well.

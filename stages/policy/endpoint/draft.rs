@@ -12,7 +12,7 @@
 
 use datasets::answer::{read_completion, read_marked};
 use datasets::expr::calculator;
-use datasets::types::Step;
+use datasets::types::{End, Step};
 
 use super::wire::{Choice, Ended};
 use crate::policy::{Horizon, Proposal, Sampling};
@@ -43,6 +43,7 @@ pub(super) struct Draft {
     text: String,
     pieces: Vec<Piece>,
     tokens: u32,
+    how: End,
     limit: u32,
     horizon: Horizon,
     calculator: bool,
@@ -67,6 +68,7 @@ impl Draft {
             text: String::new(),
             pieces: Vec::new(),
             tokens: 0,
+            how: End::Complete,
             limit: u32::try_from(sampling.max_tokens).unwrap_or(u32::MAX),
             horizon,
             calculator: sampling.calculator,
@@ -100,23 +102,35 @@ impl Draft {
             self.text.truncate(end);
             return false;
         }
-        if self.remaining() == 0 {
-            return false;
-        }
         match ended {
+            Ended::Filtered => self.stop(End::Filtered),
+            Ended::Length => self.stop(End::Truncated),
             Ended::Stop(stop) if stop == EQUALS => {
-                self.text.push_str(EQUALS);
-                self.calculate();
-                self.remaining() > 0
+                if self.remaining() > 0 {
+                    self.text.push_str(EQUALS);
+                    self.calculate();
+                }
+                self.remaining() > 0 || self.stop(End::Truncated)
             }
             // A chat template may drop the newline behind the given steps; then the first line is
             // empty. It is asked for once more, to be cut at the end of the second.
-            Ended::Stop(_) if self.stop_at_line && !self.given.is_empty() && self.text.trim().is_empty() => {
+            Ended::Stop(_)
+                if self.stop_at_line
+                    && self.remaining() > 0
+                    && !self.given.is_empty()
+                    && self.text.trim().is_empty() =>
+            {
                 self.stop_at_line = false;
                 true
             }
             _ => false,
         }
+    }
+
+    /// Ends the sample here; `false`, as no further request is needed.
+    pub(super) fn stop(&mut self, how: End) -> bool {
+        self.how = how;
+        false
     }
 
     /// Lays the tokens of a choice along the text.
@@ -128,7 +142,8 @@ impl Draft {
         let sent: Vec<u8> = choice.tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
         let text = new.as_bytes();
         // The tokens may go on into the stop string, or lack the end.
-        if choice.tokens.is_empty() || !(sent.starts_with(text) || text.starts_with(&sent)) {
+        let along = sent.starts_with(text) || (!sent.is_empty() && text.starts_with(&sent));
+        if choice.tokens.is_empty() || !along {
             self.pieces.push(Piece { start, spread: text.len(), tokens, logprob: None });
             return;
         }
@@ -194,7 +209,7 @@ impl Draft {
     /// certain.
     pub(super) fn finish(self) -> Proposal {
         // A step, or a text that was cut off, has an answer only where one is marked.
-        let whole = self.horizon == Horizon::Path && self.remaining() > 0;
+        let whole = self.horizon == Horizon::Path && self.how == End::Complete && self.remaining() > 0;
         let mut read = if whole { read_completion(&self.text) } else { read_marked(&self.text) };
         let bounds = self.bounds(&read.lines, !read.answer.is_empty());
         let mut steps = Vec::with_capacity(read.steps.len());
@@ -209,7 +224,9 @@ impl Draft {
             };
             steps.push(Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens });
         }
-        Proposal { steps, final_answer: read.answer, tokens: self.tokens }
+        let silent = self.text.trim().is_empty() && self.horizon == Horizon::Path;
+        let end = if silent && self.how == End::Complete { End::Empty } else { self.how };
+        Proposal { steps, final_answer: read.answer, end, tokens: self.tokens }
     }
 
     /// Byte offsets at which the steps begin, and where the last one ends. `Err` where a step is not

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use datasets::key;
+use datasets::types::End;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, Note, Talk};
+use super::client::{Client, EXCERPT};
 use super::config::{EndpointConfig, Prefill};
 use super::draft::Draft;
-use super::error::{EndpointError, Halt};
-use super::wire::Reply;
+use super::error::{Halt, Lost};
+use super::field;
+use super::said::plain;
+use super::talk::{Note, Talk};
+use super::wire::{Choice, Ended, Reply};
 use crate::policy::{Horizon, Message, Proposal, Sampling};
 
 /// Samples that are drawn together.
@@ -29,25 +33,41 @@ pub(super) struct Job {
 impl Job {
     /// One proposal per seed, in order.
     pub(super) async fn draw(&self, client: &Client, talk: &Talk) -> Result<Vec<Proposal>, Halt> {
-        let _permit = client.permit().await?;
         let mut proposals = Vec::with_capacity(self.seeds.len());
-        if self.seeds.len() > 1 {
+        if self.seeds.len() > 1 && !client.leaves_out(field::N) {
             let draft = self.draft();
-            let reply = self.ask(client, &draft, (self.seeds[0], self.seeds.len()), talk).await?;
-            if reply.choices.len() < self.seeds.len() {
-                talk.note(Note::Once(
-                    "endpoint: the server returns fewer samples than `n` asks for; the \
-                    missing ones are requested one by one (set `use_n = false` to avoid the attempt)",
-                ));
-            }
-            for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
-                proposals.push(self.complete(client, Some((&reply, place)), *seed, talk).await?);
+            match self.ask(client, &draft, (self.seeds[0], self.seeds.len()), talk).await {
+                Ok(reply) => {
+                    if reply.choices.len() < self.seeds.len() {
+                        talk.note(Note::once(
+                            "endpoint: the server returns fewer samples than `n` asks for; the missing ones \
+                             are requested one by one (set `use_n = false` to avoid the attempt)",
+                        ));
+                    }
+                    for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
+                        proposals.push(self.complete(client, Some((&reply, place)), *seed, talk).await?);
+                    }
+                }
+                Err(Halt::OneByOne) => {}
+                Err(Halt::Lost(lost)) => {
+                    let end = lost.end;
+                    talk.note(Note::Lost(lost));
+                    return Ok(self.seeds.iter().map(|_| self.lost(end)).collect());
+                }
+                Err(halt) => return Err(halt),
             }
         }
         for seed in &self.seeds[proposals.len()..] {
             proposals.push(self.complete(client, None, *seed, talk).await?);
         }
         Ok(proposals)
+    }
+
+    /// The proposal of a sample that never began.
+    fn lost(&self, end: End) -> Proposal {
+        let mut draft = self.draft();
+        draft.stop(end);
+        draft.finish()
     }
 
     fn draft(&self) -> Draft {
@@ -63,12 +83,13 @@ impl Job {
         talk: &Talk,
     ) -> Result<Proposal, Halt> {
         let mut draft = self.draft();
-        let mut round = 0;
+        let (mut round, mut lost) = (0, false);
         let mut more = match first {
             Some((reply, place)) => {
                 let (shares, estimated) = reply.shares(self.seeds.len());
                 note_estimate(estimated, talk);
                 round += 1;
+                note_cut(&reply.choices[place], talk);
                 draft.absorb(&reply.choices[place], shares[place])
             }
             None => true,
@@ -78,15 +99,37 @@ impl Job {
             let seed = if round == 0 { seed } else { fresh(seed, round) };
             let reply = match self.ask(client, &draft, (seed, 1), talk).await {
                 // The context is full: the sample ends there, as it does at `max_tokens`.
-                Err(Halt::Failed(EndpointError::TooLong { .. })) if round > 0 => break,
+                Err(Halt::Lost(Lost { full: true, .. })) if round > 0 => {
+                    draft.stop(End::Truncated);
+                    break;
+                }
+                Err(Halt::Lost(why)) => {
+                    lost = true;
+                    if !draft.so_far().is_empty() && why.end == End::Failed && !why.temporary {
+                        talk.note(Note::once(
+                            "endpoint: the server does not go on with an answer that was begun, as the \
+                             calculator and searches of steps need: set search.calculator = false, or see \
+                             endpoint.prefill",
+                        ));
+                    }
+                    draft.stop(why.end);
+                    talk.note(Note::Lost(why));
+                    break;
+                }
                 reply => reply?,
             };
             let (shares, estimated) = reply.shares(1);
             note_estimate(estimated, talk);
+            note_cut(&reply.choices[0], talk);
             more = draft.absorb(&reply.choices[0], shares[0]);
             round += 1;
         }
-        Ok(draft.finish())
+        let proposal = draft.finish();
+        if proposal.end == End::Empty && !lost {
+            let why = "an answer without text".to_owned();
+            talk.note(Note::Lost(Lost { end: End::Empty, why, temporary: false, full: false }));
+        }
+        Ok(proposal)
     }
 
     /// Asks once for `n` choices under a seed.
@@ -135,13 +178,29 @@ impl Job {
         for (name, value) in &config.extra_body {
             body.insert(name.clone(), value.clone());
         }
+        // Samples are told apart by their seed, even where it is not sent.
+        body.retain(|name, _| name == "seed" || !config.omit.iter().any(|left| left == name));
         Value::Object(body)
     }
 }
 
 fn note_estimate(estimated: bool, talk: &Talk) {
     if estimated {
-        talk.note(Note::Once("endpoint: the server does not report `usage`; token counts are estimates"));
+        talk.note(Note::once("endpoint: the server does not report `usage`; token counts are estimates"));
+    }
+}
+
+/// Says why a text is not whole, where the server says it.
+fn note_cut(choice: &Choice, talk: &Talk) {
+    if choice.ended == Ended::Filtered {
+        let said = plain(&choice.refusal).chars().take(EXCERPT).collect();
+        let why = if choice.refusal.is_empty() { "the server's filter".to_owned() } else { said };
+        talk.note(Note::Lost(Lost { end: End::Filtered, why, temporary: false, full: false }));
+    } else if choice.ended == Ended::Length && choice.text.is_empty() {
+        talk.note(Note::once(
+            "endpoint: an answer was cut off at max_tokens before its first word, as happens to models that \
+             think first: raise search.max_tokens",
+        ));
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use datasets::types::End;
+
 /// A request that brought no completion, or an endpoint that cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
@@ -69,6 +71,40 @@ pub enum EndpointError {
     )]
     NoChoices { url: String, excerpt: String },
 
+    /// `choices` is an empty list.
+    #[error("{url} answered with no choice (tries: {tries}): look at the server's log, then try again")]
+    Empty { url: String, tries: u32 },
+
+    #[error("{url} does not answer this question (its filter says: {message})")]
+    Filtered { url: String, message: String },
+
+    #[error("{url} wants to be paid (status {status}; it says: {message}): fill the account, then resume")]
+    Unpaid { url: String, status: u16, message: String },
+
+    #[error(
+        "{url} answered with a stream of server-sent events, which was not asked for: turn streaming off in \
+         the server, or in the proxy before it"
+    )]
+    Stream { url: String },
+
+    #[error(
+        "{url} sent an answer in the encoding `{encoding}`, which was not asked for: turn compression off in \
+         the server, or in the proxy before it"
+    )]
+    Encoding { url: String, encoding: String },
+
+    /// The user's own limit.
+    #[error("the endpoint's answers have cost {what}, which reaches {limit}: raise it and resume the run")]
+    Spent { what: String, limit: String },
+
+    /// Most samples have no answer.
+    #[error(
+        "{lost} of {total} samples have no answer ({counts}), which is more than endpoint.max_failed = \
+         {limit} permits; the last one: {why}: change the model or the prompt, or raise endpoint.max_failed \
+         to go on with the rest"
+    )]
+    TooManyLost { lost: u64, total: u64, counts: String, limit: f64, why: String, temporary: bool },
+
     #[error("{url} sent more than {limit} MiB for one request: refused")]
     TooLarge { url: String, limit: usize },
 
@@ -87,10 +123,32 @@ impl EndpointError {
     ///
     /// Temporary errors are also the ones that a request was repeated for, `retries` times.
     pub fn is_temporary(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Broken { .. }
-        )
+        match self {
+            Self::TooManyLost { temporary, .. } => *temporary,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Busy { .. }
+            | Self::Broken { .. }
+            | Self::Empty { .. }
+            | Self::Spent { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What a request that ends with this error leaves of its sample, if it is that sample's alone; `None` if
+    /// all others would end the same way.
+    pub(super) fn end(&self) -> Option<End> {
+        match self {
+            Self::Filtered { .. } => Some(End::Filtered),
+            Self::Empty { .. } => Some(End::Empty),
+            Self::TimedOut { .. }
+            | Self::Busy { .. }
+            | Self::Broken { .. }
+            | Self::TooLong { .. }
+            | Self::TooLarge { .. }
+            | Self::Rejected { .. } => Some(End::Failed),
+            _ => None,
+        }
     }
 
     /// The fault without advice, for the note that says that the request is repeated.
@@ -99,18 +157,40 @@ impl EndpointError {
             Self::Unreachable { cause, .. } => format!("cannot connect ({cause})"),
             Self::TimedOut { seconds, .. } => format!("no answer within {seconds} s"),
             Self::Busy { status, .. } => format!("status {status}"),
+            Self::Empty { .. } => "an answer without choices".to_owned(),
             Self::Broken { cause, .. } => format!("broken answer ({cause})"),
+            Self::TooLong { message, .. } => format!("the request is too long ({message})"),
+            Self::Filtered { message, .. } => format!("the server's filter ({message})"),
+            Self::Rejected { status, message, .. } => format!("rejected with status {status} ({message})"),
+            Self::TooLarge { limit, .. } => format!("an answer of more than {limit} MiB"),
             other => other.to_string(),
         }
     }
 }
 
-/// Why a job ended without proposals.
+/// Why a request brought nothing.
 #[derive(Debug)]
 pub(super) enum Halt {
     /// The user asked to stop, or another job failed.
     Stopped,
+    /// The run ends.
     Failed(EndpointError),
+    /// Its sample ends.
+    Lost(Lost),
+    /// The server takes no `n`.
+    OneByOne,
+}
+
+/// A sample without an answer.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub end: End,
+    /// In a few words, safe for a terminal.
+    pub why: String,
+    /// Whether it may have one later.
+    pub temporary: bool,
+    /// Whether prompt and answer did not fit into the context.
+    pub full: bool,
 }
 
 impl From<EndpointError> for Halt {

@@ -1,7 +1,10 @@
 //! A teacher behind an OpenAI-compatible server (chat completions): vLLM, llama.cpp, a hosted API.
 //!
 //! - Every answer is stored before it is used ([`store`]): a resumed run asks only what is missing.
-//! - Temporary faults are retried with pauses, all others end at once with advice ([`EndpointError`]).
+//! - Temporary faults are retried with pauses ([`client`]). What ends a single sample is recorded with it
+//!   ([`datasets::types::End`]); what all requests would meet ends the run with advice ([`EndpointError`]).
+//! - Requests are sent in the order in which they are asked for, and those of the next shards while the last
+//!   ones of a shard are pending ([`queue`]).
 //! - With the calculator a sample takes several requests, each of which continues the text so far as
 //!   a trailing assistant message ([`draft`]). llama.cpp and many hosted APIs continue such a message
 //!   by themselves; vLLM starts a new turn unless `prefill = "vllm"` adds its switches.
@@ -12,33 +15,39 @@
 //! extra_body = { min_p = 0.05 }
 //! ```
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use datasets::key::{self, Part};
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use self::client::{Client, Note, Talk};
+use self::client::Client;
 use self::draw::Job;
 use self::error::Halt;
+use self::queue::Queue;
 use self::store::{Store, canonical};
+use self::talk::Tally;
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling};
 use crate::events::{Cancelled, Events};
 
 mod client;
 mod config;
 mod date;
+mod decode;
 mod draft;
 mod draw;
 mod error;
+mod field;
+mod queue;
+mod said;
+mod spent;
 mod store;
+mod talk;
 mod wire;
 
 #[cfg(test)]
@@ -46,24 +55,32 @@ mod tests;
 
 pub use config::{EndpointConfig, Prefill};
 pub use error::EndpointError;
+pub use field::{MaxTokens, OMITTABLE};
+pub use spent::{Spent, dollars};
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
 /// Version of how text, stop strings and the calculator are put together. Part of the fingerprint.
-const SEMANTICS: u64 = 1;
+const SEMANTICS: u64 = 2;
 /// How often [`Events::cancelled`] is looked at while requests are under way.
 const POLL: Duration = Duration::from_millis(50);
-/// Least time between two notes about repeated requests.
-const QUIET: Duration = Duration::from_secs(30);
+/// Problems that are begun ahead, for each request that may be under way.
+const AHEAD: usize = 4;
+
 /// A language model behind HTTP. It owns its threads: use it outside of asynchronous code.
 pub struct Endpoint {
     runtime: Runtime,
     client: Arc<Client>,
     prompt: Prompt,
     fingerprint: String,
-    /// What was said once and is not said again.
-    said: HashSet<&'static str>,
-    /// When a repeated request was last spoken of, and how many were not since.
-    retries: (Option<Instant>, u32),
+    queue: Queue,
+    tally: Tally,
+}
+
+impl Drop for Endpoint {
+    /// Requests under way finish: their answers are paid for.
+    fn drop(&mut self) {
+        self.runtime.block_on(self.queue.settle());
+    }
 }
 
 impl Endpoint {
@@ -87,7 +104,8 @@ impl Endpoint {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the endpoint's threads")?;
-        Ok(Self { runtime, client, prompt, fingerprint, said: HashSet::new(), retries: (None, 0) })
+        let queue = Queue::new(&client, runtime.handle());
+        Ok(Self { runtime, client, prompt, fingerprint, queue, tally: Tally::default() })
     }
 
     /// The independent pieces of work: one per ask where `n` can be used, else one per sample.
@@ -107,28 +125,6 @@ impl Endpoint {
         }
         jobs
     }
-
-    fn say(&mut self, note: Note, events: &dyn Events) {
-        match note {
-            Note::Once(text) => {
-                if self.said.insert(text) {
-                    events.note(text);
-                }
-            }
-            Note::Retry(text) => match self.retries {
-                (Some(last), unsaid) if last.elapsed() < QUIET => self.retries = (Some(last), unsaid + 1),
-                (_, unsaid) => {
-                    let others = if unsaid > 0 {
-                        format!(" (and {unsaid} more since the last note)")
-                    } else {
-                        String::new()
-                    };
-                    events.note(&format!("{text}{others}"));
-                    self.retries = (Some(Instant::now()), 0);
-                }
-            },
-        }
-    }
 }
 
 impl Policy for Endpoint {
@@ -138,6 +134,16 @@ impl Policy for Endpoint {
 
     fn fingerprint(&self) -> String {
         self.fingerprint.clone()
+    }
+
+    fn ahead(&self) -> usize {
+        AHEAD * self.client.config.concurrency
+    }
+
+    fn expect(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) {
+        for job in self.jobs(asks, horizon, sampling) {
+            self.queue.begin(job);
+        }
     }
 
     /// Asks the server, many requests at a time.
@@ -152,51 +158,73 @@ impl Policy for Endpoint {
         events: &dyn Events,
     ) -> anyhow::Result<Vec<Vec<Proposal>>> {
         events.check()?;
-        let jobs = self.jobs(asks, horizon, sampling);
         let mut proposals: Vec<Vec<Proposal>> =
             asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
-        let (stop, _) = watch::channel(false);
-        let (notes, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for job in jobs {
-            let (client, talk) = (self.client.clone(), Talk { notes: notes.clone(), stop: stop.clone() });
-            let work = async move { job.draw(&client, &talk).await.map(|drawn| (job.ask, job.first, drawn)) };
-            tasks.spawn_on(work, self.runtime.handle());
+        for job in self.jobs(asks, horizon, sampling) {
+            let (ask, first) = (job.ask, job.first);
+            let drawn = self.queue.take(job);
+            tasks.spawn_on(async move { (ask, first, drawn.await) }, self.runtime.handle());
         }
+        let stop = self.queue.stop.clone();
         let handle = self.runtime.handle().clone();
-        let (mut failure, mut cancelled, mut incomplete) = (None, false, false);
+        let limit = self.client.config.max_failed;
+        let (mut failure, mut cancelled, mut incomplete, mut crashed) = (None, false, false, false);
         handle.block_on(async {
             let mut tick = tokio::time::interval(POLL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                if !cancelled && events.cancelled() {
+                    cancelled = true;
+                    stop.send_replace(true);
+                }
                 tokio::select! {
-                    _ = tick.tick() => if events.cancelled() {
-                        cancelled = true;
-                        stop.send_replace(true);
-                    },
-                    Some(note) = heard.recv() => self.say(note, events),
+                    _ = tick.tick() => {}
+                    Some(note) = self.queue.heard.recv() => self.tally.hear(note, events),
                     done = tasks.join_next() => match done {
                         None => break,
-                        Some(Ok(Ok((ask, first, drawn)))) => {
+                        Some(Ok((ask, first, Ok(Ok(drawn))))) => {
                             for (place, proposal) in drawn.into_iter().enumerate() {
+                                self.tally.count(proposal.end);
                                 proposals[ask][first + place] = proposal;
                             }
+                            if let Some(cost) = self.client.spent().cost(&self.client.config) {
+                                events.state(&dollars(cost));
+                            }
+                            while let Ok(note) = self.queue.heard.try_recv() {
+                                self.tally.hear(note, events);
+                            }
+                            if let Err(error) = self.tally.check(limit, tasks.is_empty(), events) {
+                                stop.send_replace(true);
+                                failure.get_or_insert(error);
+                            }
                         }
-                        Some(Ok(Err(Halt::Stopped))) => incomplete = true,
-                        Some(Ok(Err(Halt::Failed(error)))) => {
+                        // The other reasons are settled within the job.
+                        Some(Ok((_, _, Ok(Err(Halt::Stopped | Halt::Lost(_) | Halt::OneByOne))))) => {
+                            incomplete = true;
+                        }
+                        Some(Ok((_, _, Ok(Err(Halt::Failed(error)))))) => {
                             stop.send_replace(true);
                             failure.get_or_insert(error);
                         }
-                        // Nothing aborts a job, so this is a bug in one: pass the panic on.
-                        Some(Err(crash)) => std::panic::resume_unwind(crash.into_panic()),
+                        // Nothing aborts a job, so this is a bug in one: the panic is said already.
+                        Some(Ok((_, _, Err(_))) | Err(_)) => {
+                            stop.send_replace(true);
+                            crashed = true;
+                        }
                     },
                 }
             }
         });
-        while let Ok(note) = heard.try_recv() {
-            self.say(note, events);
+        while let Ok(note) = self.queue.heard.try_recv() {
+            self.tally.hear(note, events);
         }
-        match failure {
+        if crashed || incomplete || failure.is_some() {
+            // What was begun ahead of its time may be the reason.
+            failure = failure.or(self.runtime.block_on(self.queue.settle()));
+        }
+        ensure!(!crashed, "a request to the endpoint ended in a panic");
+        match failure.or_else(|| self.client.verdict()) {
             // What fails after the user asked to stop is not worth an error.
             Some(error) if !cancelled => Err(error.into()),
             Some(_) => Err(Cancelled.into()),
@@ -206,9 +234,10 @@ impl Policy for Endpoint {
     }
 }
 
-/// Hash of everything that proposals depend on; not of how patiently or how often the server is asked.
+/// Hash of everything that proposals depend on; not of where the server is, and how patiently or how often it
+/// is asked.
 fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, EndpointError> {
-    let address = config.address()?;
+    config.address()?;
     let extra = canonical(&Value::Object(config.extra_body.clone()));
     let prefill = match config.prefill {
         Prefill::Assistant => "assistant",
@@ -217,8 +246,8 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
     let mut parts: Vec<Part<'_>> = vec![
         "endpoint".into(),
         SEMANTICS.into(),
-        address.as_str().into(),
         (&config.model).into(),
+        (&config.revision).into(),
         (&extra).into(),
         prefill.into(),
     ];
@@ -227,6 +256,7 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
         u64::from(config.logprobs).into(),
         (&prompt.instruction).into(),
     ]);
+    parts.extend(config.omit.iter().map(Part::from));
     for (question, completion) in &prompt.examples {
         parts.extend([question.into(), Part::from(completion)]);
     }

@@ -1,6 +1,7 @@
 //! Answers on disk. An answer is stored before it is used, so a resumed run never pays twice.
 //!
-//! One file per request, named by the SHA-256 of the address and the canonical request: written
+//! One file per request, named by the SHA-256 of the canonical request (with the model's name in it) and the
+//! model's revision, wherever the server is: written
 //! under a temporary name, flushed, then linked to its final name, so a file with a final name is
 //! complete unless the disk damaged it. A digest of the body inside tells that too; what cannot be
 //! read back is set aside and asked again. The first answer stored for a request stays the answer.
@@ -16,10 +17,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::EndpointError;
+use super::spent::Spent;
 use crate::fault;
 
 /// Version of the file layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What the names of unfinished files begin with.
 const DRAFT: &str = "tmp-";
 /// Bytes of the largest stored answer that is read: a body of the largest size taken, escaped as JSON, and
@@ -66,9 +68,15 @@ impl Store {
         Ok(Self { folder })
     }
 
+    /// What the answers have cost so far.
+    pub(super) fn spent(&self) -> Result<Spent, EndpointError> {
+        let failed = |source| EndpointError::Store { path: self.folder.clone(), source };
+        Spent::of_folder(&self.folder).map_err(failed)
+    }
+
     /// The name of a request: 64 hex digits.
-    pub(super) fn name(url: &str, request: &Value) -> String {
-        sha256(&format!("{url}\n{}", canonical(request)))
+    pub(super) fn name(revision: &str, request: &Value) -> String {
+        sha256(&format!("{revision}\n{}", canonical(request)))
     }
 
     /// What is stored for a request. A failed read is an error and no reason to pay again.
@@ -150,6 +158,13 @@ impl Record {
             Ok(record) => Ok(record),
         })
     }
+}
+
+/// Request and body of a stored answer; `None` if it is none, or damaged.
+pub(super) fn stored(path: &Path) -> Option<(Value, String)> {
+    let named = path.extension() == Some("json".as_ref());
+    let record = Record::read(path).ok().filter(|_| named)?.ok()?;
+    Some((record.request, record.body))
 }
 
 /// What a folder of stored answers holds.

@@ -2,6 +2,23 @@
 
 use serde_json::Value;
 
+/// Ends of turns that some servers leave in the text.
+const END_TOKENS: [&str; 8] = [
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "</s>",
+    "<eos>",
+];
+/// Beginnings of turns, likewise.
+const HEADERS: [&str; 3] =
+    ["<|start_header_id|>assistant<|end_header_id|>\n\n", "<|im_start|>assistant\n", "assistant\n\n"];
+/// What stands for a log-probability that is not known.
+const NO_LOGPROB: f32 = -9999.0;
+
 /// One server answer.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -9,6 +26,19 @@ pub(super) struct Reply {
     pub choices: Vec<Choice>,
     /// `usage.completion_tokens`: of all choices together.
     pub used: Option<u32>,
+    /// `usage.prompt_tokens`.
+    pub prompt: Option<u64>,
+}
+
+/// Why a body is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// It has no list of choices.
+    Choices,
+    /// The list is empty.
+    Any,
+    /// Every choice is an error.
+    Sound,
 }
 
 #[derive(Debug)]
@@ -17,12 +47,14 @@ pub(super) struct Choice {
     pub ended: Ended,
     /// Empty where the server gave no log-probabilities.
     pub tokens: Vec<Token>,
+    /// What the model or the server says instead of an answer.
+    pub refusal: String,
 }
 
 #[derive(Debug)]
 pub(super) struct Token {
     pub bytes: Vec<u8>,
-    /// Natural logarithm.
+    /// Natural logarithm; NaN if the server does not know it.
     pub logprob: f32,
 }
 
@@ -35,21 +67,34 @@ pub(super) enum Ended {
     Natural,
     /// At `max_tokens`.
     Length,
+    /// By the server's filter, or the model's refusal.
+    Filtered,
     /// At a stop string or at the end of text: the server does not say which.
     Unsaid,
 }
 
 impl Reply {
-    /// Reads a body; `None` if it has no choices.
-    pub(super) fn read(body: &Value, stops: &[&str]) -> Option<Self> {
-        let mut raw: Vec<&Value> = body.get("choices")?.as_array()?.iter().collect();
+    /// Reads a body. Choices that are errors are left out.
+    pub(super) fn read(body: &Value, stops: &[&str]) -> Result<Self, Lacking> {
+        let all = body.get("choices").and_then(Value::as_array).ok_or(Lacking::Choices)?;
+        if all.is_empty() {
+            return Err(Lacking::Any);
+        }
+        let broken = |choice: &&Value| {
+            choice.get("error").is_some_and(|error| !error.is_null())
+                || choice.get("finish_reason").and_then(Value::as_str) == Some("error")
+        };
+        let mut raw: Vec<&Value> = all.iter().filter(|choice| !broken(choice)).collect();
         raw.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
         let choices: Vec<_> = raw.into_iter().map(|choice| Choice::read(choice, body, stops)).collect();
-        let used = body
-            .pointer("/usage/completion_tokens")
-            .and_then(Value::as_u64)
-            .and_then(|used| used.try_into().ok());
-        (!choices.is_empty()).then_some(Self { choices, used })
+        // Some count in floating point.
+        let usage = |field: &str| {
+            let count = body.get("usage")?.get(field)?.as_f64()?;
+            (count >= 0.0 && count.fract() == 0.0).then_some(count as u64)
+        };
+        let used = usage("completion_tokens").and_then(|used| used.try_into().ok());
+        let prompt = usage("prompt_tokens");
+        if choices.is_empty() { Err(Lacking::Sound) } else { Ok(Self { choices, used, prompt }) }
     }
 
     /// Tokens of each of the first `count` choices, and whether they had to be estimated.
@@ -82,12 +127,25 @@ impl Reply {
 
 impl Choice {
     fn read(choice: &Value, body: &Value, stops: &[&str]) -> Self {
-        let content = choice.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
+        let said = |place: &str| choice.pointer(place).and_then(Value::as_str).unwrap_or_default();
+        let content = match choice.pointer("/message/content") {
+            Some(Value::Array(parts)) => parts.iter().filter_map(part).collect(),
+            Some(Value::String(text)) => text.clone(),
+            // The form of plain completions.
+            _ => said("/text").to_owned(),
+        };
         // All or nothing: with a token missing the others could not be laid along the text.
         let tokens = choice.pointer("/logprobs/content").and_then(Value::as_array);
         let tokens = tokens.and_then(|list| list.iter().map(Token::read).collect()).unwrap_or_default();
-        let mut read = Self { text: content.to_owned(), ended: Ended::Unsaid, tokens };
-        read.ended = read.how_it_ended(choice, body, stops);
+        let refusal = said("/message/refusal").to_owned();
+        let headless = HEADERS.iter().find_map(|header| content.strip_prefix(header));
+        let text = headless.map_or_else(|| content.clone(), str::to_owned);
+        let mut read = Self { text, ended: Ended::Unsaid, tokens, refusal };
+        let tail = read.strip_end();
+        read.ended = match read.how_it_ended(choice, body, stops) {
+            Ended::Unsaid if tail => Ended::Natural,
+            ended => ended,
+        };
         // Some servers can be told to include the stop string in the text; it is added back by the caller.
         if let Ended::Stop(stop) = &read.ended
             && let Some(text) = read.text.strip_suffix(stop.as_str())
@@ -95,6 +153,16 @@ impl Choice {
             read.text.truncate(text.len());
         }
         read
+    }
+
+    /// Removes ends of turns from the end of the text; true if there was one.
+    fn strip_end(&mut self) -> bool {
+        let mut found = false;
+        while let Some(rest) = END_TOKENS.iter().find_map(|end| self.text.trim_end().strip_suffix(end)) {
+            self.text.truncate(rest.len());
+            found = true;
+        }
+        found
     }
 
     /// Reads what the server says of the end, in whatever dialect.
@@ -107,6 +175,8 @@ impl Choice {
     fn how_it_ended(&self, choice: &Value, body: &Value, stops: &[&str]) -> Ended {
         match choice.get("finish_reason").and_then(Value::as_str) {
             Some("length") => return Ended::Length,
+            Some("content_filter" | "refusal" | "safety" | "SAFETY") => return Ended::Filtered,
+            _ if self.text.is_empty() && !self.refusal.is_empty() => return Ended::Filtered,
             Some("eos_token") => return Ended::Natural,
             Some("stop_sequence") if stops.len() == 1 => return Ended::Stop(stops[0].to_owned()),
             _ => {}
@@ -137,10 +207,18 @@ impl Choice {
     }
 }
 
+/// The text of a part of a content that is a list; thoughts are none.
+fn part(part: &Value) -> Option<&str> {
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
+    let text = part.as_str().or_else(|| part.get("text").and_then(Value::as_str));
+    text.filter(|_| matches!(kind, "text" | "output_text"))
+}
+
 impl Token {
     fn read(entry: &Value) -> Option<Self> {
         // As f32 the number is as exact as the table's column.
         let logprob = entry.get("logprob")?.as_f64()? as f32;
+        let logprob = if logprob > NO_LOGPROB { logprob } else { f32::NAN };
         let bytes = match entry.get("bytes").and_then(Value::as_array) {
             Some(bytes) => bytes
                 .iter()

@@ -93,6 +93,7 @@ impl OnDevice {
             }
             (loss, weight)
         });
+        let decoder = decoder.map(|weight| weight.cast(FloatDType::F32));
         Self {
             decoder: decoder.clone(),
             frozen: decoder.clone(),

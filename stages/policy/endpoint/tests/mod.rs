@@ -6,15 +6,18 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datasets::types::{Problem, Split};
+use datasets::types::{End, Problem, Split};
 use serde_json::{Value, json};
 
 use self::server::{Answer, Server, completion};
 use super::*;
 use crate::events::Silent;
 
+mod ends;
+mod money;
 mod samples;
 mod server;
+mod servers;
 
 fn problem(question: &str) -> Problem {
     Problem {
@@ -176,7 +179,8 @@ fn ends_at_once_where_something_must_be_changed() {
     let cases: [(u16, &'static str, &'static str, Check); 10] = [
         (200, "", "<!DOCTYPE html><html></html>", |e| matches!(e, EndpointError::WebPage { .. })),
         (200, "", "{\"object\": \"list\"}", |e| matches!(e, EndpointError::NoChoices { .. })),
-        (200, "", "{\"choices\": []}", |e| matches!(e, EndpointError::NoChoices { .. })),
+        (200, "", "data: {\"choices\": []}\n\n", |e| matches!(e, EndpointError::Stream { .. })),
+        (200, "content-encoding: br\r\n", "?", |e| matches!(e, EndpointError::Encoding { .. })),
         (
             401,
             "",
@@ -196,14 +200,11 @@ fn ends_at_once_where_something_must_be_changed() {
         (
             400,
             "",
-            "{\"error\": {\"message\": \"n must be 1\"}}",
-            |e| matches!(e, EndpointError::Rejected { message, .. } if message == "n must be 1"),
+            "{\"error\": {\"message\": \"bad \\u001b[31mred\\u001b]0;title\\u0007 \\u202e model\"}}",
+            |e| matches!(e, EndpointError::Rejected { message, .. } if message == "bad red model"),
         ),
-        (400, "", "{\"error\": {\"type\": \"exceed_context_size_error\"}}", |e| {
-            matches!(e, EndpointError::TooLong { .. })
-        }),
         (429, "", "{\"error\": {\"code\": \"insufficient_quota\"}}", |e| {
-            matches!(e, EndpointError::Rejected { .. })
+            matches!(e, EndpointError::Unpaid { .. })
         }),
     ];
     for (status, headers, body, check) in cases {
@@ -215,9 +216,9 @@ fn ends_at_once_where_something_must_be_changed() {
 }
 
 #[test]
-fn refuses_a_flood() {
+fn a_flood_is_not_taken() {
     let (result, _) = try_path(|_| Answer::Http(200, "", " ".repeat((64 << 20) + 1)), |_| ());
-    assert!(matches!(fault(result), EndpointError::TooLarge { limit: 64, .. }));
+    assert_eq!(result.unwrap().end, End::Failed);
 }
 
 #[test]
@@ -250,9 +251,19 @@ fn answers_are_asked_once() {
     // Another seed, or another model, is another request.
     paths(&mut endpoint(config.clone(), folder.path()), &[3, 4]).unwrap();
     assert_eq!(server.count(), 4);
-    paths(&mut endpoint(EndpointConfig { model: "other".to_owned(), ..config }, folder.path()), &[1])
-        .unwrap();
+    let other = EndpointConfig { model: "other".to_owned(), ..config.clone() };
+    paths(&mut endpoint(other, folder.path()), &[1]).unwrap();
     assert_eq!(server.count(), 5);
+    let newer = EndpointConfig { revision: "2".to_owned(), ..config.clone() };
+    paths(&mut endpoint(newer, folder.path()), &[1]).unwrap();
+    assert_eq!(server.count(), 6);
+    // The server has moved; its answers are what they were.
+    let moved = EndpointConfig { url: "http://127.0.0.1:1/v1".to_owned(), ..config };
+    assert_eq!(
+        format!("{first:?}"),
+        format!("{:?}", paths(&mut endpoint(moved, folder.path()), &[1, 2, 3]).unwrap())
+    );
+    assert_eq!(server.count(), 6);
 }
 
 #[test]
@@ -396,12 +407,13 @@ fn the_fingerprint_covers_what_matters() {
         change(&mut config);
         fingerprint(&config, &prompt).unwrap() != base
     };
-    assert!(changed(|config| config.url.push('x')));
+    assert!(!changed(|config| config.url = "http://other.example/v1".to_owned()));
+    assert!(changed(|config| config.revision.push('x')));
+    assert!(changed(|config| config.omit.push("seed".to_owned())));
     assert!(changed(|config| config.model.push('x')));
     assert!(changed(|config| drop(config.extra_body.insert("min_p".to_owned(), Value::from(1)))));
     assert!(changed(|config| config.prefill = Prefill::Vllm));
     assert!(changed(|config| config.use_n = false));
-    assert!(!changed(|config| config.url.push('/')));
     assert!(!changed(
         |config| (config.concurrency, config.timeout_s, config.retries, config.backoff_ms) = (1, 1.0, 1, 1)
     ));

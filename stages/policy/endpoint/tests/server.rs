@@ -18,6 +18,8 @@ pub struct Seen {
 pub enum Answer {
     /// Status, extra header lines, body.
     Http(u16, &'static str, String),
+    /// The same with a body of bytes.
+    Bytes(u16, &'static str, Vec<u8>),
     /// Announces more than it sends, and hangs up.
     Torn(String),
     /// Keeps the connection open and says nothing.
@@ -85,16 +87,18 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Seen>>, script: &dyn Fn(usize, &See
         seen.len() - 1
     };
     let mut stream = reader.into_inner();
-    let mut send = |status: u16, headers: &str, length: usize, body: &str| {
+    let mut send = |status: u16, headers: &str, length: usize, body: &[u8]| {
         // The client may have given up; that is its business.
         let _ = write!(
             stream,
-            "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
-        );
+            "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n"
+        )
+        .and_then(|()| stream.write_all(body));
     };
     match script(number, &request) {
-        Answer::Http(status, headers, body) => send(status, headers, body.len(), &body),
-        Answer::Torn(body) => send(200, "", body.len() + 100, &body),
+        Answer::Http(status, headers, body) => send(status, headers, body.len(), body.as_bytes()),
+        Answer::Bytes(status, headers, body) => send(status, headers, body.len(), &body),
+        Answer::Torn(body) => send(200, "", body.len() + 100, body.as_bytes()),
         // Returns when the client closes the connection.
         Answer::Never => drop(stream.read(&mut [0])),
     }

@@ -1,0 +1,26 @@
+//! What the settings of `[endpoint]` may be.
+
+use stages::policy::endpoint::{EndpointConfig, OMITTABLE};
+
+use super::{Checked, NotNegative, Share, names, numbers, refuse};
+
+/// # Errors
+/// The first setting that is not permitted.
+pub(super) fn check(endpoint: &EndpointConfig) -> Checked {
+    let e = endpoint;
+    numbers(
+        "endpoint",
+        &[
+            ("max_failed", e.max_failed, Share),
+            ("price_prompt", e.price_prompt, NotNegative),
+            ("price_completion", e.price_completion, NotNegative),
+            ("max_cost", e.max_cost, NotNegative),
+        ],
+    )?;
+    if e.max_cost > 0.0 && !e.has_prices() {
+        let hint = "set endpoint.price_prompt and endpoint.price_completion, or endpoint.max_tokens_total";
+        return Err(refuse("endpoint.max_cost needs prices", hint));
+    }
+    names("endpoint.omit", &endpoint.omit, &OMITTABLE)?;
+    endpoint.check().map_err(|error| refuse(error.to_string(), ""))
+}

@@ -1,0 +1,91 @@
+//! What answers cost: their tokens, and dollars where prices are set.
+
+use std::path::Path;
+use std::{fs, io};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::config::EndpointConfig;
+use super::decode;
+use super::error::EndpointError;
+use super::store;
+use super::wire::Reply;
+
+/// Characters of a token, where the server does not count.
+const CHARACTERS: usize = 4;
+
+/// The answers of a run, paid for once each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    pub answers: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+impl Spent {
+    /// What is stored in a folder. Answers that cannot be read cost nothing.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed. One that is not there holds nothing.
+    pub fn of_folder(folder: &Path) -> io::Result<Self> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        let paths: Vec<_> = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
+        let read = |path: &std::path::PathBuf| {
+            let (request, body) = store::stored(path)?;
+            let reply = Reply::read(&decode::json(&body).ok()?, &[]).ok()?;
+            Some(Self::of(&request, &reply))
+        };
+        Ok(paths.par_iter().filter_map(read).reduce(Self::default, Self::plus))
+    }
+
+    /// The tokens of one answer; what the server does not count is estimated.
+    pub(super) fn of(request: &Value, reply: &Reply) -> Self {
+        let length = |turn: &Value| turn["content"].as_str().map_or(0, |text| text.chars().count());
+        let asked = || request["messages"].as_array().into_iter().flatten().map(length).sum::<usize>();
+        Self {
+            answers: 1,
+            prompt_tokens: reply.prompt.unwrap_or_else(|| asked().div_ceil(CHARACTERS) as u64),
+            completion_tokens: reply.shares(reply.choices.len()).0.into_iter().map(u64::from).sum(),
+        }
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            answers: self.answers + other.answers,
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+        }
+    }
+
+    /// Dollars; `None` without prices.
+    pub fn cost(&self, config: &EndpointConfig) -> Option<f64> {
+        let prompts = config.price_prompt * self.prompt_tokens as f64;
+        let completions = config.price_completion * self.completion_tokens as f64;
+        config.has_prices().then_some((prompts + completions) / 1e6)
+    }
+
+    /// Whether no more may be spent.
+    pub(super) fn check(&self, config: &EndpointConfig) -> Result<(), EndpointError> {
+        let tokens = self.prompt_tokens + self.completion_tokens;
+        let cost = self.cost(config).unwrap_or_default();
+        let reached = |what: String, limit: String| Err(EndpointError::Spent { what, limit });
+        if config.max_cost > 0.0 && cost >= config.max_cost {
+            return reached(dollars(cost), format!("endpoint.max_cost = {}", config.max_cost));
+        }
+        if config.max_tokens_total > 0 && tokens >= config.max_tokens_total {
+            let limit = format!("endpoint.max_tokens_total = {}", config.max_tokens_total);
+            return reached(format!("{tokens} tokens"), limit);
+        }
+        Ok(())
+    }
+}
+
+/// `$12.34`, and more digits of less.
+pub fn dollars(amount: f64) -> String {
+    if amount >= 1.0 { format!("${amount:.2}") } else { format!("${amount:.4}") }
+}
