@@ -2,7 +2,9 @@
 //! of [`crate::grade`].
 
 pub(crate) use crate::grade::Amount;
-pub use crate::grade::{Comparison, Completion, UNDO, compare, gold, read_completion, split_completion};
+pub use crate::grade::{
+    Comparison, Completion, UNDO, compare, gold, read_completion, read_marked, split_completion,
+};
 
 #[cfg(test)]
 #[path = "answer_tests.rs"]

@@ -7,6 +7,7 @@
 
 mod equations;
 mod graph;
+mod latex;
 mod lex;
 mod parse;
 mod sides;

@@ -21,7 +21,7 @@ use crate::verify::judge;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// `[evaluate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,6 +212,9 @@ pub struct Summary {
     pub split: String,
     pub problems: usize,
     pub solved: usize,
+    /// Problems whose answer could not be judged; they count as unsolved.
+    #[serde(default)]
+    pub undecidable: usize,
     /// Share solved: greedily for a model, by its search for the teacher.
     pub pass_at_1: f64,
     /// Wilson interval of `pass_at_1`, 95%.
@@ -272,6 +275,7 @@ pub fn summarise(rows: &[Evaluation], problems: &HashMap<String, Problem>, secon
         split: head.split.name().into(),
         problems: first.len(),
         solved,
+        undecidable: first.iter().filter(|r| r.verdict == Verdict::Undecidable).count(),
         pass_at_1: solved as f64 / first.len().max(1) as f64,
         ci_low: low,
         ci_high: high,

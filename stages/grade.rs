@@ -25,7 +25,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use datasets::Verdict;
-use datasets::grade::{self, Options, grade_with_steps};
+use datasets::grade::{self, Grade, Options, StepsGrade, grade_with_steps};
 use datasets::sources::files::{self, Cells, Column, SourceError};
 use datasets::table::GradeRow;
 use rayon::prelude::*;
@@ -52,6 +52,8 @@ pub struct GradeConfig {
     pub steps: bool,
     /// See [`Options::precision`].
     pub precision: Option<u32>,
+    /// See [`Options::strict`].
+    pub strict: bool,
     /// Pass over rows that cannot be read instead of failing.
     pub skip_bad: bool,
 }
@@ -64,6 +66,7 @@ impl Default for GradeConfig {
             question: None,
             steps: false,
             precision: None,
+            strict: false,
             skip_bad: false,
         }
     }
@@ -185,22 +188,18 @@ impl Reader {
 
 fn judge(row: u64, cells: &[String], config: &GradeConfig) -> GradeRow {
     let cell = |at: usize| cells.get(at).map_or("", String::as_str);
-    let (gold, prediction, options) = (cell(0), cell(1), Options { precision: config.precision });
+    let (gold, prediction, options) =
+        (cell(0), cell(1), Options { precision: config.precision, strict: config.strict });
     if config.steps {
         let question = config.question.as_ref().map(|_| cell(2));
         let found = grade_with_steps(question, gold, prediction, &options);
-        let (verdict, reason) = (found.verdict, found.reason);
-        return GradeRow {
-            row,
-            verdict,
-            reason,
-            gold_read: found.gold_read,
-            prediction_read: found.prediction_read,
-        };
+        let StepsGrade { verdict, reason, gold_read, prediction_read, read_by } = found;
+        return GradeRow { row, verdict, reason, gold_read, prediction_read, read_by: read_by.to_owned() };
     }
     let found = grade::grade(gold, prediction, &options);
-    let (verdict, reason) = (found.verdict, found.reason.to_owned());
-    GradeRow { row, verdict, reason, gold_read: found.gold_read, prediction_read: found.prediction_read }
+    let Grade { verdict, reason, gold_read, prediction_read, read_by } = found;
+    let (reason, read_by) = (reason.to_owned(), read_by.to_owned());
+    GradeRow { row, verdict, reason, gold_read, prediction_read, read_by }
 }
 
 #[cfg(test)]

@@ -68,15 +68,15 @@ fn a_row_each_as_lines_and_as_parquet() {
     assert_eq!(names(&world.path(".")), ["in.jsonl", "out.jsonl", "out.parquet"], "temporary files are gone");
 
     let found = rows(&world, "out.jsonl");
-    let first = json!({"row": 0, "verdict": "correct", "reason": "correct", "gold_read": "72", "prediction_read": "72"});
+    let first = json!({"row": 0, "verdict": "correct", "reason": "correct", "gold_read": "72", "prediction_read": "72", "read_by": "box"});
     assert_eq!((found.len(), &found[0]), (4, &first));
     let reasons: Vec<&str> = found.iter().map(|row| row["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["correct", "wrong_answer", "no_answer", "gold_unreadable"]);
     let of_table: Vec<GradeRow> = table::read_all(&world.path("out.parquet")).unwrap();
     for (row, line) in of_table.iter().zip(&found) {
-        let GradeRow { row, verdict, reason, gold_read, prediction_read } = row;
+        let GradeRow { row, verdict, reason, gold_read, prediction_read, read_by } = row;
         let verdict = verdict.name();
-        let same = json!({"row": row, "verdict": verdict, "reason": reason, "gold_read": gold_read, "prediction_read": prediction_read});
+        let same = json!({"row": row, "verdict": verdict, "reason": reason, "gold_read": gold_read, "prediction_read": prediction_read, "read_by": read_by});
         assert_eq!(same, *line);
     }
     assert_eq!(of_table.len(), 4);

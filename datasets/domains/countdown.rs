@@ -40,7 +40,7 @@ impl Domain for Countdown {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn start(&self, problem: &Problem) -> State {

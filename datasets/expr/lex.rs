@@ -1,5 +1,7 @@
 //! Cuts text into tokens. Total: every text has tokens, and what is not arithmetic says so.
 
+use super::latex::plain;
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -36,7 +38,7 @@ impl Token {
 const SYMBOLS: &str = "^√<>[]{}|~#&≈≠≤≥±∓∑∏∞∫∝≡∼°¢";
 
 pub(crate) fn lex(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer { chars: text.chars().collect(), at: 0, tokens: Vec::new() };
+    let mut lexer = Lexer { chars: plain(text).chars().collect(), at: 0, tokens: Vec::new() };
     while lexer.at < lexer.chars.len() {
         lexer.step();
     }

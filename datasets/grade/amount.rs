@@ -3,6 +3,7 @@
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
+use super::read::{Exponents, read};
 use super::tree::{Answer, stated};
 use crate::number::Number;
 
@@ -23,7 +24,7 @@ impl Amount {
         if let Some(small) = scan(answer) {
             return Some(Amount { value: small.to_big(), percent: false });
         }
-        match super::read::read(answer) {
+        match read(answer, Exponents::AsWritten) {
             Ok(Answer::Value { expr, percent, .. }) => Some(Amount { value: expr.number()?, percent }),
             // `x = 18`, `3*6 = 18`.
             Ok(answer @ Answer::Relation { .. }) => match stated(&answer)? {

@@ -17,11 +17,15 @@ pub(super) struct Parser<'a> {
     bars: usize,
     /// Arguments of functions that are being read.
     in_call: usize,
+    /// Whether a letter behind a number is a unit, where it may be one: then the expression ends there.
+    letters_are_units: bool,
+    /// The letter at which it ended.
+    pub unit_at: Option<usize>,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(tokens: &'a [Token]) -> Self {
-        Parser { tokens, at: 0, depth: 0, bars: 0, in_call: 0 }
+    pub(super) fn new(tokens: &'a [Token], letters_are_units: bool) -> Self {
+        Parser { tokens, at: 0, depth: 0, bars: 0, in_call: 0, letters_are_units, unit_at: None }
     }
 
     pub(super) fn kind(&self) -> Option<&'a Kind> {
@@ -87,17 +91,38 @@ impl<'a> Parser<'a> {
     }
 
     /// Does a factor without an operator follow?
-    fn begins_factor(&self) -> bool {
+    fn begins_factor(&mut self) -> bool {
+        let before = self.at.checked_sub(1).map(|i| &self.tokens[i].kind);
         match self.kind() {
             Some(Kind::Name(name)) => *name != "choose",
-            // `98!2!`
-            Some(Kind::Number(..)) => self.at.checked_sub(1).is_some_and(|i| is(self.tokens.get(i), '!')),
-            Some(Kind::Variable(name)) => {
-                // `5 m` is an amount, `5m` a product.
-                let unit = units::is_unit_letter(name) && self.tokens[self.at].spaced && self.depth == 1;
-                let behind_number =
-                    matches!(self.at.checked_sub(1).map(|i| &self.tokens[i].kind), Some(Kind::Number(..)));
-                !(unit && behind_number)
+            // `98!2!`, `(n-2) 2^n`
+            Some(Kind::Number(..)) => match before {
+                Some(Kind::Sign('!')) => true,
+                Some(Kind::Sign(')' | '}') | Kind::Variable(_)) => {
+                    self.tokens[self.at].spaced && self.ahead(1) == Some(&Kind::Sign('^'))
+                }
+                _ => false,
+            },
+            // `18 a day`
+            Some(Kind::Variable(name))
+                if name == "a"
+                    && self.tokens[self.at].spaced
+                    && matches!(self.ahead(1), Some(Kind::Word(_))) =>
+            {
+                false
+            }
+            Some(Kind::Variable(_)) => {
+                let token = &self.tokens[self.at];
+                let behind = match before {
+                    Some(Kind::Number(..)) => true,
+                    _ => token.upright,
+                };
+                let unit =
+                    self.letters_are_units && self.depth == 1 && behind && units::is_unit_letter(token);
+                if unit {
+                    self.unit_at = Some(self.at);
+                }
+                !unit
             }
             Some(Kind::Sign('(' | '[')) => !matches!(self.ahead(1), Some(Kind::Word(_))),
             Some(Kind::Sign('{' | FLOOR_OPEN | CEIL_OPEN)) => true,
@@ -117,6 +142,9 @@ impl<'a> Parser<'a> {
     }
 
     fn power(&mut self) -> Result<Expr, Stop> {
+        if let Some(choose) = self.choose() {
+            return Ok(choose);
+        }
         let base = self.primary()?;
         let base = self.postfix(base)?;
         if !self.take('^') {
@@ -125,6 +153,35 @@ impl<'a> Parser<'a> {
         let exponent = self.deeper(Self::unary)?;
         let power = Expr::binary('^', base, exponent);
         self.postfix(power)
+    }
+
+    /// `C_5^2` and `C(5, 2)` as binomial coefficients, `A_5^2` and `P_5^2` as numbers of permutations.
+    fn choose(&mut self) -> Option<Expr> {
+        let Kind::Variable(name) = self.kind()? else { return None };
+        let whole = |token: Option<&Token>| match token.map(|t| &t.kind) {
+            Some(Kind::Number(value, true)) => value.to_i64(),
+            _ => None,
+        };
+        let rest = &self.tokens[self.at + 1..];
+        let ordered = name.starts_with(['A', 'P']);
+        let (n, k, length) =
+            if name == "C" && is(rest.first(), '(') && is(rest.get(2), ',') && is(rest.get(4), ')') {
+                (whole(rest.get(1))?, whole(rest.get(3))?, 6)
+            } else {
+                let n = name.strip_prefix(['C', 'A', 'P'])?.strip_prefix('_')?.parse().ok()?;
+                let braced = usize::from(is(rest.get(1), '{'));
+                let closed = braced == 0 || is(rest.get(3), '}');
+                (n, whole(rest.get(1 + braced)).filter(|_| is(rest.first(), '^') && closed)?, 3 + 2 * braced)
+            };
+        if !(0..=n).contains(&k) || n < 2 {
+            return None;
+        }
+        self.at += length;
+        if ordered {
+            let factorial = |n| Expr::Call(Function::Factorial, vec![Expr::integer(n)]);
+            return Some(Expr::binary('/', factorial(n), factorial(n - k)));
+        }
+        Some(Expr::Call(Function::Binomial, vec![Expr::integer(n), Expr::integer(k)]))
     }
 
     fn postfix(&mut self, mut expr: Expr) -> Result<Expr, Stop> {

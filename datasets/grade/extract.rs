@@ -1,231 +1,208 @@
 //! Where the final answer stands in a text.
 //!
-//! Markers are looked for in this order of kinds; the first kind that occurs decides, and of that kind the
-//! last marker in the text:
+//! What is said of a text (see `said`) is looked at for markers, in this order of kinds; the first kind that
+//! occurs decides, and of that kind the last marker with anything behind it:
 //!
-//! 1. `\boxed{}` or `\fbox{}` with balanced braces (a box that is cut off is none). Boxes side by side, with
-//!    nothing but commas, `and`, `or` and dollar signs between them, are one list.
+//! 1. `\boxed{}`, `\fbox{}`, `\boxed 2`.
 //! 2. `####`, up to the end of its line.
-//! 3. `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised; the answer is the rest of
-//!    the line, or the next line if that is blank.
-//! 4. The phrase `answer is`, up to the end of its sentence.
+//! 3. `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised, or such words alone as a
+//!    heading; the answer is the rest of the line, or what follows if that is blank.
+//! 4. The phrase `answer is` (`solution is`, `correct choice is`), up to the end of its sentence.
+//! 5. `<answer>…</answer>`, then a field `answer` of JSON.
 //!
-//! The word "answer" alone is no marker. A text without markers is its own answer if it is one line, or if it
-//! can be read as mathematics from end to end; any other has none.
+//! Another marker behind a box stands for the text's last word, and so does a weaker one behind a marker that
+//! cannot be read. Without a marker, the text is
+//!
+//! 6. its own answer, if it can be read as one from end to end;
+//! 7. read by its end, see `closing`: the last formula of the closing sentence, the last bold words, the last
+//!    relation or number of the closing sentence;
+//! 8. its own answer in words, if it is one line.
+//!
+//! An answer in words ends before `because`, `since`, `as`, `so` and `which`, if it can be read so.
 
 use std::borrow::Cow;
 
-/// A marker with its answer.
+use super::limits::{MAX_BYTES, Stop};
+use super::markers::{self, Marker};
+use super::read::{Exponents, read};
+use super::tree::Answer;
+use super::{amount, blocks, closing, said};
+
+/// What found an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    Box,
+    Hashes,
+    Label,
+    Phrase,
+    Tag,
+    Json,
+    /// The whole text is the answer.
+    Whole,
+    /// The last formula of the closing sentence.
+    Formula,
+    /// The last bold words.
+    Bold,
+    /// The last relation or number of the closing sentence.
+    Sentence,
+}
+
+impl Rule {
+    pub const ALL: [Rule; 10] = [
+        Rule::Box,
+        Rule::Hashes,
+        Rule::Label,
+        Rule::Phrase,
+        Rule::Tag,
+        Rule::Json,
+        Rule::Whole,
+        Rule::Formula,
+        Rule::Bold,
+        Rule::Sentence,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Box => "box",
+            Rule::Hashes => "hashes",
+            Rule::Label => "label",
+            Rule::Phrase => "phrase",
+            Rule::Tag => "tag",
+            Rule::Json => "json",
+            Rule::Whole => "whole",
+            Rule::Formula => "formula",
+            Rule::Bold => "bold",
+            Rule::Sentence => "sentence",
+        }
+    }
+
+    /// Whether the answer is marked as one.
+    pub fn is_marker(self) -> bool {
+        matches!(self, Rule::Box | Rule::Hashes | Rule::Label | Rule::Phrase | Rule::Tag | Rule::Json)
+    }
+}
+
+/// Which rules may find an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Markers alone.
+    Marked,
+    /// All of them.
+    Whole,
+}
+
+/// An answer and where it was found.
+#[derive(Clone, Debug)]
 pub(super) struct Found<'a> {
-    /// Byte at which the marker's line starts.
-    line_start: usize,
-    /// What the marker's line says besides.
-    beside: Cow<'a, str>,
+    pub rule: Rule,
+    /// Byte at which the line with the answer starts, or behind all lines if it is part of the last one.
+    pub line_start: usize,
+    /// What that line says besides.
+    pub beside: Cow<'a, str>,
     pub answer: Cow<'a, str>,
+    /// Whether the text is one sentence.
+    pub alone: bool,
 }
 
-pub(super) fn find(text: &str) -> Option<Found<'_>> {
-    boxed(text).or_else(|| hashes(text)).or_else(|| labelled(text)).or_else(|| phrase(text))
-}
-
-/// The gold answer in a data set's answer field: what stands behind the last `####` of the last line
-/// (GSM8K's form), else the whole text, trimmed.
-pub fn gold(text: &str) -> String {
-    let text = text.trim();
-    let last = text.lines().next_back().unwrap_or("");
-    last.rsplit_once("####").map_or(text, |(_, answer)| answer).trim().to_owned()
-}
-
-/// The line that takes back the step before it, of those that still stand: a search written as one text
-/// (stream of search, arXiv 2404.03683).
-pub const UNDO: &str = "undo";
-
-/// A completion taken apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Completion {
-    /// The lines before the answer that are not blank, trimmed: what was taken back and each [`UNDO`]
-    /// included.
-    pub lines: Vec<String>,
-    /// Indices of the lines that are steps, in order; none if the text is overdrawn.
-    pub steps: Vec<usize>,
-    /// The final answer; empty if no marker is there, or if the text is overdrawn.
-    pub answer: String,
-    /// Whether some line takes back a step where none stands. Such a text says nothing.
-    pub overdrawn: bool,
-}
-
-/// Takes a completion apart. This is the one reader of what a policy, a student or a file writes.
-///
-/// What stands before the marker on its own line counts as a line if it holds a digit, so that an equation
-/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`).
-pub fn read_completion(text: &str) -> Completion {
-    let (mut all, mut answer) = (Vec::new(), String::new());
-    match find(text) {
-        Some(found) => {
-            all.extend(lines(&text[..found.line_start]));
-            if found.beside.contains(|c: char| c.is_ascii_digit()) {
-                all.extend(lines(&found.beside));
-            }
-            answer = found.answer.into_owned();
-        }
-        None => all.extend(lines(text)),
+/// Whether a text is mathematics, a choice, or yes or no.
+pub(super) fn is_readable(text: &str) -> bool {
+    if amount::scan(text).is_some() {
+        return true;
     }
-    let (mut steps, mut overdrawn) = (Vec::with_capacity(all.len()), false);
-    for (at, line) in all.iter().enumerate() {
-        if line == UNDO {
-            overdrawn |= steps.pop().is_none();
-        } else {
-            steps.push(at);
-        }
-    }
-    if overdrawn {
-        steps.clear();
-        answer.clear();
-    }
-    Completion { lines: all, steps, answer, overdrawn }
+    let read = if text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read(text, Exponents::AsWritten) };
+    !matches!(read, Ok(Answer::Text(_)))
 }
 
-/// The steps of a completion that stand at its end, and its final answer, see [`read_completion`].
-pub fn split_completion(text: &str) -> (Vec<String>, String) {
-    let Completion { mut lines, steps, answer, .. } = read_completion(text);
-    let steps = if steps.len() == lines.len() {
-        lines
-    } else {
-        steps.into_iter().map(|at| std::mem::take(&mut lines[at])).collect()
+/// The answer of a text.
+pub(super) fn find(text: &str, scope: Scope) -> Option<Found<'_>> {
+    let range = said::said(text);
+    let (start, said) = (range.start, &text[range]);
+    if let Some(marker) = marked(said, scope) {
+        let answer = refined(marker.answer, scope);
+        let line_start = start + marker.line_start;
+        return Some(Found { rule: marker.rule, line_start, beside: marker.beside, answer, alone: false });
+    }
+    if scope == Scope::Marked || said.trim().is_empty() {
+        return None;
+    }
+    let found = |rule, answer, alone| {
+        Some(Found { rule, line_start: start + said.len(), beside: "".into(), answer, alone })
     };
-    (steps, answer)
-}
-
-fn lines(text: &str) -> impl Iterator<Item = String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
-}
-
-fn line_start(text: &str, at: usize) -> usize {
-    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
-}
-
-/// The last closed box that starts before `end`: its start, and where its content starts and ends.
-fn last_box(text: &str, end: usize) -> Option<(usize, usize, usize)> {
-    let mut before = end;
-    loop {
-        // A search for one byte from the end is much faster than one for a word.
-        let at = text[..before].rfind('\\')?;
-        let rest = &text[at..];
-        let open = ["\\boxed{", "\\fbox{", "\\boxed {"].iter().find(|open| rest.starts_with(**open));
-        if let Some(length) = open.map(|open| open.len())
-            && let Some(closed) = closing_brace(&rest[length..])
-        {
-            return Some((at, at + length, at + length + closed));
-        }
-        before = at;
-    }
-}
-
-fn boxed(text: &str) -> Option<Found<'_>> {
-    let (mut at, from, to) = last_box(text, text.len())?;
-    let mut answer = Cow::Borrowed(text[from..to].trim());
-    while let Some((earlier, from, to)) = last_box(text, at)
-        && to < at
-        && between_boxes(&text[to + 1..at])
-    {
-        answer = Cow::Owned(format!("{}, {answer}", text[from..to].trim()));
-        at = earlier;
-    }
-    let start = line_start(text, at);
-    let before = &text[start..at];
-    let behind = text[to + 1..].lines().next().unwrap_or("");
-    let digits = before.contains(|c: char| c.is_ascii_digit());
-    let beside = if digits { Cow::Owned(format!("{before}{answer}{behind}")) } else { Cow::Borrowed("") };
-    Some(Found { line_start: start, beside, answer })
-}
-
-fn between_boxes(text: &str) -> bool {
-    let mut words = text
-        .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | ';'))
-        .filter(|word| !word.is_empty());
-    words.all(|word| matches!(word, "and" | "or" | "\\text{and}" | "\\text{or}")) && !text.contains('\n')
-}
-
-/// Byte of the `}` that closes a brace opened just before the text.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, c) in text.bytes().enumerate() {
-        match c {
-            b'{' => depth += 1,
-            b'}' if depth == 0 => return Some(at),
-            b'}' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn hashes(text: &str) -> Option<Found<'_>> {
-    let mut end = text.len();
-    loop {
-        let last = text[..end].rfind('#')?;
-        if text[..last].ends_with("###") {
-            let start = line_start(text, last);
-            let answer = text[last + 1..].lines().next().unwrap_or("").trim();
-            return Some(Found {
-                line_start: start,
-                beside: text[start..=last].trim_end_matches('#').into(),
-                answer: answer.into(),
-            });
-        }
-        end = last;
-    }
-}
-
-fn labelled(text: &str) -> Option<Found<'_>> {
-    let mut last = None;
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let bare = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#' | '>'));
-        let word = |word: &str| {
-            bare.get(..word.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(word))
-                .then(|| &bare[word.len()..])
-        };
-        let rest = word("final answer")
-            .or_else(|| word("answer"))
-            .map(|rest| rest.trim_start_matches('*'))
-            .or_else(|| bare.strip_prefix('A'));
-        if let Some(body) = rest.and_then(|rest| rest.strip_prefix(':')) {
-            last = Some((start, start + line.len(), body));
-        }
-        start += line.len();
-    }
-    let (start, end, body) = last?;
-    let undecorated = |text: &'_ str| -> (usize, usize) {
-        let decoration = |c: char| c.is_whitespace() || matches!(c, '*' | '_');
-        let from = text.len() - text.trim_start_matches(decoration).len();
-        (from, text.trim_end_matches(decoration).len().max(from))
-    };
-    let (from, to) = undecorated(body);
-    let mut answer = &body[from..to];
-    if answer.is_empty() {
-        // The label is a heading: the answer is on the next line.
-        let next = text[end..].lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-        let (from, to) = undecorated(next);
-        answer = &next[from..to];
-    }
-    Some(Found { line_start: start, beside: "".into(), answer: answer.into() })
-}
-
-fn phrase(text: &str) -> Option<Found<'_>> {
-    const PHRASE: &[u8] = b"answer is";
-    let at = text.as_bytes().windows(PHRASE.len()).rposition(|window| window.eq_ignore_ascii_case(PHRASE))?;
-    let start = line_start(text, at);
-    let line = text[at + PHRASE.len()..].lines().next().unwrap_or("");
-    let sentence = line.split_once(". ").map_or(line, |(sentence, _)| sentence);
-    let answer = sentence.trim().trim_start_matches(':').trim();
-    // `3*4=12. The answer is 12`: the sentence that holds the phrase is no step.
-    let before = &text[start..at];
-    let beside = [". ", "! ", "? ", "; ", ", "].iter().filter_map(|end| before.rfind(end)).max();
-    Some(Found {
+    let one_line = !said.trim().contains('\n');
+    let whole = || Found {
+        rule: Rule::Whole,
         line_start: start,
-        beside: before[..beside.map_or(before.len(), |end| end + 1)].into(),
-        answer: answer.into(),
-    })
+        beside: "".into(),
+        answer: said.trim().into(),
+        alone: false,
+    };
+    if (one_line || blocks::is_display(said)) && is_readable(said) && !closing::is_calculation(said) {
+        return Some(whole());
+    }
+    match closing::closing(said) {
+        Some(closing) => found(closing.rule, closing.answer, closing.alone),
+        None => (one_line && blocks::sentence_start(said.trim()) == 0).then(whole),
+    }
+}
+
+/// The marker that decides.
+fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
+    type Find = fn(&str) -> Option<Marker<'_>>;
+    const RULES: [Find; 6] =
+        [markers::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
+    let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
+    let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
+    let is_box = marker.rule == Rule::Box;
+    if !is_box && readable(&marker) || is_box && text[marker.end..].trim().len() < 3 {
+        return Some(marker);
+    }
+    // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as
+    // the heading `#### Answer`.
+    let line_of = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let between = |c: char| matches!(c, '.' | ',' | ';' | '$' | ')' | '*' | ' ');
+    let from = if is_box {
+        text.len() - text[marker.end..].trim_start_matches(between).len()
+    } else {
+        marker.line_start
+    };
+    let later = RULES[strongest + 1..].iter().find_map(|find| find(&text[from..]).filter(&readable));
+    if let Some(later) = later {
+        let line_start = line_of(from + later.line_start);
+        return Some(Marker { line_start, end: from + later.end, ..later });
+    }
+    // One that says nothing, before a text that comes to something.
+    let closes = matches!(marker.rule, Rule::Hashes | Rule::Label | Rule::Phrase) && scope == Scope::Whole;
+    let closing =
+        closing::closing(&text[marker.end..]).filter(|closing| closes && is_readable(&closing.answer));
+    if let Some(closing) = closing {
+        let (rule, answer) = (closing.rule, closing.answer);
+        return Some(Marker { rule, line_start: text.len(), end: text.len(), beside: "".into(), answer });
+    }
+    Some(marker)
+}
+
+/// What of the text behind a marker is the answer.
+fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
+    if is_readable(&answer) {
+        return answer;
+    }
+    let cut = closing::before_reason(&answer).len();
+    if cut < answer.len() && is_readable(&answer[..cut]) {
+        return match answer {
+            Cow::Borrowed(answer) => Cow::Borrowed(&answer[..cut]),
+            Cow::Owned(answer) => Cow::Owned(answer[..cut].to_owned()),
+        };
+    }
+    if scope == Scope::Whole {
+        let closing = match &answer {
+            Cow::Borrowed(answer) => closing::closing(answer).map(|closing| closing.answer),
+            Cow::Owned(answer) => {
+                closing::closing(answer).map(|closing| Cow::Owned(closing.answer.into_owned()))
+            }
+        };
+        if let Some(closing) = closing.filter(|answer| is_readable(answer)) {
+            return closing;
+        }
+    }
+    answer
 }

@@ -6,8 +6,10 @@ use num_traits::{One, Signed, Zero};
 use super::amount::Amount;
 use super::limits::Stop;
 use super::poly::Algebra;
-use super::tree::{Answer, Expr};
-use super::{decide, field, units};
+use super::relations::interval;
+use super::tree::{Answer, Expr, Product, expr_depends, variable};
+use super::units::Unit;
+use super::{decide, field, moments, units};
 
 /// Products of terms that one comparison may compute.
 const FUEL: u64 = 8_000;
@@ -77,20 +79,38 @@ impl Judge {
         }
         self.pairs -= 1;
         match (gold, given) {
-            (Answer::Text(a), Answer::Text(b)) if a == b => Equality::Same,
+            (Answer::Text(a), Answer::Text(b)) if compact(a) == compact(b) => Equality::Same,
             (Answer::Choice(..), _) | (_, Answer::Choice(..)) => self.choices(gold, given),
             (Answer::Text(_), _) => Equality::Unknown("gold_unreadable"),
-            (_, Answer::Text(_)) => Equality::Different("answer_unreadable"),
+            (_, Answer::Text(_)) => Equality::Unknown("answer_unreadable"),
             (Answer::Truth(a), Answer::Truth(b)) => Equality::when(a == b),
             (Answer::Truth(_), _) | (_, Answer::Truth(_)) => OTHER_KIND,
             (Answer::Value { .. }, Answer::Value { .. }) => self.values(gold, given),
-            (Answer::Relation { .. }, _) | (_, Answer::Relation { .. }) => self.relations(gold, given),
+            (Answer::Relation { .. } | Answer::Application { .. }, _)
+            | (_, Answer::Relation { .. } | Answer::Application { .. }) => self.relations(gold, given),
+            (Answer::Clock(_) | Answer::Date(_), _) | (_, Answer::Clock(_) | Answer::Date(_)) => {
+                moments::compare(gold, given)
+            }
+            (Answer::Based(..), _) | (_, Answer::Based(..)) => based(gold, given),
             (Answer::Group { .. }, Answer::Group { .. }) => self.groups(gold, given),
+            (Answer::Group { open: ':', items, .. }, one) | (one, Answer::Group { open: ':', items, .. }) => {
+                ratio_and_number(items, one)
+            }
             (Answer::Group { open: '{' | ',', items, .. }, one) if items.len() == 1 => {
                 self.compare(&items[0], one)
             }
             (one, Answer::Group { open: '{' | ',', items, .. }) if items.len() == 1 => {
                 self.compare(one, &items[0])
+            }
+            // `[5]` may be a list of one, or the floor of 5.
+            (Answer::Group { open: '[', items, .. }, one) | (one, Answer::Group { open: '[', items, .. })
+                if items.len() == 1 =>
+            {
+                if self.compare(&items[0], one) == Equality::Same {
+                    NOT_DECIDED
+                } else {
+                    OTHER_KIND
+                }
             }
             (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => {
                 OTHER_KIND
@@ -127,16 +147,50 @@ impl Judge {
     }
 
     fn values(&mut self, gold: &Answer, given: &Answer) -> Equality {
-        let (Answer::Value { expr: a, percent: p, unit: u }, Answer::Value { expr: b, percent: q, unit: v }) =
-            (gold, given)
+        let (
+            Answer::Value { expr: a, percent: p, unit: u, product: m, .. },
+            Answer::Value { expr: b, percent: q, unit: v, product: n, .. },
+        ) = (gold, given)
         else {
             return OTHER_KIND;
         };
+        // `5 m` beside an expression in variables is a product.
+        match (m, n) {
+            (Some(m), None) if expr_depends(b, None) => return self.expressions(&m.expr, b),
+            (None, Some(n)) if expr_depends(a, None) => return self.expressions(a, &n.expr),
+            _ => {}
+        }
         let Some(factor) = units::quotient(u.as_ref(), v.as_ref()) else {
             return Equality::Different("other_unit");
         };
+        let found = self.amounts((a, *p), (b, *q), factor);
+        // `5m` is no 5, as long as nobody says that it is a length.
+        let unclear = match (m, n) {
+            (Some(m), None) => !m.unlikely && v.is_none(),
+            (None, Some(n)) => !n.unlikely && u.is_none(),
+            _ => false,
+        };
+        let scaled = |product: &Option<Box<Product>>, other: &Expr| {
+            product
+                .as_ref()
+                .and_then(|product| product.scaled())
+                .is_some_and(|value| other.number() == Some(value))
+        };
+        match (found, u, v) {
+            (Equality::Same, ..) if unclear => NOT_DECIDED,
+            // `5K` may be 5000.
+            (Equality::Different(_), ..) if scaled(m, b) || scaled(n, a) => NOT_DECIDED,
+            // `2 hours` and 120: the number may count minutes.
+            (Equality::Different(_), Some(unit), None) if is_converted(unit, a, b) => NOT_DECIDED,
+            (Equality::Different(_), None, Some(unit)) if is_converted(unit, b, a) => NOT_DECIDED,
+            _ => found,
+        }
+    }
+
+    /// Two expressions with their percent signs, the first in units of which `factor` are one of the second.
+    fn amounts(&mut self, (a, p): (&Expr, bool), (b, q): (&Expr, bool), factor: BigRational) -> Equality {
         if let (Some(x), Some(y)) = (a.number(), b.number()) {
-            let (x, y) = (Amount { value: x * factor, percent: *p }, Amount { value: y, percent: *q });
+            let (x, y) = (Amount { value: x * factor, percent: p }, Amount { value: y, percent: q });
             return Equality::when(x.is_same(&y) || (p == q && self.is_near(&(&x.value - &y.value))));
         }
         if let (Expr::Variable(x), Expr::Variable(y)) = (a, b)
@@ -165,13 +219,13 @@ impl Judge {
         Some(BigRational::new(1.into(), num_bigint::BigInt::from(10).pow(decimals) * 2))
     }
 
-    fn expressions(&mut self, gold: &Expr, given: &Expr) -> Equality {
+    pub(super) fn expressions(&mut self, gold: &Expr, given: &Expr) -> Equality {
         let a = match self.algebra.normal(gold) {
             Err(Stop::Undefined) => return Equality::Unknown("gold_unreadable"),
             other => other,
         };
         let b = match self.algebra.normal(given) {
-            Err(Stop::Undefined) => return Equality::Different("answer_unreadable"),
+            Err(Stop::Undefined) => return OTHER_KIND,
             other => other,
         };
         if gold == given {
@@ -208,6 +262,16 @@ impl Judge {
     }
 
     fn groups(&mut self, gold: &Answer, given: &Answer) -> Equality {
+        let alternatives = |answer: &Answer| matches!(answer, Answer::Group { close: '∨', .. });
+        if (alternatives(gold) || alternatives(given))
+            && let (Some(a), Some(b)) = (interval(gold), interval(given))
+        {
+            return if a.0 == b.0 || a.0.is_none() || b.0.is_none() {
+                self.compare(&a.1, &b.1)
+            } else {
+                NOT_DECIDED
+            };
+        }
         let (gold, given) = (column(gold), column(given));
         let (Answer::Group { open: a, close: c, items: x }, Answer::Group { open: b, close: d, items: y }) =
             (&gold, &given)
@@ -215,8 +279,12 @@ impl Judge {
             return self.compare(&gold, &given);
         };
         match (a, b) {
-            ('{' | ',', '{' | ',') | ('∪', '∪') => self.same_set(x, y),
+            ('{' | ',', '{' | ',') => self.lists(x, y),
+            ('{' | ',', '(' | '[') if x.len() == 1 => self.compare(&x[0], &given),
+            ('(' | '[', '{' | ',') if y.len() == 1 => self.compare(&gold, &y[0]),
+            ('∪', '∪') => self.same_set(x, y),
             (':', ':') => self.ratios(x, y),
+            (':', '-') | ('-', ':') => NOT_DECIDED,
             ('-', '-') => self.in_order(x, y),
             ('(' | '[' | ',', '(' | '[' | ',') => {
                 let interval = x.len() == 2
@@ -231,15 +299,38 @@ impl Judge {
         if gold.len() != given.len() {
             return WRONG;
         }
-        gold.iter().zip(given).fold(Equality::Same, |so_far, (a, b)| so_far.and(|| self.compare(a, b)))
+        gold.iter().zip(given).fold(Equality::Same, |so_far, (a, b)| so_far.and(|| self.items(a, b)))
+    }
+
+    /// Two items of lists: equal numbers of what has different names may be the same or not.
+    fn items(&mut self, gold: &Answer, given: &Answer) -> Equality {
+        let found = self.compare(gold, given);
+        let (a, b) = (gold.noun(), given.noun());
+        if found == Equality::Same && a != b && !a.is_empty() && !b.is_empty() { NOT_DECIDED } else { found }
+    }
+
+    /// Lists and sets have no order, but `9 chickens and 6 rabbits` beside `6, 9` has one.
+    fn lists(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
+        let names = |items: &[Answer]| {
+            items.iter().any(|item| items.first().is_some_and(|first| name_of(item) != name_of(first)))
+        };
+        if names(gold) == names(given) {
+            return self.same_set(gold, given);
+        }
+        self.in_order(gold, given).or(|| match self.same_set(gold, given) {
+            Equality::Same => NOT_DECIDED,
+            other => other,
+        })
     }
 
     fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
         let all_in = |judge: &mut Self, from: &[Answer], to: &[Answer], turned: bool| {
             from.iter().fold(Equality::Same, |so_far, a| {
                 so_far.and(|| {
-                    to.iter().fold(WRONG, |found, b| {
-                        found.or(|| if turned { judge.compare(b, a) } else { judge.compare(a, b) })
+                    let named = |b: &&Answer| !a.noun().is_empty() && a.noun() == b.noun();
+                    let named_so = to.iter().any(|b| named(&b));
+                    to.iter().filter(|b| !named_so || named(b)).fold(WRONG, |found, b| {
+                        found.or(|| if turned { judge.items(b, a) } else { judge.items(a, b) })
                     })
                 })
             })
@@ -261,6 +352,67 @@ impl Judge {
             return NOT_DECIDED;
         }
         written
+    }
+}
+
+/// A text without blanks beside anything but letters and digits: `1,2,...,n` is `1, 2, ..., n`.
+fn compact(text: &str) -> String {
+    let mut compact = String::with_capacity(text.len());
+    for word in text.split(' ') {
+        let joins = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        if joins(compact.chars().next_back()) && joins(word.chars().next()) {
+            compact.push(' ');
+        }
+        compact.push_str(word);
+    }
+    compact
+}
+
+/// The name of what an item of a list says: `9 chickens`, `x = 4`.
+fn name_of(item: &Answer) -> &str {
+    match item {
+        Answer::Relation { sides, signs } if signs.as_slice() == ['='] => variable(&sides[0]).unwrap_or(""),
+        item => item.noun(),
+    }
+}
+
+/// Is the amount, in another unit of the same dimension, the number?
+fn is_converted(unit: &Unit, amount: &Expr, number: &Expr) -> bool {
+    let (Some(amount), Some(number)) = (amount.number(), number.number()) else { return false };
+    unit.conversions().any(|factor| &amount * factor == number)
+}
+
+/// Equal values in different bases are not the same answer, and no other one either; nor is a number without
+/// a base that has the value or the digits.
+fn based(gold: &Answer, given: &Answer) -> Equality {
+    match (gold, given) {
+        (Answer::Based(a, p), Answer::Based(b, q)) if p == q => Equality::when(a == b),
+        (Answer::Based(a, _), Answer::Based(b, _)) => {
+            if a == b {
+                NOT_DECIDED
+            } else {
+                WRONG
+            }
+        }
+        (Answer::Based(value, base), other) | (other, Answer::Based(value, base)) => {
+            let Some(number) = other.expr().and_then(Expr::number) else { return OTHER_KIND };
+            let digits = number.is_integer() && number.to_integer().to_string() == value.to_str_radix(*base);
+            if digits || number == BigRational::from_integer(value.clone()) { NOT_DECIDED } else { WRONG }
+        }
+        _ => OTHER_KIND,
+    }
+}
+
+/// `2:3` may stand for 2/3.
+fn ratio_and_number(items: &[Answer], other: &Answer) -> Equality {
+    let number = |answer: &Answer| answer.expr().and_then(Expr::number);
+    match (items, number(other)) {
+        ([a, b], Some(quotient))
+            if number(a).zip(number(b)).is_some_and(|(a, b)| !b.is_zero() && a == &quotient * b) =>
+        {
+            NOT_DECIDED
+        }
+        _ => OTHER_KIND,
     }
 }
 

@@ -1,14 +1,13 @@
 //! Cuts an answer, in plain text or in LaTeX, into tokens. Total: what it does not know is a [`Kind::Other`].
 
-use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{One, Zero};
 
-use super::limits::{MAX_DIGITS, MAX_TOKENS, Stop};
+use super::limits::{MAX_TOKENS, Stop};
 use super::names::{
-    DOLLAR, GREEK, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS, SILENT, TEXTS,
-    is_product, power_of, vulgar,
+    ACCENTS, DOLLAR, GREEK, GREEK_LETTERS, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS,
+    SILENT, SKIPPED, TEXTS, is_product, power_of, vulgar,
 };
+use super::units;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
@@ -30,6 +29,8 @@ pub(super) struct Token {
     pub kind: Kind,
     /// Does a blank stand before it?
     pub spaced: bool,
+    /// Is it a letter inside of `\mathrm{}` and the like, as units are written?
+    pub upright: bool,
 }
 
 /// Whether a token is this sign.
@@ -37,7 +38,8 @@ pub(super) fn is(token: Option<&Token>, sign: char) -> bool {
     token.is_some_and(|t| t.kind == Kind::Sign(sign))
 }
 
-pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {
+/// `euler`: in `2e-1` the letter is the number e, and no power of ten.
+pub(super) fn lex(text: &str, euler: bool) -> Result<Vec<Token>, Stop> {
     let mut lexer = Lexer {
         chars: text.chars().collect(),
         at: 0,
@@ -45,6 +47,8 @@ pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {
         spaced: false,
         digits: 0,
         words_until: 0,
+        product_until: 0,
+        euler,
     };
     while lexer.at < lexer.chars.len() {
         lexer.step()?;
@@ -55,32 +59,40 @@ pub(super) fn lex(text: &str) -> Result<Vec<Token>, Stop> {
     Ok(lexer.tokens)
 }
 
-struct Lexer {
-    chars: Vec<char>,
-    at: usize,
-    tokens: Vec<Token>,
+pub(super) struct Lexer {
+    pub(super) chars: Vec<char>,
+    pub(super) at: usize,
+    pub(super) tokens: Vec<Token>,
     spaced: bool,
-    digits: usize,
+    pub(super) digits: usize,
     /// Up to here the letters are words (inside of `\text{}`).
     words_until: usize,
+    /// Up to here each letter is a variable (`2mn`).
+    product_until: usize,
+    pub(super) euler: bool,
 }
 
 impl Lexer {
-    fn peek(&self, ahead: usize) -> char {
+    pub(super) fn peek(&self, ahead: usize) -> char {
         self.chars.get(self.at + ahead).copied().unwrap_or('\0')
     }
 
-    fn run(&self, ahead: usize, is_kind: impl Fn(char) -> bool) -> usize {
+    pub(super) fn run(&self, ahead: usize, is_kind: impl Fn(char) -> bool) -> usize {
         self.chars.iter().skip(self.at + ahead).take_while(|&&c| is_kind(c)).count()
     }
 
-    fn push(&mut self, kind: Kind, length: usize) {
-        self.tokens.push(Token { kind, spaced: self.spaced });
+    /// Up to `length` characters from `ahead` on.
+    pub(super) fn text(&self, ahead: usize, length: usize) -> String {
+        self.chars.iter().skip(self.at + ahead).take(length).collect()
+    }
+
+    pub(super) fn push(&mut self, kind: Kind, length: usize) {
+        self.tokens.push(Token { kind, spaced: self.spaced, upright: false });
         self.spaced = false;
         self.at += length;
     }
 
-    fn sign(&mut self, sign: char, length: usize) {
+    pub(super) fn sign(&mut self, sign: char, length: usize) {
         self.push(Kind::Sign(sign), length);
     }
 
@@ -104,14 +116,16 @@ impl Lexer {
             _ if c.is_whitespace() || (c == '}' && self.at == self.words_until) => self.skip(1),
             '0'..='9' => return self.number(),
             '.' if self.peek(1).is_ascii_digit() => return self.number(),
+            // `sq. ft.`
+            '.' if self.ends_abbreviation() => self.skip(1),
             '\\' => self.command(),
-            '−' | '–' | '‐' | '‑' | '﹣' | '－' => self.sign('-', 1),
+            '−' | '–' | '‐' | '‑' | '﹣' | '‒' => self.sign('-', 1),
             '×' | '·' | '⋅' | '∗' | '✕' => self.sign('*', 1),
             '÷' | '⁄' | '∕' => self.sign('/', 1),
             '√' => self.push(Kind::Name("sqrt"), 1),
             'π' => self.push(Kind::Name("pi"), 1),
             '∞' => self.push(Kind::Name("infinity"), 1),
-            '°' => self.degree(1),
+            '°' => self.raised('°', 1),
             '⩽' => self.sign('≤', 1),
             '⩾' => self.sign('≥', 1),
             '*' if self.peek(1) == '*' => {
@@ -122,12 +136,10 @@ impl Lexer {
                 if power { self.sign('^', 2) } else { self.skip(2) }
             }
             '<' | '>' | '!' if self.peek(1) == '=' => self.sign(
-                if c == '<' {
-                    '≤'
-                } else if c == '>' {
-                    '≥'
-                } else {
-                    '≠'
+                match c {
+                    '<' => '≤',
+                    '>' => '≥',
+                    _ => '≠',
                 },
                 2,
             ),
@@ -135,8 +147,9 @@ impl Lexer {
             '~' if self.after_operand() => self.skip(1),
             '`' => self.skip(1),
             '$' | '£' | '€' | '¥' | '₹' | '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{'
-            | '}' | ',' | ';' | ':' | '|' | '!' | '%' | '<' | '>' | '&' | '\'' | '±' | '≤' | '≥' | '≠'
-            | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' => {
+            | '}' | ',' | ';' | ':' | '|' | '!' | '%' | '<' | '>' | '&' | '\'' | '"' | '±' | '∓' | '≤'
+            | '≥' | '≠' | '∪' | '∈' | '≈' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '¢' | '∖' | 'ℝ' =>
+            {
                 self.sign(c, 1);
             }
             _ if power_of(c).is_some() => self.superscript(),
@@ -147,130 +160,15 @@ impl Lexer {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), Stop> {
-        let mut whole: String = self.take_digits();
-        if (1..=3).contains(&whole.len()) {
-            while let Some(gap) = self.group_follows() {
-                self.at += gap;
-                whole += &self.take_digits();
-            }
-        }
-        let mut fraction = String::new();
-        let mut plain = true;
-        if self.peek(0) == '.' && self.peek(1).is_ascii_digit() {
-            self.at += 1;
-            fraction = self.take_digits();
-            plain = false;
-        } else if self.peek(0) == '.' && self.repeats(1).is_some() {
-            self.at += 1;
-            plain = false;
-        } else if self.peek(0) == '.' && !matches!(self.peek(1), '.' | '\0') {
-            // `18.` before a closing sign or a word.
-            self.at += 1;
-        }
-        let mut value = ratio(&format!("{whole}{fraction}"), fraction.len());
-        if !plain && let Some((digits, end)) = self.repeats(0) {
-            let nines = BigInt::from(10).pow(digits.len() as u32) - 1;
-            let shift = BigInt::from(10).pow(fraction.len() as u32);
-            value += BigRational::new(ratio(&digits, 0).to_integer(), nines * shift);
-            self.at = end;
-            self.digits += 2 * digits.len();
-        }
-        if matches!(self.peek(0), 'e' | 'E') {
-            let sign = usize::from(matches!(self.peek(1), '+' | '-' | '−'));
-            let digits = self.run(1 + sign, |c| c.is_ascii_digit());
-            if (1..=4).contains(&digits) && !self.peek(1 + sign + digits).is_alphabetic() {
-                let exponent: String =
-                    self.chars[self.at + 1 + sign..self.at + 1 + sign + digits].iter().collect();
-                let exponent: usize = exponent.parse().unwrap_or(usize::MAX);
-                self.digits += exponent;
-                if exponent > MAX_DIGITS {
-                    return Err(Stop::Fuel);
-                }
-                let power = BigInt::from(10).pow(exponent as u32);
-                if matches!(self.peek(1), '-' | '−') {
-                    value /= power;
-                } else {
-                    value *= power;
-                }
-                self.at += 1 + sign + digits;
-                plain = false;
-            }
-        }
-        self.digits += whole.len() + fraction.len();
-        if self.digits > MAX_DIGITS {
-            return Err(Stop::Fuel);
-        }
-        self.push(Kind::Number(value, plain), 0);
-        Ok(())
+    fn ends_abbreviation(&self) -> bool {
+        let next = self.peek(1);
+        matches!(self.tokens.last(), Some(Token { kind: Kind::Word(_), .. }))
+            && !self.spaced
+            && (next.is_whitespace() || matches!(next, ')' | ',' | '}' | '\0'))
     }
 
-    /// Digits under a bar at `ahead`, and where they end: `\overline{3}`, `\bar{3}`.
-    fn repeats(&self, ahead: usize) -> Option<(String, usize)> {
-        let rest: String =
-            self.chars[(self.at + ahead).min(self.chars.len())..].iter().take(MAX_DIGITS).collect();
-        let (open, body) =
-            ["\\overline{", "\\bar{"].into_iter().find_map(|open| Some((open, rest.strip_prefix(open)?)))?;
-        let (digits, _) = body.split_once('}')?;
-        let good = !digits.is_empty() && digits.len() <= 64 && digits.bytes().all(|b| b.is_ascii_digit());
-        good.then(|| (digits.to_owned(), self.at + ahead + open.len() + digits.len() + 1))
-    }
-
-    fn take_digits(&mut self) -> String {
-        let length = self.run(0, |c| c.is_ascii_digit());
-        self.at += length;
-        self.chars[self.at - length..self.at].iter().collect()
-    }
-
-    /// Length of a thousands separator here, if three digits follow it and so on to the end of the number.
-    fn group_follows(&self) -> Option<usize> {
-        let separator = |n: usize| -> usize {
-            let rest: String = self.chars[(self.at + n).min(self.chars.len())..].iter().take(3).collect();
-            match rest.as_bytes() {
-                [b',', ..] => 1,
-                [b'{', b',', b'}'] => 3,
-                [b'\\', b',' | b'!' | b' ', ..] => 2,
-                _ if rest.starts_with([' ', '\u{a0}', '\u{202f}', '\u{2009}']) => 1,
-                _ => 0,
-            }
-        };
-        let first = separator(0);
-        if first == 0 {
-            return None;
-        }
-        let blank = !matches!(self.peek(0), ',' | '{');
-        let mut n = 0;
-        loop {
-            let gap = separator(n);
-            let three = (0..3).all(|i| self.peek(n + gap + i).is_ascii_digit());
-            if gap == 0 || !three || self.peek(n + gap + 3).is_ascii_digit() {
-                return None;
-            }
-            n += gap + 3;
-            let next = separator(n);
-            if next == 0 || !self.peek(n + next).is_ascii_digit() {
-                // `1 234/500` is a mixed number, and `1 234` in a text of several numbers is unclear.
-                return (!blank || !matches!(self.peek(n), '/' | '\\' | '.' | '^')).then_some(first);
-            }
-        }
-    }
-
-    fn superscript(&mut self) {
-        let digits: String = self.chars[self.at..].iter().map_while(|&c| power_of(c)).collect();
-        let length = digits.chars().count();
-        if length > 3 {
-            return self.push(Kind::Other, length);
-        }
-        self.sign('^', 0);
-        match digits.parse::<i64>() {
-            Ok(power) => self.push(Kind::Number(BigRational::from_integer(power.into()), true), length),
-            Err(_) => self.push(Kind::Other, length),
-        }
-    }
-
-    /// `20°`, `20^\circ` and `20^{\circ}` alike.
-    fn degree(&mut self, length: usize) {
-        let is = |token: Option<&Token>, c: char| token.is_some_and(|t| t.kind == Kind::Sign(c));
+    /// `20°`, `20^\circ` and `20^{\circ}` alike, and the same for minutes.
+    fn raised(&mut self, sign: char, length: usize) {
         let count = self.tokens.len();
         let mut length = length;
         if is(self.tokens.last(), '^') {
@@ -283,43 +181,60 @@ impl Lexer {
             self.tokens.truncate(count - 2);
             length += 1;
         }
-        self.sign('°', length);
-    }
-
-    fn vulgar(&mut self, c: char) {
-        let (over, under) = vulgar(c).unwrap_or((0, 1));
-        let value = BigRational::new(over.into(), under.into());
-        // `1½` is a mixed number.
-        if let Some(Token { kind: Kind::Number(whole, plain @ true), .. }) = self.tokens.last_mut() {
-            *whole += value;
-            *plain = false;
-            self.at += 1;
-        } else {
-            self.push(Kind::Number(value, false), 1);
-        }
+        self.sign(sign, length);
     }
 
     fn letters(&mut self) {
         let length = self.run(0, char::is_alphabetic);
-        let text: String = self.chars[self.at..self.at + length].iter().collect();
-        if matches!(text.to_lowercase().as_str(), "percent" | "percentage") {
+        let text = self.text(0, length);
+        let lower = text.to_lowercase();
+        if matches!(lower.as_str(), "percent" | "percentage") {
             return self.sign('%', length);
         }
         if self.at < self.words_until {
-            return self.push(Kind::Word(text.to_lowercase()), length);
+            return self.push(Kind::Word(lower), length);
         }
-        let lower = text.to_ascii_lowercase();
+        if self.at < self.product_until {
+            return self.variable(1);
+        }
+        // `US$5`
+        if matches!(text.as_str(), "US" | "AU" | "CA" | "NZ" | "HK")
+            && (self.peek(2) == '$' || self.peek(2) == '\\' && self.peek(3) == '$')
+        {
+            return self.skip(2);
+        }
+        let first = self.peek(0);
+        if let Some((_, name)) = GREEK_LETTERS.iter().find(|(letter, _)| *letter == first) {
+            return self.variable_named(format!("\\{name}"), 1);
+        }
+        if !text.is_ascii() {
+            // `3万元`: what multiplies is a word of its own.
+            let length = if units::scale(first.encode_utf8(&mut [0; 4])).is_some() { 1 } else { length };
+            let word = self.text(0, length).to_lowercase();
+            return self.push(Kind::Word(word), length);
+        }
         if let Some((_, name)) = NAMES.iter().find(|(word, _)| *word == lower && length > 1) {
             return self.push(Kind::Name(name), length);
         }
-        if is_product(&text) {
-            return self.variable(1);
+        let behind_number = matches!(self.tokens.last(), Some(Token { kind: Kind::Number(..), .. }));
+        let product = if behind_number && !self.spaced {
+            // `2mn`, unlike `2km`.
+            (2..=3).contains(&length) && !units::is_known(&lower)
+        } else {
+            is_product(&text, behind_number)
+        };
+        if product {
+            self.product_until = self.at + length;
         }
-        if length == 1 { self.variable(1) } else { self.push(Kind::Word(text.to_lowercase()), length) }
+        if product || length == 1 { self.variable(1) } else { self.push(Kind::Word(lower), length) }
     }
 
     fn variable(&mut self, length: usize) {
-        let mut name: String = self.chars[self.at..self.at + length].iter().collect();
+        self.variable_named(self.text(0, length), length);
+    }
+
+    /// A variable that is written in `length` characters, with the index and the primes behind it.
+    fn variable_named(&mut self, mut name: String, length: usize) {
         let mut end = length;
         if self.peek(end) == '_' {
             let braced = usize::from(self.peek(end + 1) == '{');
@@ -328,7 +243,7 @@ impl Lexer {
             let index = if braced == 0 { index.min(1) } else { index };
             if (1..=8).contains(&index) && closed {
                 name.push('_');
-                name.extend(&self.chars[self.at + end + 1 + braced..self.at + end + 1 + braced + index]);
+                name.push_str(&self.text(end + 1 + braced, index));
                 end += 1 + index + 2 * braced;
             }
         }
@@ -341,7 +256,7 @@ impl Lexer {
 
     fn command(&mut self) {
         let letters = self.run(1, |c| c.is_ascii_alphabetic());
-        let name: String = self.chars[self.at + 1..self.at + 1 + letters].iter().collect();
+        let name = self.text(1, letters);
         let name = name.as_str();
         let length = 1 + letters;
         if letters == 0 {
@@ -353,7 +268,7 @@ impl Lexer {
                 '|' => self.sign('|', 2),
                 '&' => self.push(Kind::Word("and".into()), 2),
                 '\\' => self.sign(ROW, 2),
-                '(' | ')' | '[' | ']' | ',' | ';' | ':' | '!' | ' ' => self.skip(2),
+                '(' | ')' | '[' | ']' | ',' | ';' | ':' | '!' | ' ' | '/' => self.skip(2),
                 _ => self.push(Kind::Other, 1),
             };
         }
@@ -361,7 +276,10 @@ impl Lexer {
             return self.push(Kind::Name(known), length);
         }
         if let Some((_, sign)) = SIGNS.iter().find(|(word, _)| *word == name) {
-            return if *sign == '°' { self.degree(length) } else { self.sign(*sign, length) };
+            return match *sign {
+                sign @ ('°' | '\'') => self.raised(sign, length),
+                sign => self.sign(sign, length),
+            };
         }
         if SILENT.contains(&name) {
             self.skip(length);
@@ -371,44 +289,82 @@ impl Lexer {
             }
             return;
         }
-        if TEXTS.contains(&name) {
-            let blanks = self.run(length, char::is_whitespace);
-            self.skip(length + blanks);
-            if self.peek(0) == '{' {
-                let close = self.chars[self.at..].iter().position(|&c| c == '}').unwrap_or(0);
-                self.words_until = self.at + close;
-                self.at += 1;
+        match name {
+            _ if TEXTS.contains(&name) => self.words(length),
+            _ if ACCENTS.contains(&name) => self.accent(name, length),
+            _ if SKIPPED.contains(&name) => {
+                let argument = if self.peek(length) == '{' { self.run(length, |c| c != '}') + 1 } else { 0 };
+                self.skip(length + argument);
             }
-            return;
-        }
-        if matches!(name, "begin" | "end") {
-            let rest: String = self.chars[self.at + length..].iter().take(16).collect();
-            let known = ["pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "cases"];
-            if let Some(kind) = known.iter().find(|kind| rest.starts_with(&format!("{{{kind}}}"))) {
-                let sign = match (*kind, name) {
-                    ("vmatrix" | "cases", _) => return self.push(Kind::Other, length),
-                    (_, "begin") => MATRIX_OPEN,
-                    _ => MATRIX_CLOSE,
-                };
-                self.sign(sign, length + kind.len() + 2);
-                if *kind == "array" && name == "begin" && self.peek(0) == '{' {
-                    self.at += self.run(0, |c| c != '}') + 1;
-                }
-                return;
+            "mathbb" | "Bbb" if ["{R}", " R", "R"].iter().any(|r| self.text(length, r.len()) == *r) => {
+                let braced =
+                    if self.peek(length) == '{' { 3 } else { 1 + usize::from(self.peek(length) == ' ') };
+                self.sign('ℝ', length + braced);
             }
+            "begin" | "end" => self.environment(name, length),
+            _ => match name.strip_prefix("var").filter(|base| GREEK.contains(base)) {
+                Some(base) => self.variable_named(format!("\\{base}"), length),
+                None if GREEK.contains(&name) => self.variable(length),
+                None => self.push(Kind::Other, length),
+            },
         }
-        if GREEK.contains(&name) {
-            return self.variable(length);
-        }
-        self.push(Kind::Other, length);
     }
-}
 
-/// `digits` divided by a power of ten.
-fn ratio(digits: &str, places: usize) -> BigRational {
-    let value = BigInt::parse_bytes(digits.as_bytes(), 10).unwrap_or_else(BigInt::zero);
-    if places == 0 {
-        return BigRational::new_raw(value, BigInt::one());
+    /// `\text{ clips}`, `\mathrm{i}`: words, or one letter that stands upright.
+    fn words(&mut self, length: usize) {
+        let blanks = self.run(length, char::is_whitespace);
+        self.skip(length + blanks);
+        let braced = self.peek(0) == '{';
+        let inner = if braced { self.text(1, self.run(1, |c| c != '}')) } else { self.text(0, 1) };
+        let end = if braced { inner.chars().count() + 2 } else { 1 };
+        let bare = inner.trim_start_matches("\\,").trim_matches(|c: char| c.is_whitespace() || c == '~');
+        let mut letters = bare.chars();
+        if let (Some(letter), None) = (letters.next(), letters.next())
+            && letter.is_ascii_alphabetic()
+            && (braced || !self.peek(1).is_ascii_alphabetic())
+        {
+            self.variable_named(letter.to_string(), end);
+            if let Some(token) = self.tokens.last_mut() {
+                token.upright = true;
+            }
+        } else if let Some((_, name)) = NAMES.iter().find(|(word, _)| braced && *word == bare) {
+            self.push(Kind::Name(name), end);
+        } else if braced {
+            self.words_until = self.at + end - 1;
+            self.at += 1;
+        }
     }
-    BigRational::new(value, BigInt::from(10).pow(places as u32))
+
+    /// `\bar{x}`, `\vec{AB}`: a variable of its own.
+    fn accent(&mut self, name: &str, length: usize) {
+        let inner = if self.peek(length) == '{' {
+            self.text(length + 1, self.run(length + 1, |c| c != '}'))
+        } else {
+            String::new()
+        };
+        let letters = inner.strip_prefix('\\').unwrap_or(&inner);
+        let named = letters.starts_with(|c: char| c.is_ascii_alphabetic());
+        if named && letters.len() <= 8 && letters.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            self.variable_named(format!("{name}({inner})"), length + inner.chars().count() + 2);
+        } else {
+            self.push(Kind::Other, length);
+        }
+    }
+
+    fn environment(&mut self, name: &str, length: usize) {
+        let rest = self.text(length, 16);
+        let known = ["pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "cases"];
+        let Some(kind) = known.iter().find(|kind| rest.starts_with(&format!("{{{kind}}}"))) else {
+            return self.push(Kind::Other, length);
+        };
+        let sign = match (*kind, name) {
+            ("vmatrix" | "cases", _) => return self.push(Kind::Other, length),
+            (_, "begin") => MATRIX_OPEN,
+            _ => MATRIX_CLOSE,
+        };
+        self.sign(sign, length + kind.len() + 2);
+        if *kind == "array" && name == "begin" && self.peek(0) == '{' {
+            self.at += self.run(0, |c| c != '}') + 1;
+        }
+    }
 }

@@ -23,11 +23,11 @@
 //! |---|---|---|
 //! | `correct` | correct | the two answers are the same |
 //! | `wrong_answer` | wrong | they are of one kind, and proved to differ |
-//! | `other_kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number |
+//! | `other_kind` | wrong | they are of kinds that are never the same: a number and a pair, yes and a number; or the prediction has no value (`5/0`) |
 //! | `other_unit` | wrong | equal kinds of number with units of other dimensions: `5 kg` and `5 m` |
-//! | `answer_unreadable` | wrong | the gold is mathematics, and the prediction is text or has no value (`5/0`) |
-//! | `no_answer` | wrong | the prediction is empty, or a text of several lines without a marker |
-//! | `gold_unreadable` | undecidable | the gold is text (or lines without a marker), and the prediction another text or mathematics |
+//! | `no_answer` | wrong | the prediction is empty, or a text that ends without any claim |
+//! | `answer_unreadable` | undecidable | the gold is mathematics, and the prediction is text |
+//! | `gold_unreadable` | undecidable | the gold is text (or has no answer), and the prediction another text or mathematics |
 //! | `not_decided` | undecidable | neither equality nor difference could be proved |
 //! | `out_of_fuel` | undecidable | a side is too long to read or too large to compute with |
 //!
@@ -63,33 +63,46 @@
 //! algebraic numbers equal by a bound on how small such a number can be.
 
 mod amount;
+mod blocks;
 mod bound;
+mod closing;
+mod completion;
 mod decide;
+mod digits;
 mod expression;
 mod extract;
 mod field;
+mod forms;
 mod interval;
 mod judge;
 mod lex;
 mod limits;
+mod markers;
+mod moments;
 mod names;
 mod normal;
 mod parse;
+mod plain;
 mod poly;
 mod read;
 mod relations;
+mod said;
 mod steps;
 mod tree;
 mod trigonometry;
 mod units;
+mod value;
 
 use crate::types::Verdict;
+use extract::{Found, Scope};
 use judge::{Equality, Judge};
 use limits::{MAX_BYTES, Stop};
+use read::Exponents;
 use tree::Answer;
 
 pub(crate) use amount::Amount;
-pub use extract::{Completion, UNDO, gold, read_completion, split_completion};
+pub use completion::{Completion, UNDO, gold, read_completion, read_marked, split_completion};
+pub use extract::Rule;
 pub use steps::{StepsGrade, grade_with_steps};
 
 /// What a user may ask for beyond exact equality.
@@ -97,6 +110,8 @@ pub use steps::{StepsGrade, grade_with_steps};
 pub struct Options {
     /// Accept a difference of up to half a unit of this decimal: with 2, gold 1/3 accepts 0.33 and not 0.34.
     pub precision: Option<u32>,
+    /// Take predicted answers behind markers only (see [`Rule`]).
+    pub strict: bool,
 }
 
 /// Outcome of [`grade`].
@@ -108,6 +123,8 @@ pub struct Grade {
     /// The gold answer as it was read, empty if there is none.
     pub gold_read: String,
     pub prediction_read: String,
+    /// The [`Rule`] by which the predicted answer was found; empty if there is none.
+    pub read_by: &'static str,
 }
 
 impl Grade {
@@ -152,49 +169,57 @@ pub struct Comparison {
 /// Judges a predicted text against the gold text: finds the final answer in both, see `extract`, and compares
 /// them.
 ///
-/// Markers, by rank: `\boxed{}`, `####`, `A:` / `Answer:` / `Final answer:` at the start of a line, `answer
-/// is`; of the first kind that occurs, the last. A text without a marker is an answer if it is one line or
-/// mathematics as a whole.
+/// Texts that are equal word for word are equal, whatever they hold.
 pub fn grade(gold: &str, prediction: &str, options: &Options) -> Grade {
-    let (gold_found, given_found) = (extract::find(gold), extract::find(prediction));
-    let gold = Side::of(gold, gold_found.as_ref());
-    let judged = judge(gold, Side::of(prediction, given_found.as_ref()), options);
+    let scope = if options.strict { Scope::Marked } else { Scope::Whole };
+    let (gold_found, given_found) = (extract::find(gold, Scope::Whole), extract::find(prediction, scope));
+    let read_by = given_found.as_ref().map_or("", |found| found.rule.name());
+    let (gold_side, given_side) =
+        (Side::of(gold, gold_found.as_ref()), Side::of(prediction, given_found.as_ref()));
+    let mut judged = judge(gold_side, given_side, options);
+    let nothing = judged.reason == "no_answer" && !options.strict;
+    if nothing && given_side.speaks && gold.trim() == prediction.trim() {
+        (judged.verdict, judged.reason) = (Verdict::Correct, "correct");
+    }
     Grade {
         verdict: judged.verdict,
         reason: judged.reason,
         gold_read: judged.gold_read,
         prediction_read: judged.predicted_read,
+        read_by,
     }
 }
 
 /// Judges a final answer against the gold answer.
 pub fn compare(gold: &str, predicted: &str) -> Comparison {
-    let side = |text| Side { text, unmarked: false };
+    let side = |text| Side { text, speaks: false, alone: false };
     judge(side(gold), side(predicted), &Options::default())
 }
 
 /// What is compared of a text.
 #[derive(Clone, Copy)]
 struct Side<'a> {
+    /// Empty if the text has no answer.
     text: &'a str,
-    /// It is a text of several lines without a marker, so it counts only as mathematics.
-    unmarked: bool,
+    /// Whether the text says anything, an answer or not.
+    speaks: bool,
+    /// Whether the text is one sentence, and the answer a number in it.
+    alone: bool,
 }
 
 impl<'a> Side<'a> {
-    fn of(text: &'a str, found: Option<&'a extract::Found<'_>>) -> Side<'a> {
+    fn of(text: &str, found: Option<&'a Found<'_>>) -> Side<'a> {
+        let speaks = || !text[said::said(text)].trim().is_empty();
         match found {
-            Some(found) => Side { text: &found.answer, unmarked: false },
-            None => Side { text, unmarked: text.trim().contains('\n') },
+            Some(found) => {
+                Side { text: &found.answer, speaks: true, alone: found.alone && found.rule == Rule::Sentence }
+            }
+            None => Side { text: "", speaks: speaks(), alone: false },
         }
     }
 
-    fn read(self) -> Result<Answer, Stop> {
-        let read = if self.text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read::read(self.text) };
-        match read {
-            Ok(Answer::Text(_)) | Err(_) if self.unmarked => Ok(Answer::Text(String::new())),
-            read => read,
-        }
+    fn read(self, exponents: Exponents) -> Result<Answer, Stop> {
+        if self.text.len() > MAX_BYTES { Err(Stop::Fuel) } else { read::read(self.text, exponents) }
     }
 }
 
@@ -206,14 +231,40 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
             if a == b { (Verdict::Correct, "correct") } else { (Verdict::Wrong, "wrong_answer") };
         return Comparison { verdict, reason, gold_read: a.to_string(), predicted_read: b.to_string() };
     }
-    let (gold, given) = (gold.read(), given.read());
-    let outcome = match (&gold, &given) {
+    let (read, other) = (Exponents::AsWritten, Exponents::Other);
+    let (a, b) = (gold.read(read), given.read(read));
+    let mut outcome = match (&a, &b) {
+        (Ok(Answer::Text(text)), Ok(Answer::Text(none)))
+            if none.is_empty() && given.speaks && !text.is_empty() =>
+        {
+            Equality::Unknown("gold_unreadable")
+        }
         (_, Ok(Answer::Text(text))) if text.is_empty() => Equality::Different("no_answer"),
-        (Err(_), _) | (_, Err(_)) => Equality::Unknown("out_of_fuel"),
-        (Ok(Answer::Text(text)), _) if text.is_empty() => Equality::Unknown("gold_unreadable"),
-        (Ok(gold), Ok(given)) => Judge::new(options.precision).compare(gold, given),
+        _ => outcome(&a, &b, options),
     };
+    // `2e-1` in plain text may be read in two ways.
+    if let Equality::Different(_) = outcome
+        && (read::has_two_readings(gold.text) || read::has_two_readings(given.text))
+    {
+        let others = [(read, other), (other, read), (other, other)];
+        let same = |(x, y): (Exponents, Exponents)| {
+            outcome_of(gold.read(x), given.read(y), options) == Equality::Same
+        };
+        if others.into_iter().any(same) {
+            let delimited = |text: &str| read::has_two_readings(text) && text.contains(['$', '\\']);
+            let delimited = delimited(gold.text) || delimited(given.text);
+            outcome = if delimited { Equality::Unknown("not_decided") } else { Equality::Same };
+        }
+    }
+    let sentences = gold.alone && given.alone;
+    let equal = read::undecorated(gold.text) == read::undecorated(given.text);
     let (verdict, reason) = match outcome {
+        Equality::Different("no_answer") => (Verdict::Wrong, "no_answer"),
+        Equality::Unknown(reason) if equal && reason != "gold_unreadable" => (Verdict::Correct, "correct"),
+        // What two sentences count may be two things.
+        Equality::Same if sentences && !equal && !matches!(a, Ok(Answer::Text(_))) => {
+            (Verdict::Undecidable, "not_decided")
+        }
         Equality::Same => (Verdict::Correct, "correct"),
         Equality::Different(reason) => (Verdict::Wrong, reason),
         Equality::Unknown(reason) => (Verdict::Undecidable, reason),
@@ -221,7 +272,19 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
     let text = |read: &Result<Answer, Stop>| {
         read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string)
     };
-    Comparison { verdict, reason, gold_read: text(&gold), predicted_read: text(&given) }
+    Comparison { verdict, reason, gold_read: text(&a), predicted_read: text(&b) }
+}
+
+fn outcome_of(gold: Result<Answer, Stop>, given: Result<Answer, Stop>, options: &Options) -> Equality {
+    outcome(&gold, &given, options)
+}
+
+fn outcome(gold: &Result<Answer, Stop>, given: &Result<Answer, Stop>, options: &Options) -> Equality {
+    match (gold, given) {
+        (Err(_), _) | (_, Err(_)) => Equality::Unknown("out_of_fuel"),
+        (Ok(Answer::Text(text)), _) if text.is_empty() => Equality::Unknown("gold_unreadable"),
+        (Ok(gold), Ok(given)) => Judge::new(options.precision).compare(gold, given),
+    }
 }
 
 /// Speed of [`grade`] on one thread: goes over the pairs of gold and prediction for about this long.
@@ -236,5 +299,7 @@ pub fn pairs_per_second(pairs: &[(String, String)], time: std::time::Duration) -
     count as f64 / clock.elapsed().as_secs_f64()
 }
 
+#[cfg(test)]
+mod reading_tests;
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,18 @@ pub(super) const SIGNS: &[(&str, char)] = &[
     ("circ", '°'),
     ("degree", '°'),
     ("approx", '≈'),
+    ("simeq", '≈'),
+    ("doteq", '≈'),
+    ("mp", '∓'),
+    ("prime", '\''),
+    ("setminus", '∖'),
+    ("smallsetminus", '∖'),
+    ("backslash", '∖'),
+    ("R", 'ℝ'),
+    ("textdollar", DOLLAR),
+    ("pounds", '£'),
+    ("euro", '€'),
+    ("yen", '¥'),
     ("lfloor", FLOOR_OPEN),
     ("rfloor", FLOOR_CLOSE),
     ("lceil", CEIL_OPEN),
@@ -93,6 +105,7 @@ pub(super) const SIGNS: &[(&str, char)] = &[
     ("colon", ':'),
     ("emptyset", '∅'),
     ("varnothing", '∅'),
+    ("oslash", '∅'),
 ];
 
 /// LaTeX commands that say nothing about the value.
@@ -119,6 +132,8 @@ pub(super) const SILENT: &[&str] = &[
     "thinspace",
     "boxed",
     "fbox",
+    "framebox",
+    "underline",
     "mathbf",
     "boldsymbol",
     "bm",
@@ -127,12 +142,37 @@ pub(super) const SILENT: &[&str] = &[
     "hfill",
 ];
 
+/// LaTeX commands that are left out with their first argument.
+pub(super) const SKIPPED: &[&str] = &["hspace", "vspace", "phantom", "color", "textcolor", "label", "tag"];
+
+/// LaTeX commands that make another letter of one.
+pub(super) const ACCENTS: &[&str] = &[
+    "bar",
+    "overline",
+    "hat",
+    "widehat",
+    "tilde",
+    "widetilde",
+    "vec",
+    "overrightarrow",
+    "dot",
+    "ddot",
+    "mathcal",
+    "mathscr",
+    "mathfrak",
+];
+
 pub(super) const TEXTS: &[&str] = &[
     "text",
     "textbf",
     "textit",
     "textrm",
+    "textnormal",
+    "textup",
+    "texttt",
+    "textsc",
     "mathrm",
+    "mathtt",
     "mbox",
     "textsf",
     "mathsf",
@@ -142,51 +182,64 @@ pub(super) const TEXTS: &[&str] = &[
 ];
 
 pub(super) const GREEK: &[&str] = &[
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "varepsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "vartheta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "rho",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "varphi",
-    "chi",
-    "psi",
-    "omega",
-    "Gamma",
-    "Delta",
-    "Theta",
-    "Lambda",
-    "Xi",
-    "Sigma",
-    "Phi",
-    "Psi",
-    "Omega",
-    "ell",
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
+    "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
+    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell",
 ];
 
-/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`. Longer ones in alphabetical
-/// order only, so that no two words become the same product.
-pub(super) fn is_product(text: &str) -> bool {
+/// Greek letters as characters.
+pub(super) const GREEK_LETTERS: &[(char, &str)] = &[
+    ('α', "alpha"),
+    ('β', "beta"),
+    ('γ', "gamma"),
+    ('δ', "delta"),
+    ('ε', "epsilon"),
+    ('ζ', "zeta"),
+    ('η', "eta"),
+    ('θ', "theta"),
+    ('ι', "iota"),
+    ('κ', "kappa"),
+    ('λ', "lambda"),
+    ('μ', "mu"),
+    ('ν', "nu"),
+    ('ξ', "xi"),
+    ('ρ', "rho"),
+    ('σ', "sigma"),
+    ('τ', "tau"),
+    ('υ', "upsilon"),
+    ('φ', "phi"),
+    ('χ', "chi"),
+    ('ψ', "psi"),
+    ('ω', "omega"),
+    ('Γ', "Gamma"),
+    ('Δ', "Delta"),
+    ('Θ', "Theta"),
+    ('Λ', "Lambda"),
+    ('Ξ', "Xi"),
+    ('Σ', "Sigma"),
+    ('Φ', "Phi"),
+    ('Ψ', "Psi"),
+    ('Ω', "Omega"),
+];
+
+/// Pairs of consonants that are words or units.
+const NO_PRODUCTS: &[&str] = &[
+    "cm", "mm", "km", "dm", "kg", "mg", "ml", "dl", "cl", "ft", "hr", "hz", "lb", "oz", "pt", "qt", "yd",
+    "nd", "rd", "st", "th", "pm", "rs", "vs", "mr", "ms", "dr", "kw", "kb", "mb", "gb", "tv", "pc", "bc",
+    "ph", "gm", "hp", "ps", "ct", "bn", "sq", "ok", "km", "no", "ln", "lg", "ny", "dc",
+];
+
+/// Letters that mean a product where they stand together: `xy`, `abc`, `bi`, `mn`. Longer ones in
+/// alphabetical order only, so that no two words become the same product. Behind a number and a blank they
+/// are rather a unit.
+pub(super) fn is_product(text: &str, behind_number: bool) -> bool {
     let all = |letters: &[u8]| text.bytes().all(|b| letters.contains(&b));
     let sorted = text.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
     match text.len() {
         2 => {
-            text != "by" && (all(b"ixyz") || (sorted && all(b"abcxyz")) || matches!(text, "ai" | "bi" | "ci"))
+            let pair = all(b"bcdfghjkmnpqrstvwxz") && !NO_PRODUCTS.contains(&text) && !behind_number;
+            text != "by"
+                && (all(b"ixyz") || (sorted && all(b"abcxyz")) || pair || matches!(text, "ai" | "bi" | "ci"))
         }
         3 => sorted && all(b"abcxyz"),
         _ => false,

@@ -1,35 +1,54 @@
-//! From tokens to an [`Answer`]: first the forms that hold expressions, by splitting at signs outside of all
-//! brackets; `expression` reads what is left.
+//! From tokens to an [`Answer`]: the forms that hold expressions, by splitting at signs outside of all
+//! brackets; `forms` has those with brackets, and `value` reads what is left.
 
-use super::expression::Parser;
+use num_rational::BigRational;
+
+use super::forms::{
+    application, around_brackets, based, bracketed, has_either, plus_minus, reals_without, restated,
+};
 use super::lex::{Kind, Token, is, lex};
 use super::limits::{MAX_DEPTH, Stop};
 use super::names::{
-    CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, ROW, SET_CLOSE, SET_OPEN,
+    CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, SET_CLOSE, SET_OPEN,
 };
 use super::tree::{Answer, Expr};
-use super::units::{self, SCALES, Unit};
+use super::value::{amounts, sum, value};
 
-/// Reads an answer that is mathematics from end to end.
-pub(super) fn parse(text: &str) -> Result<Answer, Stop> {
-    let mut tokens = lex(text)?;
+/// Reads an answer that is mathematics from end to end. `euler`: see [`lex`].
+pub(super) fn parse(text: &str, euler: bool) -> Result<Answer, Stop> {
+    let mut tokens = lex(text, euler)?;
     // Dollar signs in pairs are delimiters, a single one is a currency.
     if tokens.iter().filter(|t| t.kind == Kind::Sign('$')).count() % 2 == 0 {
         tokens.retain(|t| t.kind != Kind::Sign('$'));
     }
+    times(&mut tokens);
     answer(&tokens, 0)
 }
 
-fn is_open(kind: &Kind) -> bool {
+/// `3 x 4`, `1.5x10^3`: a letter x between two numbers multiplies them, unless it is a variable elsewhere.
+fn times(tokens: &mut [Token]) {
+    let is_x =
+        |token: &Token| matches!(&token.kind, Kind::Variable(name) if matches!(name.as_str(), "x" | "X"));
+    let number = |token: Option<&Token>| matches!(token, Some(Token { kind: Kind::Number(..), .. }));
+    let places: Vec<usize> = (0..tokens.len()).filter(|at| is_x(&tokens[*at])).collect();
+    let between = |at: &usize| *at > 0 && number(tokens.get(at - 1)) && number(tokens.get(at + 1));
+    if places.iter().all(between) {
+        for at in places {
+            tokens[at].kind = Kind::Sign('*');
+        }
+    }
+}
+
+pub(super) fn is_open(kind: &Kind) -> bool {
     matches!(kind, Kind::Sign('(' | '[' | '{' | SET_OPEN | MATRIX_OPEN | FLOOR_OPEN | CEIL_OPEN))
 }
 
-fn is_close(kind: &Kind) -> bool {
+pub(super) fn is_close(kind: &Kind) -> bool {
     matches!(kind, Kind::Sign(')' | ']' | '}' | SET_CLOSE | MATRIX_CLOSE | FLOOR_CLOSE | CEIL_CLOSE))
 }
 
 /// The parts between tokens of a kind outside of all brackets, and those tokens.
-fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> (Vec<&[Token]>, Vec<&Token>) {
+pub(super) fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> (Vec<&[Token]>, Vec<&Token>) {
     let (mut parts, mut signs, mut start, mut depth) = (Vec::new(), Vec::new(), 0, 0_usize);
     for (i, token) in tokens.iter().enumerate() {
         if is_open(&token.kind) {
@@ -47,7 +66,7 @@ fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> (Vec<&[Token]>, Vec<&
 }
 
 /// What stands between a bracket that opens the tokens and its partner that ends them.
-fn enclosed(tokens: &[Token]) -> Option<(char, char, &[Token])> {
+pub(super) fn enclosed(tokens: &[Token]) -> Option<(char, char, &[Token])> {
     let (Kind::Sign(open), Kind::Sign(close)) = (&tokens.first()?.kind, &tokens.last()?.kind) else {
         return None;
     };
@@ -67,7 +86,7 @@ fn enclosed(tokens: &[Token]) -> Option<(char, char, &[Token])> {
     (depth == 0).then(|| (*open, *close, &tokens[1..tokens.len() - 1]))
 }
 
-fn is_separator(token: &Token) -> bool {
+pub(super) fn is_separator(token: &Token) -> bool {
     match &token.kind {
         Kind::Sign(',' | ';') => true,
         Kind::Word(word) => matches!(word.as_str(), "and" | "or"),
@@ -75,26 +94,79 @@ fn is_separator(token: &Token) -> bool {
     }
 }
 
-fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
-    if depth > MAX_DEPTH {
-        return Err(Stop::Fuel);
-    }
-    let (parts, _) = split(tokens, is_separator);
-    let parts: Vec<&[Token]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    match parts.as_slice() {
-        [] => Err(Stop::Unreadable),
-        [one] => item(one, depth),
-        _ => Ok(Answer::group(
-            ',',
-            ',',
-            parts.iter().map(|part| item(part, depth + 1)).collect::<Result<_, _>>()?,
-        )),
-    }
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(&token.kind, Kind::Word(text) if text == word)
 }
 
-fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
+pub(super) fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
     if depth > MAX_DEPTH {
         return Err(Stop::Fuel);
+    }
+    let (parts, signs) = split(tokens, is_separator);
+    let parts: Vec<&[Token]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if let [] | [_] = parts.as_slice() {
+        return parts.first().map_or(Err(Stop::Unreadable), |one| item(one, depth));
+    }
+    let either = signs.iter().any(|sign| is_word(sign, "or"));
+    // `3 hours and 5 minutes`
+    if !either && let Some(sum) = sum(&parts) {
+        return Ok(sum);
+    }
+    let mut items = Vec::with_capacity(parts.len());
+    for part in parts {
+        match item(part, depth + 1)? {
+            // `0, 1 ± 2` is a list of three.
+            Answer::Group { open: '{', items: both, .. } if has_either(part) => items.extend(both),
+            Answer::Relation { sides, signs } if has_either(part) && sides.len() == 2 => {
+                let [name, value] = <[Answer; 2]>::try_from(sides).map_err(|_| Stop::Unreadable)?;
+                match value {
+                    Answer::Group { open: '{', items: both, .. } => {
+                        items.extend(both.into_iter().map(|value| Answer::Relation {
+                            sides: vec![name.clone(), value],
+                            signs: signs.clone(),
+                        }));
+                    }
+                    value => items.push(Answer::Relation { sides: vec![name, value], signs }),
+                }
+            }
+            one => items.push(one),
+        }
+    }
+    Ok(Answer::group(',', if either { '∨' } else { ',' }, items))
+}
+
+/// Words before an answer that say nothing of it.
+const FILLERS: [&str; 12] = [
+    "exactly",
+    "only",
+    "just",
+    "precisely",
+    "simply",
+    "actually",
+    "then",
+    "indeed",
+    "therefore",
+    "thus",
+    "hence",
+    "clearly",
+];
+
+pub(super) fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
+    if depth > MAX_DEPTH {
+        return Err(Stop::Fuel);
+    }
+    if let Some(described) = described(tokens, depth) {
+        return described;
+    }
+    if let Some(restated) = restated(tokens, depth) {
+        return restated;
+    }
+    // `exactly 4 apples`
+    if let [Token { kind: Kind::Word(word), .. }, rest @ ..] = tokens
+        && FILLERS.contains(&word.as_str())
+        && rest.first().is_some_and(|token| !matches!(token.kind, Kind::Word(_)))
+    {
+        return item(rest, depth + 1);
     }
     let (parts, _) = split(tokens, |t| t.kind == Kind::Sign('∪') || t.kind == Kind::Variable("U".into()));
     if parts.len() > 1 && parts.iter().all(|part| enclosed(part).is_some()) {
@@ -105,33 +177,32 @@ fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
         ));
     }
     let (sides, signs) =
-        split(tokens, |t| matches!(t.kind, Kind::Sign('=' | '≠' | '<' | '>' | '≤' | '≥' | '∈')));
+        split(tokens, |t| matches!(t.kind, Kind::Sign('=' | '≠' | '<' | '>' | '≤' | '≥' | '∈' | '≈')));
     if sides.len() > 1 {
         return relation(&sides, &signs, depth);
     }
-    let (terms, _) = split(tokens, |t| t.kind == Kind::Sign('±'));
-    if terms.len() == 2 {
-        return plus_minus(tokens, terms[0].len(), depth);
+    if has_either(tokens) {
+        return plus_minus(tokens, depth);
     }
-    if let Some((open, close, inner)) = enclosed(tokens) {
-        match (open, close) {
-            (MATRIX_OPEN, MATRIX_CLOSE) => return matrix(inner, depth),
-            (SET_OPEN, SET_CLOSE) => return group('{', '}', inner, depth),
-            ('{', '}') if split(inner, is_separator).0.len() > 1 => return group('{', '}', inner, depth),
-            ('{', '}') => return answer(inner, depth + 1),
-            ('[', ']') => return group('[', ']', inner, depth),
-            ('(' | '[', ')' | ']') if split(inner, is_separator).0.len() > 1 => {
-                return group(open, close, inner, depth);
-            }
-            _ => {}
+    match tokens {
+        [Token { kind: Kind::Sign('∅'), .. }] => return Ok(Answer::group('{', '}', Vec::new())),
+        [Token { kind: Kind::Sign('ℝ'), .. }] => return Ok(Answer::reals()),
+        [real, without, rest @ ..]
+            if real.kind == Kind::Sign('ℝ') && matches!(without.kind, Kind::Sign('∖' | '-')) =>
+        {
+            return reals_without(&item(rest, depth + 1)?).ok_or(Stop::Unreadable);
         }
+        _ => {}
     }
-    if let [Token { kind: Kind::Sign('∅'), .. }] = tokens {
-        return Ok(Answer::group('{', '}', Vec::new()));
+    let forms = [bracketed, around_brackets];
+    if let Some(read) = forms.into_iter().find_map(|form| form(tokens, depth)) {
+        return read;
     }
-    let (parts, _) = split(tokens, |t| t.kind == Kind::Sign(':'));
-    if parts.len() > 1 {
-        return Ok(Answer::group(':', ':', parts.into_iter().map(value).collect::<Result<_, _>>()?));
+    if let Some(based) = based(tokens) {
+        return Ok(based);
+    }
+    if let Some(ratio) = ratio(tokens) {
+        return ratio;
     }
     if let [a, sign, b, rest @ ..] = tokens
         && let (Kind::Number(low, true), Kind::Sign('-'), Kind::Number(high, true)) =
@@ -142,44 +213,42 @@ fn item(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
         && rest.iter().all(|t| matches!(t.kind, Kind::Word(_)))
     {
         // `18-20` is a range, or a difference that somebody left to the reader.
-        return Ok(Answer::group(
-            '-',
-            '-',
-            [low, high].map(|n| Answer::value(Expr::Number(n.clone()))).into(),
-        ));
+        return Ok(Answer::group('-', '-', [low, high].map(number).into()));
     }
-    value(tokens)
+    match sum(&amounts(tokens)) {
+        Some(sum) => Ok(sum),
+        None => value(tokens),
+    }
 }
 
-fn group(open: char, close: char, inner: &[Token], depth: usize) -> Result<Answer, Stop> {
-    let items = if inner.is_empty() {
-        Vec::new()
-    } else {
-        split(inner, is_separator)
-            .0
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .map(|part| item(part, depth + 1))
-            .collect::<Result<_, _>>()?
-    };
-    Ok(Answer::group(open, close, items))
+fn number(value: &BigRational) -> Answer {
+    Answer::value(Expr::Number(value.clone()))
 }
 
-fn matrix(inner: &[Token], depth: usize) -> Result<Answer, Stop> {
-    let rows: Vec<Answer> = split(inner, |t| t.kind == Kind::Sign(ROW))
-        .0
-        .into_iter()
-        .filter(|row| !row.is_empty())
-        .map(|row| {
-            let cells = split(row, |t| t.kind == Kind::Sign('&')).0;
-            Ok(Answer::group(
-                '(',
-                ')',
-                cells.into_iter().map(|cell| item(cell, depth + 1)).collect::<Result<_, _>>()?,
-            ))
-        })
-        .collect::<Result<_, Stop>>()?;
-    Ok(Answer::group('(', ')', rows))
+/// `3:4`, `3 to 4`.
+fn ratio(tokens: &[Token]) -> Option<Result<Answer, Stop>> {
+    if let [a, to, b] = tokens
+        && let (Kind::Number(over, _), Kind::Number(under, _)) = (&a.kind, &b.kind)
+        && is_word(to, "to")
+    {
+        return Some(Ok(Answer::group(':', ':', vec![number(over), number(under)])));
+    }
+    let (parts, _) = split(tokens, |t| t.kind == Kind::Sign(':'));
+    (parts.len() > 1)
+        .then(|| Ok(Answer::group(':', ':', parts.into_iter().map(value).collect::<Result<_, _>>()?)))
+}
+
+/// What stands behind a colon: `Total: 72` names a value, `-2 ≤ n ≤ 4: [-2, 4]` says it twice.
+fn described(tokens: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
+    let colon = split(tokens, |t| t.kind == Kind::Sign(':')).0.first()?.len();
+    let (before, behind) = (&tokens[..colon], tokens.get(colon + 1..)?);
+    let words = before.iter().any(|t| matches!(&t.kind, Kind::Word(word) if word.len() > 1));
+    if is_name(before) && words && !before.iter().any(|t| is_word(t, "to")) {
+        return Some(item(behind, depth + 1).map(|item| item.named(&super::units::noun(before))));
+    }
+    let relation = before.iter().any(|t| matches!(t.kind, Kind::Sign('<' | '>' | '≤' | '≥')));
+    let interval = is(behind.first(), '[') || is(behind.first(), '(');
+    (relation && interval && enclosed(behind).is_some()).then(|| item(behind, depth + 1))
 }
 
 fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer, Stop> {
@@ -187,24 +256,40 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
         signs.iter().map(|t| if let Kind::Sign(c) = t.kind { c } else { '=' }).collect();
     let last = sides[sides.len() - 1];
     if signs.contains(&'∈') {
-        return if signs.len() == 1 { item(last, depth + 1) } else { Err(Stop::Unreadable) };
+        return match last {
+            _ if signs.len() > 1 => Err(Stop::Unreadable),
+            [Token { kind: Kind::Variable(set), .. }] if set == "R" => Ok(Answer::reals()),
+            _ => item(last, depth + 1),
+        };
     }
-    // `= 5`, `5 =`: a side that is not there.
+    // `= 5`, `5 =`, `≈ 5`: a side that is not there.
     let mut read: Vec<Answer> = Vec::new();
+    let mut name = String::new();
     for (i, side) in sides.iter().enumerate() {
-        if side.is_empty() && (i == 0 || i + 1 == sides.len()) && signs.len() == 1 && signs[0] == '=' {
+        if side.is_empty()
+            && (i == 0 || i + 1 == sides.len())
+            && signs.len() == 1
+            && matches!(signs[0], '=' | '≈')
+        {
             return item(if i == 0 { last } else { sides[0] }, depth + 1);
+        }
+        if (i == 0 || i + 1 == sides.len())
+            && let Some(application) = application(side)
+        {
+            read.push(application);
+            continue;
         }
         match item(side, depth + 1) {
             // `Total cost = 18`: a name in words.
-            Err(Stop::Unreadable) if i == 0 && signs[0] == '=' && is_name(side) => {
+            Err(Stop::Unreadable) if i == 0 && matches!(signs[0], '=' | '≈') && is_name(side) => {
                 signs.remove(0);
+                name = super::units::noun(side);
             }
             side => read.push(side?),
         }
     }
     if signs.is_empty() {
-        return read.pop().ok_or(Stop::Unreadable);
+        return read.pop().ok_or(Stop::Unreadable).map(|value| value.named(&name));
     }
     Ok(Answer::Relation { sides: read, signs })
 }
@@ -214,63 +299,4 @@ fn is_name(tokens: &[Token]) -> bool {
         && tokens
             .iter()
             .all(|t| matches!(t.kind, Kind::Word(_) | Kind::Variable(_) | Kind::Sign('(' | ')' | '\'')))
-}
-
-/// `I like dogs`, `C major`: a letter with words behind it is one of them, and no variable.
-fn is_word(tokens: &[Token]) -> bool {
-    tokens.iter().all(|t| matches!(t.kind, Kind::Variable(_) | Kind::Sign('-')))
-}
-
-/// `a ± b` is the set of both.
-fn plus_minus(tokens: &[Token], at: usize, depth: usize) -> Result<Answer, Stop> {
-    let both = ['+', '-'].map(|sign| {
-        let mut tokens = tokens.to_vec();
-        tokens[at].kind = Kind::Sign(sign);
-        item(&tokens, depth + 1)
-    });
-    let [plus, minus] = both;
-    Ok(Answer::group('{', '}', vec![plus?, minus?]))
-}
-
-/// One expression with what may stand around it: currency, scale, percent sign, unit.
-fn value(tokens: &[Token]) -> Result<Answer, Stop> {
-    let mut rest: Vec<Token> = Vec::with_capacity(tokens.len());
-    let mut unit: Option<Unit> = None;
-    let end = tokens
-        .iter()
-        .position(|t| matches!(t.kind, Kind::Word(_)) && units::currency(t).is_none())
-        .unwrap_or(tokens.len());
-    for (i, token) in tokens.iter().enumerate() {
-        let next_is_operand =
-            tokens.get(i + 1).is_some_and(|t| !matches!(t.kind, Kind::Sign('+' | '*' | '/')));
-        match units::currency(token) {
-            Some(currency) if i < end && next_is_operand => unit = Some(currency),
-            _ => rest.push(token.clone()),
-        }
-    }
-    let mut parser = Parser::new(&rest);
-    let mut expr = parser.sum()?;
-    while let Some(Kind::Word(word)) = parser.kind()
-        && let Some((_, scale)) = SCALES.iter().find(|(name, _)| name == word)
-    {
-        expr = Expr::binary('*', expr, Expr::integer(*scale));
-        parser.at += 1;
-        if is(rest.get(parser.at), '%') {
-            return Err(Stop::Unreadable);
-        }
-    }
-    let (read, behind) = rest.split_at(parser.at);
-    let measure = units::measure(behind);
-    if !units::may_follow(behind) || (is_word(read) && measure.is_none() && !behind.is_empty()) {
-        return Err(Stop::Unreadable);
-    }
-    let (expr, percent) = match expr {
-        Expr::Percent(inner) => (*inner, true),
-        Expr::Negate(inner) if matches!(*inner, Expr::Percent(_)) => match *inner {
-            Expr::Percent(inner) => (Expr::Negate(inner), true),
-            other => (Expr::Negate(Box::new(other)), false),
-        },
-        other => (other, false),
-    };
-    Ok(Answer::Value { expr, percent, unit: unit.or(measure) })
 }

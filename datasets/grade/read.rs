@@ -1,7 +1,10 @@
 //! Reads an answer: without its decoration it is a choice, yes or no, mathematics, or else text.
 
 use super::limits::Stop;
+use super::moments::moment;
+use super::names::TEXTS;
 use super::parse;
+use super::plain::plain;
 use super::poly::Algebra;
 use super::tree::{Answer, Expr};
 
@@ -9,20 +12,58 @@ use super::tree::{Answer, Expr};
 const FUEL: u64 = 2_000;
 const WORK: u64 = 1_000;
 
-/// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
-pub(super) fn read(answer: &str) -> Result<Answer, Stop> {
-    let text = undecorated(answer);
-    choice(text).map_or_else(|| content(text), Ok)
+/// What a letter e between digits means in `2e-1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exponents {
+    /// A power of ten, unless the answer stands between delimiters of mathematics.
+    AsWritten,
+    /// Whatever it does not mean by itself.
+    Other,
 }
 
-fn content(text: &str) -> Result<Answer, Stop> {
+/// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
+pub(super) fn read(answer: &str, exponents: Exponents) -> Result<Answer, Stop> {
+    let plain = plain(answer);
+    let text = undecorated(&plain);
+    let delimited = text.len() < plain.trim().len() && plain.contains(['$', '\\']);
+    let euler = delimited == (exponents == Exponents::AsWritten);
+    choice(text, euler).map_or_else(|| content(text, euler), Ok)
+}
+
+/// Whether a text holds a number such as `2e-1`, which may be read in two ways.
+pub(super) fn has_two_readings(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.windows(4).any(|w| {
+        w[0].is_ascii_digit() && w[1] == b'e' && matches!(w[2], b'+' | b'-') && w[3].is_ascii_digit()
+    })
+}
+
+fn content(text: &str, euler: bool) -> Result<Answer, Stop> {
     let normal = normal(text);
     match normal.as_str() {
         "yes" | "true" => return Ok(Answer::Truth(true)),
         "no" | "false" => return Ok(Answer::Truth(false)),
+        "no solution"
+        | "no solutions"
+        | "there is no solution"
+        | "there are no solutions"
+        | "empty set"
+        | "the empty set" => return Ok(Answer::group('{', '}', Vec::new())),
+        "all real numbers" | "all reals" | "the real numbers" | "any real number" | "all real numbers x" => {
+            return Ok(Answer::reals());
+        }
         _ => {}
     }
-    match parse::parse(text) {
+    if let Some(hour) = normal.strip_suffix("o'clock").map(str::trim_end)
+        && (1..=2).contains(&hour.len())
+        && hour.bytes().all(|b| b.is_ascii_digit())
+    {
+        return content(&format!("{hour}:00"), euler);
+    }
+    if let Some(moment) = moment(&normal) {
+        return Ok(moment);
+    }
+    match parse::parse(text, euler) {
         Ok(mut answer) => {
             simplify(&mut answer, &mut Algebra::new(FUEL, WORK));
             Ok(answer)
@@ -51,7 +92,13 @@ fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
             }
         }
         Answer::Choice(_, Some(body)) => simplify(body, algebra),
-        Answer::Choice(_, None) | Answer::Truth(_) | Answer::Text(_) => {}
+        Answer::Choice(_, None)
+        | Answer::Truth(_)
+        | Answer::Text(_)
+        | Answer::Application { .. }
+        | Answer::Based(..)
+        | Answer::Clock(_)
+        | Answer::Date(_) => {}
     }
 }
 
@@ -65,7 +112,6 @@ pub(super) fn undecorated(answer: &str) -> &str {
         ("**", "**"),
         ("__", "__"),
         ("\"", "\""),
-        ("“", "”"),
         ("'", "'"),
         ("`", "`"),
     ];
@@ -102,10 +148,8 @@ pub(super) fn undecorated(answer: &str) -> &str {
 fn normal(text: &str) -> String {
     let mut plain = text.to_owned();
     if text.contains(['\\', '{', '*', '$', '~']) {
-        for command in
-            ["\\textbf", "\\textit", "\\text", "\\mathrm", "\\mathbf", "\\mbox", "\\,", "\\ ", "\\!", "\\;"]
-        {
-            plain = plain.replace(command, " ");
+        for command in TEXTS.iter().rev().copied().chain(["mathbf", ",", " ", "!", ";"]) {
+            plain = plain.replace(&format!("\\{command}"), " ");
         }
         plain = plain.replace(['{', '}', '*', '$', '~'], " ");
     }
@@ -114,11 +158,12 @@ fn normal(text: &str) -> String {
 }
 
 /// `B`, `(B)`, `B.`, `(B) 12`, `B) 12`, `B. 12`, `B: 12`, `Option B`, in `\text{}` too.
-fn choice(text: &str) -> Option<Answer> {
+fn choice(text: &str, euler: bool) -> Option<Answer> {
     let mut rest = text;
     let mut braced = false;
-    for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\textrm", "\\mbox"] {
-        if let Some(inner) = text.strip_prefix(command).and_then(|rest| rest.trim_start().strip_prefix('{')) {
+    for command in TEXTS.iter().copied().chain(["mathbf"]) {
+        let rest_of = text.strip_prefix('\\').and_then(|text| text.strip_prefix(command));
+        if let Some(inner) = rest_of.and_then(|rest| rest.trim_start().strip_prefix('{')) {
             (rest, braced) = (inner.trim_start(), true);
         }
     }
@@ -137,11 +182,18 @@ fn choice(text: &str) -> Option<Answer> {
         None if open => return None,
         None => rest.strip_prefix(['.', ':']).map_or((false, rest), |rest| (true, rest)),
     };
+    let mut apart = marked;
     if braced {
         rest = match rest.trim_start().strip_prefix('}') {
+            // `\textbf{(C) }14`
             Some(outside) => outside,
-            None => rest.trim_end().strip_suffix('}')?,
+            None => {
+                apart &= rest.starts_with(char::is_whitespace);
+                rest.trim_end().strip_suffix('}')?
+            }
         };
+    } else {
+        apart &= rest.starts_with(|c: char| c.is_whitespace() || matches!(c, '\\' | '$'));
     }
     let body = rest.trim_start_matches("\\ ").trim_start_matches("\\,").trim();
     let letter = letter.to_ascii_uppercase();
@@ -149,9 +201,7 @@ fn choice(text: &str) -> Option<Answer> {
         return Some(Answer::Choice(letter, None));
     }
     // `A12`, `(a)(b)` and the like are no choices.
-    let apart =
-        marked && (rest.starts_with(char::is_whitespace) || rest.starts_with('\\') || rest.starts_with('$'));
-    let body = if apart { content(undecorated(body)).ok()? } else { return None };
+    let body = if apart { content(undecorated(body), euler).ok()? } else { return None };
     if matches!(&body, Answer::Text(text) if text.is_empty()) {
         None
     } else {

@@ -4,6 +4,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use super::decide;
+use super::forms::reals_without;
 use super::judge::{Equality, Judge, NOT_DECIDED, OTHER_KIND, WRONG, unknown};
 use super::limits::Stop;
 use super::poly::{Generator, Poly};
@@ -11,6 +12,12 @@ use super::tree::{Answer, Expr, depends, expr_depends, stated, variable};
 
 impl Judge {
     pub(super) fn relations(&mut self, gold: &Answer, given: &Answer) -> Equality {
+        if let Some(rounded) = Rounded::of(gold) {
+            return self.rounded(&rounded, |judge, part| judge.compare(part, given));
+        }
+        if let Some(rounded) = Rounded::of(given) {
+            return self.rounded(&rounded, |judge, part| judge.compare(gold, part));
+        }
         if let (Some(a), Some(b)) = (interval(gold), interval(given)) {
             return match (&a.0, &b.0) {
                 (Some(x), Some(y)) if x != y => NOT_DECIDED,
@@ -19,15 +26,22 @@ impl Judge {
         }
         match (gold, given) {
             (Answer::Relation { sides: x, signs: s }, Answer::Relation { sides: y, signs: t }) => {
-                let named = |sides: &[Answer], signs: &[char]| match (sides, signs) {
-                    ([name, value], ['=']) => Some((variable(name)?.to_owned(), value.clone())),
-                    _ => None,
-                };
                 match (named(x, s), named(y, t)) {
-                    (Some((a, p)), Some((b, q))) if a == b && !depends(&p, &a) && !depends(&q, &a) => {
-                        self.compare(&p, &q)
-                    }
+                    (Some((a, p)), Some((b, q))) => match (variable(a), variable(b)) {
+                        (Some(a), Some(b)) if a == b && !depends(p, a) && !depends(q, a) => {
+                            self.compare(p, q)
+                        }
+                        (Some(_), Some(_)) => self.equations(x, s, y, t),
+                        _ => self.functions((a, p), (b, q)),
+                    },
                     _ => self.equations(x, s, y, t),
+                }
+            }
+            (Answer::Application { .. }, _) | (_, Answer::Application { .. }) => {
+                if gold == given {
+                    Equality::Same
+                } else {
+                    NOT_DECIDED
                 }
             }
             (relation, other) | (other, relation)
@@ -37,11 +51,79 @@ impl Judge {
                 match stated(relation) {
                     Some(value) if turned => self.compare(other, value),
                     Some(value) => self.compare(value, other),
+                    // `x^2 = 4` and {-2, 2}
+                    None if matches!(other, Answer::Group { open: '{', .. }) => NOT_DECIDED,
                     None => OTHER_KIND,
                 }
             }
             _ => OTHER_KIND,
         }
+    }
+
+    /// `f(x) = x + 1` and `f(n) = n + 1`, or `y = x + 1`; `f(3) = 6` says nothing of `f(2)` or `y`.
+    fn functions(&mut self, gold: (&Answer, &Answer), given: (&Answer, &Answer)) -> Equality {
+        match (gold.0, given.0) {
+            (
+                Answer::Application { name: f, arguments: x },
+                Answer::Application { name: g, arguments: y },
+            ) if x.len() == y.len() => {
+                let mut value = given.1.clone();
+                for (a, b) in x.iter().zip(y) {
+                    match (a, b) {
+                        (Expr::Variable(x), Expr::Variable(y)) if x == y => {}
+                        // `P(A) = 1/2` and `P(B) = 1/2`
+                        (Expr::Variable(x), Expr::Variable(y))
+                            if !depends(gold.1, x) && !depends(&value, y) =>
+                        {
+                            return NOT_DECIDED;
+                        }
+                        (Expr::Variable(_), Expr::Variable(b)) => value = renamed(value, b, a),
+                        _ => match self.expressions(a, b) {
+                            Equality::Same => {}
+                            other => return other,
+                        },
+                    }
+                }
+                match self.compare(gold.1, &value) {
+                    Equality::Same if f != g => NOT_DECIDED,
+                    found => found,
+                }
+            }
+            (Answer::Application { arguments, .. }, name) | (name, Answer::Application { arguments, .. })
+                if variable(name).is_some()
+                    && arguments
+                        .iter()
+                        .all(|a| matches!(a, Expr::Variable(x) if Some(x.as_str()) != variable(name))) =>
+            {
+                self.compare(gold.1, given.1)
+            }
+            _ => NOT_DECIDED,
+        }
+    }
+
+    /// `1/3 ≈ 0.33` is either of both, if they are near each other.
+    fn rounded(&mut self, of: &Rounded, mut compare: impl FnMut(&mut Self, &Answer) -> Equality) -> Equality {
+        let near = match (stated(&of.exact).unwrap_or(&of.exact).expr(), of.near.expr()) {
+            (Some(Expr::Variable(_)), _) => return compare(self, &of.near),
+            (Some(exact), Some(near)) => self.is_near_by(exact, near),
+            _ => false,
+        };
+        if !near {
+            return NOT_DECIDED;
+        }
+        let exact = compare(self, &of.exact);
+        exact.or(|| compare(self, &of.near))
+    }
+
+    /// Is one within a tenth of the other?
+    fn is_near_by(&mut self, exact: &Expr, near: &Expr) -> bool {
+        let Some(bound) = near.number().map(|n| n.abs() / BigRational::from_integer(10.into())) else {
+            return false;
+        };
+        let (Ok(a), Ok(b)) = (self.algebra.normal(exact), self.algebra.normal(near)) else { return false };
+        let Ok(difference) = self.algebra.sub(&a, &b) else { return false };
+        !decide::has_variable(&difference)
+            && decide::is_within(&difference, &bound, &mut self.algebra) == Ok(true)
     }
 
     /// Two equations or inequalities: the same if one is the other times a constant.
@@ -142,6 +224,67 @@ impl Judge {
     }
 }
 
+/// What stands before a last `≈`, and behind it.
+struct Rounded {
+    exact: Answer,
+    near: Answer,
+}
+
+impl Rounded {
+    fn of(answer: &Answer) -> Option<Rounded> {
+        let Answer::Relation { sides, signs } = answer else { return None };
+        let at = signs.iter().position(|sign| *sign == '≈')?;
+        let exact = match at {
+            0 => sides[0].clone(),
+            _ => Answer::Relation { sides: sides[..=at].to_vec(), signs: signs[..at].to_vec() },
+        };
+        Some(Rounded { exact, near: sides.last()?.clone() })
+    }
+}
+
+/// Name and value of `x = …` and `f(x) = …`.
+fn named<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {
+    match (sides, signs) {
+        ([name, value], ['='])
+            if variable(name).is_some()
+                || matches!(name, Answer::Application { name, .. } if !depends(value, name)) =>
+        {
+            Some((name, value))
+        }
+        _ => None,
+    }
+}
+
+/// An answer with another variable in place of one.
+fn renamed(answer: Answer, from: &str, to: &Expr) -> Answer {
+    fn expr(of: Expr, from: &str, to: &Expr) -> Expr {
+        match of {
+            Expr::Variable(name) if name == from => to.clone(),
+            Expr::Negate(inner) => Expr::Negate(Box::new(expr(*inner, from, to))),
+            Expr::Percent(inner) => Expr::Percent(Box::new(expr(*inner, from, to))),
+            Expr::Binary(sign, a, b) => Expr::binary(sign, expr(*a, from, to), expr(*b, from, to)),
+            Expr::Call(function, arguments) => {
+                Expr::Call(function, arguments.into_iter().map(|a| expr(a, from, to)).collect())
+            }
+            other => other,
+        }
+    }
+    match answer {
+        Answer::Value { expr: of, percent, unit, noun, .. } => {
+            Answer::Value { expr: expr(of, from, to), percent, unit, noun, product: None }
+        }
+        Answer::Group { open, close, items } => Answer::Group {
+            open,
+            close,
+            items: items.into_iter().map(|item| renamed(item, from, to)).collect(),
+        },
+        Answer::Relation { sides, signs } => {
+            Answer::Relation { sides: sides.into_iter().map(|side| renamed(side, from, to)).collect(), signs }
+        }
+        other => other,
+    }
+}
+
 /// The value of a polynomial over the rationals with whole exponents up to 64.
 fn substitute(poly: &Poly, value: &dyn Fn(&str) -> Option<BigRational>) -> Option<BigRational> {
     let mut sum = BigRational::zero();
@@ -159,12 +302,21 @@ fn substitute(poly: &Poly, value: &dyn Fn(&str) -> Option<BigRational>) -> Optio
 
 /// An interval, or inequalities that bound one variable (then with its name) by expressions without
 /// variables.
-fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
+pub(super) fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
     let (sides, signs) = match answer {
         Answer::Group { open, close, items }
             if matches!((open, close), ('(' | '[', ')' | ']')) && items.len() == 2 =>
         {
             return Some((None, answer.clone()));
+        }
+        Answer::Group { open: '∪', .. } => return Some((None, answer.clone())),
+        // `x < 1 or x > 3`
+        Answer::Group { open: ',', close: '∨', items } => {
+            let spans: Vec<(Option<String>, Answer)> = items.iter().map(interval).collect::<Option<_>>()?;
+            let name = spans.first()?.0.clone()?;
+            let same = spans.iter().all(|span| span.0.as_ref() == Some(&name));
+            let spans = spans.into_iter().map(|span| span.1).collect();
+            return same.then(|| (Some(name), Answer::group('∪', '∪', spans)));
         }
         Answer::Relation { sides, signs } => (sides, signs),
         _ => return None,
@@ -178,6 +330,10 @@ fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
         (false, false) => ')',
     };
     let fixed = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
+    if let ([name, point], ['≠']) = (sides.as_slice(), signs.as_slice()) {
+        let points = Answer::group('{', '}', vec![point.clone()]);
+        return Some((Some(variable(name)?.to_owned()), reals_without(&points)?));
+    }
     if signs.iter().any(|sign| !matches!(sign, '<' | '>' | '≤' | '≥')) {
         return None;
     }

@@ -13,6 +13,8 @@ pub struct StepsGrade {
     pub reason: String,
     pub gold_read: String,
     pub prediction_read: String,
+    /// See [`super::Grade::read_by`].
+    pub read_by: &'static str,
 }
 
 /// [`grade`], and where the answer is correct the verdict and the reason of the domain `math`, which checks
@@ -43,6 +45,7 @@ pub fn grade_with_steps(
                 reason,
                 gold_read: found.gold_read,
                 prediction_read: String::new(),
+                read_by: "",
             };
         }
         let (steps, marked) = split_completion(prediction);
@@ -63,7 +66,8 @@ pub fn grade_with_steps(
             reason = "correct_answer_wrong_steps".to_owned();
         }
     }
-    StepsGrade { verdict, reason, gold_read: found.gold_read, prediction_read: found.prediction_read }
+    let super::Grade { gold_read, prediction_read, read_by, .. } = found;
+    StepsGrade { verdict, reason, gold_read, prediction_read, read_by }
 }
 
 /// A problem as the verifier sees it.
@@ -125,8 +129,10 @@ mod tests {
     #[test]
     fn precision_is_that_of_the_grade() {
         let question = Some("Two of three marbles are red. Which share?");
-        let rounded =
-            |precision| grade_with_steps(question, "2/3", "#### 0.67", &Options { precision }).reason;
+        let rounded = |precision| {
+            grade_with_steps(question, "2/3", "#### 0.67", &Options { precision, ..Options::default() })
+                .reason
+        };
         assert_eq!([rounded(None), rounded(Some(2))], ["wrong_answer", "correct"]);
     }
 

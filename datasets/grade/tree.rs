@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::Signed;
 
-use super::units::Unit;
+use super::moments::{Clock, Date};
+use super::units::{Unit, scale_letter};
 use crate::number::render;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +131,23 @@ impl fmt::Display for Expr {
     }
 }
 
+/// `5 m` with the letter as a variable.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Product {
+    pub expr: Expr,
+    /// Whether the letter is rather a unit: it stands upright, or behind a blank in plain text.
+    pub unlikely: bool,
+}
+
+impl Product {
+    /// `5 K` as 5000.
+    pub(super) fn scaled(&self) -> Option<BigRational> {
+        let Expr::Binary('*', number, letter) = &self.expr else { return None };
+        let Expr::Variable(letter) = &**letter else { return None };
+        Some(number.number()? * BigRational::from_integer(scale_letter(letter)?.into()))
+    }
+}
+
 /// An answer as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
@@ -137,14 +156,28 @@ pub(super) enum Answer {
         expr: Expr,
         percent: bool,
         unit: Option<Unit>,
+        /// What is counted or named, in lists: `9 chickens`, `boys = 3`. Empty if nothing is.
+        noun: String,
+        /// The other reading of `5 m`, where the letter is a variable.
+        product: Option<Box<Product>>,
     },
     /// `sides[0] signs[0] sides[1] …`; a sign is one of `= ≠ < > ≤ ≥`.
     Relation {
         sides: Vec<Answer>,
         signs: Vec<char>,
     },
+    /// `f(x)`, `f(3)`, as the name of a value.
+    Application {
+        name: String,
+        arguments: Vec<Expr>,
+    },
+    /// A number in a base other than ten, by its value.
+    Based(BigInt, u32),
+    Clock(Clock),
+    Date(Date),
     /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its
-    /// rows), `{` for sets, `,` for a list without brackets, `∪` for a union, `:` for a ratio, `-` for a
+    /// rows), `{` for sets, `,` for a list without brackets (`close` is
+    /// `∨` if its items are alternatives), `∪` for a union, `:` for a ratio, `-` for a
     /// range.
     Group {
         open: char,
@@ -160,7 +193,31 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) fn value(expr: Expr) -> Answer {
-        Answer::Value { expr, percent: false, unit: None }
+        Answer::Value { expr, percent: false, unit: None, noun: String::new(), product: None }
+    }
+
+    pub(super) fn noun(&self) -> &str {
+        match self {
+            Answer::Value { noun, .. } => noun,
+            _ => "",
+        }
+    }
+
+    /// The answer with a name for what it counts, if it has none.
+    pub(super) fn named(mut self, name: &str) -> Answer {
+        if let Answer::Value { noun, .. } = &mut self
+            && noun.is_empty()
+        {
+            name.clone_into(noun);
+        }
+        self
+    }
+
+    /// From minus infinity to infinity.
+    pub(super) fn reals() -> Answer {
+        let infinity = || Expr::Variable("∞".into());
+        let ends = vec![Answer::value(Expr::Negate(Box::new(infinity()))), Answer::value(infinity())];
+        Answer::group('(', ')', ends)
     }
 
     pub(super) fn group(open: char, close: char, items: Vec<Answer>) -> Answer {
@@ -205,6 +262,16 @@ impl fmt::Display for Answer {
                 }
                 if bracketed { write!(f, "{close}") } else { Ok(()) }
             }
+            Answer::Application { name, arguments } => {
+                write!(f, "{name}(")?;
+                for (i, argument) in arguments.iter().enumerate() {
+                    write!(f, "{}{argument}", if i > 0 { "," } else { "" })?;
+                }
+                f.write_str(")")
+            }
+            Answer::Based(value, base) => write!(f, "{}_{base}", value.to_str_radix(*base)),
+            Answer::Clock(clock) => write!(f, "{clock}"),
+            Answer::Date(date) => write!(f, "{date}"),
             Answer::Choice(letter, None) => write!(f, "({letter})"),
             Answer::Choice(letter, Some(body)) => write!(f, "({letter}) {body}"),
             Answer::Truth(truth) => f.write_str(if *truth { "yes" } else { "no" }),
@@ -240,7 +307,8 @@ pub(super) fn depends(answer: &Answer, on: &str) -> bool {
             items.iter().any(|item| depends(item, on))
         }
         Answer::Choice(_, body) => body.as_deref().is_some_and(|body| depends(body, on)),
-        Answer::Truth(_) | Answer::Text(_) => false,
+        Answer::Application { name, .. } => name == on,
+        Answer::Truth(_) | Answer::Text(_) | Answer::Based(..) | Answer::Clock(_) | Answer::Date(_) => false,
     }
 }
 
@@ -254,12 +322,16 @@ pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
     }
     let is_name = |answer: &Answer| match answer {
         Answer::Value { expr: Expr::Binary('*', f, x), .. } => {
-            matches!((&**f, &**x), (Expr::Variable(_), Expr::Variable(_) | Expr::Number(_)))
+            matches!((&**f, &**x), (Expr::Variable(_), Expr::Variable(_)))
         }
+        Answer::Application { .. } => true,
         Answer::Group { open: '(', items, .. } => items.iter().all(|item| variable(item).is_some()),
         other => variable(other).is_some(),
     };
-    let own = |name: &Answer, value: &Answer| variable(name).is_some_and(|name| depends(value, name));
+    let own = |name: &Answer, value: &Answer| match name {
+        Answer::Application { name, .. } => depends(value, name),
+        name => variable(name).is_some_and(|name| depends(value, name)),
+    };
     let computes = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
     if (is_name(first) && !own(first, last)) || computes(first) && !is_name(last) {
         return Some(last);

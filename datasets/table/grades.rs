@@ -14,15 +14,19 @@ pub struct GradeRow {
     /// The gold answer as it was read, empty if there is none.
     pub gold_read: String,
     pub prediction_read: String,
+    /// The rule by which the predicted answer was found, see [`crate::grade::Rule`]; empty if there is none.
+    pub read_by: String,
 }
 
 table! {
-    GradeRow, "grades", version 1, "a judged row of a user's file",
+    GradeRow, "grades", version 2, "a judged row of a user's file",
     {
         row: "index of the row in the file, from 0; blank lines are not counted",
         verdict: "correct, wrong or undecidable",
         reason: "reason code of the verdict",
         gold_read: "the gold answer as it was read; empty if there is none",
         prediction_read: "the predicted answer as it was read; empty if there is none",
+        read_by: "the rule that found the predicted answer: box, hashes, label, phrase, tag, json, whole, \
+            formula, bold or sentence; empty if there is none",
     }
 }

@@ -26,9 +26,9 @@ pub struct Node {
     pub q: Option<f32>,
     /// How often the search went through the node.
     pub visits: u32,
-    /// `open` (not looked into), `expanded`, `solution`, `wrong` (a whole path that is not correct), `dead`
-    /// (nothing can follow), `duplicate` (of a state or solution that was there), `pruned` (its value is
-    /// below the threshold) or `false` (its step is).
+    /// `open` (not looked into), `expanded`, `solution`, `wrong` (a whole path that is not correct),
+    /// `undecided` (one that cannot be judged), `dead` (nothing can follow), `duplicate` (of a state or
+    /// solution that was there), `pruned` (its value is below the threshold) or `false` (its step is).
     pub status: String,
     /// Tokens generated for the step.
     pub tokens: u32,
@@ -37,7 +37,7 @@ pub struct Node {
 }
 
 table! {
-    Node, "nodes", version 1, "a node of a search tree",
+    Node, "nodes", version 2, "a node of a search tree",
     {
         problem_id: "the problem that was searched",
         tree_id: "name of the tree; a problem may have several",
@@ -50,7 +50,7 @@ table! {
         value: "estimated probability that the state leads to a correct answer, when first seen",
         q: "the same after the search, backed up from the nodes below; null if not estimated",
         visits: "number of visits by the search",
-        status: "open, expanded, solution, wrong, dead, duplicate, pruned or false",
+        status: "open, expanded, solution, wrong, undecided, dead, duplicate, pruned or false",
         tokens: "tokens generated for the step",
         expansion_order: "order of expansion, from 0; null if never expanded",
     }

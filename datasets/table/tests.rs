@@ -135,6 +135,7 @@ fn plain_tables_come_back_as_they_were() {
         reason: "no_answer".into(),
         gold_read: "72".into(),
         prediction_read: String::new(),
+        read_by: "box".into(),
     }]);
 }
 
@@ -209,7 +210,7 @@ fn every_table_has_its_name_version_and_descriptions() {
     }
     let (_folder, path) = saved(&bytes(&[node(0)]));
     let found = heading(&path).unwrap();
-    assert_eq!((found.table.as_deref(), found.version.as_deref()), (Some("nodes"), Some("1")));
+    assert_eq!((found.table.as_deref(), found.version.as_deref()), (Some("nodes"), Some("2")));
     assert_eq!((found.rows, found.row_groups), (1, 1));
     assert_eq!(found.schema.fields(), Node::schema().fields(), "descriptions survive the file");
 }

@@ -30,13 +30,16 @@ use crate::terminal::text;
   qstill grade out.jsonl --steps --question question
 
 Both columns hold text or numbers: an answer in plain text or LaTeX, or a whole solution whose answer is in \
-\\boxed{}, after #### or Answer:, or after `answer is`. A column within objects is named with dots. With \
---output, each row of the file gives one with
+\\boxed{}, after #### or Answer:, after `answer is`, between <answer> tags or in a JSON field `answer`. \
+Without such a marker the closing sentence is read. Thoughts (<think>...</think>) are not. A column within \
+objects is named with dots. With --output, each row of the file gives one with
   row              its number, from 0 (blank lines are not rows; skipped rows keep their number)
   verdict          correct, wrong or undecidable
   reason           why, e.g. correct, wrong_answer, no_answer, not_decided
   gold_read        the gold answer as it was read
-  prediction_read  the predicted answer as it was read")]
+  prediction_read  the predicted answer as it was read
+  read_by          the rule that found it: box, hashes, label, phrase, tag, json, whole, formula, bold or \
+                   sentence")]
 // Each is a switch of its own.
 #[expect(clippy::struct_excessive_bools)]
 pub struct Grade {
@@ -51,6 +54,9 @@ pub struct Grade {
     /// Accept numbers that differ by up to half a unit of the N-th decimal. Without it there is no tolerance.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
     precision: Option<u32>,
+    /// Take predicted answers behind markers only: neither the closing sentence nor a bare answer counts.
+    #[arg(long)]
+    strict: bool,
     /// Check the steps of predictions with a correct answer too: where they fail, the reason is
     /// correct_answer_wrong_steps.
     #[arg(long)]
@@ -77,8 +83,8 @@ pub struct Grade {
 /// # Errors
 /// Those of [`judge`].
 pub fn run(args: Grade, console: &Console) -> Result<Exit> {
-    let Grade { gold, prediction, question, steps, precision, skip_bad, .. } = args;
-    let config = GradeConfig { gold, prediction, question, steps, precision, skip_bad };
+    let Grade { gold, prediction, question, steps, precision, strict, skip_bad, .. } = args;
+    let config = GradeConfig { gold, prediction, question, steps, precision, strict, skip_bad };
     console.install_interrupt().context("failed to listen for signals")?;
     let options = Options { output: args.output, force: args.force, json: args.json };
     judge(&args.file, &config, &options, console)?;
@@ -243,9 +249,9 @@ fn unwritable(path: &Path, error: io::Error) -> anyhow::Error {
 fn line(out: &mut impl Write, row: &GradeRow) -> io::Result<()> {
     let text = |text: &str| serde_json::to_string(text);
     let (reason, gold, prediction) = (text(&row.reason)?, text(&row.gold_read)?, text(&row.prediction_read)?);
-    let (number, verdict) = (row.row, row.verdict.name());
+    let (number, verdict, rule) = (row.row, row.verdict.name(), text(&row.read_by)?);
     write!(out, r#"{{"row":{number},"verdict":"{verdict}","reason":{reason},"#)?;
-    writeln!(out, r#""gold_read":{gold},"prediction_read":{prediction}}}"#)
+    writeln!(out, r#""gold_read":{gold},"prediction_read":{prediction},"read_by":{rule}}}"#)
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Correct, Verdict::Wrong, Verdict::Undecidable];
@@ -304,13 +310,14 @@ mod tests {
             reason: "gold_unreadable".into(),
             gold_read: "a \"b\"\n\u{1}é".into(),
             prediction_read: String::new(),
+            read_by: "whole".into(),
         };
         let mut out = Vec::new();
         line(&mut out, &row)?;
         let read: serde_json::Value = serde_json::from_slice(&out)?;
         let expected = json!({
             "row": 7, "verdict": "undecidable", "reason": "gold_unreadable",
-            "gold_read": "a \"b\"\n\u{1}é", "prediction_read": "",
+            "gold_read": "a \"b\"\n\u{1}é", "prediction_read": "", "read_by": "whole",
         });
         assert_eq!(read, expected);
         assert_eq!(String::from_utf8(out)?.lines().count(), 1);

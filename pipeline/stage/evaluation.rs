@@ -128,6 +128,13 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
             parts.join("  ")
         ));
     }
+    for r in rows.iter().filter(|r| r.undecidable > 0) {
+        let (round, name) = (r.round, shown_name(&r.model));
+        out.push_str(&format!(
+            "answers that could not be judged, counted as unsolved, round {round} {name}: {}\n",
+            r.undecidable
+        ));
+    }
     for test in report["student_against_base"].as_array().into_iter().flatten() {
         out.push_str(&format!(
             "round {}: the student solves {} problems that the base does not, and loses {} (exact McNemar p \

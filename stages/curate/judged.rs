@@ -36,7 +36,8 @@ pub(super) fn judged<'a>(
     Ok(by_problem)
 }
 
-/// Correct ones among a problem's samples; among all its solutions where no samples were drawn.
+/// Correct ones among a problem's samples that could be judged; among all such solutions where no samples
+/// could be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     pub correct: usize,
@@ -48,8 +49,9 @@ impl Rate {
     pub(super) fn of(rows: &[(&Solution, &Judgement)]) -> Self {
         // The enumeration has the answer as its goal: that it finds it says nothing of how hard the problem
         // is.
-        let any = rows.iter().any(|(solution, _)| solution.sampled());
-        let counted = rows.iter().filter(|(solution, _)| solution.sampled() == any);
+        let judged = rows.iter().filter(|(_, judgement)| judgement.verdict != Verdict::Undecidable);
+        let any = judged.clone().any(|(solution, _)| solution.sampled());
+        let counted = judged.filter(|(solution, _)| solution.sampled() == any);
         let correct = counted.clone().filter(|(_, judgement)| judgement.verdict == Verdict::Correct).count();
         Self { correct, of: counted.count(), sampled: any }
     }
@@ -71,7 +73,7 @@ impl Display for Rate {
     }
 }
 
-/// How many of each problem's samples are correct; of all its solutions where no samples were drawn.
+/// How many of each problem's samples are correct, see [`Rate`].
 ///
 /// # Errors
 /// If a solution has no verdict.

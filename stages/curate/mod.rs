@@ -68,7 +68,7 @@ pub use subject::{Fate, Finding, Measured, Subject};
 pub use survey::{CurationContext, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What a shard gives.
 #[derive(Debug, Default, PartialEq)]

@@ -148,7 +148,7 @@ fn too_hard<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     if !rate.sampled {
-        return Finding::Skips("no samples were drawn");
+        return Finding::Skips("no samples were judged");
     }
     limit(rate.share() < least, Measured::Rate { rate, limit: least })
 }
@@ -159,7 +159,7 @@ fn too_easy<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
         return Finding::Skips("off");
     }
     if !rate.sampled {
-        return Finding::Skips("no samples were drawn");
+        return Finding::Skips("no samples were judged");
     }
     limit(rate.share() > most, Measured::Rate { rate, limit: most })
 }

@@ -302,6 +302,17 @@ fn bands_and_rates_go_by_samples() {
     }
     let rate = rates(&solutions, &verdicts).unwrap()["clips"];
     assert!(rate.sampled && (rate.correct, rate.of) == (1, 4), "{rate:?}");
+    // An answer that cannot be read is neither right nor wrong.
+    let (mut unread, mut with_unread) = (clips("unread", &["48/2=24"], "many"), solutions.clone());
+    with_unread.push(unread.clone());
+    let judged = verify(&problems, &with_unread, &Silent).unwrap();
+    assert_eq!(judged.last().unwrap().judgement.verdict, Verdict::Undecidable);
+    assert_eq!(rates(&with_unread, &judged).unwrap()["clips"], rate);
+    unread.problem_id = "other".into();
+    let other = problem("other", CLIPS, "72");
+    let judged = verify(&[other], &[unread.clone()], &Silent).unwrap();
+    let unknown = rates(&[unread], &judged).unwrap()["other"];
+    assert!(!unknown.sampled && unknown.of == 0, "{unknown:?}");
     // What only the enumeration solved has no rate.
     let alone = of(CurateConfig { min_pass_rate: 0.3, max_pass_rate: 0.5, ..bare() }, &solutions[4..]);
     assert_eq!(ids(&alone), ["rule"]);

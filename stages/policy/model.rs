@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use datasets::answer::read_completion;
+use datasets::answer::{read_completion, read_marked};
 use datasets::types::{End, Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling, ValueQuery, completion};
@@ -98,7 +98,7 @@ impl Policy for ModelPolicy {
             .generate(&Generation { tokenizer, requests: &requests, sampling, stop }, events)?;
         Ok(generated
             .into_iter()
-            .map(|samples| samples.iter().map(|sample| self.proposal(sample)).collect())
+            .map(|samples| samples.iter().map(|sample| self.proposal(sample, horizon)).collect())
             .collect())
     }
 }
@@ -148,8 +148,10 @@ impl ModelPolicy {
         &self.model
     }
 
-    fn proposal(&self, sample: &Generated) -> Proposal {
-        let mut read = read_completion(&sample.text);
+    fn proposal(&self, sample: &Generated, horizon: Horizon) -> Proposal {
+        // A step, or a text that was cut off, has an answer only where one is marked.
+        let whole = horizon == Horizon::Path && sample.finished;
+        let mut read = if whole { read_completion(&sample.text) } else { read_marked(&sample.text) };
         // Tokens and log-probabilities by line: a token belongs to the line it ends.
         let mut lines = vec![(String::new(), 0.0f32, 0u32)];
         for token in &sample.tokens {
@@ -201,7 +203,7 @@ mod tests {
         let proposal = |text: &str| {
             let ids = policy.model.tokenizer.encode(text);
             let tokens = (1..).zip(ids).map(|(i, id)| Token { id, logprob: -(i as f32) }).collect();
-            policy.proposal(&Generated { tokens, text: text.to_owned(), finished: true })
+            policy.proposal(&Generated { tokens, text: text.to_owned(), finished: true }, Horizon::Path)
         };
         let (plain, undone) = (
             proposal("7*6=42\n42+1=43\n#### 43"),

@@ -289,13 +289,14 @@ impl<'a> Search<'a> {
                 let item = self.tree.get(node);
                 let Some(answer) = item.answer.clone() else { continue };
                 let steps = self.tree.steps(node);
-                let correct = is_correct(self.problem, self.domain, &steps, &answer);
+                let verdict = self.domain.verify(self.problem, &steps, &answer).verdict;
+                let correct = verdict == Verdict::Correct;
                 if correct && self.paths.insert(expr::canonical_path(&steps)) {
                     self.solutions.push(node);
                 }
                 let item = self.tree.at(node);
                 if item.end {
-                    item.status = if correct { Status::Solution } else { Status::Wrong };
+                    item.status = ended(verdict);
                 } else if correct && item.status != Status::Duplicate {
                     item.status = Status::Solution;
                 }
@@ -335,8 +336,18 @@ impl<'a> Search<'a> {
 fn known(status: Status) -> Option<f32> {
     match status {
         Status::Solution => Some(1.0),
-        Status::Wrong | Status::Dead | Status::Duplicate | Status::False => Some(0.0),
+        // A search looks for what is known to be correct.
+        Status::Wrong | Status::Undecided | Status::Dead | Status::Duplicate | Status::False => Some(0.0),
         Status::Open | Status::Expanded | Status::Pruned => None,
+    }
+}
+
+/// The status of a sampled path at its end.
+fn ended(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Correct => Status::Solution,
+        Verdict::Wrong => Status::Wrong,
+        Verdict::Undecidable => Status::Undecided,
     }
 }
 

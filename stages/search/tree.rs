@@ -20,6 +20,8 @@ pub enum Status {
     Solution,
     /// A whole path that is not.
     Wrong,
+    /// A whole path of which the verifier cannot say whether it is.
+    Undecided,
     /// Nothing can follow: no legal step, or the path is as long as it may be.
     Dead,
     /// A state or solution that was there already.
@@ -37,6 +39,7 @@ impl Status {
             Status::Expanded => "expanded",
             Status::Solution => "solution",
             Status::Wrong => "wrong",
+            Status::Undecided => "undecided",
             Status::Dead => "dead",
             Status::Duplicate => "duplicate",
             Status::Pruned => "pruned",

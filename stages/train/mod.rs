@@ -65,7 +65,7 @@ use select::Share;
 use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///

@@ -24,7 +24,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use datasets::answer::{UNDO, read_completion, split_completion};
+use datasets::answer::{UNDO, read_marked, split_completion};
 use datasets::domain::{Key, State};
 use datasets::table::Node;
 use datasets::types::{Kept, Problem, StepCheck, Verdict};
@@ -293,7 +293,7 @@ impl<'a> Explored<'a> {
         if place.good || !place.tried || rest.contains(&place.step) {
             return false;
         }
-        let read = read_completion(&place.step);
+        let read = read_marked(&place.step);
         if read.lines != [place.step.as_str()] || read.steps.is_empty() || !read.answer.is_empty() {
             return false;
         }

@@ -6,8 +6,8 @@
 //! estimate, and a step that makes things merely harder can be taken for it.
 
 use anyhow::Result;
+use datasets::key;
 use datasets::types::{Problem, Solution, Verdict};
-use datasets::{Domain, key};
 
 use super::known_domain;
 use super::targets::Observed;
@@ -22,7 +22,7 @@ pub struct Located {
     pub steps: Vec<String>,
     /// Index of the first wrong step.
     pub first_wrong: usize,
-    /// By number of steps kept: share of rollouts that were correct, where any were made.
+    /// By number of steps kept: share of rollouts that were correct, of those that could be judged.
     pub shares: Vec<Option<f32>>,
     pub rollouts: u32,
     /// Tokens that the rollouts took.
@@ -30,7 +30,8 @@ pub struct Located {
 }
 
 /// The wrong solutions worth a bisection, at most so many a problem: sampled, of two steps or more, of
-/// problems that have a correct sample too, so that the policy can solve them from their beginning.
+/// problems that have a correct sample too, so that the policy can solve them from their beginning. What
+/// cannot be judged is neither.
 ///
 /// # Errors
 /// A domain that nobody knows.
@@ -43,10 +44,13 @@ pub fn wanted<'a>(
     for problem in problems {
         let domain = known_domain(problem)?;
         let of_problem = solutions.iter().filter(|s| s.problem_id == problem.problem_id && s.sampled());
-        let (correct, wrong): (Vec<&Solution>, Vec<&Solution>) =
-            of_problem.partition(|s| is_correct(problem, domain, &texts(s), &s.final_answer));
-        if !correct.is_empty() {
-            let long = wrong.into_iter().filter(|s| s.steps.len() > 1 && !s.final_answer.is_empty());
+        let judged: Vec<(&Solution, Verdict)> =
+            of_problem.map(|s| (s, domain.verify(problem, &texts(s), &s.final_answer).verdict)).collect();
+        if judged.iter().any(|(_, verdict)| *verdict == Verdict::Correct) {
+            let wrong = judged.into_iter().filter(|(_, verdict)| *verdict == Verdict::Wrong);
+            let long = wrong
+                .map(|(solution, _)| solution)
+                .filter(|s| s.steps.len() > 1 && !s.final_answer.is_empty());
             out.extend(long.take(most).map(|solution| (problem, solution)));
         }
     }
@@ -55,10 +59,6 @@ pub fn wanted<'a>(
 
 fn texts(solution: &Solution) -> Vec<String> {
     solution.steps.iter().map(|step| step.text.clone()).collect()
-}
-
-fn is_correct(problem: &Problem, domain: &dyn Domain, steps: &[String], answer: &str) -> bool {
-    domain.verify(problem, steps, answer).verdict == Verdict::Correct
 }
 
 /// How beginnings are probed.
@@ -133,14 +133,15 @@ pub fn locate(
         for ((i, at), proposals) in open.into_iter().zip(middles).zip(answers) {
             let (problem, (located, good, bad)) = (wrong[i].0, &mut found[i]);
             let domain = known_domain(problem)?;
-            let correct = proposals.iter().filter(|proposal| {
+            let verdicts = proposals.iter().map(|proposal| {
                 let rest = proposal.steps.iter().map(|step| step.text.clone());
                 let steps: Vec<String> = located.steps[..at].iter().cloned().chain(rest).collect();
-                is_correct(problem, domain, &steps, &proposal.final_answer)
+                domain.verify(problem, &steps, &proposal.final_answer).verdict
             });
-            let correct = correct.count();
+            let judged: Vec<Verdict> = verdicts.filter(|verdict| *verdict != Verdict::Undecidable).collect();
+            let correct = judged.iter().filter(|verdict| **verdict == Verdict::Correct).count();
             located.tokens += proposals.iter().map(|proposal| u64::from(proposal.tokens)).sum::<u64>();
-            located.shares[at] = Some(correct as f32 / proposals.len().max(1) as f32);
+            located.shares[at] = (!judged.is_empty()).then(|| correct as f32 / judged.len() as f32);
             if correct > 0 { *good = at } else { *bad = at }
         }
     }
@@ -239,7 +240,9 @@ mod tests {
             final_answer: "64".into(),
             ..solution.clone()
         };
-        let (problems, solutions) = ([problem], [right, solution]);
+        let unread =
+            Solution { solution_id: "u".into(), final_answer: "a great many".into(), ..solution.clone() };
+        let (problems, solutions) = ([problem], [right, solution, unread]);
         let wrong = wanted(&problems, &solutions, 3).unwrap();
         assert_eq!(wrong.len(), 1);
         assert!(

@@ -1,6 +1,7 @@
 //! What came of the states of search trees: the targets that step values are learned from.
 //!
-//! **Sampled trees** (a model or an endpoint proposed): every whole path below a state is a try at it, and
+//! **Sampled trees** (a model or an endpoint proposed): every whole path below a state is a try at it, unless
+//! the verifier could not judge it, and
 //!
 //! - `soft`: share of the tries that are correct (Monte Carlo; Math-Shepherd, arXiv 2312.08935)
 //! - `hard`: whether any is
@@ -171,7 +172,7 @@ fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
         if is_end(node) {
             // A path that best-of-N drew twice is two tries; a tree search returns to an end at its own will.
             let times = if node.tree_id.ends_with("best-of-n") { node.visits.max(1) } else { 1 };
-            tries[i] = times;
+            tries[i] = if node.status == "undecided" { 0 } else { times };
             correct[i] = if node.status == "solution" { times } else { 0 };
         } else if matches!(node.status.as_str(), "false" | "dead") && rows.children[i].is_empty() {
             tries[i] = 1;
@@ -187,8 +188,8 @@ fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
         tries[parent] += tries[i];
         correct[parent] += correct[i];
         let said = match reading.targets {
-            Targets::Backup => (tries[i] >= reading.min_tries).then_some(targets[i]),
-            Targets::Td if is_end(node) => Some(soft),
+            Targets::Backup => (tries[i] >= reading.min_tries.max(1)).then_some(targets[i]),
+            Targets::Td if is_end(node) => (tries[i] > 0).then_some(soft),
             Targets::Td => node.value,
             Targets::Soft | Targets::Hard => None,
         };

@@ -134,7 +134,7 @@ fn verdicts() {
         (&["48/2=24", "48+24=73"], "72", Verdict::Correct, "correct_answer_wrong_steps"),
         (&["48/2=24", "48+24=73"], "73", Verdict::Wrong, "wrong_answer"),
         (&["48/2=24"], "", Verdict::Wrong, "no_answer"),
-        (&["48/2=24"], "many", Verdict::Wrong, "answer_unreadable"),
+        (&["48/2=24"], "many", Verdict::Undecidable, "answer_unreadable"),
         (&["48+24=72", long.as_str()], "72", Verdict::Undecidable, "out_of_fuel"),
         (&["48/2=24", "48+24=72", "72 of them = twelve * 6 = lots"], "72", Verdict::Correct, "correct"),
     ] {

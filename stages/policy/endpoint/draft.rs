@@ -10,7 +10,7 @@
 //!    (models write ` = `; complete texts do not end in spaces);
 //! 3. else it is complete.
 
-use datasets::answer::read_completion;
+use datasets::answer::{read_completion, read_marked};
 use datasets::expr::calculator;
 use datasets::types::{End, Step};
 
@@ -208,7 +208,9 @@ impl Draft {
     /// log-probability is NaN if that of any of its tokens is unknown; the calculator's tokens count as
     /// certain.
     pub(super) fn finish(self) -> Proposal {
-        let mut read = read_completion(&self.text);
+        // A step, or a text that was cut off, has an answer only where one is marked.
+        let whole = self.horizon == Horizon::Path && self.how == End::Complete && self.remaining() > 0;
+        let mut read = if whole { read_completion(&self.text) } else { read_marked(&self.text) };
         let bounds = self.bounds(&read.lines, !read.answer.is_empty());
         let mut steps = Vec::with_capacity(read.steps.len());
         for place in read.steps {

@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result};
 use datasets::expr;
-use datasets::types::StepCheck;
+use datasets::types::{StepCheck, Verdict};
 
 use super::super::tree::{Item, Status, Want};
-use super::{Search, Searcher, is_correct};
+use super::{Search, Searcher, ended, is_correct};
 use crate::policy::Proposal;
 
 impl Search<'_> {
@@ -73,9 +73,10 @@ impl Search<'_> {
     fn judge(&mut self, node: u32) {
         let Some(answer) = self.tree.get(node).answer.as_ref().filter(|_| self.verified()) else { return };
         let steps = self.tree.steps(node);
-        let status = if !is_correct(self.problem, self.domain, &steps, answer) {
+        let verdict = self.domain.verify(self.problem, &steps, answer).verdict;
+        let status = if verdict != Verdict::Correct {
             // A path of rules may go on.
-            if self.tree.get(node).end { Status::Wrong } else { return }
+            if self.tree.get(node).end { ended(verdict) } else { return }
         } else if self
             .plan
             .siblings

@@ -37,6 +37,20 @@ fn sampled_tree() -> Vec<Node> {
     nodes
 }
 
+#[test]
+fn what_could_not_be_judged_is_no_try() {
+    let mut nodes = sampled_tree();
+    nodes.push(node(7, Some(1), "#### many", "undecided"));
+    nodes.push(node(8, Some(0), "d", "expanded"));
+    nodes.push(node(9, Some(8), "#### several", "undecided"));
+    for targets in [Targets::Soft, Targets::Hard, Targets::Backup, Targets::Td] {
+        let reading = reading(targets, 1);
+        assert_eq!(by_steps(&nodes, &reading), by_steps(&sampled_tree(), &reading), "{targets:?}");
+    }
+    let nothing_needed = by_steps(&nodes, &reading(Targets::Backup, 0));
+    assert!(!nothing_needed.contains_key("d"), "{nothing_needed:?}");
+}
+
 fn by_steps(nodes: &[Node], reading: &Reading) -> HashMap<String, (f32, u32)> {
     let problem = puzzle("Use 1, 2 and 3 to make 6.", "6");
     let nodes: Vec<&Node> = nodes.iter().collect();

@@ -1,0 +1,435 @@
+//! The answer of a text without a marker, by its end: the last formula of the closing sentence, the last bold
+//! words, or the last relation or number of the closing sentence.
+//!
+//! A closing sentence that denies, supposes or estimates what it says is an answer that cannot be read. One
+//! without any claim leaves the text without an answer.
+
+use std::borrow::Cow;
+
+use super::blocks::{aligned, inline_formulas, last_display, sentence_end, sentence_start};
+use super::extract::{Rule, is_readable};
+use super::limits::MAX_BYTES;
+use super::moments::month;
+use super::read::{Exponents, read};
+use super::tree::{Answer, Expr, expr_depends};
+
+/// An answer by the end of a text.
+#[derive(Clone, Debug)]
+pub(super) struct Closing<'a> {
+    pub rule: Rule,
+    pub answer: Cow<'a, str>,
+    /// Whether the text is one sentence.
+    pub alone: bool,
+}
+
+/// Words before what is no longer the answer.
+const REASONS: [&str; 5] = ["because", "since", "as", "so", "which"];
+/// Words of a sentence that does not say what it names.
+const DOUBTS: [&str; 24] = [
+    "not",
+    "never",
+    "cannot",
+    "cant",
+    "isnt",
+    "doesnt",
+    "dont",
+    "didnt",
+    "wasnt",
+    "arent",
+    "wrong",
+    "incorrect",
+    "impossible",
+    "unknown",
+    "unclear",
+    "if",
+    "unless",
+    "maybe",
+    "perhaps",
+    "might",
+    "could",
+    "suppose",
+    "assume",
+    "whether",
+];
+/// Words before a number that is only about right, or a bound.
+const HEDGES: [&str; 19] = [
+    "about",
+    "approximately",
+    "approx",
+    "around",
+    "roughly",
+    "nearly",
+    "almost",
+    "least",
+    "most",
+    "than",
+    "over",
+    "under",
+    "within",
+    "between",
+    "step",
+    "case",
+    "or",
+    "to",
+    "~",
+];
+/// Words before `to` and what a sentence comes to.
+const TOTALS: [&str; 12] = [
+    "comes",
+    "come",
+    "out",
+    "up",
+    "down",
+    "amounts",
+    "amount",
+    "equal",
+    "sums",
+    "simplifies",
+    "evaluates",
+    "leads",
+];
+/// Words before all of what a sentence comes to.
+const VERBS: [&str; 16] = [
+    "is", "are", "was", "were", "be", "has", "have", "had", "gets", "get", "equals", "total", "totals",
+    "needs", "costs", "pays",
+];
+/// Words that begin a conclusion.
+const CONCLUSIONS: [&str; 9] =
+    ["so", "thus", "hence", "therefore", "finally", "altogether", "consequently", "total", "together"];
+/// How sentences begin that close a text politely.
+const PLEASANTRIES: [&str; 8] =
+    ["i hope", "hope ", "let me know", "please ", "feel free", "thank", "good luck", "if you have"];
+const NUMBERS: [&str; 30] = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "thirty",
+    "forty",
+    "fifty",
+    "sixty",
+    "seventy",
+    "eighty",
+    "ninety",
+    "hundred",
+    "half",
+];
+/// Most words that one number or relation may have.
+const MAX_WORDS: usize = 12;
+
+/// The text before a first word that gives a reason or draws a conclusion.
+pub(super) fn before_reason(text: &str) -> &str {
+    before(text, &REASONS)
+}
+
+fn before<'a>(text: &'a str, words: &[&str]) -> &'a str {
+    for (at, word) in split_words(text) {
+        if words.iter().any(|reason| bare(word).eq_ignore_ascii_case(reason)) {
+            return text[..at].trim_end().trim_end_matches(',').trim_end();
+        }
+    }
+    text
+}
+
+/// Words with the byte at which each begins.
+fn split_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split_whitespace().map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+}
+
+fn is_among(words: &[&str], word: &str) -> bool {
+    let word: String =
+        word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase();
+    words.contains(&word.as_str())
+}
+
+/// The answer by the end of a text.
+pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
+    let sentence = final_sentence(text);
+    let alone = sentence.is_some_and(|sentence| sentence.len() == text.trim().len());
+    let closing = |rule, answer| Closing { rule, answer, alone };
+    if let Some(answer) = formula(text, sentence) {
+        return Some(closing(Rule::Formula, answer));
+    }
+    if let Some(answer) = bold(text) {
+        return Some(closing(Rule::Bold, answer.into()));
+    }
+    if !alone && let Some(answer) = yes_or_no(text) {
+        return Some(closing(Rule::Sentence, answer.into()));
+    }
+    let claims = sentence.filter(|sentence| !alone || is_claim(sentence)).and_then(claimed);
+    let answer = claims.map(|answer| closing(Rule::Sentence, answer));
+    // A formula that is not read is a claim.
+    answer.or_else(|| last_display(text).map(|display| closing(Rule::Formula, display.into())))
+}
+
+/// The last sentence that is no pleasantry.
+fn final_sentence(text: &str) -> Option<&str> {
+    let mut rest = text.trim();
+    for _ in 0..4 {
+        let line = rest.lines().next_back()?;
+        // `> 5` is a bound, and no quotation.
+        let marks: &[char] =
+            if line.chars().any(char::is_alphabetic) { &['>', '•', '#'] } else { &['•', '#'] };
+        let bare = line.trim_start_matches(marks).trim_start();
+        let sentence = bare[sentence_start(bare)..].trim();
+        let polite = || {
+            let lower = sentence.to_lowercase();
+            PLEASANTRIES.iter().any(|words| lower.starts_with(words))
+        };
+        if !sentence.starts_with("```") && !polite() {
+            return Some(sentence);
+        }
+        rest = rest[..rest.len() - sentence.len()].trim_end();
+    }
+    None
+}
+
+/// Whether a text of one sentence is one: a price tag or a date is none.
+fn is_claim(sentence: &str) -> bool {
+    let words: Vec<&str> = sentence
+        .split_whitespace()
+        .filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1)
+        .collect();
+    let first = words.first().is_some_and(|word| is_among(&CONCLUSIONS, word));
+    let contracted =
+        words.iter().any(|word| word.ends_with("'s") || word.ends_with("’s") || word.ends_with("'re"));
+    let verb = words.iter().any(|word| is_among(&VERBS, word));
+    let equation = sentence.contains('=') && (!words.is_empty() || value_of(sentence) != sentence);
+    first || equation || contracted || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
+}
+
+fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>> {
+    if let Some(display) = last_display(text) {
+        let answer = aligned(display).map_or(Cow::Borrowed(display), Cow::Owned);
+        return Some(answer).filter(|answer| is_readable(answer));
+    }
+    let sentence = sentence?;
+    if sentence.ends_with('?') || is_doubtful(sentence) {
+        return None;
+    }
+    let formulas = inline_formulas(sentence);
+    let last = formulas.last()?;
+    // Formulas side by side are one list.
+    let mut first = formulas.len() - 1;
+    while first > 0 {
+        let between = &sentence[formulas[first - 1].end..formulas[first].start];
+        let mut words = between
+            .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | '(' | ')' | '\\'))
+            .filter(|word| !word.is_empty());
+        if !words.all(|word| matches!(word, "and" | "or")) {
+            break;
+        }
+        first -= 1;
+    }
+    // With what stands behind it: a unit, a percent sign.
+    let opens = sentence[..formulas[first].start].trim_end_matches(['$', '(', '\\']).len();
+    let behind = before_reason(&sentence[last.end..]);
+    let end = last.end + sentence_end(behind).min(behind.len());
+    let candidates = [&sentence[opens..end], &sentence[last.clone()]];
+    candidates.into_iter().map(str::trim).find(|answer| is_readable(answer)).map(Cow::Borrowed)
+}
+
+/// The last bold words, if they can be read; numbers of items are none.
+fn bold(text: &str) -> Option<&str> {
+    let end = text.rfind("**")?;
+    let start = text[..end].rfind("**")? + 2;
+    let content = text[start..end].trim();
+    let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let numbers = text[line..start - 2].trim().is_empty()
+        && content.len() <= 4
+        && content
+            .strip_suffix(['.', ')', ':'])
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    if content.is_empty() || content.contains('\n') || numbers {
+        return None;
+    }
+    let rest = text[end..].lines().next().unwrap_or("");
+    let behind = before_reason(&rest[..sentence_end(rest)]);
+    let with_unit = text[start..end + behind.len()].trim();
+    if is_readable(content) {
+        let unit = behind.len() > 2 && with_unit.len() > content.len() && is_readable(with_unit);
+        return Some(if unit { with_unit } else { content });
+    }
+    let inner = final_sentence(content)?;
+    claimed(inner)
+        .and_then(|answer| match answer {
+            Cow::Borrowed(answer) => Some(answer),
+            Cow::Owned(_) => None,
+        })
+        .filter(|answer| is_readable(answer))
+}
+
+/// `Yes. …`, `No, …` at the start.
+fn yes_or_no(text: &str) -> Option<&str> {
+    let text = text.trim_start().trim_start_matches('*');
+    let word = &text[..text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())];
+    let known = ["yes", "no", "true", "false"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    (known && text[word.len()..].trim_start_matches('*').starts_with(['.', ',', '!', ';', ':', '\n']))
+        .then_some(word)
+}
+
+fn is_doubtful(sentence: &str) -> bool {
+    sentence.split_whitespace().any(|word| is_among(&DOUBTS, word))
+}
+
+/// What a sentence says: the last relation or number in it, or a choice. The sentence itself, where it says
+/// something that is not read.
+fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
+    if sentence.ends_with('?') || sentence.trim_end().ends_with(['=', '+', '-', '*', '/', '(']) {
+        return None;
+    }
+    let part = conclusion(sentence);
+    let part = part[..sentence_end(part)].trim();
+    if let Some(choice) = choice(part) {
+        return Some(if is_doubtful(part) { sentence } else { choice }.into());
+    }
+    let words: Vec<(usize, &str)> = split_words(part).collect();
+    let Some(last) = words.iter().rposition(|(_, word)| is_number(word)) else {
+        let counts = || words.iter().any(|(_, word)| is_among(&NUMBERS, word));
+        return counts().then(|| sentence.into());
+    };
+    if is_doubtful(part) {
+        return Some(sentence.into());
+    }
+    let mut first = last;
+    while first > 0 && last - first < MAX_WORDS && is_mathematics(words[first - 1].1) {
+        first -= 1;
+    }
+    let before = |back: usize| first.checked_sub(back).map_or("", |at| words[at].1);
+    // `comes to 14`, unlike `close to 14`.
+    let sums = is_among(&["to"], before(1)) && is_among(&TOTALS, before(2));
+    if is_among(&HEDGES, before(1)) && !sums || before(1).ends_with('~') {
+        return Some(sentence.into());
+    }
+    let text = |from: usize, to: usize| {
+        let end = words.get(to).map_or(part.len(), |(at, _)| *at);
+        part[words[from].0..end].trim().trim_end_matches([',', ';', ':', '!'])
+    };
+    // All of a list or of amounts that belong together, behind a verb: `there are 9 chickens and 6 rabbits`.
+    let lists = (1..first).filter(|at| is_number(words[*at].1) && is_among(&VERBS, words[at - 1].1));
+    for from in lists.take(3) {
+        let whole = text(from, words.len());
+        if is_readable(whole) {
+            return Some(whole.into());
+        }
+    }
+    let ends = [words.len(), last + 3, last + 2, last + 1];
+    for from in first..=last {
+        for to in ends.into_iter().filter(|to| *to <= words.len()) {
+            let candidate = text(from, to);
+            if is_readable(candidate) {
+                return Some(value_of(candidate).into());
+            }
+        }
+    }
+    Some(sentence.into())
+}
+
+/// What a sentence comes to: what stands before a reason, but behind `so`.
+fn conclusion(sentence: &str) -> &str {
+    let digit = |text: &str| text.contains(|c: char| c.is_ascii_digit());
+    let mut part = sentence;
+    for (at, word) in split_words(sentence) {
+        if at > 0 && bare(word).eq_ignore_ascii_case("so") && digit(&sentence[at..]) {
+            part = &sentence[at + word.len()..];
+        }
+    }
+    let cut = before(part, &["because", "since", "as", "which"]);
+    if digit(cut) { cut } else { part }
+}
+
+/// How a sentence goes on behind the letter of a choice.
+const RIGHT: [&str; 6] =
+    ["is correct", "is right", "is the correct", "is the right", "is the answer", "is the best"];
+
+/// The letter of `option C` and `(C)`, if a sentence names one alone.
+fn choice(sentence: &str) -> Option<&str> {
+    let mut found: Option<&str> = None;
+    let mut before = "";
+    for (at, word) in split_words(sentence) {
+        let letter = bare(word);
+        let is_letter = letter.len() == 1 && matches!(letter.as_bytes()[0], b'A'..=b'H');
+        let named = is_among(&["option", "choice", "answer"], before) && !before.ends_with(['.', ',']);
+        let behind = sentence[at + word.len()..].trim_start();
+        let named = named || before.is_empty() && RIGHT.iter().any(|words| behind.starts_with(words));
+        if is_letter && (named || word.starts_with('(') && word[1..].contains(')')) {
+            if found.is_some_and(|found| found != letter) {
+                return None;
+            }
+            found = Some(letter);
+        }
+        before = word;
+    }
+    found
+}
+
+fn is_number(word: &str) -> bool {
+    let core = bare(word);
+    let ordinal = ["st", "nd", "rd", "th"].iter().any(|end| {
+        core.strip_suffix(end)
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    });
+    let numeric = |c: char| c.is_numeric() || matches!(c, 'π' | '√' | '∞');
+    (word.contains(numeric) || ["\\frac", "\\sqrt", "\\pi", "\\infty"].iter().any(|name| word.contains(name)))
+        && !ordinal
+}
+
+/// Whether a word may be part of a formula, or of a date.
+fn is_mathematics(word: &str) -> bool {
+    let core = bare(word);
+    let letter =
+        core.len() == 1 && core.bytes().all(|b| b.is_ascii_alphabetic()) && !matches!(core, "a" | "A" | "I");
+    let sign = !word.contains(char::is_alphanumeric)
+        && word.contains(|c: char| "+-−*/=<>≤≥≠≈±×·÷^()[]{}|$€£%".contains(c));
+    let joined = word.contains(['=', '<', '>', '≤', '≥', '^', '_', '\\', '$', '+']);
+    (is_number(word) && !word.ends_with([',', ';', ':']))
+        || letter
+        || sign
+        || joined
+        || month(word).is_some() && core.len() > 2
+}
+
+/// Of `48 + 24 = 72` the last side, of `x = 5` all.
+fn value_of(claim: &str) -> &str {
+    let Some((_, value)) = claim.rsplit_once('=') else { return claim };
+    let computed = read(claim, Exponents::AsWritten).is_ok_and(|answer| is_computed(&answer));
+    if computed && is_readable(value) { value.trim() } else { claim }
+}
+
+/// `48 + 24 = 72`: an equation that begins with no name.
+fn is_computed(answer: &Answer) -> bool {
+    let Answer::Relation { sides, signs } = answer else { return false };
+    let first = sides.first().and_then(Answer::expr);
+    signs.iter().all(|sign| *sign == '=')
+        && first.is_some_and(|expr| !expr_depends(expr, None) && *expr != Expr::E)
+}
+
+/// `48/2 = 24, 48 + 24 = 72`: several equations in a line, of which the last one says the answer.
+pub(super) fn is_calculation(text: &str) -> bool {
+    if text.matches('=').count() < 2 || text.len() > MAX_BYTES {
+        return false;
+    }
+    let Ok(Answer::Group { open: ',', items, .. }) = read(text, Exponents::AsWritten) else { return false };
+    items.iter().all(is_computed)
+}
