@@ -34,7 +34,7 @@ fn the_rule_that_read_an_answer() {
         ("So it is \\(12\\) in all.", "formula", "12"),
         ("So she pays **12** dollars.", "bold", "12"),
         ("So she pays 48/4 = 12.", "sentence", "12"),
-        ("Therefore x ≥ 12 is the solution.", "sentence", "x ≥ 12"),
+        ("Therefore x ≥ 12 is the solution.", "whole", "x ≥ 12"),
         ("3*2=6 pens, 6*2=12 pens", "sentence", "12"),
         ("She adds 5.\nSo she has 12 left, as 5+7 is.", "sentence", "12"),
         ("I hope this helps. It is 12.\n\nLet me know if you have 3 more!", "sentence", "12"),
