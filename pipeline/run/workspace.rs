@@ -177,7 +177,7 @@ impl Workspace {
         let expected = known.unwrap_or_else(|| good.last().map_or(1, |last| last + 2));
         let state = plan::state(fingerprint, stored.as_ref(), expected, &good, foreign);
         let opened = Opened { path, dir, stage, round, fingerprint: hash, state, commits };
-        self.note(&opened, known, detail);
+        self.note(&opened, known, detail)?;
         if opened.dir.is_some() {
             if opened.state.is_done() {
                 // A kill between the commit and their removal leaves the checkpoints.
@@ -208,7 +208,7 @@ impl Workspace {
     }
 
     /// Notes how a stage stands for `status`, and says why it is outstanding again.
-    fn note(&self, opened: &Opened, total: Option<u32>, mut detail: Vec<String>) {
+    fn note(&self, opened: &Opened, total: Option<u32>, mut detail: Vec<String>) -> Result<()> {
         let (mut changes, mut missing) = (Vec::new(), Vec::new());
         let standing = match &opened.state {
             State::Absent => Standing::Outstanding,
@@ -228,7 +228,7 @@ impl Workspace {
             self.console.say(&format!("{} is outstanding again: {}", opened.name(), what.join("; ")));
         }
         if standing != Standing::Done
-            && let Some(last) = names(&opened.checkpoints()).unwrap_or_default().last()
+            && let Some(last) = names(&opened.checkpoints())?.last()
         {
             detail.push(format!("checkpoint {last}"));
         }
@@ -244,6 +244,7 @@ impl Workspace {
             changes,
             missing,
         });
+        Ok(())
     }
 
     /// Runs the missing shards of a stage.

@@ -137,7 +137,7 @@ fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
-        let Some(end) = tag.find("%}") else { break };
+        let Some(end) = tag[2..].find("%}").map(|end| end + 2) else { break };
         let (tag, after) = tag.split_at(end + 2);
         out.push_str(before);
         match tag[2..end].trim_matches(['-', '+']).trim() {
@@ -172,6 +172,9 @@ mod tests {
         let trimmed = "{% for m in messages %}[  {%- generation -%} {{ m.content }} {%- endgeneration %}\n]{% endfor %}";
         assert_eq!(rendered(trimmed).unwrap(), "[1+1][2]");
         assert_eq!(rendered("{{ '{% generation' }}").unwrap(), "{% generation");
+        for cut in ["{%}", "{%", "{%%}", "{% generation", "{%-%}"] {
+            assert_eq!(without_generation_tags(cut), cut);
+        }
     }
 
     #[test]
