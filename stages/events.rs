@@ -41,3 +41,8 @@ impl Events for Silent {
         false
     }
 }
+
+/// Whether a character changes the direction of writing: in what users are told it could hide something.
+pub fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

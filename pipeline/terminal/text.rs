@@ -6,6 +6,7 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::Result;
+use stages::events::turns;
 
 use crate::terminal::exit::Failure;
 
@@ -81,11 +82,6 @@ pub fn brief(text: &str, width: usize) -> String {
         used += more;
     }
     short
-}
-
-/// Whether a character changes the direction of writing.
-fn turns(char: char) -> bool {
-    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1 row`, `2 rows`.

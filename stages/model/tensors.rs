@@ -113,8 +113,12 @@ pub fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError
 
 /// All values of a tensor on the host.
 pub fn values(tensor: &Tensor<2>) -> Vec<f32> {
-    let data = tensor.to_data();
-    match halves(&data) {
+    floats_of(&tensor.to_data())
+}
+
+/// All numbers of data.
+pub fn floats_of(data: &TensorData) -> Vec<f32> {
+    match halves(data) {
         Some(numbers) => numbers.iter().map(|number| number.to_f32()).collect(),
         None => data.iter::<f32>().collect(),
     }

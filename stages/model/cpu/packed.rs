@@ -65,7 +65,9 @@ impl Packed {
     pub fn of(weight: &Tensor<2>) -> Self {
         let [outputs, inputs] = weight.dims();
         let data = weight.to_data();
-        let Some(halves) = tensors::halves(&data) else { return Self::new(&tensors::values(weight), inputs) };
+        let Some(halves) = tensors::halves(&data) else {
+            return Self::new(&tensors::floats_of(&data), inputs);
+        };
         let bits = |at: usize| halves.get(at).map_or(0, |w| u32::from(w.to_bits()));
         Self { outputs, inputs, panels: Panels::Bf16(words(outputs, inputs, |l, h| bits(l) | bits(h) << 16)) }
     }

@@ -53,11 +53,6 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<DecoderConfig, String> {
     });
     let window = fields.size_or("sliding_window", LONG, 4096)?;
     let every = fields.size_or("sliding_window_pattern", LONG, 6)?;
-    let windowed = fields.windowed(config.num_hidden_layers, |layer| (layer + 1) % every != 0)?;
-    for (attention, windowed) in config.attention.iter_mut().zip(windowed) {
-        if windowed {
-            attention.window = Some(window);
-        }
-    }
+    fields.put_windows(&mut config, Some(window), |layer| (layer + 1) % every != 0)?;
     Ok(config)
 }

@@ -200,6 +200,31 @@ impl Fields<'_> {
         if newer.is_object() { newer } else { &self.value["rope_scaling"] }
     }
 
+    /// Biases that the keys of Llama and its kin switch on.
+    fn biases(&self) -> Switches {
+        let attention = self.flag("attention_bias", false);
+        Switches {
+            qkv_bias: attention,
+            output_bias: attention,
+            mlp_bias: self.flag("mlp_bias", false),
+            ..Switches::default()
+        }
+    }
+
+    /// Gives a sliding window, where there is one, to the layers that [`Fields::windowed`] names.
+    fn put_windows(
+        &self,
+        config: &mut DecoderConfig,
+        window: Option<usize>,
+        rule: impl Fn(usize) -> bool,
+    ) -> Result<(), String> {
+        let windowed = self.windowed(config.num_hidden_layers, rule)?;
+        for (attention, windowed) in config.attention.iter_mut().zip(windowed) {
+            attention.window = window.filter(|_| windowed);
+        }
+        Ok(())
+    }
+
     /// Which layers have a sliding window: by `layer_types`, else by a rule.
     fn windowed(&self, layers: usize, rule: impl Fn(usize) -> bool) -> Result<Vec<bool>, String> {
         match &self.value["layer_types"] {

@@ -22,10 +22,7 @@ pub(super) fn read(fields: &Fields<'_>, family: Family) -> Result<DecoderConfig,
     if fields.flag("use_sliding_window", false) && !fields.value["sliding_window"].is_null() {
         let window = fields.size("sliding_window", LONG)?;
         let first = fields.value["max_window_layers"].as_u64().unwrap_or(28) as usize;
-        let windowed = fields.windowed(config.num_hidden_layers, |layer| layer >= first)?;
-        for (attention, windowed) in config.attention.iter_mut().zip(windowed) {
-            attention.window = windowed.then_some(window);
-        }
+        fields.put_windows(&mut config, Some(window), |layer| layer >= first)?;
     }
     Ok(config)
 }

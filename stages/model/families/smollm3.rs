@@ -5,19 +5,11 @@ use serde_json::Value;
 use super::{Defaults, Fields};
 use crate::model::config::limits::LONG;
 use crate::model::config::{DecoderConfig, Family};
-use crate::model::parts::Switches;
 
 pub(super) fn read(fields: &Fields<'_>) -> Result<DecoderConfig, String> {
     fields.plain("hidden_act", &[Value::Null, "silu".into()])?;
-    let bias = fields.flag("attention_bias", false);
-    let switches = Switches {
-        qkv_bias: bias,
-        output_bias: bias,
-        mlp_bias: fields.flag("mlp_bias", false),
-        ..Switches::default()
-    };
     let defaults = Defaults { tie: true, theta: 2_000_000.0, epsilon: 1e-6 };
-    let mut config = fields.base(Family::SmolLm3, &defaults, switches)?;
+    let mut config = fields.base(Family::SmolLm3, &defaults, fields.biases())?;
     let layers = config.num_hidden_layers;
     let turned: Vec<bool> = match &fields.value["no_rope_layers"] {
         Value::Null => {
@@ -32,10 +24,9 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<DecoderConfig, String> {
     };
     let sliding = fields.flag("use_sliding_window", false) && !fields.value["sliding_window"].is_null();
     let window = if sliding { Some(fields.size("sliding_window", LONG)?) } else { None };
-    let windowed = fields.windowed(layers, |layer| sliding && turned[layer])?;
-    for ((attention, turned), windowed) in config.attention.iter_mut().zip(turned).zip(windowed) {
+    fields.put_windows(&mut config, window, |layer| sliding && turned[layer])?;
+    for (attention, turned) in config.attention.iter_mut().zip(turned) {
         attention.rotary = turned;
-        attention.window = window.filter(|_| windowed);
     }
     Ok(config)
 }
