@@ -100,9 +100,15 @@ impl Decoder {
     /// The same decoder with other values, in the order of [`Decoder::weights`].
     #[must_use]
     pub fn with_values(&self, values: &[Vec<f32>]) -> Self {
-        let mut values = values.iter();
-        self.map(|old| match values.next() {
-            Some(new) => Tensor::from_data(TensorData::new(new.clone(), old.dims()), &old.device()),
+        self.replaced(|weight| values.get(weight).cloned())
+    }
+
+    /// The same decoder with other values of some weights, by their place in [`Decoder::weights`].
+    #[must_use]
+    pub fn replaced(&self, new: impl Fn(usize) -> Option<Vec<f32>>) -> Self {
+        let mut places = 0..;
+        self.map(|old| match places.next().and_then(&new) {
+            Some(new) => Tensor::from_data(TensorData::new(new, old.dims()), &old.device()),
             None => old,
         })
     }

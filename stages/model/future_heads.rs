@@ -97,7 +97,11 @@ fn name(head: usize, part: Part) -> String {
 /// A head's layer as a decoder of one layer that reads a stream instead of tokens: no embeddings, and the
 /// decoder's own norm.
 pub fn as_weights(config: &DecoderConfig, layer: Vec<Vec<f32>>, norm: Vec<f32>) -> Weights {
-    Weights { config: config.one_layer(), all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect() }
+    Weights {
+        config: config.one_layer(),
+        all: [Vec::new()].into_iter().chain(layer).chain([norm]).collect(),
+        adapters: Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData, bf16};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use super::ModelError;
 
@@ -88,27 +88,38 @@ fn half_to_f32(bits: u16) -> f32 {
     }
 }
 
+/// An f32 tensor to be written.
+struct Written<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for Written<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
 /// A safetensors file of f32 tensors.
 pub fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError> {
-    let failed = |e: safetensors::SafeTensorError| ModelError::Weights {
+    let views = tensors.iter().map(|&(name, shape, values)| (name, Written { shape, values }));
+    let info = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(info)).map_err(|e| ModelError::Weights {
         path: "model.safetensors".into(),
         what: format!("failed to encode: {e}"),
-    };
-    let bytes: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = tensors
-        .iter()
-        .map(|(name, shape, values)| {
-            let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            ((*name).to_owned(), shape.to_vec(), Cow::Owned(data))
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, data)| {
-            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).map_err(failed)?))
-        })
-        .collect::<Result<Vec<_>, ModelError>>()?;
-    let info = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(info)).map_err(failed)
+    })
 }
 
 /// All values of a tensor on the host.

@@ -2,8 +2,9 @@
 //! 2106.09685).
 //!
 //! An adapter stands for W + (alpha / rank) B A, with A `[rank, in]` drawn as PEFT draws it (Kaiming uniform,
-//! a = √5: uniform within 1/√in) and B `[out, rank]` zero. The decoder runs on the sum, so a forward pass
-//! costs what it costs without, and gradients follow from that of the sum G: dB = s G Aᵀ, dA = s Bᵀ G.
+//! a = √5: uniform within 1/√in) and B `[out, rank]` zero. On the CPU adapters are computed beside their
+//! weights, which need no gradient. On a GPU the decoder runs on the sum, which spares launches, and
+//! gradients follow from that of the sum G: dB = s G Aᵀ, dA = s Bᵀ G.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use serde_json::json;
 use super::config::TrainConfig;
 use super::optimizer::{Adam, Slot};
 use super::value::HeadConfig;
+use crate::model::cpu::low_rank::LowRank;
 use crate::model::parts::Part;
 use crate::model::{DecoderConfig, ModelError, tensors};
 
@@ -129,6 +131,18 @@ impl Tuned {
             Self::Weights(tuned) => tuned[weight],
             Self::Adapters { adapters, .. } => adapters.iter().any(|a| a.weight == weight),
         }
+    }
+
+    /// The adapters, with their first values, as the CPU runs them.
+    pub fn low_rank(&self) -> Vec<LowRank> {
+        let Self::Adapters { adapters, rank, scale, .. } = self else { return Vec::new() };
+        let mut values = self.first_values().into_iter().map(|(_, values)| values);
+        let own = |adapter: &Adapter| {
+            let (a, b) = (values.next()?, values.next()?);
+            let (weight, rows) = (adapter.weight, adapter.rows.clone());
+            Some(LowRank { weight, rows, a, b, rank: *rank, scale: *scale })
+        };
+        adapters.iter().filter_map(own).collect()
     }
 
     /// First values of the adapters' matrices: A, B, A, B, …

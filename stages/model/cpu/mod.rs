@@ -4,7 +4,7 @@
 //! - [`simd`]: loops over slices, with the widest vectors of the machine
 //! - [`matrix`]: matrix products
 //! - [`trunk`]: forward and backward over whole sequences, for training
-//! - [`head`]: the loss at its end
+//! - [`head`]: the loss at its end; [`low_rank`]: adapters beside weights
 //! - [`packed`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for generation
 //!
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
@@ -18,16 +18,21 @@ use super::{Decoder, DecoderConfig, tensors};
 pub mod cache;
 pub mod decoder;
 pub mod head;
+pub mod low_rank;
 pub mod matrix;
 pub mod packed;
 pub mod simd;
 pub mod trunk;
+
+use low_rank::LowRank;
 
 /// A decoder's weights, each row-major, in the order of [`super::Decoder::weights`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     pub config: DecoderConfig,
     pub all: Vec<Vec<f32>>,
+    /// Changes of these, in the order of the weights.
+    pub adapters: Vec<LowRank>,
 }
 
 impl Weights {
@@ -36,12 +41,30 @@ impl Weights {
         Self {
             config: decoder.config.clone(),
             all: decoder.weights().into_iter().map(tensors::values).collect(),
+            adapters: Vec::new(),
         }
     }
 
     /// A layer's weight; empty if its family has none.
     pub fn layer(&self, layer: usize, part: Part) -> &[f32] {
         self.config.index(layer, part).map_or(&[], |index| &self.all[index])
+    }
+
+    /// All values: those of the weights, then A and B of each adapter.
+    pub fn every(&self) -> impl Iterator<Item = &Vec<f32>> {
+        self.all.iter().chain(self.adapters.iter().flat_map(|adapter| [&adapter.a, &adapter.b]))
+    }
+
+    /// As [`Weights::every`].
+    pub fn every_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        self.all.iter_mut().chain(self.adapters.iter_mut().flat_map(|own| [&mut own.a, &mut own.b]))
+    }
+
+    /// The changes of a weight.
+    pub fn adapters_of(&self, weight: usize) -> &[LowRank] {
+        let first = self.adapters.partition_point(|adapter| adapter.weight < weight);
+        let count = self.adapters[first..].partition_point(|adapter| adapter.weight == weight);
+        &self.adapters[first..first + count]
     }
 
     pub fn norm_index(&self) -> usize {

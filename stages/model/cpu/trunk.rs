@@ -92,7 +92,7 @@ impl Trunk {
     }
 
     /// From the gradient in [`Chunk::hidden`] to that of all weights but the output matrix, added to
-    /// `gradients` (in the order of [`Weights::all`]; an empty one is left out).
+    /// `gradients` (in the order of [`Weights::all`], then A and B of each adapter; an empty one is left out).
     pub fn backward(&mut self, weights: &Weights, gradients: &mut [Vec<f32>]) {
         let shape = self.shape;
         let pass = Pass { weights, shape, rotary: &self.rotary, recompute: self.recompute };
@@ -167,6 +167,7 @@ fn sum_weights(chunks: &[Chunk], layer: usize, weights: &Weights, gradients: &mu
         (Part::Down, shape.hidden, shape.inner, |c, _| (&c.slopes.out, &c.slopes.inner)),
     ];
     let first = 1 + layer * config.parts.len();
+    let (gradients, adapted) = gradients.split_at_mut(weights.all.len());
     let sums = gradients[first..].iter_mut().zip(&config.parts);
     let tasks: Vec<_> = sums
         .filter_map(|(sum, part)| {
@@ -182,6 +183,21 @@ fn sum_weights(chunks: &[Chunk], layer: usize, weights: &Weights, gradients: &mu
         for chunk in chunks {
             let (slopes, inputs) = of(chunk, layer);
             add_outer(block, from, Outer { slopes, rows, inputs, columns });
+        }
+    });
+    let adapters = weights.adapters.iter().zip(adapted.chunks_exact_mut(2));
+    let tasks: Vec<_> = adapters
+        .filter_map(|(adapter, sums)| {
+            let (_, rows, _, of) =
+                products.iter().find(|product| config.index(layer, product.0) == Some(adapter.weight))?;
+            Some((adapter, sums, *rows, *of))
+        })
+        .collect();
+    tasks.into_par_iter().for_each(|(adapter, sums, rows, of)| {
+        let [a, b] = sums else { return };
+        for chunk in chunks {
+            let (slopes, inputs) = of(chunk, layer);
+            adapter.add_gradients([a, b], inputs, slopes, rows);
         }
     });
 }

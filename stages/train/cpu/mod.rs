@@ -28,16 +28,17 @@ const BLOCK: usize = 1 << 16;
 /// A decoder in training on the CPU.
 pub struct Cpu {
     like: Decoder,
-    /// What the decoder runs on: adapters merged.
+    /// What the decoder runs on, adapters beside.
     weights: Weights,
-    /// Weights under adapters, as they were before.
-    frozen: Vec<Vec<f32>>,
     tuned: Tuned,
     adam: Adam,
     trunk: Trunk,
-    /// Gradients of the weights; empty where none is needed.
+    /// Which of [`Weights::every`] is trained.
+    trains: Vec<bool>,
+    /// Gradients of [`Weights::every`], empty where none is needed.
     sums: Vec<Vec<f32>>,
-    /// Trained matrices, then those of future heads, then the value head's weight and bias.
+    /// Trained matrices, whose values stand in `weights`; then those of future heads, then the value head's
+    /// weight and bias.
     slots: Vec<Slot>,
     head: Option<Head>,
     future: Option<future::OnCpu>,
@@ -85,35 +86,24 @@ struct BatchFound {
 impl Cpu {
     pub fn new(decoder: &Decoder, setup: Setup) -> Self {
         let Setup { tuned, adam, recompute, head } = setup;
-        let weights = Weights::of(decoder);
-        let sums: Vec<Vec<f32>> = (0..weights.all.len())
-            .map(|i| vec![0.0; if tuned.needs(i) { weights.all[i].len() } else { 0 }])
-            .collect();
+        let mut weights = Weights::of(decoder);
+        weights.adapters = tuned.low_rank();
+        let trains = match &tuned {
+            Tuned::Weights(wanted) => wanted.clone(),
+            Tuned::Adapters { .. } => {
+                (0..weights.every().count()).map(|at| at >= weights.all.len()).collect()
+            }
+        };
+        let room = |(values, trains): (&Vec<f32>, &bool)| vec![0.0; if *trains { values.len() } else { 0 }];
+        let sums = weights.every().zip(&trains).map(room).collect();
         let slot = |shape: [usize; 2], values: Vec<f32>| {
             let len = shape[0] * shape[1];
             Slot { shape, values, first: vec![0.0; len], second: vec![0.0; len] }
         };
         let shapes = decoder.weights().into_iter().map(|w| w.dims());
-        let (frozen, mut slots): (_, Vec<Slot>) = match &tuned {
-            // The values of trained weights stand in `weights`.
-            Tuned::Weights(wanted) => (
-                Vec::new(),
-                shapes
-                    .zip(wanted)
-                    .filter(|(_, wanted)| **wanted)
-                    .map(|(shape, _)| slot(shape, Vec::new()))
-                    .collect(),
-            ),
-            Tuned::Adapters { .. } => (
-                weights
-                    .all
-                    .iter()
-                    .enumerate()
-                    .map(|(i, w)| if tuned.needs(i) { w.clone() } else { Vec::new() })
-                    .collect(),
-                tuned.first_values().into_iter().map(|(shape, values)| slot(shape, values)).collect(),
-            ),
-        };
+        let shapes = shapes.chain(tuned.first_values().into_iter().map(|(shape, _)| shape)).zip(&trains);
+        let mut slots: Vec<Slot> =
+            shapes.filter(|(_, trains)| **trains).map(|(shape, _)| slot(shape, Vec::new())).collect();
         let head = head.map(|HeadConfig { loss, weight, start }| {
             let size = start.weight.len();
             slots.extend([slot([1, size], start.weight), slot([1, 1], vec![start.bias])]);
@@ -125,9 +115,9 @@ impl Cpu {
             like: decoder.clone(),
             trunk,
             weights,
-            frozen,
             tuned,
             adam,
+            trains,
             sums,
             slots,
             head,
@@ -399,11 +389,9 @@ impl Cpu {
 
     pub fn state(&self) -> State {
         let mut slots = self.slots.clone();
-        if let Tuned::Weights(wanted) = &self.tuned {
-            let trained = self.weights.all.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-            for (slot, (values, _)) in slots.iter_mut().zip(trained) {
-                slot.values.clone_from(values);
-            }
+        let trained = self.weights.every().zip(&self.trains).filter(|(_, trains)| **trains);
+        for (slot, (values, _)) in slots.iter_mut().zip(trained) {
+            slot.values.clone_from(values);
         }
         State { slots, time: self.time, counts: Vec::new(), scale: None }
     }
@@ -412,16 +400,24 @@ impl Cpu {
     pub fn restore(&mut self, state: State) {
         self.slots = state.slots;
         self.time = state.time;
-        if let Tuned::Weights(wanted) = &self.tuned {
-            let trained = self.weights.all.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted);
-            for (slot, (values, _)) in self.slots.iter_mut().zip(trained) {
-                *values = std::mem::take(&mut slot.values);
-            }
+        let trained = self.weights.every_mut().zip(&self.trains).filter(|(_, trains)| **trains);
+        for (slot, (values, _)) in self.slots.iter_mut().zip(trained) {
+            *values = std::mem::take(&mut slot.values);
         }
-        self.merge();
     }
 
+    /// The decoder as it stands, adapters merged. It shares what does not change with the one it began with.
     pub fn decoder(&self) -> Decoder {
-        self.like.with_values(&self.weights.all)
+        self.like.replaced(|weight| match &self.tuned {
+            Tuned::Weights(wanted) => wanted[weight].then(|| self.weights.all[weight].clone()),
+            Tuned::Adapters { .. } => {
+                let adapters = self.weights.adapters_of(weight);
+                let mut merged = (!adapters.is_empty()).then(|| self.weights.all[weight].clone())?;
+                for adapter in adapters {
+                    adapter.merge(&mut merged);
+                }
+                Some(merged)
+            }
+        })
     }
 }

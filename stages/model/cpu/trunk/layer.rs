@@ -1,5 +1,6 @@
 //! A layer on one chunk, forward and backward.
 
+use super::super::low_rank::LowRank;
 use super::super::matrix::{View, product};
 use super::super::simd::{self, Normed};
 use super::super::{Shape, Weights};
@@ -101,20 +102,30 @@ impl<'a> Layer<'a> {
     fn get(&self, part: Part) -> &'a [f32] {
         self.weights.layer(self.index, part)
     }
-}
 
-/// `out [N, rows] = x [N, columns] weight^T`, or added to it.
-fn linear(out: &mut Vec<f32>, x: &[f32], weight: &[f32], columns: usize, accumulate: bool) {
-    let rows = weight.len() / columns;
-    sized(out, x.len() / columns * rows);
-    product(out, rows, View::rows(x, columns), View::rows(weight, columns).t(), accumulate);
-}
+    fn adapters(&self, part: Part) -> &'a [LowRank] {
+        self.weights.config.index(self.index, part).map_or(&[], |index| self.weights.adapters_of(index))
+    }
 
-/// `out [N, columns] = dy [N, rows] weight`.
-fn linear_backward(out: &mut Vec<f32>, dy: &[f32], weight: &[f32], columns: usize) {
-    let rows = weight.len() / columns;
-    sized(out, dy.len() / rows * columns);
-    product(out, columns, View::rows(dy, rows), View::rows(weight, columns), false);
+    /// `out [N, rows] = x [N, columns] W^T`, or added to it.
+    fn linear(&self, part: Part, out: &mut Vec<f32>, x: &[f32], accumulate: bool) {
+        let [rows, columns] = self.weights.config.shape(part);
+        sized(out, x.len() / columns * rows);
+        product(out, rows, View::rows(x, columns), View::rows(self.get(part), columns).t(), accumulate);
+        for adapter in self.adapters(part) {
+            adapter.add(x, out, rows);
+        }
+    }
+
+    /// `out [N, columns] = dy [N, rows] W`.
+    fn linear_backward(&self, part: Part, out: &mut Vec<f32>, dy: &[f32]) {
+        let [rows, columns] = self.weights.config.shape(part);
+        sized(out, dy.len() / rows * columns);
+        product(out, columns, View::rows(dy, rows), View::rows(self.get(part), columns), false);
+        for adapter in self.adapters(part) {
+            adapter.add_back(dy, out, rows);
+        }
+    }
 }
 
 /// `out` and `inverse` of the norm of `x`.
@@ -137,7 +148,7 @@ impl Chunk {
         let shape = &layer.shape;
         let first = layer.get(Part::AttentionNorm);
         norm(&saved.x, first, shape, &mut saved.normed_1, &mut saved.inverse_1);
-        linear(&mut saved.qkv, &saved.normed_1, layer.get(Part::Qkv), shape.hidden, false);
+        layer.linear(Part::Qkv, &mut saved.qkv, &saved.normed_1, false);
         simd::add_row(&mut saved.qkv, layer.get(Part::QkvBias));
         norm_heads(saved, &layer);
         self.turn(&mut saved.qkv, pass, index, 1.0);
@@ -147,7 +158,7 @@ impl Chunk {
         residual(&mut saved.middle, &saved.attended, &layer, end, &mut saved.attention);
         let second = layer.get(Part::MlpNorm);
         norm(&saved.middle, second, shape, &mut saved.normed_2, &mut saved.inverse_2);
-        linear(&mut saved.gate_up, &saved.normed_2, layer.get(Part::GateUp), shape.hidden, false);
+        layer.linear(Part::GateUp, &mut saved.gate_up, &saved.normed_2, false);
         simd::add_row(&mut saved.gate_up, layer.get(Part::GateUpBias));
         sized(&mut self.wide, saved.x.len() / shape.hidden * shape.inner);
         simd::gated(shape.activation, &saved.gate_up, &mut self.wide, shape.inner);
@@ -185,10 +196,10 @@ impl Chunk {
         let mut out = std::mem::take(&mut slopes.out);
         residual_backward(&mut out, &self.x, &layer, (Part::PostMlpNorm, &saved.mlp), &mut slopes);
         slopes.out = out;
-        linear_backward(&mut slopes.inner, &slopes.out, layer.get(Part::Down), shape.inner);
+        layer.linear_backward(Part::Down, &mut slopes.inner, &slopes.out);
         slopes.gate_up.clone_from(&saved.gate_up);
         simd::gated_backward(shape.activation, &mut slopes.gate_up, &mut slopes.inner, shape.inner);
-        linear_backward(&mut self.more, &slopes.gate_up, layer.get(Part::GateUp), d);
+        layer.linear_backward(Part::GateUp, &mut self.more, &slopes.gate_up);
         let weight = layer.get(Part::MlpNorm);
         let normed = Normed { x: &saved.middle, weight, inverses: &saved.inverse_2 };
         simd::rms_norm_backward(&self.more, normed, &mut self.x, slopes.norm(Part::MlpNorm, d));
@@ -203,12 +214,12 @@ impl Chunk {
         );
         slopes.middle = middle;
         let mut dattended = std::mem::take(&mut self.wide);
-        linear_backward(&mut dattended, &slopes.middle, layer.get(Part::Output), shape.attended());
+        layer.linear_backward(Part::Output, &mut dattended, &slopes.middle);
         self.attend_backward(&saved, &dattended, &mut slopes.qkv, (shape, layer.attention.window));
         self.wide = dattended;
         self.turn(&mut slopes.qkv, pass, index, -1.0);
         norm_heads_backward(&saved, &layer, &mut slopes);
-        linear_backward(&mut self.more, &slopes.qkv, layer.get(Part::Qkv), d);
+        layer.linear_backward(Part::Qkv, &mut self.more, &slopes.qkv);
         let weight = layer.get(Part::AttentionNorm);
         let normed = Normed { x: &saved.x, weight, inverses: &saved.inverse_1 };
         simd::rms_norm_backward(&self.more, normed, &mut self.x, slopes.norm(Part::AttentionNorm, d));
@@ -225,13 +236,12 @@ fn residual(
     (weight, bias, after): (Part, Part, Part),
     saved: &mut Residual,
 ) {
-    let (weight, bias, after) = (layer.get(weight), layer.get(bias), layer.get(after));
-    let columns = weight.len() / layer.shape.hidden;
+    let (bias, after) = (layer.get(bias), layer.get(after));
     if after.is_empty() {
-        linear(x, input, weight, columns, true);
+        layer.linear(weight, x, input, true);
         return simd::add_row(x, bias);
     }
-    linear(&mut saved.raw, input, weight, columns, false);
+    layer.linear(weight, &mut saved.raw, input, false);
     simd::add_row(&mut saved.raw, bias);
     norm(&saved.raw, after, &layer.shape, &mut saved.normed, &mut saved.inverse);
     simd::add(x, &saved.normed);
