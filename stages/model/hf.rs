@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, bf16};
 use datasets::key::hex;
-use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::decoder::Layer;
 use super::parts::Part;
-use super::tensors::{self, values};
+use super::tensors::{self, Kind, Stored, values};
 use super::{
     Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
     value_head,
@@ -171,7 +170,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 /// has it computes something else.
 fn assemble(
     config: &DecoderConfig,
-    mut tensors: BTreeMap<String, TensorView<'_>>,
+    mut tensors: BTreeMap<String, Stored<'_>>,
     path: &Path,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
@@ -181,7 +180,7 @@ fn assemble(
     let prefix = if tensors.contains_key("embed_tokens.weight") { "" } else { "model." };
     let mut take = |name: String, expected: &[usize]| {
         let view = tensors.remove(&name).ok_or_else(|| bad(format!("lacks tensor `{name}`")))?;
-        let shape = view.shape();
+        let shape = &view.shape;
         if shape != expected {
             return Err(bad(format!(
                 "tensor `{name}` has shape {shape:?}, config.json implies {expected:?}"
@@ -190,7 +189,7 @@ fn assemble(
         Ok((name, view))
     };
     let weight =
-        |pieces: &[(String, TensorView<'_>)], shape, add| weight(pieces, shape, add, device).map_err(bad);
+        |pieces: &[(String, Stored<'_>)], shape, add| weight(pieces, shape, add, device).map_err(bad);
     let table = [c.vocab_size, c.hidden_size];
     let norm_add = if c.switches.norm_less_1 { 1.0 } else { 0.0 };
     let embed_view = take(format!("{prefix}embed_tokens.weight"), &table)?;
@@ -219,7 +218,7 @@ fn assemble(
     // Some programs write the tied table twice.
     if c.tie_word_embeddings
         && let Some(head) = tensors.remove("lm_head.weight")
-        && (head.dtype(), head.data()) != (embed_view.1.dtype(), embed_view.1.data())
+        && head != embed_view.1
     {
         let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says `tie_word_embeddings`";
         return Err(bad(why.to_owned()));
@@ -237,20 +236,20 @@ fn assemble(
 /// A weight of its pieces, one below the other, each number with `add` added to it. Matrices that are bf16
 /// stay so on the CPU, whose engine widens them where it computes.
 fn weight(
-    pieces: &[(String, TensorView<'_>)],
+    pieces: &[(String, Stored<'_>)],
     shape: [usize; 2],
     add: f32,
     device: &Device,
 ) -> Result<Tensor<2>, String> {
     let infinite =
         |name: &str, at: usize, number: f32| format!("tensor `{name}` contains {number} at element {at}");
-    let halves = pieces.iter().all(|(_, view)| view.dtype() == Dtype::BF16);
+    let halves = pieces.iter().all(|(_, view)| view.kind == Kind::Bf16);
     let size = shape[0] * shape[1];
     if halves && shape[0] > 1 && *device == super::device::cpu() {
         let mut all: Vec<bf16> = Vec::with_capacity(size);
         for (name, view) in pieces {
             let begin = all.len();
-            all.extend(tensors::bf16s(view));
+            all.extend(view.bf16s());
             if let Some(at) = all[begin..].iter().position(|number| !number.is_finite()) {
                 return Err(infinite(name, at, all[begin + at].to_f32()));
             }
@@ -259,7 +258,7 @@ fn weight(
     }
     let mut all: Vec<f32> = Vec::with_capacity(size);
     for (name, view) in pieces {
-        let numbers = tensors::floats(view);
+        let numbers = view.floats();
         if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
             return Err(infinite(name, at, numbers[at]));
         }

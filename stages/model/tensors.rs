@@ -14,6 +14,67 @@ use super::ModelError;
 /// A tensor read from a file: shape and f32 values.
 pub type Raw = (Vec<usize>, Vec<f32>);
 
+/// How the numbers of a tensor are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Kind {
+    /// Bytes of so many numbers.
+    fn bytes(self, numbers: usize) -> usize {
+        match self {
+            Self::F32 => numbers * 4,
+            Self::F16 | Self::Bf16 => numbers * 2,
+        }
+    }
+
+    /// Appends the numbers of some bytes.
+    fn read(self, bytes: &[u8], out: &mut Vec<f32>) {
+        match self {
+            Self::F32 => {
+                out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            }
+            Self::F16 => {
+                out.extend(bytes.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))));
+            }
+            Self::Bf16 => {
+                out.extend(bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+            }
+        }
+    }
+}
+
+/// A tensor as it stands in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored<'a> {
+    pub kind: Kind,
+    pub shape: Vec<usize>,
+    data: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    /// The bytes of each row in order; of a vector, those of all its numbers.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let width = self.shape.last().copied().unwrap_or(1);
+        self.data.chunks_exact(self.kind.bytes(width).max(1))
+    }
+
+    /// All numbers, row by row.
+    pub fn floats(&self) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.shape.iter().product());
+        self.rows().for_each(|row| self.kind.read(row, &mut out));
+        out
+    }
+
+    /// All numbers of a tensor that is [`Kind::Bf16`], row by row.
+    pub fn bf16s(&self) -> impl Iterator<Item = bf16> + use<'a> {
+        self.rows().flat_map(|row| row.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]])))
+    }
+}
+
 /// Tensors that some programs write beside the weights, in any type; they follow from `config.json`.
 const DERIVED: [&str; 5] =
     ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "causal_mask", "position_ids"];
@@ -34,7 +95,7 @@ pub fn map(path: &Path) -> Result<Mmap, ModelError> {
 ///
 /// # Errors
 /// If the file is damaged or holds a type that is not read.
-pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, TensorView<'a>>, ModelError> {
+pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, Stored<'a>>, ModelError> {
     let bad = |what: String| ModelError::Weights { path: path.to_owned(), what };
     let file = SafeTensors::deserialize(bytes)
         .map_err(|e| bad(format!("not a whole safetensors file ({e}); download or copy it again")))?;
@@ -43,11 +104,13 @@ pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, Tensor
         if DERIVED.iter().any(|derived| name.ends_with(derived)) {
             continue;
         }
-        if !matches!(view.dtype(), Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-            let kind = view.dtype();
-            return Err(bad(format!("tensor `{name}` is {kind:?}; qstill reads F32, BF16 and F16")));
-        }
-        all.insert(name, view);
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::F32,
+            Dtype::BF16 => Kind::Bf16,
+            Dtype::F16 => Kind::F16,
+            kind => return Err(bad(format!("tensor `{name}` is {kind:?}; qstill reads F32, BF16 and F16"))),
+        };
+        all.insert(name, Stored { kind, shape: view.shape().to_vec(), data: view.data() });
     }
     Ok(all)
 }
@@ -58,22 +121,7 @@ pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, Tensor
 /// As [`views`].
 pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
     let all = views(path, bytes)?;
-    Ok(all.into_iter().map(|(name, view)| (name, (view.shape().to_vec(), floats(&view)))).collect())
-}
-
-/// The numbers of a tensor of [`views`].
-pub fn floats(view: &TensorView<'_>) -> Vec<f32> {
-    let data = view.data();
-    match view.dtype() {
-        Dtype::BF16 => bf16s(view).map(f32::from).collect(),
-        Dtype::F16 => data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect(),
-        _ => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-    }
-}
-
-/// The numbers of a bf16 tensor.
-pub fn bf16s<'a>(view: &TensorView<'a>) -> impl ExactSizeIterator<Item = bf16> + use<'a> {
-    view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]))
+    Ok(all.into_iter().map(|(name, view)| (name, (view.shape.clone(), view.floats()))).collect())
 }
 
 /// IEEE 754 binary16 to f32, exactly.
