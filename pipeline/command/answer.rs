@@ -144,7 +144,7 @@ fn answer_file(file: &Path, options: &Options, device: &Choice, console: &Consol
     let mut columns = vec![Column::text(&options.question)];
     columns.extend(options.gold.as_deref().map(Column::text_or_number));
     let mut model = hf::load(&options.model, &device.device)?;
-    model.decoder.dtype = device.dtype(options.dtype)?;
+    device.prepare(&mut model.decoder, options.dtype)?;
     let mut generator = Generator::with_heads(&model.decoder, model.future.as_ref(), options.limits);
     let progress = console.stage("answer", "questions", 0, 0);
     let mut rows = open_columns(file, columns)?.enumerate();

@@ -21,13 +21,14 @@ impl Tables {
     }
 }
 
-/// The type that a GPU computes in, unless it is left to the device.
+/// The type that is computed in, unless it is left to the device.
 pub fn explicit(dtype: &Precision) -> Option<&'static str> {
     match dtype {
         Precision::Auto => None,
         Precision::F32 => Some("f32"),
         Precision::Bf16 => Some("bf16"),
         Precision::F16 => Some("f16"),
+        Precision::Int8 => Some("int8"),
     }
 }
 

@@ -116,7 +116,7 @@ impl Workspace {
     pub fn load(&self, directory: &Path, dtype: Precision) -> Result<Arc<Model>> {
         let device = self.device()?;
         let mut model = hf::load(directory, &device.device)?;
-        model.decoder.dtype = device.dtype(dtype)?;
+        device.prepare(&mut model.decoder, dtype)?;
         Ok(Arc::new(model))
     }
 

@@ -12,6 +12,7 @@ use rand::RngExt;
 use super::cache::Memory;
 use super::config::{Attention, DecoderConfig};
 use super::parts::{Activation, Part};
+use super::weight::Weight;
 
 mod places;
 
@@ -23,32 +24,34 @@ pub struct Decoder {
     pub config: DecoderConfig,
     /// What a GPU computes in; weights are f32 where they are trained or stored.
     pub dtype: FloatDType,
+    /// Whether the CPU generates with 8-bit weights.
+    pub eight_bit: bool,
     /// `[V, D]`
-    pub embed: Tensor<2>,
+    pub embed: Weight,
     pub layers: Vec<Layer>,
     /// `[1, D]`
-    pub norm: Tensor<2>,
+    pub norm: Weight,
     /// `[V, D]`; absent when tied to `embed`.
-    pub head: Option<Tensor<2>>,
+    pub head: Option<Weight>,
 }
 
 /// The weights of a layer, in the order of [`DecoderConfig::parts`], each of the shape that
 /// [`DecoderConfig::shape`] says.
 #[derive(Clone, Debug)]
-pub struct Layer(pub Vec<(Part, Tensor<2>)>);
+pub struct Layer(pub Vec<(Part, Weight)>);
 
 impl Layer {
     /// A weight that some families have.
-    pub fn get(&self, part: Part) -> Option<&Tensor<2>> {
-        self.0.iter().find(|(own, _)| *own == part).map(|(_, weight)| weight)
+    pub fn get(&self, part: Part) -> Option<Tensor<2>> {
+        self.0.iter().find(|(own, _)| *own == part).map(|(_, weight)| weight.tensor())
     }
 }
 
 impl std::ops::Index<Part> for Layer {
-    type Output = Tensor<2>;
+    type Output = Weight;
 
     /// A weight that all families have.
-    fn index(&self, part: Part) -> &Tensor<2> {
+    fn index(&self, part: Part) -> &Weight {
         &self.0.iter().find(|(own, _)| *own == part).unwrap_or(&self.0[0]).1
     }
 }
@@ -59,7 +62,7 @@ impl Decoder {
     pub fn random(config: &DecoderConfig, seed: u64, device: &Device) -> Self {
         let mut rng = datasets::key::rng(&["weights".into(), seed.into()]);
         let tensor = |values: Vec<f32>, shape: [usize; 2]| {
-            Tensor::<2>::from_data(TensorData::new(values, shape), device)
+            Weight::from(Tensor::from_data(TensorData::new(values, shape), device))
         };
         let (c, all) = (config, [config.vocab_size, config.hidden_size]);
         let embed = tensor(normal(&mut rng, all[0] * all[1], 0.02), all);
@@ -70,12 +73,12 @@ impl Decoder {
             })
             .collect();
         let head = (!c.tie_word_embeddings).then(|| tensor(normal(&mut rng, all[0] * all[1], 0.02), all));
-        let norm = Tensor::ones([1, c.hidden_size], device);
-        Self { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head }
+        let norm = Tensor::ones([1, c.hidden_size], device).into();
+        Self { config: c.clone(), dtype: FloatDType::F32, eight_bit: false, embed, layers, norm, head }
     }
 
     /// Every weight, in a fixed order.
-    pub fn weights(&self) -> Vec<&Tensor<2>> {
+    pub fn weights(&self) -> Vec<&Weight> {
         let layers = self.layers.iter().flat_map(|layer| layer.0.iter().map(|(_, weight)| weight));
         std::iter::once(&self.embed).chain(layers).chain([&self.norm]).chain(&self.head).collect()
     }
@@ -83,18 +86,15 @@ impl Decoder {
     /// A decoder of the same shape with weights made from this one's, in the order of [`Decoder::weights`].
     #[must_use]
     pub fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
-        let embed = f(self.embed.clone());
-        let mut layer =
-            |layer: &Layer| Layer(layer.0.iter().map(|(part, weight)| (*part, f(weight.clone()))).collect());
+        self.exchanged(|weight| f(weight.tensor()).into())
+    }
+
+    fn exchanged(&self, mut f: impl FnMut(&Weight) -> Weight) -> Self {
+        let embed = f(&self.embed);
+        let mut layer = |layer: &Layer| Layer(layer.0.iter().map(|(part, own)| (*part, f(own))).collect());
         let layers = self.layers.iter().map(&mut layer).collect();
-        Self {
-            config: self.config.clone(),
-            dtype: self.dtype,
-            embed,
-            layers,
-            norm: f(self.norm.clone()),
-            head: self.head.clone().map(&mut f),
-        }
+        let (config, norm, head) = (self.config.clone(), f(&self.norm), self.head.as_ref().map(&mut f));
+        Self { config, dtype: self.dtype, eight_bit: self.eight_bit, embed, layers, norm, head }
     }
 
     /// The same decoder with other values, in the order of [`Decoder::weights`].
@@ -107,9 +107,9 @@ impl Decoder {
     #[must_use]
     pub fn replaced(&self, new: impl Fn(usize) -> Option<Vec<f32>>) -> Self {
         let mut places = 0..;
-        self.map(|old| match places.next().and_then(&new) {
-            Some(new) => Tensor::from_data(TensorData::new(new, old.dims()), &old.device()),
-            None => old,
+        self.exchanged(|old| match places.next().and_then(&new) {
+            Some(new) => Tensor::from_data(TensorData::new(new, old.dims()), &old.device()).into(),
+            None => old.clone(),
         })
     }
 
@@ -135,7 +135,7 @@ impl Decoder {
 
     /// A stream `[B, T, D]` after the final norm.
     pub fn normed(&self, stream: Tensor<3>) -> Tensor<3> {
-        self.norm(stream, &self.norm)
+        self.norm(stream, &self.norm.tensor())
     }
 
     /// The stream `[B, T, D]` after the last layer, before the final norm.
@@ -146,7 +146,7 @@ impl Decoder {
         memory: Option<&mut Memory<'_>>,
     ) -> Tensor<3> {
         let [rows, len] = tokens.dims();
-        let x = self.embed.clone().select(0, tokens.reshape([rows * len]));
+        let x = self.embed.tensor().select(0, tokens.reshape([rows * len]));
         let x = x.reshape([rows, len, self.config.hidden_size]);
         let x = match self.config.switches.embed_scale {
             Some(scale) => x.mul_scalar(scale),
@@ -163,10 +163,10 @@ impl Decoder {
         mut memory: Option<&mut Memory<'_>>,
     ) -> Tensor<3> {
         for (i, layer) in self.layers.iter().enumerate() {
-            let normed = self.norm(x.clone(), &layer[Part::AttentionNorm]);
+            let normed = self.norm(x.clone(), &layer[Part::AttentionNorm].tensor());
             let attended = self.attention(i, normed, places, memory.as_deref_mut());
             x = x + self.after(attended, layer.get(Part::PostAttentionNorm));
-            let normed = self.norm(x.clone(), &layer[Part::MlpNorm]);
+            let normed = self.norm(x.clone(), &layer[Part::MlpNorm].tensor());
             x = x + self.after(self.mlp(layer, normed), layer.get(Part::PostMlpNorm));
         }
         x
@@ -177,9 +177,9 @@ impl Decoder {
     }
 
     /// What is added to the stream.
-    fn after(&self, x: Tensor<3>, norm: Option<&Tensor<2>>) -> Tensor<3> {
+    fn after(&self, x: Tensor<3>, norm: Option<Tensor<2>>) -> Tensor<3> {
         match norm {
-            Some(weight) => self.norm(x, weight),
+            Some(weight) => self.norm(x, &weight),
             None => x,
         }
     }
@@ -201,7 +201,7 @@ impl Decoder {
 
     /// Logits `[N, V]` in f32 of hidden states `[N, D]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden.matmul(self.head.as_ref().unwrap_or(&self.embed).clone().transpose()).cast(FloatDType::F32)
+        hidden.matmul(self.head.as_ref().unwrap_or(&self.embed).tensor().transpose()).cast(FloatDType::F32)
     }
 
     fn attention(
@@ -222,8 +222,8 @@ impl Decoder {
         let qkv = qkv.reshape([rows, len, heads + 2 * shared, size]).swap_dims(1, 2);
         let qk = match (layer.get(Part::QNorm), layer.get(Part::KNorm)) {
             (Some(q_norm), Some(k_norm)) => {
-                let q = self.norm(qkv.clone().narrow(1, 0, heads), q_norm);
-                let k = self.norm(qkv.clone().narrow(1, heads, shared), k_norm);
+                let q = self.norm(qkv.clone().narrow(1, 0, heads), &q_norm);
+                let k = self.norm(qkv.clone().narrow(1, heads, shared), &k_norm);
                 Tensor::cat(vec![q, k], 1)
             }
             _ => qkv.clone().narrow(1, 0, heads + shared),
@@ -309,12 +309,12 @@ fn normal(rng: &mut datasets::key::Rng, count: usize, deviation: f32) -> Vec<f32
 pub(super) const GELU: f32 = 1.595_769;
 
 /// `x W^T + b` for `x [B, T, in]`, `W [out, in]`, `b [1, out]`, as one product over all B T rows.
-fn linear(x: Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<2>>) -> Tensor<3> {
+fn linear(x: Tensor<3>, weight: &Weight, bias: Option<Tensor<2>>) -> Tensor<3> {
     let [rows, len, input] = x.dims();
     let output = weight.dims()[0];
-    let product = x.reshape([rows * len, input]).matmul(weight.clone().transpose());
+    let product = x.reshape([rows * len, input]).matmul(weight.tensor().transpose());
     let product = match bias {
-        Some(bias) => product + bias.clone(),
+        Some(bias) => product + bias,
         None => product,
     };
     product.reshape([rows, len, output])

@@ -22,7 +22,7 @@ pub enum DeviceSetting {
     Cpu,
 }
 
-/// What a GPU computes in (`model.dtype`); files and checkpoints are f32.
+/// What is computed in (`model.dtype`); files and checkpoints are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -32,6 +32,8 @@ pub enum Precision {
     F32,
     Bf16,
     F16,
+    /// The CPU generates with 8-bit weights and inputs of its products; it trains in f32.
+    Int8,
 }
 
 /// An adapter that wgpu sees.
@@ -67,21 +69,37 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The type to compute in.
+    /// Lets a decoder compute in a type.
+    ///
+    /// # Errors
+    /// If the device does not compute in the one that is asked for.
+    pub fn prepare(&self, decoder: &mut Decoder, wanted: Precision) -> Result<(), ModelError> {
+        decoder.dtype = self.dtype(wanted)?;
+        decoder.eight_bit = wanted == Precision::Int8;
+        Ok(())
+    }
+
+    /// The type of numbers to compute in.
     ///
     /// # Errors
     /// If the device does not compute in the one that is asked for.
     pub fn dtype(&self, wanted: Precision) -> Result<FloatDType, ModelError> {
         let dtype = match wanted {
             Precision::Auto if self.gpu && self.device.supports_dtype(FloatDType::BF16) => FloatDType::BF16,
-            Precision::Auto | Precision::F32 => FloatDType::F32,
+            Precision::Auto | Precision::F32 | Precision::Int8 => FloatDType::F32,
             Precision::Bf16 => FloatDType::BF16,
             Precision::F16 => FloatDType::F16,
         };
         if dtype != FloatDType::F32 && self.kind == "cpu" {
             return Err(ModelError::Device(
-                "model.dtype applies to GPUs only, and the device is the CPU: leave it at \"auto\"".into(),
+                "model.dtype f32, bf16 and f16 are for GPUs, and the device is the CPU: leave it at \"auto\", or \
+                 generate with 8-bit weights (\"int8\")"
+                    .into(),
             ));
+        }
+        if wanted == Precision::Int8 && self.kind != "cpu" {
+            let why = "model.dtype = \"int8\" is for the CPU: use --device cpu, or \"auto\" on a GPU";
+            return Err(ModelError::Device(why.into()));
         }
         if dtype != FloatDType::F32 && !self.device.supports_dtype(dtype) {
             return Err(ModelError::Device(format!(
@@ -231,6 +249,7 @@ pub fn check(device: &Device) -> Result<f32, ModelError> {
         for weight in decoder.weights() {
             all.extend(
                 weight
+                    .tensor()
                     .grad(&gradients)
                     .map(|g| g.to_data().iter::<f32>().collect::<Vec<f32>>())
                     .unwrap_or_default(),

@@ -37,7 +37,11 @@ impl FutureHeads {
     /// Their layers as a decoder has them, on the CPU.
     pub fn decoder_layers(&self, config: &DecoderConfig) -> Vec<Layer> {
         let tensor = |(part, values): (&Part, &Vec<f32>)| {
-            (*part, Tensor::from_data(TensorData::new(values.clone(), config.shape(*part)), &device::cpu()))
+            (
+                *part,
+                Tensor::from_data(TensorData::new(values.clone(), config.shape(*part)), &device::cpu())
+                    .into(),
+            )
         };
         let layer = |layer: &Vec<Vec<f32>>| Layer(config.parts.iter().zip(layer).map(tensor).collect());
         self.layers.iter().map(layer).collect()

@@ -8,20 +8,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData, bf16};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use datasets::key::hex;
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::decoder::Layer;
 use super::parts::Part;
-use super::tensors::{self, Kind, Stored, values};
+use super::tensors::{self, Stored};
+use super::weight::Weight;
 use super::{
     Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
     value_head,
 };
 
-/// Loads a model directory; weights in f32 on `device`.
+/// Loads a model directory; weights in f32 on `device`, or where they stand in its files for the CPU, whose
+/// engines lay them out in their own way.
 ///
 /// # Errors
 /// Names the file and what was expected when one is missing, truncated, of another architecture, or
@@ -87,10 +91,10 @@ fn read_weights(
     let maps = files.iter().map(|path| tensors::map(path)).collect::<Result<Vec<_>, _>>()?;
     let mut all = BTreeMap::new();
     for (path, map) in files.iter().zip(&maps) {
-        seen(map);
+        tensors::through(map, seen);
         all.extend(tensors::views(path, map)?);
     }
-    assemble(config, all, &files[0], device)
+    assemble(config, all, (&files[0], &maps), device)
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file
@@ -171,7 +175,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 fn assemble(
     config: &DecoderConfig,
     mut tensors: BTreeMap<String, Stored<'_>>,
-    path: &Path,
+    (path, maps): (&Path, &[Arc<Mmap>]),
     device: &Device,
 ) -> Result<Decoder, ModelError> {
     let c = config;
@@ -188,8 +192,25 @@ fn assemble(
         }
         Ok((name, view))
     };
-    let weight =
-        |pieces: &[(String, Stored<'_>)], shape, add| weight(pieces, shape, add, device).map_err(bad);
+    let weight = |pieces: &[(String, Stored<'_>)], shape, add| {
+        let infinite = |(name, piece): &(String, Stored<'_>)| {
+            let (at, number) = piece.infinite()?;
+            Some(bad(format!("tensor `{name}` contains {number} at element {at}")))
+        };
+        if let Some(error) = pieces.iter().find_map(infinite) {
+            return Err(error);
+        }
+        let pieces: Vec<&Stored<'_>> = pieces.iter().map(|(_, piece)| piece).collect();
+        let filed =
+            if *device == super::device::cpu() { Weight::filed(&pieces, maps, shape, add) } else { None };
+        if let Some(Weight::Filed(filed)) = &filed {
+            filed.forget();
+        }
+        Ok(filed.unwrap_or_else(|| {
+            let numbers = pieces.iter().flat_map(|piece| piece.floats()).map(|number| number + add).collect();
+            Tensor::from_data(TensorData::new::<f32, _>(numbers, shape), device).into()
+        }))
+    };
     let table = [c.vocab_size, c.hidden_size];
     let norm_add = if c.switches.norm_less_1 { 1.0 } else { 0.0 };
     let embed_view = take(format!("{prefix}embed_tokens.weight"), &table)?;
@@ -230,41 +251,7 @@ fn assemble(
              compute something else without it"
         )));
     }
-    Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, embed, layers, norm, head })
-}
-
-/// A weight of its pieces, one below the other, each number with `add` added to it. Matrices that are bf16
-/// stay so on the CPU, whose engine widens them where it computes.
-fn weight(
-    pieces: &[(String, Stored<'_>)],
-    shape: [usize; 2],
-    add: f32,
-    device: &Device,
-) -> Result<Tensor<2>, String> {
-    let infinite =
-        |name: &str, at: usize, number: f32| format!("tensor `{name}` contains {number} at element {at}");
-    let halves = pieces.iter().all(|(_, view)| view.kind == Kind::Bf16);
-    let size = shape[0] * shape[1];
-    if halves && shape[0] > 1 && *device == super::device::cpu() {
-        let mut all: Vec<bf16> = Vec::with_capacity(size);
-        for (name, view) in pieces {
-            let begin = all.len();
-            all.extend(view.bf16s());
-            if let Some(at) = all[begin..].iter().position(|number| !number.is_finite()) {
-                return Err(infinite(name, at, all[begin + at].to_f32()));
-            }
-        }
-        return Ok(Tensor::from_data(TensorData::new(all, shape), (device, DType::BF16)));
-    }
-    let mut all: Vec<f32> = Vec::with_capacity(size);
-    for (name, view) in pieces {
-        let numbers = view.floats();
-        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
-            return Err(infinite(name, at, numbers[at]));
-        }
-        all.extend(numbers.iter().map(|number| number + add));
-    }
-    Ok(Tensor::from_data(TensorData::new(all, shape), device))
+    Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, eight_bit: false, embed, layers, norm, head })
 }
 
 /// Shape of a tensor in a file that gives a weight so many rows, or values of a bias.
@@ -279,8 +266,8 @@ fn stored(part: Part, rows: usize, columns: usize) -> Vec<usize> {
 /// Weights under their Hugging Face names: shape and f32 values.
 pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let c = &decoder.config;
-    let norm = |tensor: &Tensor<2>| {
-        let mut values = values(tensor);
+    let norm = |weight: &Weight| {
+        let mut values = weight.values();
         if c.switches.norm_less_1 {
             for weight in &mut values {
                 *weight -= 1.0;
@@ -289,10 +276,10 @@ pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         values
     };
     let table = vec![c.vocab_size, c.hidden_size];
-    let mut out = vec![("model.embed_tokens.weight".to_owned(), table.clone(), values(&decoder.embed))];
+    let mut out = vec![("model.embed_tokens.weight".to_owned(), table.clone(), decoder.embed.values())];
     for (i, layer) in decoder.layers.iter().enumerate() {
-        for &(part, ref tensor) in &layer.0 {
-            let values = if part.is_norm() { norm(tensor) } else { values(tensor) };
+        for &(part, ref weight) in &layer.0 {
+            let values = if part.is_norm() { norm(weight) } else { weight.values() };
             let [_, columns] = c.shape(part);
             let mut rest = &values[..];
             for (name, rows) in families::tensors(part, c) {
@@ -305,7 +292,7 @@ pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     }
     out.push(("model.norm.weight".to_owned(), vec![c.hidden_size], norm(&decoder.norm)));
     if let Some(head) = &decoder.head {
-        out.push(("lm_head.weight".to_owned(), table, values(head)));
+        out.push(("lm_head.weight".to_owned(), table, head.values()));
     }
     out
 }

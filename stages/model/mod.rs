@@ -33,6 +33,7 @@ pub mod tensors;
 pub(crate) mod tests;
 pub mod tokenizer;
 pub mod value_head;
+pub mod weight;
 
 pub use config::DecoderConfig;
 pub use decoder::Decoder;

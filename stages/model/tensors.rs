@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData, bf16};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::ModelError;
 
@@ -56,6 +59,16 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
+    /// All bytes.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// The same with other bytes.
+    pub fn with_data<'b>(&self, data: &'b [u8]) -> Stored<'b> {
+        Stored { kind: self.kind, shape: self.shape.clone(), data }
+    }
+
     /// The bytes of each row in order; of a vector, those of all its numbers.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let width = self.shape.last().copied().unwrap_or(1);
@@ -69,9 +82,16 @@ impl<'a> Stored<'a> {
         out
     }
 
-    /// All numbers of a tensor that is [`Kind::Bf16`], row by row.
-    pub fn bf16s(&self) -> impl Iterator<Item = bf16> + use<'a> {
-        self.rows().flat_map(|row| row.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]])))
+    /// The first number that is none or infinite, and its place.
+    pub fn infinite(&self) -> Option<(usize, f32)> {
+        let row = |(at, row): (usize, &'a [u8])| {
+            let mut numbers = Vec::new();
+            self.kind.read(row, &mut numbers);
+            let place = numbers.iter().position(|number| !number.is_finite())?;
+            Some((at * numbers.len() + place, numbers[place]))
+        };
+        let rows: Vec<(usize, &[u8])> = self.rows().enumerate().collect();
+        rows.into_par_iter().find_map_first(row)
     }
 }
 
@@ -84,11 +104,31 @@ const DERIVED: [&str; 5] =
 /// # Errors
 /// If it cannot be opened or mapped.
 #[expect(unsafe_code)]
-pub fn map(path: &Path) -> Result<Mmap, ModelError> {
+pub fn map(path: &Path) -> Result<Arc<Mmap>, ModelError> {
     let file = File::open(path).map_err(|e| ModelError::io(path, e))?;
     // SAFETY: nothing here changes the files of a model, which are published whole. A program that shortens
     // one while it is read ends this one by SIGBUS.
-    unsafe { Mmap::map(&file) }.map_err(|e| ModelError::io(path, e))
+    unsafe { Mmap::map(&file) }.map(Arc::new).map_err(|e| ModelError::io(path, e))
+}
+
+/// Takes a part of a mapped file out of this process's memory; it comes back from the system's cache when it
+/// is read again.
+#[expect(unsafe_code)]
+pub fn forget(map: &Mmap, place: Range<usize>) {
+    // Only to save memory, where the system can do it.
+    #[cfg(unix)]
+    // SAFETY: a mapping that nobody writes to reads the same bytes of its file again.
+    let _ =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len()) };
+}
+
+/// Gives `seen` all bytes of a mapped file, a part at a time, without keeping them in memory.
+pub fn through(map: &Mmap, seen: &mut dyn FnMut(&[u8])) {
+    for from in (0..map.len()).step_by(1 << 25) {
+        let place = from..map.len().min(from + (1 << 25));
+        seen(&map[place.clone()]);
+        forget(map, place);
+    }
 }
 
 /// All tensors of a safetensors file, by name, but those that follow from others; `path` is named in errors.

@@ -11,6 +11,7 @@ use super::{Decoder, DecoderConfig, Tokenizer, hf};
 use crate::events::Silent;
 use crate::policy::Sampling;
 
+mod eight_bit;
 mod exact;
 mod families;
 
@@ -348,11 +349,11 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     let [vocab, size] = decoder.embed.dims();
     let device = decoder.device();
     decoder = decoder.map(|w| if w.dims()[0] == 1 { w } else { w.zeros_like() });
-    decoder.embed = Tensor::ones([vocab, size], &device);
+    decoder.embed = Tensor::ones([vocab, size], &device).into();
     let says = tokenizer.encode("=")[0] as usize;
     let head: Vec<f32> =
         (0..vocab).flat_map(|row| std::iter::repeat_n(if row == says { 0.1 } else { 0.0 }, size)).collect();
-    decoder.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device));
+    decoder.head = Some(Tensor::from_data(TensorData::new(head, [vocab, size]), &device).into());
     decoder.config.tie_word_embeddings = false;
     let requests =
         [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];

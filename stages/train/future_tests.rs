@@ -11,7 +11,8 @@ use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{Decoder, FutureHeads, ValueHead, tensors};
+use crate::model::weight::Weight;
+use crate::model::{Decoder, FutureHeads, ValueHead};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
@@ -63,7 +64,7 @@ fn gradients_are_slopes_in_heads_and_trunk() {
         let next = engine.sums(&batch, 100).0;
         next + f64::from(config.weight) * engine.future_sums(&batch, 100).0
     };
-    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
+    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(Weight::values).collect();
     let layers: Vec<Vec<f32>> = config.start.layers.iter().flatten().cloned().collect();
     let mut engine =
         Cpu::new(&decoder, setup(everything(&decoder), adam(), false, None)).with_future(config.clone());

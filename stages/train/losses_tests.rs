@@ -12,7 +12,8 @@ use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
-use crate::model::{Decoder, Tokenizer, ValueHead, tensors};
+use crate::model::weight::Weight;
+use crate::model::{Decoder, Tokenizer, ValueHead};
 
 fn refs(examples: &[Example]) -> Vec<&Example> {
     examples.iter().collect()
@@ -174,7 +175,7 @@ fn gradients_of_each_loss_are_slopes() {
             assert!(weighed != examples);
         }
         let weighed = refs(&weighed);
-        let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
+        let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(Weight::values).collect();
         let at = |distance: f32| {
             let moved: Vec<Vec<f32>> = values
                 .iter()

@@ -78,9 +78,10 @@ pub fn base(
     seed: u64,
     device: &Choice,
 ) -> Result<Model> {
-    let dtype = device.dtype(config.dtype)?;
+    // Refused before the work of making it.
+    device.dtype(config.dtype)?;
     let mut model = load(config, texts, seed, device)?;
-    model.decoder.dtype = dtype;
+    device.prepare(&mut model.decoder, config.dtype)?;
     Ok(model)
 }
 

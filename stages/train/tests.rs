@@ -15,6 +15,7 @@ use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
 use crate::model::tests::tiny;
+use crate::model::weight::Weight;
 use crate::model::{Choice, Decoder, ModelError, Tokenizer, hf, tensors};
 
 pub(crate) fn cpu() -> Choice {
@@ -188,7 +189,7 @@ fn a_gradient_is_the_slope_of_the_loss() {
     let all = cpu.sums(&batch, 100).2.to_vec();
     // Along each gradient's own direction the loss must change by its squared norm.
     let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
-    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
+    let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(Weight::values).collect();
     let move_by = |distance: f32| {
         let moved: Vec<Vec<f32>> = values
             .iter()
@@ -248,7 +249,7 @@ fn both_engines_take_the_same_steps() {
             assert!(distance(&a.values, &b.values) < 1e-4 && distance(&a.first, &b.first) < 1e-4);
         }
         for (a, b) in cpu.decoder().weights().into_iter().zip(device.decoder().weights()) {
-            assert!(distance(&tensors::values(a), &tensors::values(b)) < 1e-4);
+            assert!(distance(&a.values(), &b.values()) < 1e-4);
         }
         // One engine goes on from the other's state.
         let mut other = Cpu::new(&decoder, setup(tuned(), adam, false, None));
@@ -298,7 +299,10 @@ fn half_precision_learns_what_f32_does() {
             setup(Tuned::all(&decoder.config), Adam { epsilon: 1e-3, ..adam() }, false, None),
         );
         let curve: Vec<f32> = (0..12).map(|_| device.step(&batch, 10, 3e-3).unwrap().loss).collect();
-        assert!(device.decoder().weights().iter().all(|w| w.dtype() == DType::F32), "weights stay f32");
+        assert!(
+            device.decoder().weights().iter().all(|w| w.tensor().dtype() == DType::F32),
+            "weights stay f32"
+        );
         (curve, device.mean_losses(&batch, 10).unwrap().0)
     };
     let (expected, after) = run(FloatDType::F32);
@@ -374,17 +378,15 @@ fn what_is_frozen_stays_and_the_rest_learns() {
         let after = mean_loss(&trained, &batch, 100);
         assert!(after < 0.97 * before, "{before} -> {after}");
         for (i, (old, new)) in start.weights().into_iter().zip(trained.weights()).enumerate() {
-            assert_eq!(tensors::values(old) != tensors::values(new), tuned.needs(i), "weight {i}");
+            assert_eq!(old.values() != new.values(), tuned.needs(i), "weight {i}");
         }
         let adapters = learner.adapters();
         assert_eq!(adapters.is_empty(), config.lora_rank == 0);
         for (adapter, a, b) in &adapters {
             // What is merged is W + (alpha / rank) B A.
             let columns = adapter.columns;
-            let (old, new) = (
-                tensors::values(start.weights()[adapter.weight]),
-                tensors::values(trained.weights()[adapter.weight]),
-            );
+            let (old, new) =
+                (start.weights()[adapter.weight].values(), trained.weights()[adapter.weight].values());
             for (r, row) in adapter.rows.clone().enumerate().step_by(5) {
                 let sum: f32 = (0..3).map(|k| b.values[r * 3 + k] * a.values[k * columns]).sum();
                 assert!((new[row * columns] - old[row * columns] - 8.0 / 3.0 * sum).abs() < 1e-5);

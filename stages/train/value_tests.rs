@@ -14,6 +14,7 @@ use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
 use crate::model::generate::{Generator, Limits};
+use crate::model::weight::Weight;
 use crate::model::{Decoder, ModelError, ValueHead, hf, tensors};
 
 const LOSSES: [ValueLoss; 3] = [ValueLoss::Bce, ValueLoss::Mse, ValueLoss::Pairwise];
@@ -94,7 +95,7 @@ fn gradients_of_each_loss_are_slopes_in_head_and_decoder() {
                 Cpu::new(&decoder, setup(everything(&decoder), adam(), false, Some(config.clone())));
             let all = engine.sums(&batch, 5).2.to_vec();
             let own = engine.head_sums().unwrap().clone();
-            let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(tensors::values).collect();
+            let values: Vec<Vec<f32>> = decoder.weights().into_iter().map(Weight::values).collect();
             let first = [start().weight, vec![start().bias]];
             let moved = |of: &[Vec<f32>], by: &[Vec<f32>], distance: f32| -> Vec<Vec<f32>> {
                 of.iter()

@@ -9,7 +9,8 @@ use super::packed::{Packed, Work};
 use super::{Rotary, Shape, simd};
 use crate::model::config::Attention;
 use crate::model::parts::Part;
-use crate::model::{Decoder, DecoderConfig, FutureHeads, decoder as plain, tensors};
+use crate::model::weight::Weight;
+use crate::model::{Decoder, DecoderConfig, FutureHeads, decoder as plain};
 
 mod draft;
 
@@ -42,13 +43,13 @@ struct Layer {
 
 impl Layer {
     /// A layer of a decoder, as `layer` gives its weights.
-    fn new(attention: Attention, layer: &plain::Layer) -> Self {
+    fn new(attention: Attention, layer: &plain::Layer, pack: fn(&Weight) -> Packed) -> Self {
         let mut vectors = [const { Vec::new() }; Part::COUNT];
         for (part, weight) in layer.0.iter().filter(|(part, _)| part.is_norm() || part.is_bias()) {
-            vectors[*part as usize] = tensors::values(weight);
+            vectors[*part as usize] = weight.values();
         }
         let [qkv, output, gate_up, down] =
-            [Part::Qkv, Part::Output, Part::GateUp, Part::Down].map(|part| Packed::of(&layer[part]));
+            [Part::Qkv, Part::Output, Part::GateUp, Part::Down].map(|part| pack(&layer[part]));
         Self { attention, qkv, output, gate_up, down, vectors }
     }
 
@@ -198,12 +199,15 @@ pub struct Passes {
 impl PackedDecoder {
     pub fn new(decoder: &Decoder) -> Self {
         let c = &decoder.config;
+        // The largest first, while there is little else in memory.
+        let pack = if decoder.eight_bit { Packed::rounded } else { Packed::of };
+        let (embed, head) = (pack(&decoder.embed), decoder.head.as_ref().map(pack));
         let layers = decoder.layers.iter().zip(&c.attention);
         Self {
-            layers: layers.map(|(layer, attention)| Layer::new(*attention, layer)).collect(),
-            embed: Packed::of(&decoder.embed),
-            head: decoder.head.as_ref().map(Packed::of),
-            norm: tensors::values(&decoder.norm),
+            layers: layers.map(|(layer, attention)| Layer::new(*attention, layer, pack)).collect(),
+            embed,
+            head,
+            norm: decoder.norm.values(),
             embed_scale: c.switches.embed_scale,
             rotary: Rotary::new(c, c.max_position_embeddings),
             heads: Vec::new(),
@@ -215,8 +219,11 @@ impl PackedDecoder {
     /// were further layers.
     #[must_use]
     pub fn with_heads(mut self, config: &DecoderConfig, heads: &FutureHeads) -> Self {
-        self.heads =
-            heads.decoder_layers(config).iter().map(|layer| Layer::new(Attention::PLAIN, layer)).collect();
+        self.heads = heads
+            .decoder_layers(config)
+            .iter()
+            .map(|layer| Layer::new(Attention::PLAIN, layer, Packed::of))
+            .collect();
         self
     }
 

@@ -5,7 +5,8 @@
 //! - [`matrix`]: matrix products
 //! - [`trunk`]: forward and backward over whole sequences, for training
 //! - [`head`]: the loss at its end; [`low_rank`]: adapters beside weights
-//! - [`packed`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for generation
+//! - [`packed`], [`int8`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for
+//!   generation
 //!
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
 //! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
@@ -13,11 +14,13 @@
 use super::config::Attention;
 use super::parts::{Activation, Part};
 use super::rope::Rope;
-use super::{Decoder, DecoderConfig, tensors};
+use super::weight::Weight;
+use super::{Decoder, DecoderConfig};
 
 pub mod cache;
 pub mod decoder;
 pub mod head;
+pub mod int8;
 pub mod low_rank;
 pub mod matrix;
 pub mod packed;
@@ -40,7 +43,7 @@ impl Weights {
     pub fn of(decoder: &Decoder) -> Self {
         Self {
             config: decoder.config.clone(),
-            all: decoder.weights().into_iter().map(tensors::values).collect(),
+            all: decoder.weights().into_iter().map(Weight::values).collect(),
             adapters: Vec::new(),
         }
     }

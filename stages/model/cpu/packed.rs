@@ -5,19 +5,19 @@
 //! A weight `[out, in]` is cut into panels of [`PANEL`] outputs, each stored input by input, so that one
 //! vector load feeds as many outputs as a register holds. Weights that are bf16 numbers (published models
 //! are) are kept as such: half the memory traffic, the same results. Two share a word: columns c and c + 32
-//! of a panel.
+//! of a panel. If it is asked for, weights are rounded to 8-bit integers ([`super::int8`]).
 
 // What is dispatched to an instruction set must be inlined into it.
 #![allow(clippy::inline_always)]
 
-use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::model::tensors;
+use super::int8::{Inputs, Int8};
+use crate::model::weight::Weight;
 
 /// Outputs in a panel.
-const PANEL: usize = 64;
+pub(super) const PANEL: usize = 64;
 /// Rows of inputs that share a pass over a panel.
 const TILE: usize = 4;
 /// Inputs that are summed up before they are added to the others.
@@ -35,6 +35,7 @@ pub struct Packed {
 enum Panels {
     F32(Vec<f32>),
     Bf16(Vec<u32>),
+    Int8(Int8),
 }
 
 impl Packed {
@@ -42,8 +43,8 @@ impl Packed {
     pub fn new(weight: &[f32], inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
         let panels = if weight.iter().all(|w| w.to_bits().trailing_zeros() >= 16) {
-            let word = |low: usize, high: usize| {
-                let bits = |at: usize| weight.get(at).map_or(0, |w| w.to_bits());
+            let word = |low: usize, high: usize, i: usize| {
+                let bits = |row: usize| weight.get(row * inputs + i).map_or(0, |w| w.to_bits());
                 bits(low) >> 16 | bits(high)
             };
             Panels::Bf16(words(outputs, inputs, word))
@@ -61,15 +62,35 @@ impl Packed {
         Self { outputs, inputs, panels }
     }
 
-    /// Packs a weight of a decoder. One that is kept as bf16 is never widened.
-    pub fn of(weight: &Tensor<2>) -> Self {
+    /// Packs a weight of a decoder. One that is stored as bf16 is never widened.
+    pub fn of(weight: &Weight) -> Self {
         let [outputs, inputs] = weight.dims();
-        let data = weight.to_data();
-        let Some(halves) = tensors::halves(&data) else {
-            return Self::new(&tensors::floats_of(&data), inputs);
-        };
-        let bits = |at: usize| halves.get(at).map_or(0, |w| u32::from(w.to_bits()));
-        Self { outputs, inputs, panels: Panels::Bf16(words(outputs, inputs, |l, h| bits(l) | bits(h) << 16)) }
+        let halves = weight.with_halves(|rows| {
+            let half =
+                |bytes: &[u8], i: usize| u32::from(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]));
+            let bits = |row: usize, i: usize| rows.get(row).map_or(0, |bytes| half(bytes, i));
+            words(outputs, inputs, |low, high, i| bits(low, i) | bits(high, i) << 16)
+        });
+        match halves {
+            Some(words) => Self { outputs, inputs, panels: Panels::Bf16(words) },
+            None => Self::new(&weight.values(), inputs),
+        }
+    }
+
+    /// Packs a weight of a decoder as 8-bit integers.
+    pub fn rounded(weight: &Weight) -> Self {
+        let [outputs, inputs] = weight.dims();
+        let halves = weight.with_halves(|rows| {
+            Int8::new(outputs, inputs, |output, i| {
+                let bits = u16::from_le_bytes([rows[output][2 * i], rows[output][2 * i + 1]]);
+                f32::from_bits(u32::from(bits) << 16)
+            })
+        });
+        let panels = halves.unwrap_or_else(|| {
+            let values = weight.values();
+            Int8::new(outputs, inputs, |output, i| values[output * inputs + i])
+        });
+        Self { outputs, inputs, panels: Panels::Int8(panels) }
     }
 
     pub fn outputs(&self) -> usize {
@@ -81,15 +102,20 @@ impl Packed {
         match &self.panels {
             Panels::F32(p) => p.len() * 4,
             Panels::Bf16(p) => p.len() * 4,
+            Panels::Int8(p) => p.bytes(),
         }
     }
 
     /// Copies one row of the weight, `[in]`: an embedding.
     pub fn row(&self, output: usize, into: &mut [f32]) {
         let (panel, column) = (output / PANEL, output % PANEL);
+        if let Panels::Int8(panels) = &self.panels {
+            return panels.row(output, into);
+        }
         for (input, value) in into.iter_mut().enumerate() {
             let at = panel * self.inputs + input;
             *value = match &self.panels {
+                Panels::Int8(_) => 0.0,
                 Panels::F32(p) => p[at * PANEL + column],
                 Panels::Bf16(p) => {
                     let word = p[at * (PANEL / 2) + column % (PANEL / 2)];
@@ -106,11 +132,20 @@ impl Packed {
             x.len() == rows * self.inputs && out.len() == rows * self.outputs,
             "matrices that do not fit"
         );
-        work.interleave(x, self.inputs);
-        let tiles = &work.tiles;
+        match &self.panels {
+            Panels::Int8(_) => work.rounded.round(x, self.inputs),
+            _ => work.interleave(x, self.inputs),
+        }
+        let (tiles, rounded) = (&work.tiles, &work.rounded);
         let panels = self.outputs.div_ceil(PANEL);
         let run = |panel: usize, out: &mut [f32], stride: usize| {
             let width = PANEL.min(self.outputs - panel * PANEL);
+            if let Panels::Int8(panels) = &self.panels {
+                let put = &mut |row: usize, sums: &[f32; PANEL]| {
+                    put(&mut out[row * stride..row * stride + width], sums, accumulate);
+                };
+                return panels.strip(panel, rounded, put);
+            }
             Arch::new().dispatch(Strip { weight: self, panel, tiles, rows, out, stride, width, accumulate });
         };
         if !work.spread || rows * self.outputs * self.inputs < WORTH {
@@ -145,14 +180,15 @@ impl Packed {
     }
 }
 
-/// Words of panels, each of the numbers at two places of a row-major weight; beyond its end they are zero.
-fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize) -> u32 + Sync) -> Vec<u32> {
+/// Words of panels: `word` makes them of two outputs' numbers for one input; beyond the last output these are
+/// zero.
+fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize, usize) -> u32 + Sync) -> Vec<u32> {
     let mut all = vec![0; outputs.div_ceil(PANEL) * (PANEL / 2) * inputs];
     all.par_chunks_mut(PANEL / 2 * inputs).enumerate().for_each(|(p, panel)| {
         for (i, row) in panel.chunks_exact_mut(PANEL / 2).enumerate() {
             for (c, w) in row.iter_mut().enumerate() {
                 let output = p * PANEL + c;
-                *w = word(output * inputs + i, (output + PANEL / 2) * inputs + i);
+                *w = word(output, output + PANEL / 2, i);
             }
         }
     });
@@ -166,6 +202,8 @@ pub struct Work {
     pub spread: bool,
     /// Inputs in tiles of [`TILE`] rows, each stored input by input; missing rows are zero.
     tiles: Vec<f32>,
+    /// Inputs of a weight of integers.
+    rounded: Inputs,
     strips: Vec<f32>,
 }
 
@@ -243,6 +281,7 @@ impl Strip<'_> {
                 let from = self.panel * inputs + chain * CHAIN;
                 let mut sums = [[simd.splat_f32s(0.0); V]; R];
                 match &self.weight.panels {
+                    Panels::Int8(_) => {}
                     Panels::F32(panels) => {
                         let panel = S::as_simd_f32s(&panels[from * PANEL..(from + tile.len()) * PANEL]).0;
                         for (x, w) in tile.iter().zip(panel.chunks_exact(PANEL / lanes)) {
@@ -288,15 +327,17 @@ impl Strip<'_> {
         }
         for (r, done) in done.iter().enumerate() {
             let at = (first + r) * self.stride;
-            let out = &mut self.out[at..at + self.width];
-            if self.accumulate {
-                for (out, done) in out.iter_mut().zip(done) {
-                    *out += *done;
-                }
-            } else {
-                out.copy_from_slice(&done[..self.width]);
-            }
+            put(&mut self.out[at..at + self.width], done, self.accumulate);
         }
+    }
+}
+
+/// Writes or adds a row's outputs in a panel, or the first of them.
+fn put(out: &mut [f32], done: &[f32; PANEL], accumulate: bool) {
+    if accumulate {
+        out.iter_mut().zip(done).for_each(|(out, done)| *out += *done);
+    } else {
+        out.copy_from_slice(&done[..out.len()]);
     }
 }
 

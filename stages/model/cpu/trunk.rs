@@ -92,7 +92,8 @@ impl Trunk {
     }
 
     /// From the gradient in [`Chunk::hidden`] to that of all weights but the output matrix, added to
-    /// `gradients` (in the order of [`Weights::all`], then A and B of each adapter; an empty one is left out).
+    /// `gradients` (in the order of [`Weights::all`], then A and B of each adapter; an empty one is left
+    /// out).
     pub fn backward(&mut self, weights: &Weights, gradients: &mut [Vec<f32>]) {
         let shape = self.shape;
         let pass = Pass { weights, shape, rotary: &self.rotary, recompute: self.recompute };

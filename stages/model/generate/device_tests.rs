@@ -100,7 +100,7 @@ fn rows_have_the_tokens_of_the_cpu_engine_however_they_are_batched() {
 fn the_calculator_fills_in_results_of_several_tokens() {
     let (tokenizer, mut decoder) = (Tokenizer::tiny().unwrap(), tiny(&Tokenizer::tiny().unwrap()));
     // A decoder that finds all tokens equally likely, so that some of many answers begin with `=`.
-    decoder.head = Some(decoder.embed.zeros_like());
+    decoder.head = Some(decoder.embed.tensor().zeros_like().into());
     decoder.config.tie_word_embeddings = false;
     let begun = "137*151";
     let requests =

@@ -131,7 +131,7 @@ pub fn gradients(
         for (_, (weight, sum)) in
             tracked.weights().into_iter().zip(&mut sum).enumerate().filter(|(i, _)| needs(*i))
         {
-            if let Some(new) = weight.grad_remove(&mut gradients) {
+            if let Some(new) = weight.tensor().grad_remove(&mut gradients) {
                 add(sum, new);
             }
         }
@@ -154,7 +154,7 @@ pub fn gradients(
         .into_iter()
         .zip(sum)
         .enumerate()
-        .map(|(i, of)| needs(i).then(|| finish(of)))
+        .map(|(i, (weight, sum))| needs(i).then(|| finish((&weight.tensor(), sum))))
         .collect();
     let head = head.iter().flat_map(|head| [&head.weight, &head.bias]).zip(head_sum).map(finish).collect();
     let future = future.iter().flat_map(|f| f.layers.iter().flatten()).zip(future_sum).map(finish).collect();

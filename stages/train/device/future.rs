@@ -7,6 +7,7 @@ use super::super::future::targets;
 use super::losses::{filled, loss_sum};
 use crate::model::Decoder;
 use crate::model::decoder::{Layer, Places};
+use crate::model::weight::Weight;
 
 /// Future heads on the device.
 #[derive(Clone, Debug)]
@@ -36,7 +37,9 @@ impl Future {
             let cast = layer.iter().map(|weight| weight.clone().cast(decoder.dtype));
             let branch = Decoder {
                 config: decoder.config.one_layer(),
-                layers: vec![Layer(decoder.config.parts.iter().copied().zip(cast).collect())],
+                layers: vec![Layer(
+                    decoder.config.parts.iter().copied().zip(cast.map(Weight::from)).collect(),
+                )],
                 ..decoder.clone()
             };
             let hidden =

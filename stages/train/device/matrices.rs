@@ -42,7 +42,7 @@ impl OnDevice {
                 .into_iter()
                 .zip(wanted)
                 .filter(|(_, w)| **w)
-                .map(|(t, _)| t.clone())
+                .map(|(weight, _)| weight.tensor())
                 .chain(placed)
                 .collect(),
             Tuned::Adapters { .. } => placed.collect(),
