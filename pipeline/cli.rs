@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    answer, audit, bakeoff, bench, curate, doctor, grade, init, inspect, run, status, verify_run,
+    answer, audit, bakeoff, bench, curate, doctor, export_gguf, grade, init, inspect, run, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -55,6 +55,7 @@ enum Command {
     VerifyRun(verify_run::VerifyRun),
     Grade(grade::Grade),
     Answer(answer::Answer),
+    ExportGguf(export_gguf::ExportGguf),
     Init(init::Init),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -106,6 +107,7 @@ pub fn main() -> Result<Exit> {
         Command::VerifyRun(args) => verify_run::run(args),
         Command::Grade(args) => grade::run(args, &console),
         Command::Answer(args) => answer::run(args, &console),
+        Command::ExportGguf(args) => export_gguf::run(args, &console),
         Command::Init(args) => init::run(args, &console),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args, &console),

@@ -23,6 +23,7 @@ mod docs;
 mod endpoint;
 mod files;
 mod flips;
+mod gguf;
 mod grade;
 mod house;
 #[cfg(unix)]

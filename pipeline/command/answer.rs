@@ -36,7 +36,7 @@ One line of JSON for each answer, in the order of the file, with row, sample, qu
 whole text), answer, tokens, logprob (the sum over its tokens, at temperature 1), finished (false if \
 --max-tokens cut it off) and, with --gold, gold.")]
 pub struct Answer {
-    /// A Hugging Face directory of a model; docs/models.md lists the families.
+    /// A Hugging Face directory of a model, or a GGUF file; docs/models.md lists the families.
     model: PathBuf,
     /// The file: .jsonl, .ndjson or .json (one object per line), or .parquet.
     file: PathBuf,

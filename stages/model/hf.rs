@@ -2,7 +2,7 @@
 //! `model.safetensors` (or shards named by `model.safetensors.index.json`), read and written, so that
 //! `transformers`, vLLM and llama.cpp load what qstill trains and qstill loads what they publish. A value
 //! head and future heads stand beside them in files of their own ([`value_head::FILE`],
-//! [`future_heads::FILE`]).
+//! [`future_heads::FILE`]). A [GGUF file](gguf) is read in the place of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,12 +16,11 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::decoder::Layer;
-use super::parts::Part;
 use super::tensors::{self, Stored};
 use super::weight::Weight;
 use super::{
     Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
-    value_head,
+    gguf, value_head,
 };
 
 /// Loads a model directory; weights in f32 on `device`, or where they stand in its files for the CPU, whose
@@ -37,22 +36,31 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     hash.update(tokenizer.json().as_bytes());
     hash.update(tokenizer.template_source().as_bytes());
     let decoder = read_weights(dir, &config, device, &mut |bytes| hash.update(bytes))?;
-    let path = dir.join(value_head::FILE);
-    let value = match fs::read(&path) {
-        Ok(bytes) => {
+    let value = match beside(dir, value_head::FILE)? {
+        Some((path, bytes)) => {
             hash.update(&bytes);
             Some(ValueHead::parse(&path, &bytes, config.hidden_size)?)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(ModelError::io(&path, e)),
+        None => None,
     };
-    let path = dir.join(future_heads::FILE);
-    let future = match fs::read(&path) {
-        Ok(bytes) => Some(FutureHeads::parse(&path, &bytes, &config)?),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(ModelError::io(&path, e)),
+    let future = match beside(dir, future_heads::FILE)? {
+        Some((path, bytes)) => Some(FutureHeads::parse(&path, &bytes, &config)?),
+        None => None,
     };
     Ok(Model { decoder, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
+}
+
+/// A file of qstill's own beside the weights, if there is one. A GGUF file has none.
+fn beside(dir: &Path, name: &str) -> Result<Option<(PathBuf, Vec<u8>)>, ModelError> {
+    let path = dir.join(name);
+    if gguf::is(dir) {
+        return Ok(None);
+    }
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some((path, bytes))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(ModelError::io(&path, e)),
+    }
 }
 
 /// All of a model directory but its weights: its shape, with every end that any of its files names, the one
@@ -62,7 +70,8 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
 /// As [`load`].
 pub fn shape(dir: &Path) -> Result<(DecoderConfig, Tokenizer), ModelError> {
     let mut config = DecoderConfig::read(dir)?;
-    let bad = |what| ModelError::Tokenizer { path: dir.join("tokenizer.json"), what };
+    let path = if gguf::is(dir) { dir.to_owned() } else { dir.join("tokenizer.json") };
+    let bad = |what| ModelError::Tokenizer { path, what };
     let tokenizer = Tokenizer::load(dir)?.within(config.vocab_size).map_err(bad)?;
     let ends = &mut config.eos_token_ids;
     ends.extend(tokenizer.eos().filter(|end| !ends.contains(end)));
@@ -71,6 +80,9 @@ pub fn shape(dir: &Path) -> Result<(DecoderConfig, Tokenizer), ModelError> {
     }
     Ok((config, tokenizer))
 }
+
+/// The first file of a model's weights, which errors name, and all of them, mapped.
+type Files<'a> = (&'a Path, &'a [Arc<Mmap>]);
 
 /// Loads the decoder of a model directory alone.
 ///
@@ -87,22 +99,37 @@ fn read_weights(
     device: &Device,
     seen: &mut dyn FnMut(&[u8]),
 ) -> Result<Decoder, ModelError> {
+    with_tensors(dir, seen, |all, files| assemble(config, all, files, device))
+}
+
+/// Gives `then` all tensors of a model by their names, with the first file of them and the files as they are
+/// mapped. `seen` is given the bytes of each file.
+///
+/// # Errors
+/// Files that are missing or damaged, and what `then` returns.
+pub fn with_tensors<T>(
+    dir: &Path,
+    seen: &mut dyn FnMut(&[u8]),
+    then: impl FnOnce(BTreeMap<String, Stored<'_>>, Files<'_>) -> Result<T, ModelError>,
+) -> Result<T, ModelError> {
     let files = weight_files(dir)?;
     let maps = files.iter().map(|path| tensors::map(path)).collect::<Result<Vec<_>, _>>()?;
     let mut all = BTreeMap::new();
     for (path, map) in files.iter().zip(&maps) {
         tensors::through(map, seen);
-        all.extend(tensors::views(path, map)?);
+        all.extend(if gguf::is(dir) { gguf::views(path, map)? } else { tensors::views(path, map)? });
     }
-    assemble(config, all, (&files[0], &maps), device)
+    then(all, (&files[0], &maps))
 }
 
 /// What [`load`] would give as fingerprint input, without building the weights: SHA-256 of each file
 /// that makes the model, by name. For deciding what is outstanding.
 pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     let mut files = weight_files(dir)?;
-    files.extend(
-        [
+    let others = if gguf::is(dir) {
+        Vec::new()
+    } else {
+        vec![
             "config.json",
             "tokenizer.json",
             "tokenizer_config.json",
@@ -110,8 +137,8 @@ pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
             "chat_template.jinja",
             value_head::FILE,
         ]
-        .map(|name| dir.join(name)),
-    );
+    };
+    files.extend(others.into_iter().map(|name| dir.join(name)));
     let mut hashes = BTreeMap::new();
     for path in files {
         match fs::File::open(&path) {
@@ -140,6 +167,9 @@ fn hash_file(file: &mut fs::File) -> std::io::Result<String> {
 }
 
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    if gguf::is(dir) {
+        return Ok(vec![dir.to_owned()]);
+    }
     let single = dir.join("model.safetensors");
     let index = dir.join("model.safetensors.index.json");
     if single.exists() || !index.exists() {
@@ -175,7 +205,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 fn assemble(
     config: &DecoderConfig,
     mut tensors: BTreeMap<String, Stored<'_>>,
-    (path, maps): (&Path, &[Arc<Mmap>]),
+    (path, maps): Files<'_>,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
     let c = config;
@@ -207,7 +237,7 @@ fn assemble(
             filed.forget();
         }
         Ok(filed.unwrap_or_else(|| {
-            let numbers = pieces.iter().flat_map(|piece| piece.floats()).map(|number| number + add).collect();
+            let numbers = pieces.iter().flat_map(|piece| piece.floats_plus(add)).collect();
             Tensor::from_data(TensorData::new::<f32, _>(numbers, shape), device).into()
         }))
     };
@@ -222,7 +252,9 @@ fn assemble(
             let [_, columns] = c.shape(part);
             let pieces = families::tensors(part, c)
                 .into_iter()
-                .map(|(name, rows)| take(format!("{prefix}layers.{i}.{name}"), &stored(part, rows, columns)))
+                .map(|(name, rows)| {
+                    take(format!("{prefix}layers.{i}.{name}"), &families::stored(part, rows, columns))
+                })
                 .collect::<Result<Vec<_>, _>>()?;
             let add = if part.is_norm() { norm_add } else { 0.0 };
             layer.push((part, weight(&pieces, c.shape(part), add)?));
@@ -254,15 +286,6 @@ fn assemble(
     Ok(Decoder { config: c.clone(), dtype: FloatDType::F32, eight_bit: false, embed, layers, norm, head })
 }
 
-/// Shape of a tensor in a file that gives a weight so many rows, or values of a bias.
-fn stored(part: Part, rows: usize, columns: usize) -> Vec<usize> {
-    match part {
-        part if part.is_norm() => vec![columns],
-        part if part.is_bias() => vec![rows],
-        _ => vec![rows, columns],
-    }
-}
-
 /// Weights under their Hugging Face names: shape and f32 values.
 pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let c = &decoder.config;
@@ -283,7 +306,7 @@ pub fn export(decoder: &Decoder) -> Vec<(String, Vec<usize>, Vec<f32>)> {
             let [_, columns] = c.shape(part);
             let mut rest = &values[..];
             for (name, rows) in families::tensors(part, c) {
-                let shape = stored(part, rows, columns);
+                let shape = families::stored(part, rows, columns);
                 let (own, others) = rest.split_at(shape.iter().product());
                 out.push((format!("model.layers.{i}.{name}"), shape, own.to_vec()));
                 rest = others;

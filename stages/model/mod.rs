@@ -6,6 +6,7 @@
 //! - [`value_head`]: estimates whether a text leads to a correct answer
 //! - [`future_heads`]: layers that predict the tokens after the next
 //! - [`hf`]: model directories in, model directories out; [`tensors`]: their tensors
+//! - [`gguf`]: models in one file, as llama.cpp has them
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
 //! - [`cache`]: keys and values on a device
@@ -25,6 +26,7 @@ pub mod families;
 pub mod fault;
 pub mod future_heads;
 pub mod generate;
+pub mod gguf;
 pub mod hf;
 pub mod parts;
 pub mod rope;

@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData, bf16};
+use burn::tensor::{Tensor, TensorData, bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::ModelError;
+use super::gguf::blocks::Blocks;
 
 /// A tensor read from a file: shape and f32 values.
 pub type Raw = (Vec<usize>, Vec<f32>);
@@ -23,39 +24,47 @@ pub enum Kind {
     F32,
     F16,
     Bf16,
+    /// Blocks of a GGUF file.
+    Blocks(Blocks),
 }
 
 impl Kind {
-    /// Bytes of so many numbers.
-    fn bytes(self, numbers: usize) -> usize {
+    /// Bytes of so many numbers; of whole blocks.
+    pub fn bytes(self, numbers: usize) -> usize {
         match self {
             Self::F32 => numbers * 4,
             Self::F16 | Self::Bf16 => numbers * 2,
+            Self::Blocks(blocks) => numbers / blocks.numbers() * blocks.bytes(),
         }
     }
 
     /// Appends the numbers of some bytes.
-    fn read(self, bytes: &[u8], out: &mut Vec<f32>) {
+    pub fn read(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
             Self::F32 => {
                 out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
             }
             Self::F16 => {
-                out.extend(bytes.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))));
+                out.extend(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()));
             }
             Self::Bf16 => {
                 out.extend(bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
             }
+            Self::Blocks(blocks) => blocks.read(bytes, out),
         }
     }
 }
 
-/// A tensor as it stands in a file.
+/// A tensor as it stands in a file, with what makes it the tensor of a Hugging Face directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored<'a> {
     pub kind: Kind,
     pub shape: Vec<usize>,
     data: &'a [u8],
+    /// Heads whose rows stand in pairs of what turns together, as llama.cpp has them: 0, n/2, 1, n/2 + 1 ...
+    paired: Option<usize>,
+    /// What is to be added to each number.
+    pub add: f32,
 }
 
 impl<'a> Stored<'a> {
@@ -66,19 +75,67 @@ impl<'a> Stored<'a> {
 
     /// The same with other bytes.
     pub fn with_data<'b>(&self, data: &'b [u8]) -> Stored<'b> {
-        Stored { kind: self.kind, shape: self.shape.clone(), data }
+        Stored { kind: self.kind, shape: self.shape.clone(), data, paired: self.paired, add: self.add }
     }
 
-    /// The bytes of each row in order; of a vector, those of all its numbers.
+    /// A tensor whose bytes are those of a Hugging Face directory, as many as its shape needs.
+    pub fn plain(kind: Kind, shape: Vec<usize>, data: &'a [u8]) -> Self {
+        Self { kind, shape, data, paired: None, add: 0.0 }
+    }
+
+    /// The same as so many heads whose rows stand in pairs. Does nothing if they do not divide the rows.
+    #[must_use]
+    pub fn paired(self, heads: usize) -> Self {
+        let rows = self.shape.first().copied().unwrap_or(0);
+        Self { paired: Some(heads).filter(|heads| *heads > 0 && rows % (2 * heads) == 0), ..self }
+    }
+
+    /// The bytes of each row in order. A vector is one row, or one for each number if it is of paired heads.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let width = self.shape.last().copied().unwrap_or(1);
-        self.data.chunks_exact(self.kind.bytes(width).max(1))
+        let (data, paired) = (self.data, self.paired);
+        let width = match self.shape[..] {
+            [_, width] => width,
+            [_] if paired.is_some() => 1,
+            _ => self.shape.iter().product(),
+        };
+        let bytes = self.kind.bytes(width).max(1);
+        let rows = data.len() / bytes;
+        let head = paired.map_or(0, |heads| rows / heads);
+        (0..rows).map(move |row| {
+            let row = match paired {
+                Some(_) => row - row % head + row % head % (head / 2) * 2 + row % head / (head / 2),
+                None => row,
+            };
+            &data[row * bytes..(row + 1) * bytes]
+        })
     }
 
     /// All numbers, row by row.
     pub fn floats(&self) -> Vec<f32> {
-        let mut out = Vec::with_capacity(self.shape.iter().product());
-        self.rows().for_each(|row| self.kind.read(row, &mut out));
+        self.floats_plus(0.0)
+    }
+
+    /// All numbers, row by row, with something added to each, once: what is stored one more than it should be
+    /// loses nothing when one is added.
+    pub fn floats_plus(&self, more: f32) -> Vec<f32> {
+        /// Rows that are read in one go.
+        const TOGETHER: usize = 16;
+        let rows: Vec<&[u8]> = self.rows().collect();
+        let mut out = vec![0f32; self.shape.iter().product()];
+        let Some(width) = out.len().checked_div(rows.len()).filter(|width| *width > 0) else { return out };
+        let add = self.add + more;
+        out.par_chunks_mut(width * TOGETHER).zip(rows.par_chunks(TOGETHER)).for_each(|(out, rows)| {
+            let mut numbers = Vec::with_capacity(out.len());
+            for row in rows {
+                self.kind.read(row, &mut numbers);
+            }
+            if add != 0.0 {
+                for number in &mut numbers {
+                    *number += add;
+                }
+            }
+            out.copy_from_slice(&numbers);
+        });
         out
     }
 
@@ -150,7 +207,7 @@ pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, Stored
             Dtype::F16 => Kind::F16,
             kind => return Err(bad(format!("tensor `{name}` is {kind:?}; qstill reads F32, BF16 and F16"))),
         };
-        all.insert(name, Stored { kind, shape: view.shape().to_vec(), data: view.data() });
+        all.insert(name, Stored::plain(kind, view.shape().to_vec(), view.data()));
     }
     Ok(all)
 }
@@ -162,18 +219,6 @@ pub fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<BTreeMap<String, Stored
 pub fn read(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Raw>, ModelError> {
     let all = views(path, bytes)?;
     Ok(all.into_iter().map(|(name, view)| (name, (view.shape.clone(), view.floats()))).collect())
-}
-
-/// IEEE 754 binary16 to f32, exactly.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
 }
 
 /// An f32 tensor to be written.

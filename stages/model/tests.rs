@@ -28,7 +28,7 @@ fn greedy(max_tokens: usize) -> Sampling {
 }
 
 /// Logits after each token by a whole forward pass of burn's decoder, `[T, V]`.
-fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
+pub(crate) fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     let (device, decoder) = (decoder.device(), decoder.cast());
     let ids: Vec<i64> = tokens.iter().map(|t| i64::from(*t)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);

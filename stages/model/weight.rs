@@ -108,7 +108,7 @@ impl Weight {
         };
         let mut all = Vec::with_capacity(filed.shape[0] * filed.shape[1]);
         for piece in &filed.pieces {
-            all.extend(piece.stored().floats().iter().map(|number| number + filed.add));
+            all.extend(piece.stored().floats_plus(filed.add));
             piece.forget();
         }
         all
@@ -125,8 +125,8 @@ impl Weight {
             }
             Self::Tensor(_) => None,
             Self::Filed(filed) => {
-                let halves =
-                    filed.add == 0.0 && filed.pieces.iter().all(|piece| piece.form.kind == Kind::Bf16);
+                let half = |piece: &Piece| piece.form.kind == Kind::Bf16 && piece.form.add == 0.0;
+                let halves = filed.add == 0.0 && filed.pieces.iter().all(half);
                 if !halves {
                     return None;
                 }

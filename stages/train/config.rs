@@ -141,7 +141,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// A Hugging Face model directory; empty to train from scratch with the sizes below.
+    /// A Hugging Face model directory or a GGUF file; empty to train from scratch with the sizes below.
     pub path: String,
     /// From scratch: size of the vocabulary that is trained on the run's own texts.
     pub vocab_size: usize,

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::ModelError;
 use super::config::limits::{LONG, NARROW, WIDE};
 use super::config::{Attention, DecoderConfig, Family};
 use super::parts::{Part, Switches};
 use super::rope::Rope;
+use super::{ModelError, gguf};
 
 mod gemma3;
 mod llama;
@@ -51,12 +51,45 @@ pub fn tensors(part: Part, config: &DecoderConfig) -> Vec<(&'static str, usize)>
     }
 }
 
+/// Shape of a tensor in a file that gives a weight so many rows, or values of a bias.
+pub fn stored(part: Part, rows: usize, columns: usize) -> Vec<usize> {
+    match part {
+        part if part.is_norm() => vec![columns],
+        part if part.is_bias() => vec![rows],
+        _ => vec![rows, columns],
+    }
+}
+
+/// Names and shapes of all tensors of a model.
+pub fn all_tensors(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
+    let table = vec![config.vocab_size, config.hidden_size];
+    let mut all = vec![("model.embed_tokens.weight".to_owned(), table.clone())];
+    for layer in 0..config.num_hidden_layers {
+        for &part in &config.parts {
+            let [_, columns] = config.shape(part);
+            let own = tensors(part, config).into_iter();
+            all.extend(
+                own.map(|(name, rows)| (format!("model.layers.{layer}.{name}"), stored(part, rows, columns))),
+            );
+        }
+    }
+    all.push(("model.norm.weight".to_owned(), vec![config.hidden_size]));
+    if !config.tie_word_embeddings {
+        all.push(("lm_head.weight".to_owned(), table));
+    }
+    all
+}
+
 impl DecoderConfig {
-    /// Reads `config.json` of a Hugging Face model directory.
+    /// Reads `config.json` of a Hugging Face model directory, or what a GGUF file has in its place.
     ///
     /// # Errors
     /// Names the file and the key when something is missing, malformed or not read.
     pub fn read(dir: &Path) -> Result<Self, ModelError> {
+        if gguf::is(dir) {
+            let bad = |what| ModelError::Config { path: dir.to_owned(), what };
+            return read(&gguf::config(dir)?).map_err(bad);
+        }
         let path = dir.join("config.json");
         let bad = |what: String| ModelError::Config { path: path.clone(), what };
         let text = std::fs::read_to_string(&path).map_err(|source| ModelError::io(&path, source))?;

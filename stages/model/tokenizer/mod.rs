@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, DecoderWrapper, PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
 
-use super::ModelError;
+use super::{ModelError, gguf};
 use crate::policy::{Message, Role};
 
 mod template;
@@ -47,11 +47,17 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads `tokenizer.json` and the chat template (`chat_template.jinja`, or the one in
-    /// `tokenizer_config.json`) of a model directory.
+    /// `tokenizer_config.json`) of a model directory, or what a GGUF file has in their place.
     ///
     /// # Errors
     /// Names the file that is missing or malformed.
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
+        if gguf::is(dir) {
+            let (json, settings) = gguf::tokenizer(dir)?;
+            let bad = |what| ModelError::Tokenizer { path: dir.to_owned(), what };
+            let template = Template::of(&settings).map_err(bad)?;
+            return Self::of(dir.to_owned(), json, template, settings);
+        }
         let path = dir.join("tokenizer.json");
         let json = fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
         let settings_path = dir.join("tokenizer_config.json");
@@ -62,6 +68,11 @@ impl Tokenizer {
             Err(e) => return Err(ModelError::io(&settings_path, e)),
         };
         let template = Template::read(dir, &settings)?;
+        Self::of(path, json, template, settings)
+    }
+
+    /// A tokenizer of what a model has; `path` is named in errors.
+    fn of(path: PathBuf, json: String, template: Template, settings: Value) -> Result<Self, ModelError> {
         let tokenizer = Self::from_parts(json, template, settings)
             .map_err(|what| ModelError::Tokenizer { path, what })?;
         // A template that cannot be rendered is noticed now, not in the middle of a search.
@@ -160,7 +171,17 @@ impl Tokenizer {
 
     /// Id of the token that ends a text, where `tokenizer_config.json` names one.
     pub fn eos(&self) -> Option<u32> {
-        self.inner.token_to_id(&special(&self.settings, "eos_token"))
+        self.special_id("eos_token")
+    }
+
+    /// Id of a token that `tokenizer_config.json` names.
+    pub fn special_id(&self, name: &str) -> Option<u32> {
+        self.inner.token_to_id(&special(&self.settings, name))
+    }
+
+    /// What the tokenizer puts before a text that no chat template begins.
+    pub fn begin(&self) -> Vec<u32> {
+        first(&self.inner)
     }
 
     /// Of the tokens that end a text, the one by which the chat template ends a turn.

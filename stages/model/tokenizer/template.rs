@@ -43,7 +43,10 @@ impl Template {
     }
 
     /// `chat_template` of a `tokenizer_config.json`: a text, or several by name, of which `default` counts.
-    fn of(settings: &Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// If it is neither, or none of several is `default`.
+    pub fn of(settings: &Value) -> Result<Self, String> {
         let named: Vec<(&str, &Value)> = match &settings["chat_template"] {
             Value::Null => return Ok(Self::default()),
             Value::String(text) => return Ok(Self(text.clone())),
