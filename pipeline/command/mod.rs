@@ -8,6 +8,7 @@ pub mod bench;
 pub mod curate;
 pub mod doctor;
 pub mod explain;
+pub mod export;
 pub mod grade;
 pub mod init;
 pub mod inspect;
