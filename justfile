@@ -24,12 +24,12 @@ build:
 demo *ARGS: build
     @{{ qstill }} run --preset demo --run runs/demo "$@"
 
-# GSM8K, real problems and a real model: DATA=folder MODEL=folder [ENDPOINT=url] [RUN=folder] [search.samples=4 ...]
+# GSM8K and a real model: DATA=folder MODEL=folder [ENDPOINT=url] [PRESET=gsm8k-base] [RUN=folder] [search.samples=4 ...]
 [group('start')]
 gsm8k *ARGS:
     #!/bin/sh
     set -eu
-    data='' model='' endpoint='' run='' previous=''
+    data='' model='' endpoint='' preset='gsm8k' run='' previous=''
     # A TOML string of any text, so that a folder called 2024 stays a string.
     quoted() { printf '"%s"' "$(printf %s "$1" | sed 's/[\\"]/\\&/g')"; }
     for word do
@@ -38,6 +38,7 @@ gsm8k *ARGS:
             DATA=*) data=${word#*=} ;;
             MODEL=*) model=${word#*=} ;;
             ENDPOINT=*) endpoint=${word#*=} ;;
+            PRESET=*) preset=${word#*=} ;;
             RUN=*) run=${word#*=} ;;
             [a-z]*.*=*) [ "$previous" = --set ] || set -- "$@" --set; set -- "$@" "$word" ;;
             *) set -- "$@" "$word" ;;
@@ -45,12 +46,11 @@ gsm8k *ARGS:
         previous=$word
     done
     if [ -z "$data" ] || [ -z "$model" ]; then
-        echo 'usage: just gsm8k DATA=folder-with-train.jsonl-and-test.jsonl MODEL=hugging-face-folder [ENDPOINT=http://host:port/v1] [RUN=runs/gsm8k]' >&2
+        echo 'usage: just gsm8k DATA=folder-with-train.jsonl-and-test.jsonl MODEL=hugging-face-folder [ENDPOINT=http://host:port/v1] [PRESET=gsm8k-base] [RUN=runs/gsm8k]' >&2
         exit 64
     fi
-    preset=gsm8k
     if [ -n "$endpoint" ]; then
-        preset=gsm8k-endpoint
+        preset="$preset-endpoint"
         set -- --set "endpoint.url=$(quoted "$endpoint")" "$@"
     fi
     cargo build --release --locked
@@ -88,6 +88,11 @@ bakeoff RUN *ARGS: build
 [group('run')]
 audit RUN *ARGS: build
     @{{ qstill }} audit "$@"
+
+# What all rounds kept as JSON lines for other trainers: just export runs/mine > rows.jsonl
+[group('run')]
+export RUN *ARGS: build
+    @{{ qstill }} export "$@"
 
 # Judge predicted answers against gold answers in a JSON lines or Parquet file
 [group('run')]

@@ -138,6 +138,87 @@ fn completions() {
 }
 
 #[test]
+fn a_formula_or_code_over_several_lines_is_one_step() {
+    let steps = |text: &str| split_completion(text).0;
+    let half = "\\[\n\\frac{48}{2} = 24\n\\]";
+    let text = format!("In May:\n{half}\nSo in all\n$$ 48 + 24\n= 72 $$\nthat is\n\\[\n\\boxed{{72}}\n\\]");
+    let expected = ["In May:", half, "So in all", "$$ 48 + 24\n= 72 $$", "that is"];
+    assert_eq!(split_completion(&text), (expected.map(str::to_owned).to_vec(), "72".to_owned()));
+    // What the answer's formula computes is a step, whole again.
+    let text = "So\n\\[\n3 \\times 4 = \\boxed{12}\n\\]\nDone.";
+    assert_eq!(steps(text), ["So", "\\[\n3 \\times 4 = 12\n\\]"]);
+    assert_eq!(steps("\\[\n3*4 =\n\\boxed{12}\n\\]"), ["\\[\n3*4 =\n12\n\\]"]);
+    let code = "```python\nfor i in range(3):\n    print(i)\n```";
+    assert_eq!(steps(&format!("Look:\n\n{code}\n#### 3")), ["Look:", code]);
+    assert_eq!(steps("```\n1+1=2\n#### 2\n```"), ["1+1=2"], "the whole answer is written as code");
+    // Cut off, or no formula at all.
+    assert_eq!(steps("a\n\\[\n3*4\n#### 12"), ["a", "\\[", "3*4"]);
+    assert_eq!(steps("It costs $$5.\nTwo cost $$10.\n#### 10"), ["It costs $$5.", "Two cost $$10."]);
+    let long = format!("$$\n{}", "1+1=2\n".repeat(80));
+    assert_eq!(steps(&format!("{long}#### 2")).len(), 81);
+    let read = read_completion(&text.replace("So", "Só"));
+    assert_eq!(read.spans.len(), read.lines.len());
+    for (text, open) in [
+        ("so \\[ 3*4", true),
+        ("so \\[ 3*4 \\]", false),
+        ("\\begin{align*} x &= 1 \\\\[2pt]", true),
+        ("```\n1+1", true),
+        ("<think>\n1+1", true),
+        ("<think>1+1</think>\n", false),
+        ("3*4=12\n", false),
+    ] {
+        assert_eq!(is_open(text), open, "{text}");
+    }
+}
+
+#[test]
+fn markers_of_ones_own_come_first() {
+    let markers = ["RESULT".to_owned(), "=>".to_owned()];
+    let reader = Reader { markers: &markers, thinking: false };
+    let read = |text: &str| reader.completion(text);
+    let found = read("3*4=12\n\\boxed{11} => 12\nThanks.");
+    assert_eq!((found.answer.as_str(), found.lines), ("12", vec!["3*4=12".into(), "\\boxed{11}".into()]));
+    assert_eq!(read("=> 11\nRESULT\n12").answer, "12");
+    assert_eq!(read("RESULT: 12\n#### 11").answer, "12");
+    assert_eq!(read("no such word\n#### 12").answer, "12");
+    assert_eq!(reader.marked("a => 5").answer, "5");
+}
+
+#[test]
+fn headings_are_no_answers() {
+    for (line, answer) in [
+        ("#### 72", true),
+        ("  #### $72", true),
+        ("####", true),
+        ("#### B", true),
+        ("#### **3/4**", true),
+        ("#### Step 1: Add", false),
+        ("#### **Final Answer:**", false),
+        ("#### 2. Add the pens", false),
+        ("### 72", false),
+        ("72", false),
+    ] {
+        assert_eq!(is_answer_line(line), answer, "{line}");
+    }
+}
+
+#[test]
+fn thoughts_are_told_apart() {
+    let text = "<think>\n3*4=13\n</think>\n3*4=12\n#### 12";
+    let read = read_completion(text);
+    assert_eq!(
+        (&text[read.thought.clone()], &text[read.said..], read.thinking),
+        ("3*4=13", "\n3*4=12\n#### 12", false)
+    );
+    assert_eq!((read.lines, read.answer.as_str()), (vec!["3*4=12".to_owned()], "12"));
+    // A prompt may have opened the thought.
+    let reader = Reader { markers: &[], thinking: true };
+    let cut = reader.completion("So \\boxed{12}, but");
+    assert!(cut.thinking && cut.answer.is_empty() && cut.steps.is_empty(), "{cut:?}");
+    assert_eq!(reader.completion("3*4=13</think>\n#### 12").answer, "12");
+}
+
+#[test]
 fn an_undo_takes_back_the_last_step_that_stands() {
     for (text, standing, answer) in [
         ("1+1=2\nundo\n1+2=3\n#### 3", &[2][..], "3"),
@@ -236,6 +317,6 @@ proptest! {
         let (steps, answer) = split_completion(&text);
         let _ = compare(&answer, &text);
         prop_assert_eq!(read_completion(&text).lines, steps.clone());
-        prop_assert!(steps.iter().all(|s| !s.is_empty() && s.trim() == s && !s.contains('\n')));
+        prop_assert!(steps.iter().all(|s| !s.is_empty() && s.trim() == s));
     }
 }

@@ -1,28 +1,30 @@
 //! Reads and evaluates arithmetic as people and models write it, exactly and with bounded work.
 //!
 //! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are all
-//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`). `graph` joins the equations of a
-//! whole solution. Whatever the text, the answer is a value, a refusal ([`ExprError`]) or nothing at all:
-//! never a guess, a rounding or a panic.
+//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`), row by row (`rows`). `graph`
+//! joins the equations of a whole solution. Whatever the text, the answer is a value, a refusal
+//! ([`ExprError`]) or nothing at all: never a guess, a rounding or a panic.
 
 mod equations;
 mod graph;
 mod latex;
 mod lex;
 mod parse;
+mod rows;
 mod sides;
 
 use num_rational::BigRational;
 use thiserror::Error;
 
-pub(crate) use equations::is_rounded;
 pub use equations::{Clarity, Equation, Truth, calculator, equations};
+pub(crate) use equations::{equations_of, is_rounded};
 pub use graph::canonical_path;
 pub use parse::Operator;
 
 pub(crate) use graph::{Arithmetic, Exact, Graph};
 pub(crate) use lex::{Kind, Token, lex};
 pub(crate) use parse::{Node, decimal, parse};
+pub(crate) use rows::rows;
 
 /// Most digits that one expression may hold, over all its numbers.
 pub const MAX_DIGITS: usize = 512;

@@ -50,7 +50,7 @@ pub struct Problem {
 /// One step of a solution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
-    /// One line, e.g. `48/2=24`.
+    /// A line, e.g. `48/2=24`, or a formula or code of several lines.
     pub text: String,
     /// Natural log of the probability that the policy gave to this step; NaN where it gives none.
     pub logprob: f32,
@@ -86,8 +86,11 @@ pub struct Solution {
     pub final_answer: String,
     /// How its sample ended.
     pub end: End,
-    /// Tokens generated for this path.
+    /// Tokens generated for this path, those of its thought included.
     pub tokens: u32,
+    /// What the model thought before its first step; empty if nothing.
+    pub thought: String,
+    pub thought_tokens: u32,
     /// This path's share of all tokens that the search of its problem spent.
     pub search_tokens: f32,
     /// This path's share of all node expansions that the search of its problem spent.
@@ -120,6 +123,8 @@ pub enum End {
     Complete,
     /// At the limit of tokens, or where the context was full.
     Truncated,
+    /// The same within a thought: nothing was said.
+    Thinking,
     /// The server refused it, or cut it off.
     Filtered,
     /// Without any text.
@@ -129,12 +134,14 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [End; 5] = [End::Complete, End::Truncated, End::Filtered, End::Empty, End::Failed];
+    pub const ALL: [End; 6] =
+        [End::Complete, End::Truncated, End::Thinking, End::Filtered, End::Empty, End::Failed];
 
     pub fn name(self) -> &'static str {
         match self {
             End::Complete => "complete",
             End::Truncated => "truncated",
+            End::Thinking => "thinking",
             End::Filtered => "filtered",
             End::Empty => "empty",
             End::Failed => "failed",
@@ -272,6 +279,8 @@ pub struct Kept {
     pub prompt: String,
     /// The assistant turn: steps and answer line as the student should write them.
     pub completion: String,
+    /// What the model thought before it wrote this; empty if nothing.
+    pub thought: String,
     pub problem_id: String,
     pub solution_id: String,
     pub round: u32,

@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    answer, audit, bakeoff, bench, curate, doctor, export_gguf, grade, init, inspect, run, status, verify_run,
+    answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect, run, status,
+    verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -52,6 +53,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Bakeoff(bakeoff::Bakeoff),
     Audit(audit::Audit),
+    Export(export::Export),
     VerifyRun(verify_run::VerifyRun),
     Grade(grade::Grade),
     Answer(answer::Answer),
@@ -72,6 +74,7 @@ impl Command {
             Command::Status(args) => Some(args.run.clone()),
             Command::Bakeoff(args) => Some(args.run.clone()),
             Command::Audit(args) => Some(args.run.clone()),
+            Command::Export(args) => Some(args.run.clone()),
             Command::VerifyRun(args) => Some(args.run.clone()),
             _ => None,
         }
@@ -104,6 +107,7 @@ pub fn main() -> Result<Exit> {
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),
+        Command::Export(args) => export::run(args, &console),
         Command::VerifyRun(args) => verify_run::run(args),
         Command::Grade(args) => grade::run(args, &console),
         Command::Answer(args) => answer::run(args, &console),

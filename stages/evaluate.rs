@@ -21,7 +21,7 @@ use crate::verify::judge;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// `[evaluate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,7 +200,7 @@ pub fn teacher(
 fn as_proposal(solution: &Solution) -> Proposal {
     let steps = solution.steps.iter().map(|s| Step { text: s.text.clone(), ..Step::default() }).collect();
     let (final_answer, end) = (solution.final_answer.clone(), solution.end);
-    Proposal { steps, final_answer, end, tokens: solution.tokens }
+    Proposal { steps, final_answer, end, tokens: solution.tokens, ..Proposal::default() }
 }
 
 /// One line of `evaluation.json`.

@@ -426,11 +426,3 @@ pub fn content_hash(paths: &[&Path]) -> Result<String> {
     }
     Ok(key::hex(&hash.finalize()))
 }
-
-/// Prompt settings that the language-model policies share: `[prompt]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PromptConfig {
-    /// System turn of the teacher's prompt; empty for none.
-    pub instruction: String,
-}

@@ -73,13 +73,27 @@ fn wrong_settings_in_a_file_come_with_their_line() {
 }
 
 #[test]
+fn prompts_that_show_no_question() {
+    let world = World::new();
+    for (set, said) in [
+        ("prompt.question=Solve it.", "does not show the question"),
+        ("prompt.question=\"{{questoin}}\"", "undefined"),
+        ("prompt.stop=[\"\"]", "prompt.stop has a text that is empty"),
+        ("train.thoughts=some", "train.thoughts"),
+    ] {
+        world.qstill(&["run", "--preset", "demo", "--set", set]).fails(64, &[said]);
+    }
+}
+
+#[test]
 fn wrong_commands() {
     let world = World::new();
     world.qstill(&["run", "--preset", "dmeo"]).fails(
         64,
         &[
             "there is no preset `dmeo`",
-            "demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint",
+            "demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint, \
+             gsm8k-base, gsm8k-base-endpoint",
         ],
     );
     world.qstill(&["init", "--preset", "dmeo"]).fails(64, &["there is no preset `dmeo`"]);

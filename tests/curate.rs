@@ -323,3 +323,42 @@ fn siblings_tell_what_is_right_by_chance() {
     assert!(aimed.count("round-1/search", "looked_at") < 1200);
     assert!(aimed.count("round-1/search", "expansions") < judged.count("round-1/search", "expansions") / 2);
 }
+
+#[test]
+fn exports_have_one_form_each() {
+    let world = World::new();
+    let run = curated(&world, "a", &["curate.preferences=3"]);
+    let lines = |arguments: &[&str]| -> Vec<Value> {
+        let all = [&["export", "runs/a"], arguments].concat();
+        let out = world.qstill(&all).done().stdout;
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let kept: Vec<Kept> = run.rows("round-1/curate");
+    let turn = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+    let (messages, apart) = (lines(&[]), lines(&["--form", "prompt-completion"]));
+    // Within a round a text may come from several solutions; it is learned once.
+    let distinct: BTreeSet<(&str, &str)> =
+        kept.iter().map(|row| (row.problem_id.as_str(), row.completion.as_str())).collect();
+    assert_eq!((messages.len(), apart.len()), (distinct.len(), distinct.len()));
+    let first = &kept[0];
+    let (asked, said) = (turn("user", &first.prompt), turn("assistant", &first.completion));
+    assert_eq!(messages[0]["messages"], serde_json::json!([asked, said]));
+    assert!(messages.iter().all(|row| row.get("prompt").is_none() && row.get("completion").is_none()));
+    assert_eq!(
+        (&apart[0]["prompt"], &apart[0]["completion"]),
+        (&serde_json::json!([asked]), &serde_json::json!([said]))
+    );
+    assert!(apart.iter().all(|row| row.get("messages").is_none() && row["weight"].as_f64().unwrap() > 0.0));
+    let pairs = lines(&["--table", "preferences"]);
+    assert_eq!(pairs.len() as i64, run.count("round-1/curate", "preferences"));
+    assert!(
+        pairs.iter().all(|row| row["chosen"][0]["role"] == "assistant" && row["prompt"][0]["role"] == "user")
+    );
+    let labels = lines(&["--table", "step-labels", "--round", "1"]);
+    assert_eq!(labels.len() as i64, run.count("round-1/curate", "step_labels"));
+    assert!(labels[0]["prompt"].is_string() && labels[0]["labels"].is_array());
+    world
+        .qstill(&["export", "runs/a", "--round", "2", "--table", "preferences"])
+        .fails(65, &["nothing is curated"]);
+    assert_eq!(world.qstill(&["export", "runs/a", "--table", "solutions"]).code, Some(64));
+}

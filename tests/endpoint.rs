@@ -150,6 +150,53 @@ fn one_question_without_an_answer_is_recorded_and_the_run_goes_on() {
 }
 
 #[test]
+fn thoughts_are_stored_apart_and_learned_only_where_asked() {
+    const THOUGHT: &str = "Is it 1+1=3?\n#### 3";
+    let world = world();
+    let server = Server::start(|request| {
+        let Answer::Http(status, headers, body) = sum(request) else { panic!("sums are answered") };
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        let cut = request["messages"].to_string().contains("holds 12 pens and");
+        for choice in body["choices"].as_array_mut().unwrap() {
+            choice["message"]["reasoning_content"] = THOUGHT.into();
+            if cut {
+                choice["message"]["content"] = Value::Null;
+                choice["finish_reason"] = "length".into();
+            }
+        }
+        Answer::Http(status, headers, body.to_string())
+    });
+    let setting = server.setting();
+    let question = "prompt.question=\"{{question}} Think first.\"";
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false", question]].concat();
+    world.run("a", &sets).done().says("2 thinking");
+    assert!(server.seen().iter().all(|request| request["messages"].to_string().contains("Think first.")));
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    assert!(
+        solutions
+            .iter()
+            .all(|s| s.thought == THOUGHT && s.thought_tokens > 0 && s.thought_tokens <= s.tokens)
+    );
+    let cut: Vec<&Solution> = solutions.iter().filter(|s| s.end == End::Thinking).collect();
+    assert!(cut.len() == 2 && cut.iter().all(|s| s.steps.is_empty() && s.final_answer.is_empty()));
+    let kept: Vec<Kept> = run.rows("round-1/curate");
+    assert_eq!(kept.len(), 23);
+    assert!(kept.iter().all(|row| row.thought == THOUGHT && !row.completion.contains('?')));
+    let said = |arguments: &[&str]| -> String {
+        let out = world.qstill(&[&["export", "runs/a"], arguments].concat()).done().stdout;
+        let row: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+        row["messages"][1]["content"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said(&[]), kept[0].completion);
+    assert_eq!(said(&["--thoughts"]), format!("<think>\n{THOUGHT}\n</think>\n\n{}", kept[0].completion));
+    // Students learn them if they are told to.
+    let before = run.product();
+    world.run("a", &[&sets[..], &["train.thoughts=keep"]].concat()).done();
+    assert!(before != run.product());
+}
+
+#[test]
 fn a_server_that_moved_is_asked_for_nothing() {
     let world = world();
     let (old, new) = (Server::start(sum), Server::start(sum));

@@ -13,8 +13,8 @@ fn help_for_every_command() {
     let world = World::new();
     let top = world.qstill(&["--help"]).done();
     for command in [
-        "run", "resume", "stage", "status", "inspect", "audit", "curate", "grade", "answer", "init",
-        "doctor", "bench",
+        "run", "resume", "stage", "status", "inspect", "audit", "export", "curate", "grade", "answer",
+        "init", "doctor", "bench",
     ] {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);
         let help = world.qstill(&[command, "--help"]).done();
@@ -29,9 +29,25 @@ fn every_preset_can_be_written_edited_and_used() {
     let world = World::new();
     world.write_rows("train.jsonl", &sums(0, 8));
     world.write_rows("test.jsonl", &sums(50, 2));
-    let small = ["problems.train=4", "problems.validation=0", "problems.test=2", "problems.examples=0"];
+    let small = [
+        "search.rule_solutions=4",
+        "problems.train=4",
+        "problems.validation=0",
+        "problems.test=2",
+        "problems.examples=0",
+    ];
     let files = ["problems.train_files=[\"train.jsonl\"]", "problems.test_files=[\"test.jsonl\"]"];
-    for preset in ["demo", "countdown", "words", "countdown4", "gsm-symbolic", "gsm8k", "gsm8k-endpoint"] {
+    for preset in [
+        "demo",
+        "countdown",
+        "words",
+        "countdown4",
+        "gsm-symbolic",
+        "gsm8k",
+        "gsm8k-endpoint",
+        "gsm8k-base",
+        "gsm8k-base-endpoint",
+    ] {
         let file = format!("{preset}.toml");
         world
             .qstill(&["init", "--preset", preset, &file])

@@ -89,7 +89,7 @@ fn a_model_directory_as_teacher_and_base() {
     assert!(named.stdout.contains("runs/first/round-1/student reads it"), "{}", named.stdout);
     world.qstill(&["inspect", "runs/second", "--tokens"]).fails(64, &["needs a table of training rows"]);
     let verdicts = "runs/second/round-1/verify/verdicts";
-    world.qstill(&["inspect", verdicts, "--tokens"]).fails(64, &["has no column `prompt`"]);
+    world.qstill(&["inspect", verdicts, "--tokens"]).fails(64, &["has no column `messages`"]);
 
     // Its student is a base like any other.
     let path = format!("model.path={}", second.display());

@@ -50,7 +50,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn start(&self, problem: &Problem) -> State {

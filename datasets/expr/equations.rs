@@ -10,7 +10,7 @@ use num_rational::BigRational;
 use num_traits::Signed;
 
 use super::sides::{is_oversized, prefix, suffix, written};
-use super::{CALCULATOR_DECIMALS, ExprError, Kind, Node, Token, evaluate, lex, parse};
+use super::{CALCULATOR_DECIMALS, ExprError, Kind, Node, Token, evaluate, lex, parse, rows};
 use crate::number::{big_decimals, render};
 
 /// Digits from which on a decimal is taken for the output of binary floating point.
@@ -139,8 +139,13 @@ pub(crate) fn is_rounded(exact: &BigRational, written: &str) -> bool {
     significant >= FLOAT_DIGITS && off * BigInt::from(10).pow(14) < exact.abs()
 }
 
-/// The equations of one line, in order; annotations first.
-pub fn equations(line: &str) -> Vec<Equation> {
+/// The equations of a step, row by row; of a row in order, annotations first.
+pub fn equations(step: &str) -> Vec<Equation> {
+    rows(step).iter().flat_map(|row| equations_of(row)).collect()
+}
+
+/// The equations of one row, in order; annotations first.
+pub(crate) fn equations_of(line: &str) -> Vec<Equation> {
     let (annotations, text) = split_annotations(line);
     let mut found = Vec::new();
     for annotation in &annotations {
@@ -176,13 +181,16 @@ pub fn equations(line: &str) -> Vec<Equation> {
 fn between(left: &[Token], right: &[Token], chained: bool, may_end_open: bool) -> Option<Equation> {
     let lhs = suffix(left);
     let rhs = prefix(right);
+    // `3 apples + 4 apples = 8 apples`: one unit, so the numbers say it all.
+    let same = lhs.unit.is_some() && lhs.unit == rhs.unit;
+    let left_clarity = if same { lhs.clear_but_unit } else { lhs.clarity };
     let percent_added = left.iter().any(|t| t.kind == Kind::Percent)
         && left.iter().any(|t| matches!(t.kind, Kind::Operator('+' | '-')));
     let mut equation = Equation {
         lhs: lhs.text,
         rhs: rhs.text,
         // `100 + 10% = 110` is a manner of speaking.
-        clarity: lhs.clarity.max(rhs.clarity).max(Clarity::when(!percent_added)),
+        clarity: left_clarity.max(rhs.clarity).max(Clarity::when(!percent_added)),
         annotated: false,
         chained: chained && lhs.whole,
     };

@@ -21,13 +21,13 @@ const MAX_BITS: u64 = 4096;
 
 /// The equations of a path lifted into expressions over the numbers that no step computed.
 ///
-/// An operand equal to an earlier result stands for that result (one that no step has used yet comes first).
-/// Sums and products are flattened and their operands sorted; numbers are written in one form (`.5`, `0.50`
-/// and `1/2` written as a number alike). The expressions of all results that no later step used, normally
-/// one, are sorted and joined with `; `. A step without an equation contributes its words in lower case.
-/// The order of steps that do not depend on each other, of operands that commute, spacing, units and prose
-/// around equations make no difference. A given number that equals an earlier result cannot be told from it:
-/// there the order of steps may show.
+/// An operand equal to an earlier result stands for that result (one that no step has used yet comes
+/// first). Sums and products are flattened and their operands sorted; numbers are written in one form
+/// (`.5`, `0.50` and `1/2` written as a number alike). The expressions of all results that no later step
+/// used, normally one, are sorted and joined with `; `. A step without an equation contributes its words in
+/// lower case, but for talk around a calculation. The order of steps that do not depend on each other, of
+/// operands that commute, spacing, units and prose around equations make no difference. A given number that
+/// equals an earlier result cannot be told from it: there the order of steps may show.
 pub fn canonical_path<S: AsRef<str>>(steps: &[S]) -> String {
     Graph::of(steps, &|_| false).canonical()
 }
@@ -69,6 +69,8 @@ impl<F: Fn(&BigRational) -> BigRational> Arithmetic for Exact<F> {
 #[derive(Default)]
 pub(crate) struct Graph {
     results: Vec<Derived>,
+    /// Equations without a value.
+    unread: BTreeSet<String>,
     prose: BTreeSet<String>,
 }
 
@@ -140,7 +142,9 @@ impl Graph {
     fn canonical(self) -> String {
         let mut roots: Vec<String> =
             self.results.into_iter().filter(|r| !r.used).map(|r| r.form.text()).collect();
-        roots.extend(self.prose);
+        let calculates = !roots.is_empty();
+        roots.extend(self.unread);
+        roots.extend(self.prose.into_iter().filter(|words| !(calculates && is_talk(words))));
         roots.sort();
         roots.join("; ")
     }
@@ -193,7 +197,7 @@ impl Graph {
             let written = evaluate(&equation.rhs).or_else(|_| evaluate(&equation.lhs));
             match written {
                 Ok(value) => self.results.push(Derived { value, used: false, term, form }),
-                Err(_) => self.prose.extend([format!("{}={}", form.text(), equation.rhs)]),
+                Err(_) => self.unread.extend([format!("{}={}", form.text(), equation.rhs)]),
             }
         }
         if none {
@@ -253,6 +257,13 @@ impl Graph {
             None => (Form::Leaf(render(value)), Term::Number(value.clone())),
         }
     }
+}
+
+/// Whether a quoted step has words, or is a formula that computes nothing: it says what is calculated, or
+/// why.
+fn is_talk(step: &str) -> bool {
+    let step = step.trim_start_matches('"');
+    step.starts_with(['\\', '$']) || step.contains(char::is_alphabetic)
 }
 
 impl Term {
@@ -326,7 +337,8 @@ mod tests {
         assert_eq!(canonical_path(&["Let us  think."]), canonical_path(&["let us think."]));
         assert_ne!(canonical_path(&["yes"]), canonical_path(&["no"]));
         assert_eq!(canonical_path::<&str>(&[]), "");
-        assert_eq!(canonical_path(&["Let us think.", "1+2=3"]), "\"let us think.\"; (1+2)");
+        assert_eq!(canonical_path(&["Let us think.", "\\[ 3 \\]", "1+2=3"]), "(1+2)");
+        assert_ne!(canonical_path(&["1 2 4", "1+2=3"]), canonical_path(&["1+2=3"]));
     }
 
     #[test]

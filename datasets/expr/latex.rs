@@ -48,8 +48,11 @@ fn write(text: &str, depth: usize, out: &mut String) {
                     continue;
                 };
                 out.push(' ');
-                write(inner, depth + 1, out);
-                out.push(' ');
+                // `30 \\text{ (shirt)} + 46`: a remark on the number before it.
+                if !is_remark(inner, behind) {
+                    write(inner, depth + 1, out);
+                    out.push(' ');
+                }
                 rest = behind;
             }
             // A brace, or a sign behind a backslash.
@@ -63,6 +66,15 @@ fn write(text: &str, depth: usize, out: &mut String) {
         }
     }
     out.push_str(rest);
+}
+
+/// Words in brackets before an operator.
+fn is_remark(text: &str, behind: &str) -> bool {
+    let words = text.trim().strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+    let operators = ["+", "-", "=", "\\times", "\\div", "\\cdot", "*", "/"];
+    words.is_some_and(|words| {
+        words.starts_with(char::is_alphabetic) && !words.contains(|c: char| c.is_ascii_digit())
+    }) && operators.iter().any(|sign| behind.trim_start().starts_with(sign))
 }
 
 /// In brackets; `2\frac{1}{2}` is `(2+1/2)`.

@@ -100,12 +100,16 @@ pub(super) struct Side {
     pub computes: bool,
     /// A sign or operator that the side does not cover stands before it.
     pub after_symbol: bool,
+    /// The words behind its numbers, if they are the same behind each; of a right side those behind it.
+    pub unit: Option<String>,
+    /// What its clarity would be without them, of a left side that only adds and subtracts.
+    pub clear_but_unit: Clarity,
 }
 
 /// The longest expression that ends a segment, unit words left out.
 pub(super) fn suffix(segment: &[Token]) -> Side {
     let mut run = Vec::new();
-    let mut units = false;
+    let mut units: Vec<String> = Vec::new();
     let mut rest = segment;
     while let Some((token, before)) = rest.split_last() {
         if is_arithmetic(token.kind) {
@@ -123,7 +127,7 @@ pub(super) fn suffix(segment: &[Token]) -> Side {
         if !is_unit {
             break;
         }
-        units = true;
+        units.push(unit(&rest[rest.len() - words..]));
         rest = &rest[..rest.len() - words];
     }
     run.reverse();
@@ -148,12 +152,18 @@ pub(super) fn suffix(segment: &[Token]) -> Side {
                 _ => false,
             },
         };
+        let terms = &run[start..];
+        let numbers = terms.iter().filter(|t| t.kind == Kind::Number).count();
+        let sums = terms.iter().all(|t| matches!(t.kind, Kind::Number | Kind::Operator('+' | '-')));
+        let same = sums && units.len() == numbers && units.windows(2).all(|pair| pair[0] == pair[1]);
         return Side {
-            text: written(&run[start..]),
-            clarity: Clarity::when(clear && !units),
-            whole: boundary.is_none() && !units,
+            text: written(terms),
+            clarity: Clarity::when(clear && units.is_empty()),
+            whole: boundary.is_none() && units.is_empty(),
             computes: node.computes(),
             after_symbol: matches!(boundary.map(|t| t.kind), Some(Kind::Symbol | Kind::Operator(_))),
+            clear_but_unit: Clarity::when(clear && same),
+            unit: units.pop().filter(|_| same),
         };
     }
     let dangling = matches!(run.last().map(|t| t.kind), Some(Kind::Operator(_)));
@@ -182,10 +192,17 @@ pub(super) fn prefix(segment: &[Token]) -> Side {
             clarity: Clarity::when(ends_here(if percent_word { &behind[1..] } else { behind })),
             whole: behind.is_empty(),
             computes: node.computes(),
+            unit: Some(unit(behind)).filter(|unit| !unit.is_empty()),
             ..Side::default()
         };
     }
     Side::default()
+}
+
+/// The words at the start, in lower case.
+fn unit(tokens: &[Token]) -> String {
+    let words = tokens.iter().take_while(|t| t.kind == Kind::Word).map(|t| t.text.to_lowercase());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Does a result end here, i.e. can what stands behind it not change it?

@@ -55,6 +55,86 @@ const DISPLAYS: [(&str, &str); 11] = [
     ("```", "```"),
 ];
 
+/// What stands before and behind code.
+pub(super) const FENCE: &str = "```";
+/// Lines of a formula or of code that still belong together.
+const MOST_LINES: usize = 60;
+
+/// A text cut into lines that are not blank, each trimmed. A formula or code over several lines is one.
+pub(super) struct Blocks {
+    pub blocks: Vec<Range<usize>>,
+    /// What would end the last one, which goes on at the end of the text.
+    pub open: Option<&'static str>,
+}
+
+/// Lines that are not blank, trimmed.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let start = at + line.len() - line.trim_start().len();
+        at += line.len();
+        let length = line.trim().len();
+        (length > 0).then_some(start..start + length)
+    })
+}
+
+pub(super) fn blocks(text: &str) -> Blocks {
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    let mut open: Option<&'static str> = None;
+    let mut count = 0;
+    for line in lines(text) {
+        let joined = open.is_some();
+        let mut at = line.start;
+        loop {
+            let rest = &text[at..line.end];
+            if let Some(close) = open {
+                let Some(end) = rest.find(close) else { break };
+                at += end + close.len();
+                open = None;
+            } else {
+                let Some((begin, close)) = opening(rest, at == line.start) else { break };
+                at += begin;
+                open = Some(close);
+            }
+        }
+        match blocks.last_mut() {
+            Some(last) if joined => last.end = line.end,
+            _ => {
+                count = 0;
+                blocks.push(line);
+            }
+        }
+        count += 1;
+        if count > MOST_LINES && open.is_some() {
+            // No formula is that long: these are lines.
+            open = None;
+            if let Some(last) = blocks.pop() {
+                blocks.extend(lines(&text[last.clone()]).map(|l| last.start + l.start..last.start + l.end));
+            }
+        }
+    }
+    Blocks { blocks, open }
+}
+
+/// Behind what a formula or code begins in a line, and what ends it. Two dollar signs and code begin one at
+/// the start of a line only.
+fn opening(line: &str, first: bool) -> Option<(usize, &'static str)> {
+    if first
+        && let Some((open, close)) = [(FENCE, FENCE), ("$$", "$$")].iter().find(|d| line.starts_with(d.0))
+    {
+        return Some((open.len(), close));
+    }
+    if !line.contains('\\') {
+        return None;
+    }
+    let found = DISPLAYS.iter().filter(|(open, _)| open.starts_with('\\')).filter_map(|(open, close)| {
+        // `\\[2pt]` is space between rows.
+        let (at, _) = line.match_indices(open).find(|(at, _)| !line[..*at].ends_with('\\'))?;
+        Some((at + open.len(), *close))
+    });
+    found.min_by_key(|(behind, _)| *behind)
+}
+
 /// The first block of a text and where it begins: a formula with its delimiters, or a line.
 pub(super) fn first_block(text: &str) -> (usize, &str) {
     let start = text.len() - text.trim_start().len();

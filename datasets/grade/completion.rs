@@ -1,8 +1,11 @@
 //! Completions: a text taken apart into steps and answer. This is the one reader of what a policy, a student
 //! or a file writes.
 
-use super::extract::{Found, Rule, Scope, find};
-use super::said::said;
+use std::ops::Range;
+
+use super::blocks::{self, Blocks};
+use super::extract::{Rule, Scope, find_in};
+use super::said::{self, said, said_behind};
 
 /// The gold answer in a data set's answer field: what stands behind the last `####` of the last line
 /// (GSM8K's form), else the whole text, trimmed.
@@ -19,72 +22,130 @@ pub const UNDO: &str = "undo";
 /// A completion taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completion {
-    /// The lines before the answer that are not blank, trimmed: thoughts, what was taken back and each
-    /// [`UNDO`] included.
+    /// The lines before the answer that are not blank, trimmed: what was taken back and each [`UNDO`]
+    /// included. A formula or code that goes over several lines is one of these.
     pub lines: Vec<String>,
+    /// Where each of them stands in the text, in bytes.
+    pub spans: Vec<Range<usize>>,
     /// Indices of the lines that are steps, in order; none if the text is overdrawn.
     pub steps: Vec<usize>,
     /// The final answer; empty if there is none, or if the text is overdrawn.
     pub answer: String,
     /// Whether some line takes back a step where none stands. Such a text says nothing.
     pub overdrawn: bool,
+    /// What was thought before anything was said, in bytes of the text; empty if nothing was.
+    pub thought: Range<usize>,
+    /// Where what is said begins; 0 where nothing was thought.
+    pub said: usize,
+    /// Whether the text ends within a thought.
+    pub thinking: bool,
 }
 
-/// Takes a whole completion apart. Its answer is found as [`super::grade`] finds it.
-///
-/// What stands before a marker on its own line counts as a line if it holds a digit, so that an equation
-/// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`). Where the answer is part
-/// of the closing sentence, that is a line too.
+/// How the texts of a policy are read: with the words that mark answers, besides those that are known
+/// everywhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reader<'a> {
+    /// The answer stands behind the last of these, up to the end of its line or on the next ones.
+    pub markers: &'a [String],
+    /// Whether the text goes on from a thought that was opened before it.
+    pub thinking: bool,
+}
+
+impl Reader<'_> {
+    /// Takes a whole completion apart. Its answer is found as [`super::grade`] finds it.
+    ///
+    /// What stands before a marker on its own line counts as a line if it holds a digit, so that an equation
+    /// there is checked like any other (`3*4 = \boxed{12}` gives the step `3*4 = 12`). Where the answer is
+    /// part of the closing sentence, that is a line too.
+    pub fn completion(&self, text: &str) -> Completion {
+        // A line that takes back a step is no answer.
+        self.take_apart(text, Scope::Whole)
+    }
+
+    /// Takes apart a text that may go on, such as a single step: only an answer behind a marker is one.
+    pub fn marked(&self, text: &str) -> Completion {
+        self.take_apart(text, Scope::Marked)
+    }
+
+    fn take_apart(&self, text: &str, scope: Scope) -> Completion {
+        let said = if self.thinking { said_behind(text) } else { said(text) };
+        let found = find_in(text, said.range.clone(), scope, self.markers);
+        let found = found.filter(|found| found.rule != Rule::Whole || found.answer != UNDO);
+        let mut read = Completion {
+            thought: said.thought,
+            said: said.range.start,
+            thinking: said.cut,
+            ..Completion::default()
+        };
+        let (mut end, mut beside, mut line) = (said.range.end, None, said.range.end..said.range.end);
+        if let Some(found) = found {
+            end = found.line_start;
+            let equation = found.rule == Rule::Whole && found.answer.contains('=');
+            let words = if equation { found.answer.clone() } else { found.beside };
+            beside = Some(words.into_owned()).filter(|words| words.contains(|c: char| c.is_ascii_digit()));
+            read.answer = found.answer.into_owned();
+            line = end..line_end(text, end.max(said.range.start), said.range.end);
+        }
+        let start = said.range.start;
+        let Blocks { mut blocks, open } = blocks::blocks(&text[start..end.max(start)]);
+        if let Some((close, last)) = open.and_then(|close| Some((close, blocks.pop()?))) {
+            let tail = &text[start..][last.clone()];
+            let closes = text[end.max(start)..said.range.end].contains(close);
+            if close == blocks::FENCE && !read.answer.is_empty() {
+                // The whole answer is written as code.
+                let inner = blocks::lines(tail).skip(1);
+                blocks.extend(inner.map(|part| last.start + part.start..last.start + part.end));
+            } else if closes {
+                // A formula that the answer ends: `\[` stands on a line before it.
+                let digits = tail.contains(|c: char| c.is_ascii_digit());
+                let inner = beside.or_else(|| digits.then(|| read.answer.clone()));
+                beside = inner.map(|inner| format!("{tail}\n{inner}\n{close}"));
+                line.start = start + last.start;
+            } else {
+                // Cut off, or no formula.
+                blocks.extend(blocks::lines(tail).map(|part| last.start + part.start..last.start + part.end));
+            }
+        }
+        for block in blocks {
+            let block = start + block.start..start + block.end;
+            read.lines.push(text[block.clone()].to_owned());
+            read.spans.push(block);
+        }
+        if let Some(beside) = beside {
+            for block in blocks::blocks(&beside).blocks {
+                read.lines.push(beside[block].to_owned());
+                read.spans.push(line.clone());
+            }
+        }
+        for (at, line) in read.lines.iter().enumerate() {
+            if line == UNDO {
+                read.overdrawn |= read.steps.pop().is_none();
+            } else {
+                read.steps.push(at);
+            }
+        }
+        if read.overdrawn {
+            read.steps.clear();
+            read.answer.clear();
+        }
+        read
+    }
+}
+
+/// Where the line ends that begins here.
+fn line_end(text: &str, start: usize, end: usize) -> usize {
+    let end = end.max(start);
+    text[start..end].find('\n').map_or(end, |length| start + length)
+}
+
+/// A completion taken apart, see [`Reader::completion`].
 pub fn read_completion(text: &str) -> Completion {
-    // A line that takes back a step is no answer.
-    take_apart(
-        text,
-        find(text, Scope::Whole).filter(|found| found.rule != Rule::Whole || found.answer != UNDO),
-    )
+    Reader::default().completion(text)
 }
 
-/// Takes apart a text that may go on, such as a single step: only an answer behind a marker is one.
+/// A text that may go on, taken apart, see [`Reader::marked`].
 pub fn read_marked(text: &str) -> Completion {
-    take_apart(text, find(text, Scope::Marked))
-}
-
-fn take_apart(text: &str, found: Option<Found<'_>>) -> Completion {
-    let said = said(text);
-    let (mut all, mut answer, mut end) = (Vec::new(), String::new(), said.end);
-    let mut beside = None;
-    if let Some(found) = found {
-        end = found.line_start;
-        let equation = found.rule == Rule::Whole && found.answer.contains('=');
-        let line = if equation { found.answer.clone() } else { found.beside };
-        beside = Some(line.into_owned()).filter(|line| line.contains(|c: char| c.is_ascii_digit()));
-        answer = found.answer.into_owned();
-    }
-    // Thoughts are lines, and no steps. A line in which a thought ends is what follows on it.
-    let mut silent = 0;
-    if said.start > 0 {
-        let first = text[..said.start].rfind('\n').map_or(0, |newline| newline + 1);
-        all.extend(lines(&text[..first]));
-        let rest = text[said.start..end.max(said.start)].lines().next().unwrap_or("");
-        if rest.trim().is_empty() {
-            all.extend(lines(&text[first..said.start]));
-        }
-        silent = all.len();
-    }
-    all.extend(lines(&text[said.start..end.max(said.start)]));
-    all.extend(beside.iter().flat_map(|line| lines(line)));
-    let (mut steps, mut overdrawn) = (Vec::with_capacity(all.len()), false);
-    for (at, line) in all.iter().enumerate().skip(silent) {
-        if line == UNDO {
-            overdrawn |= steps.pop().is_none();
-        } else {
-            steps.push(at);
-        }
-    }
-    if overdrawn {
-        steps.clear();
-        answer.clear();
-    }
-    Completion { lines: all, steps, answer, overdrawn }
+    Reader::default().marked(text)
 }
 
 /// The steps of a completion that stand at its end, and its final answer, see [`read_completion`].
@@ -98,6 +159,34 @@ pub fn split_completion(text: &str) -> (Vec<String>, String) {
     (steps, answer)
 }
 
-fn lines(text: &str) -> impl Iterator<Item = String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
+/// Whether a text goes on in the middle of a thought, or of a formula or code over several lines.
+pub fn is_open(text: &str) -> bool {
+    said(text).cut || blocks::blocks(text).open.is_some()
+}
+
+/// Where what is said begins in a text; nowhere if the text ends within a thought.
+pub fn spoken_from(text: &str) -> Option<usize> {
+    let said = said(text);
+    (!said.cut).then_some(said.range.start)
+}
+
+/// Whether a prompt ends with the beginning of a thought.
+pub fn opens_thought(prompt: &str) -> bool {
+    said::opens_at_end(prompt)
+}
+
+/// Whether a line is an answer behind `####`, and not a heading of Markdown (`#### Step 1: Add`).
+pub fn is_answer_line(line: &str) -> bool {
+    line.trim_start().strip_prefix("####").is_some_and(|rest| !is_heading(rest))
+}
+
+fn is_heading(text: &str) -> bool {
+    let words = text.trim().trim_matches(['*', '_', ' ']);
+    let numeral = words.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = numeral.len() < words.len()
+        && [". ", ") ", ": "].iter().any(|end| {
+            numeral.strip_prefix(end).is_some_and(|rest| rest.trim_start().starts_with(char::is_alphabetic))
+        });
+    let worded = words.starts_with(char::is_alphabetic) && (words.contains(' ') || words.ends_with(':'));
+    numbered || worded
 }

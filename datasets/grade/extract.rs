@@ -21,6 +21,7 @@
 //! An answer in words ends before `because`, `since`, `as`, `so` and `which`, if it can be read so.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::limits::{MAX_BYTES, Stop};
 use super::markers::{self, Marker};
@@ -115,9 +116,18 @@ pub(super) fn is_readable(text: &str) -> bool {
 
 /// The answer of a text.
 pub(super) fn find(text: &str, scope: Scope) -> Option<Found<'_>> {
-    let range = said::said(text);
+    find_in(text, said::said(text).range, scope, &[])
+}
+
+/// The answer of what is said of a text; `own` are markers that count before all others.
+pub(super) fn find_in<'a>(
+    text: &'a str,
+    range: Range<usize>,
+    scope: Scope,
+    own: &[String],
+) -> Option<Found<'a>> {
     let (start, said) = (range.start, &text[range]);
-    if let Some(marker) = marked(said, scope) {
+    if let Some(marker) = markers::own(said, own).or_else(|| marked(said, scope)) {
         let answer = refined(marker.answer, scope);
         let line_start = start + marker.line_start;
         return Some(Found { rule: marker.rule, line_start, beside: marker.beside, answer, alone: false });

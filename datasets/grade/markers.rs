@@ -161,6 +161,28 @@ pub(super) fn hashes(text: &str) -> Option<Marker<'_>> {
     }
 }
 
+/// The last of some markers of the user's own.
+pub(super) fn own<'a>(text: &'a str, own: &[String]) -> Option<Marker<'a>> {
+    let mut ends: Vec<(usize, usize)> = own
+        .iter()
+        .flat_map(|words| text.match_indices(words.as_str()))
+        .map(|(at, w)| (at, at + w.len()))
+        .collect();
+    ends.sort_unstable();
+    ends.into_iter().rev().find_map(|(at, from)| {
+        let colon = text[from..].trim_start_matches([':', '：', ' ', '\t']);
+        let (begin, answer) = behind(text, text.len() - colon.len());
+        let start = line_start(text, at);
+        (!answer.is_empty()).then(|| Marker {
+            rule: Rule::Label,
+            line_start: start,
+            end: begin + answer.len(),
+            beside: text[start..at].into(),
+            answer: answer.into(),
+        })
+    })
+}
+
 /// The rest of a line without decoration, or the block behind it if it is blank, and where it begins.
 fn behind(text: &str, at: usize) -> (usize, &str) {
     let line_end = text[at..].find('\n').map_or(text.len(), |length| at + length);

@@ -101,8 +101,12 @@ use read::Exponents;
 use tree::Answer;
 
 pub(crate) use amount::Amount;
-pub use completion::{Completion, UNDO, gold, read_completion, read_marked, split_completion};
+pub use completion::{
+    Completion, Reader, UNDO, gold, is_answer_line, is_open, opens_thought, read_completion, read_marked,
+    split_completion, spoken_from,
+};
 pub use extract::Rule;
+pub use said::without_end;
 pub use steps::{StepsGrade, grade_with_steps};
 
 /// What a user may ask for beyond exact equality.
@@ -209,7 +213,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn of(text: &str, found: Option<&'a Found<'_>>) -> Side<'a> {
-        let speaks = || !text[said::said(text)].trim().is_empty();
+        let speaks = || !text[said::said(text).range].trim().is_empty();
         match found {
             Some(found) => {
                 Side { text: &found.answer, speaks: true, alone: found.alone && found.rule == Rule::Sentence }

@@ -25,48 +25,99 @@ const THOUGHTS: [(&str, &str); 11] = [
     ("◁think▷", "◁/think▷"),
 ];
 
-/// Ends and beginnings of turns that are not written `<|name|>`.
-const TURNS: [&str; 10] = [
-    "</s>",
-    "<s>",
-    "<eos>",
-    "<bos>",
-    "<pad>",
-    "<end_of_turn>",
-    "<start_of_turn>",
-    "<｜end▁of▁sentence｜>",
-    "[INST]",
-    "[/INST]",
-];
+/// Ends of turns that are not written `<|name|>`.
+const ENDS: [&str; 5] = ["</s>", "<eos>", "<pad>", "<end_of_turn>", "<｜end▁of▁sentence｜>"];
+/// Beginnings of turns, likewise.
+const BEGINS: [&str; 5] = ["<s>", "<bos>", "<start_of_turn>", "[INST]", "[/INST]"];
 
 /// What begins a new text at the start of a line, before a colon.
 const QUESTIONS: [&str; 8] =
     ["question", "q", "problem", "human", "user", "instruction", "exercise", "input"];
 
-/// The part of a text that is said.
-pub(super) fn said(text: &str) -> Range<usize> {
-    let mut start = 0;
-    let mut end = text.len();
-    if text.contains(['<', '[', '◁']) || text.starts_with("analysis") {
-        let Some(found) = behind_thoughts(text) else { return end..end };
-        start = found;
-        while let Some(length) = header(&text[start..]) {
-            start += length;
-        }
-        let ends = |(at, _): (usize, &str)| turn(&text[start + at..]).is_some().then_some(start + at);
-        end = text[start..].match_indices(['<', '[']).find_map(ends).unwrap_or(end);
-    }
-    start..start + before_question(&text[start..end])
+/// The parts of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// What is said.
+    pub range: Range<usize>,
+    /// What was thought before it, without the marks of the thought.
+    pub thought: Range<usize>,
+    /// Whether the text ends within a thought.
+    pub cut: bool,
 }
 
+/// The parts of a text.
+pub(super) fn said(text: &str) -> Said {
+    if text.contains(['<', '[', '◁']) || text.starts_with("analysis") {
+        parts(text, behind_thoughts(text))
+    } else {
+        Said { range: 0..before_question(text), ..Said::default() }
+    }
+}
+
+/// The same for a text that begins within a thought.
+pub(super) fn said_behind(text: &str) -> Said {
+    let closed = THOUGHTS.iter().any(|(_, close)| text.contains(close)) || text.contains(CHANNEL);
+    parts(text, behind_thoughts(text).filter(|_| closed))
+}
+
+/// A text of which what is said starts at `start`; nowhere if the text ends within a thought.
+fn parts(text: &str, start: Option<usize>) -> Said {
+    let thought = |end: usize| within_marks(text, end);
+    let Some(mut start) = start else {
+        return Said { range: text.len()..text.len(), thought: thought(text.len()), cut: true };
+    };
+    let thought = thought(start);
+    while let Some(length) = header(&text[start..]) {
+        start += length;
+    }
+    let ends = |(at, _): (usize, &str)| turn(&text[start + at..]).is_some().then_some(start + at);
+    let end = text[start..].match_indices(['<', '[']).find_map(ends).unwrap_or(text.len());
+    Said { range: start..start + before_question(&text[start..end]), thought, cut: false }
+}
+
+/// The thought that ends here, without the marks around it.
+fn within_marks(text: &str, end: usize) -> Range<usize> {
+    let all = &text[..end];
+    let (mut from, mut to) = (0, end);
+    let body = all.trim_start();
+    let bare = Some("analysis").filter(|_| all.ends_with(BARE));
+    let mut starts =
+        THOUGHTS.iter().map(|(open, _)| *open).chain(["<|channel|>analysis<|message|>"]).chain(bare);
+    if let Some(open) = starts.find(|open| body.starts_with(open)) {
+        from = end - body.len() + open.len();
+    }
+    let mut ends = THOUGHTS.iter().map(|(_, close)| *close).chain([BARE]);
+    if let Some(close) = ends.find(|close| all.ends_with(close)) {
+        to = end - close.len();
+    } else if let Some(at) = all.rfind(FINAL) {
+        to = ["<|end|>", "<|start|>assistant"]
+            .iter()
+            .filter_map(|mark| all[..at].rfind(mark))
+            .min()
+            .unwrap_or(at);
+    }
+    let inner = &text[from.min(to)..to];
+    let start = from.min(to) + inner.len() - inner.trim_start().len();
+    start..start + inner.trim().len()
+}
+
+/// Whether a thought is begun at the very end of a prompt.
+pub(super) fn opens_at_end(prompt: &str) -> bool {
+    let prompt = prompt.trim_end();
+    THOUGHTS.iter().any(|(open, _)| prompt.ends_with(open))
+        || prompt.ends_with("<|channel|>analysis<|message|>")
+}
+
+const CHANNEL: &str = "<|channel|>";
+const FINAL: &str = "<|channel|>final";
+/// Without its tokens a text of channels reads `analysis … assistantfinal …`.
+const BARE: &str = "assistantfinal";
+
 fn behind_thoughts(text: &str) -> Option<usize> {
-    const CHANNEL: &str = "<|channel|>";
     const MESSAGE: &str = "<|message|>";
-    // Without its tokens such a text reads `analysis … assistantfinal …`.
-    const BARE: &str = "assistantfinal";
     let mut start = 0;
     if text.contains(CHANNEL) {
-        let last = text.rfind(&format!("{CHANNEL}final"))?;
+        let last = text.rfind(FINAL)?;
         start = last + text[last..].find(MESSAGE)? + MESSAGE.len();
     } else if text.starts_with("analysis") {
         start = text.rfind(BARE).map_or(0, |at| at + BARE.len());
@@ -86,9 +137,19 @@ fn behind_thoughts(text: &str) -> Option<usize> {
     if THOUGHTS.iter().any(opens) { None } else { Some(start) }
 }
 
+/// The text without the token that ends a turn at its end; `None` if there is none.
+pub fn without_end(text: &str) -> Option<&str> {
+    let text = text.trim_end();
+    if let Some(rest) = ENDS.iter().find_map(|end| text.strip_suffix(end)) {
+        return Some(rest);
+    }
+    let at = text.strip_suffix("|>")?.rfind("<|")?;
+    (turn(&text[at..]) == Some(text.len() - at)).then_some(&text[..at])
+}
+
 /// The length of a token that begins or ends a turn here.
 fn turn(text: &str) -> Option<usize> {
-    if let Some(turn) = TURNS.iter().find(|turn| text.starts_with(**turn)) {
+    if let Some(turn) = ENDS.iter().chain(&BEGINS).find(|turn| text.starts_with(**turn)) {
         return Some(turn.len());
     }
     let name = text.strip_prefix("<|")?;
@@ -157,7 +218,47 @@ mod tests {
             ("It is 5.\n#### 5\n### Problem 2: How many?\n7", "It is 5.\n#### 5"),
             ("Let me see.\nQuestion: How many?\nAnswer: 5", "Let me see.\nQuestion: How many?\nAnswer: 5"),
         ] {
-            assert_eq!(&text[said(text)], expected, "{text}");
+            assert_eq!(&text[said(text).range], expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_thought() {
+        for (text, thought, cut) in [
+            ("The answer is 5.", "", false),
+            ("<think>\n7?\n</think>\n5", "7?", false),
+            ("<think>\n\n</think>\n\n5", "", false),
+            ("7? No.</think>5", "7? No.", false),
+            ("<think>\\boxed{7} wait", "\\boxed{7} wait", true),
+            (
+                "<|channel|>analysis<|message|>7 é<|end|><|start|>assistant<|channel|>final<|message|>5",
+                "7 é",
+                false,
+            ),
+            ("<|channel|>analysis<|message|>7 and then", "7 and then", true),
+            ("analysisIt is 7.assistantfinalIt is 5.", "It is 7.", false),
+        ] {
+            let said = said(text);
+            assert_eq!((&text[said.thought], said.cut), (thought, cut), "{text}");
+        }
+        // A prompt may have opened it.
+        assert!(opens_at_end("<|im_start|>assistant\n<think>\n") && !opens_at_end("<think></think>"));
+        assert_eq!(said_behind("7, so 7 it is"), Said { range: 13..13, thought: 0..13, cut: true });
+        assert_eq!(said_behind("7</think>5"), said("7</think>5"));
+    }
+
+    #[test]
+    fn ends_of_turns() {
+        for (text, rest) in [
+            ("5<|eot_id|>\n", Some("5")),
+            ("5</s>", Some("5")),
+            ("5 <｜end▁of▁sentence｜>", Some("5 ")),
+            ("5<|return|>", Some("5")),
+            ("5", None),
+            ("a|>", None),
+            ("<|5 > 4|>", None),
+        ] {
+            assert_eq!(without_end(text), rest, "{text}");
         }
     }
 }

@@ -206,7 +206,11 @@ macro_rules! named {
 }
 
 named!(Split, "`train`, `validation` or `test`");
-named!(End, "`complete`, `truncated` (at the limit of tokens), `filtered`, `empty` or `failed`");
+named!(
+    End,
+    "`complete`, `truncated` (at the limit of tokens), `thinking` (the same within a thought), `filtered`, \
+     `empty` or `failed`"
+);
 named!(Verdict, "`correct`, `wrong` or `undecidable`");
 named!(StepCheck, "`true`, `rounded`, `false`, `prose` or `unreadable`");
 named!(FaultKind, "a kind of fault");
@@ -223,7 +227,7 @@ pub fn pack_list(items: ArrayRef, lengths: impl Iterator<Item = usize>) -> Array
 }
 
 /// The items of the list at `row`: the array of all items, and which of them.
-fn list(array: &dyn Array, row: usize) -> Result<(&ArrayRef, std::ops::Range<usize>), String> {
+pub fn list(array: &dyn Array, row: usize) -> Result<(&ArrayRef, std::ops::Range<usize>), String> {
     let lists = solid(array, row, |a| a.as_list_opt::<i32>(), "a list")?;
     let offsets = lists.value_offsets();
     Ok((lists.values(), offsets[row] as usize..offsets[row + 1] as usize))
@@ -266,7 +270,7 @@ list_of!(StepCheck, String, bool, f32, u32);
 
 fn step_fields() -> Fields {
     Fields::from(vec![
-        described::<String>("text", "the step, one line"),
+        described::<String>("text", "the step: a line, or a formula or code of several lines"),
         described::<Option<f32>>(
             "logprob",
             "natural log of the policy's probability of the step; null if it gave none",

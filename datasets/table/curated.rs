@@ -1,8 +1,9 @@
 //! `step_labels` and `preferences`: what curation has for verifiers and for learning from comparisons, with
-//! the columns that TRL reads for stepwise supervision (`prompt`, `completions`, `labels`) and preferences
-//! (`prompt`, `chosen`, `rejected`).
+//! the columns that TRL reads for stepwise supervision (`prompt`, `completions`, `labels`: texts, its only
+//! form of them) and preferences (`prompt`, `chosen`, `rejected`: conversations).
 
 use super::column::table;
+use super::turns::{AssistantTurn, UserTurn};
 
 /// The steps of a solution up to its first wrong one, each with a label.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,9 +38,9 @@ table! {
 pub struct Preference {
     pub problem_id: String,
     pub round: u32,
-    pub prompt: String,
-    pub chosen: String,
-    pub rejected: String,
+    pub prompt: UserTurn,
+    pub chosen: AssistantTurn,
+    pub rejected: AssistantTurn,
     pub chosen_id: String,
     pub rejected_id: String,
     pub margin: f32,
@@ -47,13 +48,13 @@ pub struct Preference {
 }
 
 table! {
-    Preference, "preferences", version 1, "a better and a worse solution of the same problem",
+    Preference, "preferences", version 2, "a better and a worse solution of the same problem",
     {
         problem_id: "the problem",
         round: "round of the run",
-        prompt: "the question as asked",
-        chosen: "the better completion, which is kept",
-        rejected: "the worse completion",
+        prompt: "the question as the user's turn",
+        chosen: "the better answer as the assistant's turn; it is kept",
+        rejected: "the worse answer as the assistant's turn",
         chosen_id: "the solution that is kept",
         rejected_id: "the solution that is rejected",
         margin: "how much worse: 1 for a wrong answer, 0.5 for a right answer with wrong steps",

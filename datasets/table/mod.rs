@@ -23,6 +23,7 @@ mod solutions;
 #[cfg(test)]
 mod tests;
 mod training;
+mod turns;
 mod values;
 mod verdicts;
 mod write;
@@ -41,6 +42,7 @@ pub use problems::Example;
 pub use read::{Heading, Rows, heading, read, read_all};
 pub(crate) use read::{check_extents, guarded};
 pub use training::{Dropped, Loss, Retired};
+pub use turns::{AssistantTurn, UserTurn};
 pub use values::ValueRow;
 pub use verdicts::VerdictRow;
 pub use write::Writer;

@@ -170,6 +170,7 @@ fn kept_rows_carry_messages() {
     let kept = |n: u32| Kept {
         prompt: format!("q{n}"),
         completion: format!("c{n}"),
+        thought: format!("t{n}"),
         problem_id: "p".into(),
         solution_id: "s".into(),
         round: n,
@@ -416,6 +417,8 @@ fn solution(seed: u64) -> Solution {
         steps: vec![],
         final_answer: String::new(),
         end: End::Complete,
+        thought: String::new(),
+        thought_tokens: 0,
         tokens: 0,
         search_tokens: 1.5,
         search_expansions: 0.0,

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::cell::{describe, described};
-use super::cell::{element, pack_list, pack_texts};
+use super::cell::describe;
 use super::column::{self, table};
-use super::{BadCell, Row};
+use super::{BadCell, Row, turns};
 use crate::types::Kept;
 
 /// A solution that is not trained on.
@@ -96,51 +95,30 @@ table! {
     }
 }
 
-fn message_fields() -> Fields {
-    Fields::from(vec![
-        described::<String>("role", "user or assistant"),
-        described::<String>("content", "the turn"),
-    ])
-}
-
-/// `[user: prompt, assistant: completion]` of each row, the form that trainers of chat models read.
-fn messages(rows: &[Kept]) -> Result<ArrayRef, BadCell> {
-    let turns = rows.iter().flat_map(|row| [row.prompt.as_str(), row.completion.as_str()]);
-    let content = pack_texts(turns).map_err(|(turn, problem)| BadCell {
-        column: "messages",
-        row: turn / 2,
-        problem,
-    })?;
-    let roles = rows.iter().flat_map(|_| ["user", "assistant"]);
-    let items = StructArray::new(
-        message_fields(),
-        vec![Arc::new(StringArray::from_iter_values(roles)), content],
-        None,
-    );
-    Ok(pack_list(Arc::new(items), rows.iter().map(|_| 2)))
-}
-
-/// Written out because `messages` is derived: it is there for other programs, and not read back.
+/// Written out because `messages` is two fields of a row: one form of a row in a table, so that no trainer
+/// has to choose between two.
 impl Row for Kept {
     const TABLE: &'static str = "kept";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const DESCRIPTION: &'static str = "a training row";
 
     fn schema() -> SchemaRef {
-        let messages =
-            Field::new("messages", DataType::List(element(DataType::Struct(message_fields()))), false);
+        let messages = Field::new("messages", turns::data_type(), false);
         Arc::new(Schema::new(vec![
-            describe(messages, "the prompt as the user's turn and the completion as the assistant's"),
-            column::field("prompt", "the question as asked", |row: &Self| &row.prompt),
+            describe(
+                messages,
+                "the question as the user's turn, and the assistant's: steps and answer line as the student \
+                 should write them",
+            ),
             column::field(
-                "completion",
-                "steps and answer line as the student should write them",
-                |row: &Self| &row.completion,
+                "thought",
+                "what the model thought before it wrote this; empty if nothing",
+                |row: &Self| &row.thought,
             ),
             column::field("problem_id", "the problem", |row: &Self| &row.problem_id),
             column::field(
                 "solution_id",
-                "the solution that the completion was written from",
+                "the solution that the assistant's turn was written from",
                 |row: &Self| &row.solution_id,
             ),
             column::field("round", "round of the run", |row: &Self| &row.round),
@@ -158,10 +136,11 @@ impl Row for Kept {
     }
 
     fn to_batch(rows: &[Self]) -> Result<RecordBatch, BadCell> {
+        let said = rows.iter().flat_map(|row| turns::dialogue(&row.prompt, &row.completion));
+        let messages = turns::pack(said, 2);
         let columns = vec![
-            messages(rows)?,
-            column::pack("prompt", rows, |row: &Self| &row.prompt)?,
-            column::pack("completion", rows, |row: &Self| &row.completion)?,
+            messages.map_err(|(row, problem)| BadCell { column: "messages", row, problem })?,
+            column::pack("thought", rows, |row: &Self| &row.thought)?,
             column::pack("problem_id", rows, |row: &Self| &row.problem_id)?,
             column::pack("solution_id", rows, |row: &Self| &row.solution_id)?,
             column::pack("round", rows, |row: &Self| &row.round)?,
@@ -173,8 +152,8 @@ impl Row for Kept {
     }
 
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, BadCell> {
-        let prompt = column::array(batch, "prompt")?;
-        let completion = column::array(batch, "completion")?;
+        let messages = column::array(batch, "messages")?;
+        let thought = column::array(batch, "thought")?;
         let problem_id = column::array(batch, "problem_id")?;
         let solution_id = column::array(batch, "solution_id")?;
         let round = column::array(batch, "round")?;
@@ -183,9 +162,12 @@ impl Row for Kept {
         let origin = column::array(batch, "origin")?;
         (0..batch.num_rows())
             .map(|row| {
+                let (prompt, completion) = turns::unpack_dialogue(messages, row)
+                    .map_err(|problem| BadCell { column: "messages", row, problem })?;
                 Ok(Kept {
-                    prompt: column::cell(prompt, "prompt", row)?,
-                    completion: column::cell(completion, "completion", row)?,
+                    prompt,
+                    completion,
+                    thought: column::cell(thought, "thought", row)?,
                     problem_id: column::cell(problem_id, "problem_id", row)?,
                     solution_id: column::cell(solution_id, "solution_id", row)?,
                     round: column::cell(round, "round", row)?,

@@ -13,6 +13,7 @@ use stages::events::Events;
 use stages::model::device::Precision;
 use stages::model::generate::{Generation, Generator, Limits, Request, Stop};
 use stages::model::{Choice, Model, hf};
+use stages::policy::PromptConfig;
 use stages::policy::{Prompt, Sampling};
 
 use crate::command::arguments::Overrides;
@@ -182,13 +183,14 @@ fn answer(
     generator: &mut Generator,
     events: &dyn Events,
 ) -> Result<bool> {
-    let prompt = Prompt { instruction: options.instruction.clone(), examples: Vec::new() };
+    let config = PromptConfig { instruction: options.instruction.clone(), ..PromptConfig::default() };
+    let prompt = Prompt { config, examples: Vec::new() };
     let requests = asked
         .iter()
         .map(|a| {
             let seeds = (0..options.samples as u64)
                 .map(|s| key::seed(&["answer".into(), options.seed.into(), a.row.into(), s.into()]));
-            let prompt = model.tokenizer.prompt_tokens(&prompt.messages(&a.question))?;
+            let prompt = model.tokenizer.prompt_tokens(&prompt.messages(&a.question)?)?;
             Ok(Request { prompt, seeds: seeds.collect(), begun: String::new() })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -199,6 +201,7 @@ fn answer(
                 requests: &requests,
                 sampling: &options.sampling,
                 stop: Stop::AnswerLine,
+                stops: &[],
             },
             events,
         )

@@ -20,8 +20,8 @@ pub struct Source {
     /// A configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A shipped configuration: demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or
-    /// gsm8k-endpoint.
+    /// A shipped configuration: demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k,
+    /// gsm8k-endpoint, gsm8k-base or gsm8k-base-endpoint.
     #[arg(long)]
     preset: Option<String>,
 }

@@ -17,7 +17,8 @@ use crate::terminal::text::to_stdout;
   qstill init > my.toml
   qstill init --preset gsm8k my.toml")]
 pub struct Init {
-    /// demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k or gsm8k-endpoint.
+    /// demo, countdown, selfplay, words, countdown4, gsm-symbolic, gsm8k, gsm8k-endpoint, gsm8k-base or
+    /// gsm8k-base-endpoint.
     #[arg(long)]
     preset: Option<String>,
     /// Write here instead of stdout; an existing file is not overwritten.

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod curate;
 pub mod doctor;
 pub mod explain;
+pub mod export;
 pub mod export_gguf;
 pub mod grade;
 pub mod init;

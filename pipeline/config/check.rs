@@ -20,6 +20,7 @@ use crate::config::types::{Config, RunConfig};
 use crate::terminal::exit::Failure;
 
 mod endpoint;
+mod prompt;
 
 type Checked = Result<(), Failure>;
 
@@ -124,6 +125,7 @@ pub fn check(config: &Config) -> Checked {
         ],
     )?;
     endpoint::check(&config.endpoint)?;
+    prompt::check(config)?;
     policies(config)?;
     losses(config)?;
     if config.model.from_scratch() {

@@ -18,6 +18,8 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("gsm-symbolic", include_str!("presets/gsm-symbolic.toml")),
     ("gsm8k", include_str!("presets/gsm8k.toml")),
     ("gsm8k-endpoint", include_str!("presets/gsm8k-endpoint.toml")),
+    ("gsm8k-base", include_str!("presets/gsm8k-base.toml")),
+    ("gsm8k-base-endpoint", include_str!("presets/gsm8k-base-endpoint.toml")),
 ];
 
 /// The text of a shipped preset.

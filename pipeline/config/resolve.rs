@@ -84,6 +84,7 @@ pub fn file(path: &Path) -> Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use stages::curate::CurateConfig;
+    use stages::policy::PromptConfig;
 
     use super::*;
     use crate::config::presets::{PRESETS, commented};
@@ -91,12 +92,14 @@ mod tests {
     #[test]
     fn every_preset_resolves_and_its_commented_form_says_the_same() {
         for (name, text) in PRESETS {
-            // Some want files of the user's.
-            let sets = if text.contains("files") {
-                vec!["problems.train_files=[\"train.jsonl\"]".to_owned()]
-            } else {
-                Vec::new()
-            };
+            // Some want files of the user's, and some a model.
+            let mut sets = Vec::new();
+            if text.contains("files") {
+                sets.push("problems.train_files=[\"train.jsonl\"]".to_owned());
+            }
+            if text.contains("model.path") {
+                sets.push("model.path=model".to_owned());
+            }
             let (config, _) = Config::resolve(&[((*name).to_owned(), (*text).to_owned())], &sets).unwrap();
             let (again, _) =
                 Config::resolve(&[("commented".to_owned(), commented(Some(name)).unwrap())], &sets).unwrap();
@@ -115,8 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn curation_has_the_same_defaults_in_code() {
-        assert_eq!(Config::resolve(&[], &[]).unwrap().0.curate, CurateConfig::default());
+    fn sections_have_the_same_defaults_in_code() {
+        let config = Config::resolve(&[], &[]).unwrap().0;
+        assert_eq!(config.curate, CurateConfig::default());
+        assert_eq!(config.prompt, PromptConfig::default());
     }
 
     #[test]

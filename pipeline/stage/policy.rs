@@ -10,6 +10,7 @@ use datasets::types::{Kept, Problem, Split};
 use serde::Serialize;
 use stages::model::generate::Limits;
 use stages::model::{Model, Precision};
+use stages::policy::PromptConfig;
 use stages::policy::endpoint::{Endpoint, EndpointConfig};
 use stages::policy::model::ModelPolicy;
 use stages::policy::rules::{self, Rules};
@@ -99,16 +100,17 @@ fn texts(problems: &StageOutput, kept: Option<&StageOutput>, undo: bool) -> Resu
     Ok(texts)
 }
 
-/// Instruction and worked examples, which problems hold.
+/// `[prompt]`, and worked examples, which problems hold.
 #[derive(Clone, Serialize)]
 pub struct PromptInputs {
-    instruction: String,
+    #[serde(flatten)]
+    config: PromptConfig,
     examples: StageOutput,
 }
 
 impl PromptInputs {
     pub fn of(session: &Session, problems: &StageOutput) -> Self {
-        Self { instruction: session.config.prompt.instruction.clone(), examples: problems.clone() }
+        Self { config: session.config.prompt.clone(), examples: problems.clone() }
     }
 
     /// # Errors
@@ -116,7 +118,7 @@ impl PromptInputs {
     pub fn read(&self) -> Result<Prompt> {
         let examples: Vec<Example> = self.examples.read()?;
         let examples = examples.into_iter().map(|e| (e.question, e.completion)).collect();
-        Ok(Prompt { instruction: self.instruction.clone(), examples })
+        Ok(Prompt { config: self.config.clone(), examples })
     }
 }
 

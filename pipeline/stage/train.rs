@@ -318,7 +318,7 @@ fn token_rows(
         searches: inputs.searches.as_ref().unwrap_or(&none),
         verdicts: inputs.verdicts.as_ref().unwrap_or(&none),
     };
-    let kept = material.targets(config, kept, start)?;
+    let mut kept = material.targets(config, kept, start)?;
     let shares = material.shares(config, &kept)?;
     let values = match &inputs.values {
         None => None,
@@ -331,6 +331,9 @@ fn token_rows(
             Some(values)
         }
     };
+    for row in &mut kept {
+        row.completion = config.thoughts.spoken(&row.thought, std::mem::take(&mut row.completion));
+    }
     let mut rows = train::rows(&kept, &shares, values.as_deref(), start, config)?;
     if let Some(reference) = &inputs.reference {
         let (reference, named) = reference.load(workspace, inputs.dtype)?;

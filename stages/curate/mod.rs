@@ -68,7 +68,7 @@ pub use subject::{Fate, Finding, Measured, Subject};
 pub use survey::{CurationContext, Survey, held_out_hash};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What a shard gives.
 #[derive(Debug, Default, PartialEq)]
@@ -239,6 +239,7 @@ impl<'a> Settled<'a> {
                     curated.kept.push(Kept {
                         prompt,
                         completion,
+                        thought: solution.thought.clone(),
                         problem_id,
                         solution_id,
                         round,

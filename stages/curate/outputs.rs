@@ -161,9 +161,9 @@ pub fn preferences(
             Some(Preference {
                 problem_id: problem.problem_id.clone(),
                 round: chosen.round,
-                prompt: problem.question.clone(),
-                chosen: written(chosen),
-                rejected: text.clone(),
+                prompt: problem.question.clone().into(),
+                chosen: written(chosen).into(),
+                rejected: text.clone().into(),
                 chosen_id: chosen.solution_id.clone(),
                 rejected_id: rows[*rejected].0.solution_id.clone(),
                 margin,

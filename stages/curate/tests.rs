@@ -41,6 +41,8 @@ pub fn solution(id: &str, problem: &str, algorithm: &str, steps: &[&str], answer
         steps: steps.iter().map(|s| Step { text: (*s).into(), ..Step::default() }).collect(),
         final_answer: answer.into(),
         end: End::Complete,
+        thought: String::new(),
+        thought_tokens: 0,
         tokens: 0,
         search_tokens: 0.0,
         search_expansions: 0.0,
@@ -422,7 +424,7 @@ fn pairs_part_as_late_as_they_can() {
     assert_eq!(pairs(1).len(), 1);
     assert!(pairs(0).is_empty());
     assert_eq!(
-        (pairs(1)[0].chosen.as_str(), pairs(1)[0].rejected.as_str()),
+        (&*pairs(1)[0].chosen, &*pairs(1)[0].rejected),
         ("48*2=96\n96*3/4=72\n#### 72", "48*2=96\n#### 96")
     );
 }

@@ -64,7 +64,10 @@ fn run(
         .map(|p| Request { prompt: p.clone(), seeds: seeds.to_vec(), begun: String::new() })
         .collect();
     Generator::new(decoder, Limits { rows, cache: 1 << 24 })
-        .generate(&Generation { tokenizer, requests: &requests, sampling, stop: Stop::AnswerLine }, &Silent)
+        .generate(
+            &Generation { tokenizer, requests: &requests, sampling, stop: Stop::AnswerLine, stops: &[] },
+            &Silent,
+        )
         .unwrap()
 }
 
@@ -189,6 +192,7 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
                 requests: &requests,
                 sampling: &sampling,
                 stop: Stop::Limit,
+                stops: &[],
             },
             &Silent,
         );
@@ -202,7 +206,8 @@ fn rows_that_wait_for_memory_get_the_same_answers() {
                             tokenizer: &tokenizer,
                             requests: &requests,
                             sampling: &sampling,
-                            stop: Stop::Limit
+                            stop: Stop::Limit,
+                            stops: &[]
                         },
                         &Silent
                     )
@@ -302,6 +307,7 @@ fn what_hidden_states_have_read_is_not_read_again() {
                     requests: &request,
                     sampling: &greedy(8),
                     stop: Stop::Limit,
+                    stops: &[],
                 },
                 &Silent,
             )
@@ -357,8 +363,8 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
     decoder.config.tie_word_embeddings = false;
     let requests =
         [Request { prompt: tokenizer.encode("What is 12*12"), seeds: vec![1], begun: "12*12".into() }];
-    let answer = |max_tokens: usize| {
-        let sampling = Sampling { calculator: true, ..greedy(max_tokens) };
+    let answer = |max_tokens: usize, stops: &[String]| {
+        let sampling = Sampling { calculator: stops.is_empty(), ..greedy(max_tokens) };
         Generator::new(&decoder, Limits { rows: 4, cache: 1 << 20 })
             .generate(
                 &Generation {
@@ -366,6 +372,7 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
                     requests: &requests,
                     sampling: &sampling,
                     stop: Stop::Limit,
+                    stops,
                 },
                 &Silent,
             )
@@ -373,12 +380,15 @@ fn the_calculator_fills_in_and_the_decoder_goes_on_after_it() {
             .remove(0)
             .remove(0)
     };
-    let whole = answer(6);
+    let whole = answer(6, &[]);
     assert!(whole.text.starts_with("=144="), "{}", whole.text);
     let filled: Vec<bool> = whole.tokens.iter().map(|t| t.logprob == 0.0).collect();
     assert_eq!(filled[..5], [false, true, true, true, false], "the calculator's tokens are not the model's");
     // The limit holds in the middle of a result too.
-    assert_eq!((answer(3).text.as_str(), answer(3).tokens.len()), ("=14", 3));
+    assert_eq!((answer(3, &[]).text.as_str(), answer(3, &[]).tokens.len()), ("=14", 3));
+    // A text at which it ends, over several tokens.
+    let stopped = answer(6, &["#".into(), "===".into()]);
+    assert_eq!((stopped.text.as_str(), stopped.tokens.len(), stopped.finished), ("", 3, true));
 }
 
 /// Logits of both decoders after each token, the CPU's reading token by token, against the exact ones:

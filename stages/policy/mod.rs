@@ -11,7 +11,10 @@ use crate::events::Events;
 
 pub mod endpoint;
 pub mod model;
+mod prompt;
 pub mod rules;
+
+pub use prompt::{Prompt, PromptConfig, check_question};
 
 /// One question to a policy: continue these steps, once for every seed.
 #[derive(Clone, Debug)]
@@ -70,6 +73,10 @@ pub struct Proposal {
     pub end: End,
     /// Tokens generated, the calculator's included.
     pub tokens: u32,
+    /// What the model thought before it said anything: neither a step nor an answer.
+    pub thought: String,
+    /// Those of the tokens that it thought.
+    pub thought_tokens: u32,
 }
 
 /// Proposes steps. One batched call: for each ask, one proposal per seed, in order.
@@ -155,32 +162,6 @@ impl fmt::Display for Role {
             Role::User => "user",
             Role::Assistant => "assistant",
         })
-    }
-}
-
-/// How a problem is put to a language model: an instruction, worked examples, then the question.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Prompt {
-    /// System turn; empty for none.
-    pub instruction: String,
-    /// Worked examples: question and completion.
-    pub examples: Vec<(String, String)>,
-}
-
-impl Prompt {
-    /// The turns before the answer to `question`.
-    pub fn messages(&self, question: &str) -> Vec<Message> {
-        let turn = |role, content: &str| Message { role, content: content.to_owned() };
-        let mut messages = Vec::new();
-        if !self.instruction.is_empty() {
-            messages.push(turn(Role::System, &self.instruction));
-        }
-        for (question, completion) in &self.examples {
-            messages.push(turn(Role::User, question));
-            messages.push(turn(Role::Assistant, completion));
-        }
-        messages.push(turn(Role::User, question));
-        messages
     }
 }
 

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use datasets::answer::{read_completion, read_marked};
+use datasets::answer::{Reader, opens_thought};
 use datasets::types::{End, Problem, Step};
 
 use super::{Ask, Horizon, Policy, Prompt, Proposal, Sampling, ValueQuery, completion};
 use crate::events::Events;
 use crate::model::generate::{Generated, Generation, Generator, Limits, Request, Stop};
 use crate::model::{Model, ValueHead};
+
+/// What stands for the beginning of a thought, however the template writes it.
+const THINK: &str = "<think>\n";
 
 /// Samples from a [`Model`] with its chat template and a [`Prompt`].
 pub struct ModelPolicy {
@@ -36,13 +39,8 @@ impl Policy for ModelPolicy {
     }
 
     fn fingerprint(&self) -> String {
-        let examples = self.prompt.examples.iter().flat_map(|(q, a)| [q.as_str(), a.as_str()]);
-        let parts: Vec<datasets::key::Part<'_>> =
-            [self.model.fingerprint.as_str(), self.prompt.instruction.as_str()]
-                .into_iter()
-                .chain(examples)
-                .map(Into::into)
-                .collect();
+        let model = datasets::key::Part::from(self.model.fingerprint.as_str());
+        let parts: Vec<_> = [model].into_iter().chain(self.prompt.parts()).collect();
         datasets::key::id(&parts)
     }
 
@@ -84,22 +82,31 @@ impl Policy for ModelPolicy {
         events: &dyn Events,
     ) -> Result<Vec<Vec<Proposal>>> {
         let tokenizer = &self.model.tokenizer;
+        let mut thinking = Vec::with_capacity(asks.len());
         let requests = asks
             .iter()
             .map(|ask| {
-                let begun = begun(ask.steps);
-                let text = tokenizer.prompt(&self.prompt.messages(&ask.problem.question))? + &begun;
+                let mut begun = begun(ask.steps);
+                let prompt = tokenizer.prompt(&self.prompt.messages(&ask.problem.question)?)?;
+                // Steps that were taken close the thought that a template opens.
+                let opened = ask.steps.is_empty() && opens_thought(&prompt);
+                thinking.push(opened);
+                let text = prompt + &begun;
+                if opened {
+                    begun = THINK.to_owned();
+                }
                 Ok(Request { prompt: tokenizer.encode_first(&text), seeds: ask.seeds.to_vec(), begun })
             })
             .collect::<Result<Vec<_>>>()?;
         let stop = if horizon == Horizon::Step { Stop::Line } else { Stop::AnswerLine };
-        let generated = self
-            .generator
-            .generate(&Generation { tokenizer, requests: &requests, sampling, stop }, events)?;
-        Ok(generated
-            .into_iter()
-            .map(|samples| samples.iter().map(|sample| self.proposal(sample, horizon)).collect())
-            .collect())
+        let stops = &self.prompt.config.stop;
+        let work = Generation { tokenizer, requests: &requests, sampling, stop, stops };
+        let generated = self.generator.generate(&work, events)?;
+        let proposals = generated.into_iter().zip(thinking).map(|(samples, thinking)| {
+            let reader = Reader { thinking, ..self.prompt.reader() };
+            samples.iter().map(|sample| self.proposal(sample, horizon, reader)).collect()
+        });
+        Ok(proposals.collect())
     }
 }
 
@@ -123,7 +130,7 @@ impl ModelPolicy {
     /// A question that the chat template does not take.
     pub fn tokens(&self, problem: &Problem, path: &str) -> Result<Vec<u32>> {
         let tokenizer = &self.model.tokenizer;
-        Ok(tokenizer.encode_first(&(tokenizer.prompt(&self.prompt.messages(&problem.question))? + path)))
+        Ok(tokenizer.encode_first(&(tokenizer.prompt(&self.prompt.messages(&problem.question)?)? + path)))
     }
 
     /// The decoder's hidden states at the last of some tokens, see [`Generator::hidden`].
@@ -148,10 +155,10 @@ impl ModelPolicy {
         &self.model
     }
 
-    fn proposal(&self, sample: &Generated, horizon: Horizon) -> Proposal {
+    fn proposal(&self, sample: &Generated, horizon: Horizon, reader: Reader<'_>) -> Proposal {
         // A step, or a text that was cut off, has an answer only where one is marked.
         let whole = horizon == Horizon::Path && sample.finished;
-        let mut read = if whole { read_completion(&sample.text) } else { read_marked(&sample.text) };
+        let mut read = if whole { reader.completion(&sample.text) } else { reader.marked(&sample.text) };
         // Tokens and log-probabilities by line: a token belongs to the line it ends.
         let mut lines = vec![(String::new(), 0.0f32, 0u32)];
         for token in &sample.tokens {
@@ -166,20 +173,49 @@ impl ModelPolicy {
             }
         }
         lines.retain(|(text, ..)| !text.trim().is_empty());
+        // How many lines that are not blank begin before a place in the text.
+        let before = |place: usize| {
+            let starts = sample.text[..place].lines().filter(|line| !line.trim().is_empty()).count();
+            starts.min(lines.len())
+        };
         // What was taken back counts in the proposal's tokens alone.
         let steps = read.steps.iter().map(|&at| {
-            let (logprob, tokens) =
-                lines.get(at).map_or((f32::NAN, 0), |(_, logprob, tokens)| (*logprob, *tokens));
+            let span = read.spans[at].clone();
+            let first = before(line_start(&sample.text, span.start));
+            let own = &lines[first..before(span.end).max(first)];
+            let tokens = own.iter().map(|(_, _, tokens)| tokens).sum();
+            let logprob =
+                if own.is_empty() { f32::NAN } else { own.iter().map(|(_, logprob, _)| logprob).sum() };
             Step { text: std::mem::take(&mut read.lines[at]), logprob, value: f32::NAN, q: f32::NAN, tokens }
         });
-        let end = match sample.finished {
-            false => End::Truncated,
-            true if sample.text.trim().is_empty() => End::Empty,
-            true => End::Complete,
+        let steps = steps.collect();
+        let thought = sample.text[read.thought.clone()].to_owned();
+        let end = match (sample.finished, read.thinking) {
+            (false, true) => End::Thinking,
+            (false, false) => End::Truncated,
+            (true, _) if sample.text.trim().is_empty() => End::Empty,
+            (true, _) => End::Complete,
         };
         let tokens = sample.tokens.len() as u32;
-        Proposal { steps: steps.collect(), final_answer: read.answer, end, tokens }
+        let thought_tokens = if read.thinking { tokens } else { self.until(sample, read.said) };
+        Proposal { steps, final_answer: read.answer, end, tokens, thought, thought_tokens }
     }
+
+    /// How many tokens a sample has up to a place in its text; 0 at its beginning.
+    fn until(&self, sample: &Generated, place: usize) -> u32 {
+        let mut length = 0;
+        let pieces = sample.tokens.iter().map(|token| self.model.tokenizer.decode(&[token.id]).len());
+        let before = pieces.take_while(|piece| {
+            let inside = length < place;
+            length += piece;
+            inside
+        });
+        before.count() as u32
+    }
+}
+
+fn line_start(text: &str, place: usize) -> usize {
+    text[..place].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
 #[cfg(test)]
@@ -203,7 +239,8 @@ mod tests {
         let proposal = |text: &str| {
             let ids = policy.model.tokenizer.encode(text);
             let tokens = (1..).zip(ids).map(|(i, id)| Token { id, logprob: -(i as f32) }).collect();
-            policy.proposal(&Generated { tokens, text: text.to_owned(), finished: true }, Horizon::Path)
+            let sample = Generated { tokens, text: text.to_owned(), finished: true };
+            policy.proposal(&sample, Horizon::Path, Reader::default())
         };
         let (plain, undone) = (
             proposal("7*6=42\n42+1=43\n#### 43"),
@@ -217,5 +254,45 @@ mod tests {
         assert!(undone.tokens > plain.tokens + 10);
         let astray = proposal("7-6=1\nundo\nundo\n7*6=42\n#### 43");
         assert!(astray.steps.is_empty() && astray.final_answer.is_empty() && astray.tokens > 15);
+    }
+
+    #[test]
+    fn thoughts_and_formulas_have_tokens_of_their_own() {
+        let tokenizer = Tokenizer::train(&["<think>".to_owned()], 300).unwrap();
+        let model = Model {
+            decoder: tiny(&tokenizer),
+            tokenizer,
+            value: None,
+            future: None,
+            fingerprint: String::new(),
+        };
+        let policy = ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 });
+        let proposal = |text: &str, finished: bool, thinking: bool| {
+            let tokens = policy
+                .model
+                .tokenizer
+                .encode(text)
+                .into_iter()
+                .map(|id| Token { id, logprob: -1.0 })
+                .collect();
+            let sample = Generated { tokens, text: text.to_owned(), finished };
+            policy.proposal(&sample, Horizon::Path, Reader { thinking, ..Reader::default() })
+        };
+        let length = |text: &str| policy.model.tokenizer.encode(text).len() as u32;
+        let (thought, formula) = ("7-6=1\n#### 1", "\\[\n7*6=42\n\\]");
+        let text = format!("<think>\n{thought}\n</think>\n{formula}\nSo\n#### 42");
+        let found = proposal(&text, true, false);
+        assert_eq!(found.steps.iter().map(|s| s.text.as_str()).collect::<Vec<_>>(), [formula, "So"]);
+        assert_eq!((found.thought.as_str(), found.final_answer.as_str()), (thought, "42"));
+        assert_eq!(found.steps[0].tokens, length(&format!("{formula}\n")));
+        assert!((found.steps[0].logprob + found.steps[0].tokens as f32).abs() < 1e-3);
+        assert_eq!(found.thought_tokens, length(&format!("<think>\n{thought}\n</think>")));
+        // Opened by the prompt, and cut off within.
+        assert_eq!(proposal("7-6=1</think>#### 42", true, true).thought, "7-6=1");
+        for (text, thinking) in [("7-6=1, so \\boxed{1}", true), ("<think>\n7-6=1, so \\boxed{1}", false)] {
+            let cut = proposal(text, false, thinking);
+            assert_eq!((cut.end, cut.final_answer.as_str(), cut.steps.len()), (End::Thinking, "", 0));
+            assert_eq!((cut.thought.as_str(), cut.thought_tokens), ("7-6=1, so \\boxed{1}", cut.tokens));
+        }
     }
 }

@@ -51,7 +51,7 @@ pub use tree::{Grow, Want};
 use value::Values;
 
 /// Version of the searches, part of fingerprints.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Which of the problems the rules enumerate, and for which the policy is sampled.
 pub struct Scope<'a> {

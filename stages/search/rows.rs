@@ -103,9 +103,10 @@ impl Writer<'_> {
                 })
                 .collect();
             let mut tokens = tree.path(*end).into_iter().map(|node| tree.get(node).tokens).sum();
-            let mut ended = End::Complete;
+            let (mut ended, mut thought) = (End::Complete, (String::new(), 0));
             if let Some(sample) = outcome.samples.get(ordinal) {
                 (tokens, ended) = (sample.tokens, sample.end);
+                thought = (sample.thought.clone(), sample.thought_tokens);
                 for (step, drawn) in steps.iter_mut().zip(&sample.steps) {
                     *step = Step { value: step.value, q: step.q, ..drawn.clone() };
                 }
@@ -122,6 +123,8 @@ impl Writer<'_> {
                 final_answer: tree.get(*end).answer.clone().unwrap_or_default(),
                 end: ended,
                 tokens,
+                thought: thought.0,
+                thought_tokens: thought.1,
                 search_tokens: outcome.spent.tokens as f32 / share,
                 search_expansions: outcome.spent.expansions as f32 / share,
             });
@@ -163,6 +166,8 @@ pub fn repaired(
                     steps,
                     final_answer,
                     end: End::Complete,
+                    thought: String::new(),
+                    thought_tokens: 0,
                     // The samples have paid.
                     search_tokens: 0.0,
                     search_expansions: 0.0,

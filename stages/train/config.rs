@@ -28,6 +28,26 @@ pub enum Targets {
     Search,
 }
 
+/// `train.thoughts`: what becomes of what a model thought before it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Thoughts {
+    /// Nothing: steps and answer are learned.
+    Drop,
+    /// It is learned before them, between `<think>` and `</think>`.
+    Keep,
+}
+
+impl Thoughts {
+    /// What is learned of a thought and what was said behind it.
+    pub fn spoken(self, thought: &str, completion: String) -> String {
+        match self {
+            Thoughts::Keep if !thought.is_empty() => format!("<think>\n{thought}\n</think>\n\n{completion}"),
+            _ => completion,
+        }
+    }
+}
+
 /// `train.select`: what a row counts by how often its problem's samples were correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +94,7 @@ pub struct TrainConfig {
     pub targets: Targets,
     /// Most steps of dead ends that a row of [`Targets::Search`] tells.
     pub dead_ends: usize,
+    pub thoughts: Thoughts,
     pub select: Select,
     /// How often rows of hard problems come in an epoch ([`Select::Replay`]).
     pub replay_times: usize,

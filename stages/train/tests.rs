@@ -43,6 +43,7 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         rules_until: 0,
         targets: Targets::All,
         dead_ends: 8,
+        thoughts: super::Thoughts::Drop,
         select: Select::Uniform,
         replay_times: 2,
         epochs,

@@ -230,6 +230,8 @@ mod tests {
             steps: texts.iter().map(|text| Step { text: (*text).into(), ..Step::default() }).collect(),
             final_answer: "22".into(),
             end: End::Complete,
+            thought: String::new(),
+            thought_tokens: 0,
             tokens: 0,
             search_tokens: 0.0,
             search_expansions: 0.0,

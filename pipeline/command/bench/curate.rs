@@ -154,6 +154,8 @@ fn solution(problem: &Problem, sample: u64) -> Solution {
         steps: steps.collect(),
         final_answer: answer,
         end: End::Complete,
+        thought: String::new(),
+        thought_tokens: 0,
         tokens: 32,
         search_tokens: 32.0,
         search_expansions: 4.0,

@@ -183,6 +183,7 @@ pub fn generate(name: &str, sets: &[String], device: &Choice, load_of: Load) -> 
                 requests: &requests,
                 sampling: &sampling,
                 stop: Stop::Limit,
+                stops: &[],
             },
             &Silent,
         )?;

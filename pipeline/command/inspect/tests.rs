@@ -54,6 +54,8 @@ fn solution(number: u64) -> Solution {
         steps: vec![step.clone(), step],
         final_answer: "7".to_owned(),
         end: End::Complete,
+        thought: String::new(),
+        thought_tokens: 0,
         tokens: 12,
         search_tokens: 12.5,
         search_expansions: 0.0,
@@ -104,7 +106,7 @@ fn a_run_shows_what_is_committed_and_names_the_rest() -> Result<()> {
     let line = text.lines().find(|line| line.contains("search  solutions")).unwrap_or_default();
     assert_eq!(
         line.split_whitespace().take(6).collect::<Vec<_>>(),
-        ["1", "search", "solutions", "2", "2", "6"]
+        ["1", "search", "solutions", "3", "2", "6"]
     );
     assert!(text.contains("round 1 search: 1 file in shards/ without a commit, not counted"), "{text}");
     assert_eq!(text_of(&home.path().join("round-1"), &Options::default())?, text);
@@ -142,7 +144,7 @@ fn a_stage_and_its_table_show_rows_over_all_shards() -> Result<()> {
         Options { head: 5, columns: vec!["steps".to_owned(), "seed".to_owned()], ..Options::default() };
     let text = text_of(&stage.path().join("solutions"), &options)?;
     assert!(
-        text.contains("table solutions, version 2; a row is a complete path of steps with a final answer"),
+        text.contains("table solutions, version 3; a row is a complete path of steps with a final answer"),
         "{text}"
     );
     assert!(

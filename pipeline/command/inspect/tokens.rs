@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stages::model::{Tokenizer, hf};
-use stages::train::{NO_END, row_tokens};
+use stages::train::{NO_END, Thoughts, row_tokens};
 
 use super::show::Look;
 use super::stage::round_number;
@@ -18,8 +18,8 @@ use crate::disk::layout::RunDir;
 use crate::terminal::exit::Failure;
 use crate::terminal::text;
 
-/// The columns that make a training row.
-const COLUMNS: [&str; 2] = ["prompt", "completion"];
+/// The column that makes a training row, and the one of what is learned before it where a run says so.
+const COLUMNS: [&str; 2] = ["messages", "thought"];
 
 /// A token of a row, as text, and its weight in the loss.
 #[derive(Serialize)]
@@ -35,6 +35,7 @@ pub struct Reader {
     tokenizer: Tokenizer,
     end: u32,
     prompt_weight: f64,
+    thoughts: Thoughts,
 }
 
 impl Reader {
@@ -65,13 +66,20 @@ impl Reader {
         let Some(end) = shape.eos_token_ids.first().copied() else {
             return Err(Failure::input(format!("{}: {NO_END}", directory.display()), "").into());
         };
-        let prompt_weight = config.map_or(0.0, |config| config.train.prompt_weight);
-        Ok(Self { directory, tokenizer, end, prompt_weight })
+        let (prompt_weight, thoughts) = config
+            .map_or((0.0, Thoughts::Drop), |config| (config.train.prompt_weight, config.train.thoughts));
+        Ok(Self { directory, tokenizer, end, prompt_weight, thoughts })
     }
 
     fn tokens(&self, row: &Map<String, Value>) -> Result<Vec<Token>> {
-        let [prompt, completion] = COLUMNS.map(|name| row.get(name).and_then(Value::as_str).unwrap_or(""));
-        let (prompt, completion) = row_tokens(&self.tokenizer, self.end, prompt, completion)?;
+        let turns = row.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let of = |role: &str| {
+            let turn = turns.iter().find(|turn| turn["role"] == role);
+            turn.and_then(|turn| turn["content"].as_str()).unwrap_or("")
+        };
+        let thought = row.get("thought").and_then(Value::as_str).unwrap_or("");
+        let completion = self.thoughts.spoken(thought, of("assistant").to_owned());
+        let (prompt, completion) = row_tokens(&self.tokenizer, self.end, of("user"), &completion)?;
         let weight = |at: usize| match at {
             // Nothing asks for the first token.
             0 => 0.0,
@@ -85,7 +93,7 @@ impl Reader {
     /// The first rows of a table, one token a line.
     ///
     /// # Errors
-    /// `Exit::Usage` for a table without prompts and completions; those of reading it.
+    /// `Exit::Usage` for a table without messages; those of reading it.
     pub fn show(&self, out: &mut dyn Write, table: &Table, head: usize, look: Look) -> Result<()> {
         let model = self.directory.display();
         let mut number = 0;

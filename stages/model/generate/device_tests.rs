@@ -42,8 +42,10 @@ fn run(
     events: &dyn Events,
 ) -> anyhow::Result<Vec<Generated>> {
     let tokenizer = Tokenizer::tiny().unwrap();
-    let mut all =
-        on.run(&Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, events)?;
+    let mut all = on.run(
+        &Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit, stops: &[] },
+        events,
+    )?;
     all.sort_by_key(|(home, _)| *home);
     Ok(all.into_iter().map(|(_, generated)| generated).collect())
 }
@@ -51,7 +53,10 @@ fn run(
 fn on_cpu(decoder: &Decoder, requests: &[Request], sampling: &Sampling) -> Vec<Generated> {
     let tokenizer = Tokenizer::tiny().unwrap();
     Generator::new(decoder, limits(64))
-        .generate(&Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit }, &Silent)
+        .generate(
+            &Generation { tokenizer: &tokenizer, requests, sampling, stop: Stop::Limit, stops: &[] },
+            &Silent,
+        )
         .unwrap()
         .concat()
 }

@@ -44,7 +44,10 @@ fn run(
         .map(|i| Request { prompt: text(i * 5, 3 + i % 20), seeds: seeds.to_vec(), begun: String::new() })
         .collect();
     generator
-        .generate(&Generation { tokenizer, requests: &requests, sampling, stop: Stop::Limit }, &Silent)
+        .generate(
+            &Generation { tokenizer, requests: &requests, sampling, stop: Stop::Limit, stops: &[] },
+            &Silent,
+        )
         .unwrap()
 }
 
@@ -130,14 +133,26 @@ fn what_the_calculator_fills_in_is_the_same_with_drafts() {
             (Generator::new(&decoder, limits), Generator::with_heads(&decoder, Some(&heads), limits));
         let expected = plain
             .generate(
-                &Generation { tokenizer: &tokenizer, requests: &requests, sampling: &sampling, stop },
+                &Generation {
+                    tokenizer: &tokenizer,
+                    requests: &requests,
+                    sampling: &sampling,
+                    stop,
+                    stops: &[],
+                },
                 &Silent,
             )
             .unwrap();
         assert_eq!(
             drafting
                 .generate(
-                    &Generation { tokenizer: &tokenizer, requests: &requests, sampling: &sampling, stop },
+                    &Generation {
+                        tokenizer: &tokenizer,
+                        requests: &requests,
+                        sampling: &sampling,
+                        stop,
+                        stops: &[]
+                    },
                     &Silent
                 )
                 .unwrap(),

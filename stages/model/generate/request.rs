@@ -14,9 +14,9 @@ pub struct Request {
 /// When a row ends besides the token limit and the model's end token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// After a line that starts with `####`.
+    /// After a line with an answer behind `####`.
     AnswerLine,
-    /// After any line.
+    /// After any line, unless it is in the middle of a thought, a formula or code.
     Line,
     /// Never.
     Limit,
@@ -47,6 +47,8 @@ pub struct Generation<'a> {
     pub requests: &'a [Request],
     pub sampling: &'a Sampling,
     pub stop: Stop,
+    /// Texts at which a row ends too; its text ends before them.
+    pub stops: &'a [String],
 }
 
 /// How much a generator works on at a time.

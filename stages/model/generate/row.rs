@@ -1,5 +1,6 @@
 //! One answer in the making: drawing a token, filling in what the calculator says, and where it ends.
 
+use datasets::answer::{is_answer_line, is_open, spoken_from};
 use datasets::key::Rng;
 use rand::RngExt;
 
@@ -56,10 +57,19 @@ impl Row {
         if piece.contains('\n') && work.stop != Stop::Limit {
             let text = self.text(work);
             let line = text.trim_end().rsplit('\n').next().unwrap_or_default().trim_start();
-            if !line.is_empty() && (work.stop == Stop::Line || line.starts_with("####")) {
+            let candidate = !line.is_empty() && (work.stop == Stop::Line || is_answer_line(line));
+            let written = || format!("{}{text}", work.requests[self.home.0].begun);
+            let open = |text: &str| {
+                if is_answer_line(line) { spoken_from(text).is_none() } else { is_open(text) }
+            };
+            if candidate && !open(&written()) {
                 self.out.finished = true;
                 return self.end(work);
             }
+        }
+        if self.stops_at(work).is_some() {
+            self.out.finished = true;
+            return self.end(work);
         }
         if work.sampling.calculator && piece.trim_end().ends_with('=') {
             let written = format!("{}{}", work.requests[self.home.0].begun, self.text(work));
@@ -86,6 +96,21 @@ impl Row {
     fn end(&mut self, work: &Generation<'_>) {
         self.done = true;
         self.out.text = self.text(work);
+        if let Some(at) = self.stops_at(work) {
+            self.out.text.truncate(at);
+        }
+    }
+
+    /// Where one of the texts begins at which rows end; looked for at the end only, as each token is.
+    fn stops_at(&self, work: &Generation<'_>) -> Option<usize> {
+        let longest = work.stops.iter().map(String::len).max()?;
+        // Special tokens have no text, and a character may take several.
+        let last = self.out.tokens.len().saturating_sub(longest + 8);
+        let ids: Vec<u32> = self.out.tokens[last..].iter().map(|token| token.id).collect();
+        let tail = work.tokenizer.decode(&ids);
+        work.stops.iter().find(|stop| tail.contains(stop.as_str()))?;
+        let text = self.text(work);
+        work.stops.iter().filter_map(|stop| text.find(stop.as_str())).min()
     }
 }
 

@@ -106,7 +106,8 @@ fn what_is_written_is_what_was_read() {
 fn generated(decoder: &Decoder, requests: &[Request], on_device: bool) -> Vec<Generated> {
     let tokenizer = Tokenizer::tiny().unwrap();
     let sampling = Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens: 12, calculator: false };
-    let work = Generation { tokenizer: &tokenizer, requests, sampling: &sampling, stop: Stop::Limit };
+    let work =
+        Generation { tokenizer: &tokenizer, requests, sampling: &sampling, stop: Stop::Limit, stops: &[] };
     let limits = Limits { rows: 4, cache: 1 << 24 };
     if on_device {
         let mut all = OnDevice::new(decoder, limits).run(&work, &Silent).unwrap();

@@ -10,19 +10,19 @@
 //!    (models write ` = `; complete texts do not end in spaces);
 //! 3. else it is complete.
 
-use datasets::answer::{read_completion, read_marked};
+use std::sync::Arc;
+
+use datasets::answer::{Completion, is_answer_line, is_open, spoken_from};
 use datasets::expr::calculator;
 use datasets::types::{End, Step};
 
 use super::wire::{Choice, Ended};
-use crate::policy::{Horizon, Proposal, Sampling};
+use crate::policy::{Horizon, Prompt, Proposal, Sampling};
 
 /// Where steps end.
 const LINE: &str = "\n";
 /// Where the calculator takes over.
 const EQUALS: &str = "=";
-/// What an answer line begins with.
-const ANSWER: &str = "####";
 
 /// A run of tokens within the text.
 struct Piece {
@@ -41,6 +41,10 @@ pub(super) struct Draft {
     given: String,
     /// What was written since.
     text: String,
+    /// What the server tells apart as thought, and how many of the tokens that is.
+    thought: String,
+    thought_tokens: u32,
+    prompt: Arc<Prompt>,
     pieces: Vec<Piece>,
     tokens: u32,
     how: End,
@@ -62,10 +66,13 @@ fn without_echo<'a>(answer: &'a str, sent: &str) -> &'a str {
 }
 
 impl Draft {
-    pub(super) fn new(given: &str, horizon: Horizon, sampling: &Sampling) -> Self {
+    pub(super) fn new(given: &str, horizon: Horizon, sampling: &Sampling, prompt: &Arc<Prompt>) -> Self {
         Self {
             given: given.to_owned(),
             text: String::new(),
+            thought: String::new(),
+            thought_tokens: 0,
+            prompt: prompt.clone(),
             pieces: Vec::new(),
             tokens: 0,
             how: End::Complete,
@@ -77,10 +84,10 @@ impl Draft {
     }
 
     /// Stop strings of the next request.
-    pub(super) fn stops(&self) -> Vec<&'static str> {
+    pub(super) fn stops(&self) -> Vec<&str> {
         let line = self.stop_at_line.then_some(LINE);
         let equals = self.calculator.then_some(EQUALS);
-        line.into_iter().chain(equals).collect()
+        line.into_iter().chain(equals).chain(self.prompt.config.stop.iter().map(String::as_str)).collect()
     }
 
     /// What the assistant has written so far.
@@ -98,6 +105,12 @@ impl Draft {
         // At least one, so that a server that counts nothing cannot keep the loop going for ever.
         self.append(choice, tokens.max(1));
         let ended = self.how_it_ended(&choice.ended);
+        // For servers that know no stop strings.
+        let stops = self.prompt.config.stop.iter();
+        if let Some(stop) = stops.filter_map(|stop| self.text.find(stop.as_str())).min() {
+            self.text.truncate(stop);
+            return false;
+        }
         if let Some(end) = self.end() {
             self.text.truncate(end);
             return false;
@@ -113,13 +126,17 @@ impl Draft {
                 self.remaining() > 0 || self.stop(End::Truncated)
             }
             // A chat template may drop the newline behind the given steps; then the first line is
-            // empty. It is asked for once more, to be cut at the end of the second.
-            Ended::Stop(_)
+            // empty. It is asked for once more, to be cut at the end of the second. So is a line in the
+            // middle of a thought, a formula or code.
+            Ended::Stop(stop)
                 if self.stop_at_line
+                    && stop == LINE
                     && self.remaining() > 0
-                    && !self.given.is_empty()
-                    && self.text.trim().is_empty() =>
+                    && (!self.given.is_empty() && self.text.trim().is_empty() || is_open(&self.text)) =>
             {
+                if !self.text.trim().is_empty() {
+                    self.text.push_str(LINE);
+                }
                 self.stop_at_line = false;
                 true
             }
@@ -134,7 +151,21 @@ impl Draft {
     }
 
     /// Lays the tokens of a choice along the text.
-    fn append(&mut self, choice: &Choice, tokens: u32) {
+    fn append(&mut self, choice: &Choice, mut tokens: u32) {
+        if !choice.thought.is_empty() {
+            // A server counts thought and text together: each has its share of the characters, or what
+            // log-probabilities leave to it.
+            let (thought, text) = (choice.thought.chars().count() as u64, choice.text.chars().count() as u64);
+            let shown = choice.tokens.len() as u32;
+            let thinking = match shown {
+                0 => (u64::from(tokens) * thought / (thought + text).max(1)) as u32,
+                shown => tokens.saturating_sub(shown),
+            };
+            self.thought = join(&self.thought, &choice.thought);
+            self.thought_tokens = self.thought_tokens.saturating_add(thinking);
+            self.tokens = self.tokens.saturating_add(thinking);
+            tokens -= thinking;
+        }
         let start = self.text.len();
         let new = without_echo(&choice.text, &self.so_far()).to_owned();
         self.text.push_str(&new);
@@ -185,14 +216,16 @@ impl Draft {
     /// Where the text is complete, though it may go on: behind the first line that holds anything
     /// for [`Horizon::Step`], behind the answer line for [`Horizon::Path`]. The newline must be there.
     fn end(&self) -> Option<usize> {
+        // No line of a thought is one.
+        let said = spoken_from(&self.text)?;
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
             let full = line.ends_with('\n');
             let wanted = match self.horizon {
-                Horizon::Step => !line.trim().is_empty(),
+                Horizon::Step => !line.trim().is_empty() && !is_open(&self.text[..start + line.len()]),
                 Horizon::Path => has_answer(line),
             };
-            if full && wanted {
+            if full && wanted && start + line.len() > said {
                 return Some(start + line.len() - 1);
             }
             start += line.len();
@@ -210,56 +243,43 @@ impl Draft {
     pub(super) fn finish(self) -> Proposal {
         // A step, or a text that was cut off, has an answer only where one is marked.
         let whole = self.horizon == Horizon::Path && self.how == End::Complete && self.remaining() > 0;
-        let mut read = if whole { read_completion(&self.text) } else { read_marked(&self.text) };
-        let bounds = self.bounds(&read.lines, !read.answer.is_empty());
+        let prompt = self.prompt.clone();
+        let reader = prompt.reader();
+        let mut read = if whole { reader.completion(&self.text) } else { reader.marked(&self.text) };
+        let bounds = self.bounds(&read);
         let mut steps = Vec::with_capacity(read.steps.len());
         for place in read.steps {
             let text = std::mem::take(&mut read.lines[place]);
-            let (tokens, logprob) = match &bounds {
-                Ok(bounds) => {
-                    let (from, to) = (bounds[place], bounds[place + 1]);
-                    (self.tokens_before(to) - self.tokens_before(from), self.logprob(from, to))
-                }
-                Err(shares) => (shares[place], f32::NAN),
-            };
-            steps.push(Step { text, logprob, value: f32::NAN, q: f32::NAN, tokens });
+            let (from, to) = (bounds[place], bounds[place + 1]);
+            let tokens = self.tokens_before(to) - self.tokens_before(from);
+            steps.push(Step { text, logprob: self.logprob(from, to), value: f32::NAN, q: f32::NAN, tokens });
+        }
+        let (mut thought, mut thought_tokens) = (self.thought.clone(), self.thought_tokens);
+        if read.said > 0 || read.thinking {
+            thought = join(&thought, &self.text[read.thought]);
+            let said = if read.thinking { usize::MAX } else { read.said };
+            thought_tokens = thought_tokens.saturating_add(self.tokens_before(said)).min(self.tokens);
         }
         let silent = self.text.trim().is_empty() && self.horizon == Horizon::Path;
-        let end = if silent && self.how == End::Complete { End::Empty } else { self.how };
-        Proposal { steps, final_answer: read.answer, end, tokens: self.tokens }
+        let end = match self.how {
+            End::Complete if silent => End::Empty,
+            End::Truncated if read.thinking || silent && !thought.is_empty() => End::Thinking,
+            how => how,
+        };
+        Proposal { steps, final_answer: read.answer, end, tokens: self.tokens, thought, thought_tokens }
     }
 
-    /// Byte offsets at which the steps begin, and where the last one ends. `Err` where a step is not
-    /// in the text word for word: then the tokens of each by its share of the characters.
-    fn bounds(&self, steps: &[String], answered: bool) -> Result<Vec<usize>, Vec<u32>> {
-        let mut bounds = Vec::with_capacity(steps.len() + 1);
-        let mut at = 0;
-        for step in steps {
-            let Some(found) = self.text[at..].find(step.as_str()) else {
-                return Err(self.by_length(steps));
-            };
-            bounds.push(at + found);
-            at += found + step.len();
-        }
-        // What precedes the first step is its own.
+    /// Byte offsets at which the lines begin, and where the last one ends.
+    fn bounds(&self, read: &Completion) -> Vec<usize> {
+        let mut bounds: Vec<usize> = read.spans.iter().map(|span| span.start).collect();
+        let at = read.spans.last().map_or(read.said, |span| span.end);
+        // What precedes the first step is its own, but for thoughts.
         if let Some(first) = bounds.first_mut() {
-            *first = 0;
+            *first = read.said;
         }
         let line_end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline + 1);
-        bounds.push(if answered { line_end } else { usize::MAX });
-        Ok(bounds)
-    }
-
-    fn by_length(&self, steps: &[String]) -> Vec<u32> {
-        let total: u64 = steps.iter().map(|step| step.chars().count() as u64).sum::<u64>().max(1);
-        let (mut shares, mut seen, mut given) = (Vec::with_capacity(steps.len()), 0, 0);
-        for step in steps {
-            seen += step.chars().count() as u64;
-            let upto = (u64::from(self.tokens) * seen / total) as u32;
-            shares.push(upto - given);
-            given = upto;
-        }
-        shares
+        bounds.push(if read.answer.is_empty() { usize::MAX } else { line_end });
+        bounds
     }
 
     /// Tokens that begin before a byte offset. It grows with the offset and ends at the total, so
@@ -286,8 +306,17 @@ impl Draft {
 
 /// Whether some line is an answer line with an answer on it.
 fn has_answer(text: &str) -> bool {
-    text.lines()
-        .any(|line| line.trim_start().strip_prefix(ANSWER).is_some_and(|answer| !answer.trim().is_empty()))
+    text.lines().any(|line| is_answer_line(line) && !line.trim_matches(['#', ' ', '\t']).is_empty())
+}
+
+/// Thoughts, one behind the other.
+fn join(first: &str, second: &str) -> String {
+    let (first, second) = (first.trim(), second.trim());
+    if first.is_empty() || second.is_empty() {
+        format!("{first}{second}")
+    } else {
+        format!("{first}\n{second}")
+    }
 }
 
 /// Whether a text may have stopped in front of a `=`.

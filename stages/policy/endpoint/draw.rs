@@ -14,13 +14,14 @@ use super::field;
 use super::said::plain;
 use super::talk::{Note, Talk};
 use super::wire::{Choice, Ended, Reply};
-use crate::policy::{Horizon, Message, Proposal, Sampling};
+use crate::policy::{Horizon, Message, Prompt, Proposal, Sampling};
 
 /// Samples that are drawn together.
 pub(super) struct Job {
     /// Index of the ask, and of the first of these samples within it.
     pub ask: usize,
     pub first: usize,
+    pub prompt: Arc<Prompt>,
     pub messages: Arc<Vec<Message>>,
     /// The given steps as text; empty, or ending in a newline.
     pub given: String,
@@ -71,7 +72,7 @@ impl Job {
     }
 
     fn draft(&self) -> Draft {
-        Draft::new(&self.given, self.horizon, &self.sampling)
+        Draft::new(&self.given, self.horizon, &self.sampling, &self.prompt)
     }
 
     /// Asks until a sample is complete, beginning with one of the choices of `first` if given.

@@ -60,7 +60,7 @@ pub use spent::{Spent, dollars};
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
 /// Version of how text, stop strings and the calculator are put together. Part of the fingerprint.
-const SEMANTICS: u64 = 2;
+const SEMANTICS: u64 = 3;
 /// How often [`Events::cancelled`] is looked at while requests are under way.
 const POLL: Duration = Duration::from_millis(50);
 /// Problems that are begun ahead, for each request that may be under way.
@@ -70,7 +70,7 @@ const AHEAD: usize = 4;
 pub struct Endpoint {
     runtime: Runtime,
     client: Arc<Client>,
-    prompt: Prompt,
+    prompt: Arc<Prompt>,
     fingerprint: String,
     queue: Queue,
     tally: Tally,
@@ -105,25 +105,33 @@ impl Endpoint {
             .build();
         let runtime = runtime.context("cannot start the endpoint's threads")?;
         let queue = Queue::new(&client, runtime.handle());
+        let prompt = Arc::new(prompt);
         Ok(Self { runtime, client, prompt, fingerprint, queue, tally: Tally::default() })
     }
 
     /// The independent pieces of work: one per ask where `n` can be used, else one per sample.
-    fn jobs(&self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) -> Vec<Job> {
+    fn jobs(&self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) -> anyhow::Result<Vec<Job>> {
         // With greedy sampling all `n` would be equal, and vLLM refuses it.
         let together = self.client.config.use_n && !sampling.calculator && sampling.temperature > 0.0;
         let mut jobs = Vec::new();
         for (place, ask) in asks.iter().enumerate() {
-            let messages = Arc::new(self.prompt.messages(&ask.problem.question));
+            let messages = Arc::new(self.prompt.messages(&ask.problem.question)?);
             let given: String = ask.steps.iter().flat_map(|step| [step.as_str(), "\n"]).collect();
             let size = if together { ask.seeds.len().max(1) } else { 1 };
             for (chunk, seeds) in ask.seeds.chunks(size).enumerate() {
-                let (messages, given, seeds, sampling) =
-                    (messages.clone(), given.clone(), seeds.to_vec(), sampling.clone());
-                jobs.push(Job { ask: place, first: chunk * size, messages, given, seeds, horizon, sampling });
+                jobs.push(Job {
+                    ask: place,
+                    first: chunk * size,
+                    prompt: self.prompt.clone(),
+                    messages: messages.clone(),
+                    given: given.clone(),
+                    seeds: seeds.to_vec(),
+                    horizon,
+                    sampling: sampling.clone(),
+                });
             }
         }
-        jobs
+        Ok(jobs)
     }
 }
 
@@ -141,7 +149,8 @@ impl Policy for Endpoint {
     }
 
     fn expect(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) {
-        for job in self.jobs(asks, horizon, sampling) {
+        // What is wrong with a prompt is said when it is asked for.
+        for job in self.jobs(asks, horizon, sampling).unwrap_or_default() {
             self.queue.begin(job);
         }
     }
@@ -161,7 +170,7 @@ impl Policy for Endpoint {
         let mut proposals: Vec<Vec<Proposal>> =
             asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
         let mut tasks = JoinSet::new();
-        for job in self.jobs(asks, horizon, sampling) {
+        for job in self.jobs(asks, horizon, sampling)? {
             let (ask, first) = (job.ask, job.first);
             let drawn = self.queue.take(job);
             tasks.spawn_on(async move { (ask, first, drawn.await) }, self.runtime.handle());
@@ -251,14 +260,8 @@ fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, Endpo
         (&extra).into(),
         prefill.into(),
     ];
-    parts.extend([
-        Part::from(u64::from(config.use_n)),
-        u64::from(config.logprobs).into(),
-        (&prompt.instruction).into(),
-    ]);
+    parts.extend([Part::from(u64::from(config.use_n)), u64::from(config.logprobs).into()]);
     parts.extend(config.omit.iter().map(Part::from));
-    for (question, completion) in &prompt.examples {
-        parts.extend([question.into(), Part::from(completion)]);
-    }
+    parts.extend(prompt.parts());
     Ok(key::id(&parts))
 }

@@ -118,7 +118,7 @@ impl Tally {
                 temporary: self.temporary,
             });
         }
-        let cut = of(End::Truncated);
+        let cut = of(End::Truncated) + of(End::Thinking);
         if judged && cut >= LEAST_LOST && cut * 2 > total && self.said.insert(Cow::Borrowed("cut")) {
             events.note(&format!(
                 "endpoint: {cut} of {total} samples were cut off at their limit of tokens: raise \

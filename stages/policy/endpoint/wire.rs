@@ -1,19 +1,9 @@
 //! The JSON of a chat completion, read with tolerance: servers agree on the outline only.
 
+use datasets::answer::without_end;
 use serde_json::Value;
 
-/// Ends of turns that some servers leave in the text.
-const END_TOKENS: [&str; 8] = [
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "</s>",
-    "<eos>",
-];
-/// Beginnings of turns, likewise.
+/// Beginnings of turns that some servers leave in the text.
 const HEADERS: [&str; 3] =
     ["<|start_header_id|>assistant<|end_header_id|>\n\n", "<|im_start|>assistant\n", "assistant\n\n"];
 /// What stands for a log-probability that is not known.
@@ -44,6 +34,8 @@ pub(super) enum Lacking {
 #[derive(Debug)]
 pub(super) struct Choice {
     pub text: String,
+    /// What the model thought, where the server tells it apart from the text.
+    pub thought: String,
     pub ended: Ended,
     /// Empty where the server gave no log-probabilities.
     pub tokens: Vec<Token>,
@@ -107,7 +99,7 @@ impl Reply {
         let mut shares: Vec<u32> = choices.iter().map(|choice| choice.tokens.len() as u32).collect();
         let Some(used) = self.used else {
             let estimate = |c: &Choice| match c.tokens.len() {
-                0 => c.text.chars().count().div_ceil(4) as u32,
+                0 => (c.text.chars().count() + c.thought.chars().count()).div_ceil(4) as u32,
                 known => known as u32,
             };
             return (choices.iter().map(estimate).collect(), true);
@@ -128,8 +120,19 @@ impl Reply {
 impl Choice {
     fn read(choice: &Value, body: &Value, stops: &[&str]) -> Self {
         let said = |place: &str| choice.pointer(place).and_then(Value::as_str).unwrap_or_default();
+        let mut thought = ["/message/reasoning_content", "/message/reasoning", "/message/thinking"]
+            .iter()
+            .map(|place| said(place))
+            .find(|thought| !thought.trim().is_empty())
+            .unwrap_or_default()
+            .to_owned();
         let content = match choice.pointer("/message/content") {
-            Some(Value::Array(parts)) => parts.iter().filter_map(part).collect(),
+            Some(Value::Array(parts)) => {
+                if thought.is_empty() {
+                    thought = parts.iter().map(thinking).collect();
+                }
+                parts.iter().filter_map(part).collect()
+            }
             Some(Value::String(text)) => text.clone(),
             // The form of plain completions.
             _ => said("/text").to_owned(),
@@ -140,7 +143,7 @@ impl Choice {
         let refusal = said("/message/refusal").to_owned();
         let headless = HEADERS.iter().find_map(|header| content.strip_prefix(header));
         let text = headless.map_or_else(|| content.clone(), str::to_owned);
-        let mut read = Self { text, ended: Ended::Unsaid, tokens, refusal };
+        let mut read = Self { text, thought, ended: Ended::Unsaid, tokens, refusal };
         let tail = read.strip_end();
         read.ended = match read.how_it_ended(choice, body, stops) {
             Ended::Unsaid if tail => Ended::Natural,
@@ -158,8 +161,8 @@ impl Choice {
     /// Removes ends of turns from the end of the text; true if there was one.
     fn strip_end(&mut self) -> bool {
         let mut found = false;
-        while let Some(rest) = END_TOKENS.iter().find_map(|end| self.text.trim_end().strip_suffix(end)) {
-            self.text.truncate(rest.len());
+        while let Some(length) = without_end(&self.text).map(str::len) {
+            self.text.truncate(length);
             found = true;
         }
         found
@@ -212,6 +215,25 @@ fn part(part: &Value) -> Option<&str> {
     let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
     let text = part.as_str().or_else(|| part.get("text").and_then(Value::as_str));
     text.filter(|_| matches!(kind, "text" | "output_text"))
+}
+
+/// The thought of such a part: a text, or parts of its own.
+fn thinking(part: &Value) -> String {
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+    if !matches!(kind, "thinking" | "reasoning") {
+        return String::new();
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(self::part).collect(),
+        _ => String::new(),
+    };
+    ["thinking", "reasoning", "text", "summary"]
+        .iter()
+        .filter_map(|name| part.get(*name))
+        .map(text)
+        .find(|text| !text.is_empty())
+        .unwrap_or_default()
 }
 
 impl Token {

@@ -1,7 +1,7 @@
 //! A solution as numbers, each with the place where it stands.
 
 use super::super::givens::written;
-use crate::expr::{Clarity, Equation, Kind, Token, equations, evaluate, lex, parse};
+use crate::expr::{Clarity, Equation, Kind, Token, equations_of, evaluate, lex, parse, rows};
 use crate::number::Number;
 
 /// Most words between a number and the operator that it belongs to, as in `3 boxes * 5`.
@@ -83,7 +83,14 @@ impl<'a> Reading<'a> {
             mentions: Vec::new(),
         };
         for (step, text) in steps.iter().enumerate() {
-            reading.read(step, text.as_ref());
+            let mut line = Line { equations: Vec::new(), echoes: Vec::new(), tokens: Vec::new() };
+            for row in rows(text.as_ref()) {
+                let row = reading.read(step, &row);
+                line.equations.extend(row.equations);
+                line.echoes.extend(row.echoes);
+                line.tokens.extend(row.tokens);
+            }
+            reading.lines.push(line);
         }
         reading
     }
@@ -115,8 +122,9 @@ impl<'a> Reading<'a> {
         });
     }
 
-    fn read(&mut self, step: usize, text: &str) {
-        let equations = equations(text);
+    /// A row of a step.
+    fn read(&mut self, step: usize, text: &str) -> Line {
+        let equations = equations_of(text);
         let annotations = equations.iter().filter(|e| e.annotated).count();
         let mut line = Line { equations, echoes: Vec::new(), tokens: Vec::new() };
         let first = self.mentions.len();
@@ -154,7 +162,7 @@ impl<'a> Reading<'a> {
                 self.outcome(step, equation, first);
             }
         }
-        self.lines.push(line);
+        line
     }
 
     /// Numbers of running text from a token on.

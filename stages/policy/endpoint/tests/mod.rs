@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use self::server::{Answer, Server, completion};
 use super::*;
 use crate::events::Silent;
+use crate::policy::PromptConfig;
 
 mod ends;
 mod money;
 mod samples;
 mod server;
 mod servers;
+mod thoughts;
 
 fn problem(question: &str) -> Problem {
     Problem {
@@ -48,7 +50,7 @@ fn sampling() -> Sampling {
 
 fn endpoint(config: EndpointConfig, folder: &Path) -> Endpoint {
     let prompt = Prompt {
-        instruction: "Solve.".to_owned(),
+        config: PromptConfig { instruction: "Solve.".to_owned(), ..PromptConfig::default() },
         examples: vec![("1+1?".to_owned(), "1+1=2\n#### 2".to_owned())],
     };
     Endpoint::with_key(config, prompt, folder.to_owned(), None).unwrap()
@@ -417,6 +419,7 @@ fn the_fingerprint_covers_what_matters() {
     assert!(!changed(
         |config| (config.concurrency, config.timeout_s, config.retries, config.backoff_ms) = (1, 1.0, 1, 1)
     ));
-    let other = Prompt { instruction: "Solve.".to_owned(), ..Prompt::default() };
+    let config = PromptConfig { instruction: "Solve.".to_owned(), ..PromptConfig::default() };
+    let other = Prompt { config, ..Prompt::default() };
     assert_ne!(fingerprint(&EndpointConfig::default(), &other).unwrap(), base);
 }

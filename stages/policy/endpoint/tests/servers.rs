@@ -77,6 +77,7 @@ fn an_answer_has_many_forms() {
         contents(&json!(format!("\n\n{TEXT}"))),
         contents(&json!(format!("assistant\n\n{TEXT}"))),
         contents(&json!(format!("{TEXT}<|eot_id|>"))),
+        contents(&json!(format!("```\n{TEXT}\n```"))),
         contents(&json!(format!("{TEXT}<|im_end|>\n"))),
         contents(&json!(format!("{TEXT}\n{}", "x".repeat(200_000)))),
         contents(&json!(format!("{TEXT}\n\nQuestion: 1+1?\n1+1=2\n#### 2"))),
@@ -239,4 +240,35 @@ fn samples_without_a_seed_on_the_wire_are_still_told_apart() {
     assert_eq!(server.seen()[2].body["max_completion_tokens"], 64);
     answers(&EndpointConfig { max_tokens_field: MaxTokens::MaxTokens, ..renamed });
     assert_eq!(server.count(), 4);
+}
+
+#[test]
+fn a_server_that_does_not_go_on_with_a_begun_answer_says_how_to_ask() {
+    let (folder, notes) = (tempfile::tempdir().unwrap(), Notes::default());
+    let server = Server::start(|_, seen| {
+        if seen.body["messages"].as_array().unwrap().last().unwrap()["role"] != "assistant" {
+            return special("48/2", 3, &json!({"stop_reason": "="}));
+        }
+        let error =
+            json!({"code": 400, "message": "Assistant response prefill is incompatible with thinking."});
+        Answer::Http(400, "", json!({ "error": error }).to_string())
+    });
+    let problem = problem("48/2?");
+    let asks = [Ask { problem: &problem, steps: &[], seeds: &[1] }];
+    let sampling = Sampling { calculator: true, ..sampling() };
+    let drawn = endpoint(config(&server.url), folder.path()).propose(&asks, Horizon::Path, &sampling, &notes);
+    assert_eq!(drawn.unwrap()[0][0].end, End::Failed);
+    let notes = notes.0.into_inner().unwrap();
+    assert!(notes.iter().any(|note| note.contains("set search.calculator = false")), "{notes:?}");
+}
+
+#[test]
+fn what_is_no_completion_is_told_with_advice() {
+    let queued = try_path(|_| Answer::Http(202, "", json!({"status": "queued"}).to_string()), |_| ()).0;
+    let said = fault(queued).to_string();
+    assert!(said.contains("202") || said.contains("queued"), "{said}");
+    // LM Studio answers a wrong path with a success and words.
+    let wrong = json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"}).to_string();
+    let error = fault(try_path(move |_| Answer::Http(200, "", wrong.clone()), |_| ()).0);
+    assert!(!error.is_temporary() && error.to_string().contains("Unexpected endpoint"), "{error}");
 }
