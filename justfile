@@ -94,6 +94,11 @@ audit RUN *ARGS: build
 export RUN *ARGS: build
     @{{ qstill }} export "$@"
 
+# Judge stored solutions anew without sampling, and show what changes
+[group('run')]
+regrade RUN *ARGS: build
+    @{{ qstill }} regrade "$@"
+
 # Judge predicted answers against gold answers in a JSON lines or Parquet file
 [group('run')]
 grade FILE *ARGS: build

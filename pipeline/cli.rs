@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect, run, status,
-    verify_run,
+    answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect, regrade, run,
+    status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -54,6 +54,7 @@ enum Command {
     Bakeoff(bakeoff::Bakeoff),
     Audit(audit::Audit),
     Export(export::Export),
+    Regrade(regrade::Regrade),
     VerifyRun(verify_run::VerifyRun),
     Grade(grade::Grade),
     Answer(answer::Answer),
@@ -75,6 +76,7 @@ impl Command {
             Command::Bakeoff(args) => Some(args.run.clone()),
             Command::Audit(args) => Some(args.run.clone()),
             Command::Export(args) => Some(args.run.clone()),
+            Command::Regrade(args) => Some(args.run.clone()),
             Command::VerifyRun(args) => Some(args.run.clone()),
             _ => None,
         }
@@ -108,6 +110,7 @@ pub fn main() -> Result<Exit> {
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),
         Command::Export(args) => export::run(args, &console),
+        Command::Regrade(args) => regrade::run(args, &console),
         Command::VerifyRun(args) => verify_run::run(args),
         Command::Grade(args) => grade::run(args, &console),
         Command::Answer(args) => answer::run(args, &console),

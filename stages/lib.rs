@@ -26,6 +26,7 @@ pub mod events;
 pub mod fault;
 pub mod gate;
 pub mod grade;
+pub mod judge;
 pub mod model;
 pub mod policy;
 pub mod problems;

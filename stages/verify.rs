@@ -56,6 +56,8 @@ pub fn verify(problems: &[Problem], solutions: &[Solution], events: &dyn Events)
                 solution_id: solution.solution_id.clone(),
                 problem_id: solution.problem_id.clone(),
                 judgement,
+                judge_yes: None,
+                judge_votes: None,
             })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -197,6 +197,55 @@ fn thoughts_are_stored_apart_and_learned_only_where_asked() {
 }
 
 #[test]
+fn a_judge_decides_what_the_verifier_leaves_open() {
+    let world = World::new();
+    let rows: Vec<(String, String)> = (0..4)
+        .map(|n| (format!("Is a box of {n} pens and {n} cups mixed?"), "by colour and size".into()))
+        .collect();
+    world.write_rows("train.jsonl", &rows);
+    world.write_rows("test.jsonl", &sums(50, 2));
+    let server = Server::start(|request| {
+        let asked = request["messages"].to_string();
+        let text = match asked.contains("Reference answer") {
+            // Right of the first two boxes, and one vote of three against it.
+            true if asked.contains("box of 0") || asked.contains("box of 1") => "Same words.\nVerdict: yes",
+            true => "It is not.\nVerdict: no",
+            false if asked.contains("box of") => "So\n#### size and colour",
+            false => return sum(request),
+        };
+        let count = request["n"].as_u64().unwrap_or(1);
+        let message = serde_json::json!({"role": "assistant", "content": text});
+        let choice = |n| serde_json::json!({"index": n, "finish_reason": "stop", "message": message});
+        let choices: Vec<Value> = (0..count).map(choice).collect();
+        let body = serde_json::json!({"choices": choices, "usage": {"completion_tokens": 9 * count}});
+        Answer::Http(200, "", body.to_string())
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false", "verify.judge=endpoint"]].concat();
+    let until = [run("a", &sets), ["--until", "curate"].map(str::to_owned).to_vec()].concat();
+    world.qstill(&until).done().says("8 of 8 verdicts rest on the judge");
+    let run = world.left("a");
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    let reason = |reason: &str| verdicts.iter().filter(|row| row.judgement.reason == reason).count();
+    assert_eq!([reason("judged_correct"), reason("judged_wrong")], [4, 4]);
+    assert!(verdicts.iter().all(|row| row.judge_votes == Some(3)));
+    // One answer is one question, of three votes in one request.
+    assert_eq!(server.count(), 4 + 4);
+    assert_eq!(run.rows::<Kept>("round-1/curate").len(), 2);
+
+    // Judged anew nothing is asked twice; without the judge nothing is decided.
+    let again = world.qstill(&["regrade", "runs/a", "--json"]).done().json();
+    assert_eq!((&again["solutions"], &again["judged"], server.count()), (&8.into(), &8.into(), 8));
+    assert_eq!(again["changed"].as_object().unwrap().len(), 0);
+    let before = run.product();
+    let alone = world.qstill(&["regrade", "runs/a", "--set", "verify.judge=none"]).done();
+    assert!(alone.stdout.contains("8 verdicts change"), "{}", alone.stdout);
+    assert!(alone.stdout.contains("correct (judged_correct) -> undecidable"), "{}", alone.stdout);
+    assert!(before == run.product(), "it only shows");
+    world.qstill(&["regrade", "runs/a", "--round", "2"]).fails(65, &["nothing is verified"]);
+}
+
+#[test]
 fn a_server_that_moved_is_asked_for_nothing() {
     let world = world();
     let (old, new) = (Server::start(sum), Server::start(sum));

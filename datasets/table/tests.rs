@@ -147,7 +147,9 @@ fn verdicts_come_back_as_they_were() {
         }
         None => vec![Fault { kind: FaultKind::Unsupported, step: None, evidence: String::new() }],
     };
-    let row = |verdict, checks: Vec<StepCheck>, first_wrong| VerdictRow {
+    let row = |verdict, checks: Vec<StepCheck>, first_wrong: Option<u32>| VerdictRow {
+        judge_yes: first_wrong,
+        judge_votes: first_wrong.map(|n| n + 1),
         solution_id: "s".into(),
         problem_id: "p".into(),
         judgement: Judgement {

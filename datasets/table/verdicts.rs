@@ -14,12 +14,15 @@ pub struct VerdictRow {
     pub solution_id: String,
     pub problem_id: String,
     pub judgement: Judgement,
+    /// Votes of a judge for the answer, and all of them, where the verdict rests on those.
+    pub judge_yes: Option<u32>,
+    pub judge_votes: Option<u32>,
 }
 
 /// Written out because the judgement's fields are columns of their own.
 impl Row for VerdictRow {
     const TABLE: &'static str = "verdicts";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const DESCRIPTION: &'static str = "a judged solution";
 
     fn schema() -> SchemaRef {
@@ -37,6 +40,14 @@ impl Row for VerdictRow {
                 &row.judgement.first_wrong
             }),
             column::field("faults", "what is wrong with the steps", |row: &Self| &row.judgement.faults),
+            column::field(
+                "judge_yes",
+                "votes of the judge for the answer; null where the verdict does not rest on a judge",
+                |row: &Self| &row.judge_yes,
+            ),
+            column::field("judge_votes", "all votes of the judge that could be read", |row: &Self| {
+                &row.judge_votes
+            }),
         ]))
     }
 
@@ -49,6 +60,8 @@ impl Row for VerdictRow {
             column::pack("checks", rows, |row: &Self| &row.judgement.checks)?,
             column::pack("first_wrong", rows, |row: &Self| &row.judgement.first_wrong)?,
             column::pack("faults", rows, |row: &Self| &row.judgement.faults)?,
+            column::pack("judge_yes", rows, |row: &Self| &row.judge_yes)?,
+            column::pack("judge_votes", rows, |row: &Self| &row.judge_votes)?,
         ];
         column::batch(Self::schema(), columns)
     }
@@ -61,6 +74,8 @@ impl Row for VerdictRow {
         let checks = column::array(batch, "checks")?;
         let first_wrong = column::array(batch, "first_wrong")?;
         let faults = column::array(batch, "faults")?;
+        let judge_yes = column::array(batch, "judge_yes")?;
+        let judge_votes = column::array(batch, "judge_votes")?;
         (0..batch.num_rows())
             .map(|row| {
                 Ok(VerdictRow {
@@ -73,6 +88,8 @@ impl Row for VerdictRow {
                         first_wrong: column::cell(first_wrong, "first_wrong", row)?,
                         faults: column::cell(faults, "faults", row)?,
                     },
+                    judge_yes: column::cell(judge_yes, "judge_yes", row)?,
+                    judge_votes: column::cell(judge_votes, "judge_votes", row)?,
                 })
             })
             .collect()

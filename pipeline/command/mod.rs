@@ -13,6 +13,7 @@ pub mod export_gguf;
 pub mod grade;
 pub mod init;
 pub mod inspect;
+pub mod regrade;
 pub mod run;
 pub mod status;
 pub mod verify_run;

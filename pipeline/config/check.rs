@@ -101,6 +101,7 @@ pub fn check(config: &Config) -> Checked {
     problems(&config.problems)?;
     search(&config.search)?;
     tree(&config.tree)?;
+    endpoint::judge(&config.verify)?;
     curate(&config.curate)?;
     value(&config.value)?;
     model(&config.model)?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use stages::curate::CurateConfig;
 use stages::evaluate::EvaluateConfig;
 use stages::gate::{GateConfig, Require};
+use stages::judge::VerifyConfig;
 use stages::model::DeviceSetting;
 use stages::policy::PromptConfig;
 use stages::policy::endpoint::EndpointConfig;
@@ -31,6 +32,7 @@ pub struct Config {
     pub prompt: PromptConfig,
     pub search: SearchConfig,
     pub tree: TreeConfig,
+    pub verify: VerifyConfig,
     pub curate: CurateConfig,
     pub value: ValueConfig,
     pub model: ModelConfig,

@@ -56,7 +56,7 @@ pub mod story;
 mod subject;
 mod survey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod text;
 
 pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire};

@@ -77,6 +77,8 @@ pub fn verdict(solution: &Solution, correct: bool, fault: Option<(FaultKind, Opt
             .collect(),
     };
     VerdictRow {
+        judge_yes: None,
+        judge_votes: None,
         solution_id: solution.solution_id.clone(),
         problem_id: solution.problem_id.clone(),
         judgement,

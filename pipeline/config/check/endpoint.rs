@@ -1,8 +1,9 @@
-//! What the settings of `[endpoint]` may be.
+//! What the settings of `[endpoint]`, and of a judge behind it, may be.
 
+use stages::judge::VerifyConfig;
 use stages::policy::endpoint::{EndpointConfig, OMITTABLE};
 
-use super::{Checked, NotNegative, Share, names, numbers, refuse};
+use super::{AtLeast, Checked, NotNegative, Share, names, numbers, refuse};
 
 /// # Errors
 /// The first setting that is not permitted.
@@ -23,4 +24,15 @@ pub(super) fn check(endpoint: &EndpointConfig) -> Checked {
     }
     names("endpoint.omit", &endpoint.omit, &OMITTABLE)?;
     endpoint.check().map_err(|error| refuse(error.to_string(), ""))
+}
+
+/// `[verify]`: a judge that votes, and may say something.
+pub(super) fn judge(verify: &VerifyConfig) -> Checked {
+    numbers(
+        "verify",
+        &[
+            ("judge_votes", verify.judge_votes as f64, AtLeast(1.0)),
+            ("judge_tokens", verify.judge_tokens as f64, AtLeast(1.0)),
+        ],
+    )
 }

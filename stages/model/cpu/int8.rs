@@ -67,8 +67,8 @@ fn unit(numbers: impl Iterator<Item = f32>) -> (f32, f32) {
     if most > 0.0 { (most / 127.0, 127.0 / most) } else { (0.0, 0.0) }
 }
 
-/// The nearest whole number of units, the even one of two. The sum has no room for fractions: its last bits are
-/// the number.
+/// The nearest whole number of units, the even one of two. The sum has no room for fractions: its last bits
+/// are the number.
 fn whole(number: f32, inverse: f32) -> i32 {
     const ROOM: f32 = 12_582_912.0;
     (number * inverse + ROOM).to_bits().wrapping_sub(ROOM.to_bits()) as i32

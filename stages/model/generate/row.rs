@@ -55,14 +55,14 @@ impl Row {
         self.push(id, logprob);
         let piece = work.tokenizer.decode(&[id]);
         if piece.contains('\n') && work.stop != Stop::Limit {
-            let text = self.text(work);
-            let line = text.trim_end().rsplit('\n').next().unwrap_or_default().trim_start();
-            let candidate = !line.is_empty() && (work.stop == Stop::Line || is_answer_line(line));
-            let written = || format!("{}{text}", work.requests[self.home.0].begun);
-            let open = |text: &str| {
-                if is_answer_line(line) { spoken_from(text).is_none() } else { is_open(text) }
-            };
-            if candidate && !open(&written()) {
+            let (text, begun) = (self.text(work), &work.requests[self.home.0].begun);
+            let written = format!("{begun}{text}");
+            // No line of a thought ends a row.
+            let said = spoken_from(&written).map(|said| &text[said.saturating_sub(begun.len())..]);
+            let line =
+                said.unwrap_or_default().trim_end().rsplit('\n').next().unwrap_or_default().trim_start();
+            let ends = is_answer_line(line) || work.stop == Stop::Line && !is_open(&written);
+            if !line.is_empty() && ends {
                 self.out.finished = true;
                 return self.end(work);
             }

@@ -221,11 +221,12 @@ impl Draft {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
             let full = line.ends_with('\n');
+            let spoken = &line[said.saturating_sub(start).min(line.len())..];
             let wanted = match self.horizon {
-                Horizon::Step => !line.trim().is_empty() && !is_open(&self.text[..start + line.len()]),
-                Horizon::Path => has_answer(line),
+                Horizon::Step => !spoken.trim().is_empty() && !is_open(&self.text[..start + line.len()]),
+                Horizon::Path => has_answer(spoken),
             };
-            if full && wanted && start + line.len() > said {
+            if full && wanted {
                 return Some(start + line.len() - 1);
             }
             start += line.len();

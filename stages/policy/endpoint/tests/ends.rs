@@ -3,8 +3,8 @@
 use super::server::special;
 use super::*;
 
-/// Paths of several questions, one sample each, one request at a time; `script` gets the number in the question
-/// and that of the request.
+/// Paths of several questions, one sample each, one request at a time; `script` gets the number in the
+/// question and that of the request.
 fn ask(
     questions: u64,
     script: impl Fn(u64, usize) -> Answer + Send + Sync + 'static,
