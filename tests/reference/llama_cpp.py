@@ -36,9 +36,9 @@ def questions(path):
     return [json.loads(line)["question"] for line in open(path, encoding="utf-8")]
 
 
-def load(path, context):
+def load(path, context, threads=2):
     # Keys and values in f32: what is compared are the weights.
-    model = Llama(path, n_ctx=context, n_batch=context, n_threads=2, flash_attn_type=0, type_k="f32", type_v="f32")
+    model = Llama(path, n_ctx=context, n_batch=context, n_threads=threads, n_threads_batch=threads, flash_attn_type=0, type_k="f32", type_v="f32")
     model._lib.llama_set_embeddings(model._ctx, False)
     return model
 
@@ -102,7 +102,7 @@ def answers(options):
     command = [options.qstill, "--quiet", "answer", source, options.questions, "--limit", str(options.limit)]
     command += ["--max-tokens", str(options.tokens), "--device", "cpu"]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    model, render = load(options.file, 1024), template(options.file)
+    model, render = load(options.file, 1024, options.threads), template(options.file)
     same = 0
     for line in map(json.loads, lines):
         prompt = render([{"role": "user", "content": line["question"]}])
@@ -137,6 +137,7 @@ def main():
         if name == "answers":
             command.add_argument("--limit", type=int, default=50)
             command.add_argument("--tokens", type=int, default=128)
+            command.add_argument("--threads", type=int, default=2)
             command.add_argument("--model", default="")
             command.add_argument("--qstill", default="target/release/qstill")
     options = parser.parse_args()
