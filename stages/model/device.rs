@@ -92,7 +92,7 @@ impl Choice {
         };
         if dtype != FloatDType::F32 && self.kind == "cpu" {
             return Err(ModelError::Device(
-                "model.dtype f32, bf16 and f16 are for GPUs, and the device is the CPU: leave it at \"auto\", or \
+                "model.dtype bf16 and f16 are for GPUs, and the device is the CPU: leave it at \"auto\", or \
                  generate with 8-bit weights (\"int8\")"
                     .into(),
             ));
