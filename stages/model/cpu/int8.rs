@@ -210,42 +210,50 @@ impl<const R: usize> Tile<'_, R> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
     #[expect(unsafe_code)]
+    // Loops over numbers of steps that are known are unrolled into registers; those over slices are not.
+    #[allow(clippy::needless_range_loop)]
     fn sum_vnni(&self, done: &mut [[f32; PANEL]; R]) {
         use std::arch::x86_64::{
-            _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-            _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps,
+            __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+            _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps,
         };
-        const VECTORS: usize = PANEL / 16;
-        let blocks = self.scales.chunks_exact(PANEL).zip(self.offsets.chunks_exact(PANEL));
-        let weights = self.weights.chunks_exact(GROUPS * PANEL);
+        /// Numbers of 64 outputs.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn load<T>(numbers: &[T; PANEL]) -> [__m512i; 4] {
+            const { assert!(size_of::<T>() == 4) };
+            let numbers = numbers.as_ptr().cast();
+            // SAFETY: 64 numbers of four bytes are four vectors.
+            unsafe {
+                let (a, b) = (_mm512_loadu_si512(numbers), _mm512_loadu_si512(numbers.add(1)));
+                [a, b, _mm512_loadu_si512(numbers.add(2)), _mm512_loadu_si512(numbers.add(3))]
+            }
+        }
+        let rows = self.values.map(|values| values.as_chunks::<GROUPS>().0);
+        let scales = self.scales.as_chunks::<PANEL>().0.iter();
+        let blocks = scales.zip(self.offsets.as_chunks::<PANEL>().0);
+        let weights = self.weights.as_chunks::<PANEL>().0.as_chunks::<GROUPS>().0;
         for (block, ((scales, offsets), weights)) in blocks.zip(weights).enumerate() {
-            // SAFETY: `offsets`, `scales` and each row of `done` have 64 numbers of four bytes, and so has
-            // each group of `weights`: four vectors of 16.
-            let offset = |v: usize| unsafe { _mm512_loadu_si512(offsets.as_ptr().add(v * 16).cast()) };
-            let start: [_; VECTORS] = std::array::from_fn(offset);
-            let mut sums = [start; R];
-            let values: [&[[u8; GROUP]]; R] =
-                std::array::from_fn(|r| &self.values[r][block * GROUPS..(block + 1) * GROUPS]);
-            for (g, weights) in weights.chunks_exact(PANEL).enumerate() {
-                // SAFETY: as above.
-                let weight = |v: usize| unsafe { _mm512_loadu_si512(weights.as_ptr().add(v * 16).cast()) };
-                let weights: [_; VECTORS] = std::array::from_fn(weight);
+            let mut sums = [load(offsets); R];
+            let values: [&[[u8; GROUP]; GROUPS]; R] = rows.map(|row| &row[block]);
+            for g in 0..GROUPS {
+                let panel = load(&weights[g]);
                 for r in 0..R {
                     let x = _mm512_set1_epi32(i32::from_le_bytes(values[r][g]));
-                    for v in 0..VECTORS {
-                        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, weights[v]);
+                    for v in 0..4 {
+                        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, panel[v]);
                     }
                 }
             }
-            for (r, sums) in sums.iter().enumerate() {
+            for r in 0..R {
                 let unit = _mm512_set1_ps(self.units[r][block]);
-                for (v, sum) in sums.iter().enumerate() {
-                    // SAFETY: as above.
+                for v in 0..4 {
+                    // SAFETY: `scales` and each row of `done` have 64 numbers.
                     unsafe {
                         let scale = _mm512_mul_ps(_mm512_loadu_ps(scales.as_ptr().add(v * 16)), unit);
                         let to = done[r].as_mut_ptr().add(v * 16);
-                        let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(*sum), scale, _mm512_loadu_ps(to));
-                        _mm512_storeu_ps(to, sum);
+                        let sum = _mm512_cvtepi32_ps(sums[r][v]);
+                        _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(to)));
                     }
                 }
             }
