@@ -210,53 +210,72 @@ impl<const R: usize> Tile<'_, R> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
     #[expect(unsafe_code)]
-    // Loops over numbers of steps that are known are unrolled into registers; those over slices are not.
-    #[allow(clippy::needless_range_loop)]
     fn sum_vnni(&self, done: &mut [[f32; PANEL]; R]) {
         use std::arch::x86_64::{
-            __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-            _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps,
+            __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps,
+            _mm512_set1_epi32, _mm512_set1_ps,
         };
-        /// Numbers of 64 outputs.
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn load<T>(numbers: &[T; PANEL]) -> [__m512i; 4] {
-            const { assert!(size_of::<T>() == 4) };
-            let numbers = numbers.as_ptr().cast();
-            // SAFETY: 64 numbers of four bytes are four vectors.
-            unsafe {
-                let (a, b) = (_mm512_loadu_si512(numbers), _mm512_loadu_si512(numbers.add(1)));
-                [a, b, _mm512_loadu_si512(numbers.add(2)), _mm512_loadu_si512(numbers.add(3))]
-            }
+        use std::mem::transmute;
+        /// Four vectors of an array of 64 numbers of four bytes. (The intrinsics that load and store check their
+        /// pointers where assertions are on, which costs more than the loads.)
+        macro_rules! load {
+            ($numbers:expr) => {{
+                let numbers: &[_; PANEL] = $numbers;
+                let [a, b, c, d] = numbers.as_chunks::<16>().0 else { unreachable!() };
+                // SAFETY: 16 numbers of four bytes are a vector.
+                unsafe { [transmute(*a), transmute(*b), transmute(*c), transmute(*d)] }
+            }};
+        }
+        /// For each row: what is written out stays in registers, where a loop would keep it in memory.
+        macro_rules! rows {
+            ($each:ident) => {
+                $each!(0);
+                $each!(1);
+                $each!(2);
+                $each!(3);
+            };
         }
         let rows = self.values.map(|values| values.as_chunks::<GROUPS>().0);
-        let scales = self.scales.as_chunks::<PANEL>().0.iter();
-        let blocks = scales.zip(self.offsets.as_chunks::<PANEL>().0);
+        let blocks = self.scales.as_chunks::<PANEL>().0.iter().zip(self.offsets.as_chunks::<PANEL>().0);
         let weights = self.weights.as_chunks::<PANEL>().0.as_chunks::<GROUPS>().0;
         for (block, ((scales, offsets), weights)) in blocks.zip(weights).enumerate() {
-            let mut sums = [load(offsets); R];
+            let mut sums: [[__m512i; 4]; R] = [load!(offsets); R];
             let values: [&[[u8; GROUP]; GROUPS]; R] = rows.map(|row| &row[block]);
-            for g in 0..GROUPS {
-                let panel = load(&weights[g]);
-                for r in 0..R {
-                    let x = _mm512_set1_epi32(i32::from_le_bytes(values[r][g]));
-                    for v in 0..4 {
-                        sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], x, panel[v]);
-                    }
+            for (g, weights) in weights.iter().enumerate() {
+                let [a, b, c, d]: [__m512i; 4] = load!(weights);
+                macro_rules! multiply {
+                    ($r:literal) => {
+                        if R > $r {
+                            let x = _mm512_set1_epi32(i32::from_le_bytes(values[$r][g]));
+                            let [p, q, r, s] = sums[$r];
+                            sums[$r] = [
+                                _mm512_dpbusd_epi32(p, x, a),
+                                _mm512_dpbusd_epi32(q, x, b),
+                                _mm512_dpbusd_epi32(r, x, c),
+                                _mm512_dpbusd_epi32(s, x, d),
+                            ];
+                        }
+                    };
                 }
+                rows!(multiply);
             }
-            for r in 0..R {
-                let unit = _mm512_set1_ps(self.units[r][block]);
-                for v in 0..4 {
-                    // SAFETY: `scales` and each row of `done` have 64 numbers.
-                    unsafe {
-                        let scale = _mm512_mul_ps(_mm512_loadu_ps(scales.as_ptr().add(v * 16)), unit);
-                        let to = done[r].as_mut_ptr().add(v * 16);
-                        let sum = _mm512_cvtepi32_ps(sums[r][v]);
-                        _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(to)));
+            let [a, b, c, d]: [__m512; 4] = load!(scales);
+            macro_rules! add {
+                ($r:literal) => {
+                    if R > $r {
+                        let unit = _mm512_set1_ps(self.units[$r][block]);
+                        let [e, f, g, h]: [__m512; 4] = load!(&done[$r]);
+                        let [p, q, r, s] = sums[$r];
+                        let sum = |sum, scale, before| {
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(scale, unit), before)
+                        };
+                        let all = [sum(p, a, e), sum(q, b, f), sum(r, c, g), sum(s, d, h)];
+                        // SAFETY: as above.
+                        done[$r] = unsafe { transmute::<[__m512; 4], [f32; PANEL]>(all) };
                     }
-                }
+                };
             }
+            rows!(add);
         }
     }
 }
