@@ -216,8 +216,8 @@ impl<const R: usize> Tile<'_, R> {
             _mm512_set1_epi32, _mm512_set1_ps,
         };
         use std::mem::transmute;
-        /// Four vectors of an array of 64 numbers of four bytes. (The intrinsics that load and store check their
-        /// pointers where assertions are on, which costs more than the loads.)
+        /// Four vectors of an array of 64 numbers of four bytes. (The intrinsics that load and store check
+        /// their pointers where assertions are on, which costs more than the loads.)
         macro_rules! load {
             ($numbers:expr) => {{
                 let numbers: &[_; PANEL] = $numbers;
