@@ -219,11 +219,12 @@ impl<const R: usize> Tile<'_, R> {
         /// Four vectors of an array of 64 numbers of four bytes. (The intrinsics that load and store check
         /// their pointers where assertions are on, which costs more than the loads.)
         macro_rules! load {
-            ($numbers:expr) => {{
-                let numbers: &[_; PANEL] = $numbers;
+            ($from:ty, $to:ty, $numbers:expr) => {{
+                let numbers: &[$from; PANEL] = $numbers;
                 let [a, b, c, d] = numbers.as_chunks::<16>().0 else { unreachable!() };
                 // SAFETY: 16 numbers of four bytes are a vector.
-                unsafe { [transmute(*a), transmute(*b), transmute(*c), transmute(*d)] }
+                let vector = |numbers: &[$from; 16]| unsafe { transmute::<[$from; 16], $to>(*numbers) };
+                [vector(a), vector(b), vector(c), vector(d)]
             }};
         }
         /// For each row: what is written out stays in registers, where a loop would keep it in memory.
@@ -239,10 +240,10 @@ impl<const R: usize> Tile<'_, R> {
         let blocks = self.scales.as_chunks::<PANEL>().0.iter().zip(self.offsets.as_chunks::<PANEL>().0);
         let weights = self.weights.as_chunks::<PANEL>().0.as_chunks::<GROUPS>().0;
         for (block, ((scales, offsets), weights)) in blocks.zip(weights).enumerate() {
-            let mut sums: [[__m512i; 4]; R] = [load!(offsets); R];
+            let mut sums: [[__m512i; 4]; R] = [load!(i32, __m512i, offsets); R];
             let values: [&[[u8; GROUP]; GROUPS]; R] = rows.map(|row| &row[block]);
             for (g, weights) in weights.iter().enumerate() {
-                let [a, b, c, d]: [__m512i; 4] = load!(weights);
+                let [a, b, c, d]: [__m512i; 4] = load!([i8; GROUP], __m512i, weights);
                 macro_rules! multiply {
                     ($r:literal) => {
                         if R > $r {
@@ -259,12 +260,12 @@ impl<const R: usize> Tile<'_, R> {
                 }
                 rows!(multiply);
             }
-            let [a, b, c, d]: [__m512; 4] = load!(scales);
+            let [a, b, c, d]: [__m512; 4] = load!(f32, __m512, scales);
             macro_rules! add {
                 ($r:literal) => {
                     if R > $r {
                         let unit = _mm512_set1_ps(self.units[$r][block]);
-                        let [e, f, g, h]: [__m512; 4] = load!(&done[$r]);
+                        let [e, f, g, h]: [__m512; 4] = load!(f32, __m512, &done[$r]);
                         let [p, q, r, s] = sums[$r];
                         let sum = |sum, scale, before| {
                             _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(scale, unit), before)
