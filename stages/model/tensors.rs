@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData, bf16, f16};
+use burn::tensor::{Tensor, bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, View};
@@ -257,18 +257,5 @@ pub fn write(tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<u8>, ModelError
 
 /// All values of a tensor on the host.
 pub fn values(tensor: &Tensor<2>) -> Vec<f32> {
-    floats_of(&tensor.to_data())
-}
-
-/// All numbers of data.
-pub fn floats_of(data: &TensorData) -> Vec<f32> {
-    match halves(data) {
-        Some(numbers) => numbers.iter().map(|number| number.to_f32()).collect(),
-        None => data.iter::<f32>().collect(),
-    }
-}
-
-/// The numbers of data that is kept as bf16.
-pub fn halves(data: &TensorData) -> Option<&[bf16]> {
-    data.as_slice::<bf16>().ok()
+    tensor.to_data().iter::<f32>().collect()
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, Tensor, TensorData, bf16};
+use burn::tensor::{Device, Tensor, TensorData};
 use memmap2::Mmap;
 
 use super::device::cpu;
@@ -114,15 +114,9 @@ impl Weight {
         all
     }
 
-    /// What `read` makes of the rows, if all are stored as bf16 numbers.
+    /// What `read` makes of the rows of a weight that its files store as bf16 numbers alone.
     pub fn with_halves<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
         match self {
-            Self::Tensor(tensor) if tensor.dtype() == DType::BF16 => {
-                let data = tensor.to_data();
-                let numbers: &[bf16] = tensors::halves(&data)?;
-                let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                Some(read(&bytes.chunks_exact(2 * self.dims()[1]).collect::<Vec<_>>()))
-            }
             Self::Tensor(_) => None,
             Self::Filed(filed) => {
                 let half = |piece: &Piece| piece.form.kind == Kind::Bf16 && piece.form.add == 0.0;

@@ -225,9 +225,9 @@ mod tests {
     use crate::model::generate::Token;
     use crate::model::tests::tiny;
 
-    #[test]
-    fn steps_keep_the_tokens_of_their_own_lines() {
-        let tokenizer = Tokenizer::train(&["undo".to_owned()], 300).unwrap();
+    /// A policy whose tokenizer has seen a text.
+    fn policy(seen: &str) -> ModelPolicy {
+        let tokenizer = Tokenizer::train(&[seen.to_owned()], 300).unwrap();
         let model = Model {
             decoder: tiny(&tokenizer),
             tokenizer,
@@ -235,7 +235,12 @@ mod tests {
             future: None,
             fingerprint: String::new(),
         };
-        let policy = ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 });
+        ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 })
+    }
+
+    #[test]
+    fn steps_keep_the_tokens_of_their_own_lines() {
+        let policy = policy("undo");
         let proposal = |text: &str| {
             let ids = policy.model.tokenizer.encode(text);
             let tokens = (1..).zip(ids).map(|(i, id)| Token { id, logprob: -(i as f32) }).collect();
@@ -258,15 +263,7 @@ mod tests {
 
     #[test]
     fn thoughts_and_formulas_have_tokens_of_their_own() {
-        let tokenizer = Tokenizer::train(&["<think>".to_owned()], 300).unwrap();
-        let model = Model {
-            decoder: tiny(&tokenizer),
-            tokenizer,
-            value: None,
-            future: None,
-            fingerprint: String::new(),
-        };
-        let policy = ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 });
+        let policy = policy("<think>");
         let proposal = |text: &str, finished: bool, thinking: bool| {
             let tokens = policy
                 .model

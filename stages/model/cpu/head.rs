@@ -59,7 +59,7 @@ struct Task<'a> {
 #[derive(Clone, Copy)]
 struct Found {
     top: f32,
-    /// Which token it is.
+    /// Which token it is, if that is asked.
     best: u32,
     /// Logit of the target, if it is among the task's tokens.
     goal: f32,
@@ -93,7 +93,7 @@ pub fn cross_entropy(
         let targets = Targets { tokens, weights };
         let backward = gradient.is_some();
         let mut tasks = tasks(hidden, matrix, &targets, logits, cut);
-        let (lost, found) = slopes(&mut tasks, &targets, (size, cut), backward);
+        let (lost, found) = slopes(&mut tasks, &targets, (size, cut), backward, best.is_some());
         loss += lost;
         if let Some(best) = best.as_deref_mut() {
             best.extend(found.iter().map(|found| found.best));
@@ -123,8 +123,9 @@ fn slopes(
     targets: &Targets<'_>,
     (size, cut): (usize, Cut),
     backward: bool,
+    asked: bool,
 ) -> (f64, Vec<Found>) {
-    let parts: Vec<Vec<Found>> = tasks.par_iter_mut().map(|task| task.look(size)).collect();
+    let parts: Vec<Vec<Found>> = tasks.par_iter_mut().map(|task| task.look(size, asked)).collect();
     let across = tasks.len() / targets.tokens.len().div_ceil(cut.rows);
     let mut found: Vec<Found> = Vec::with_capacity(targets.tokens.len());
     for blocks in parts.chunks(across) {
@@ -189,14 +190,15 @@ impl Task<'_> {
         self.logits.len() / self.targets.tokens.len()
     }
 
-    /// Computes the logits, and looks at each row.
-    fn look(&mut self, size: usize) -> Vec<Found> {
+    /// Computes the logits, and looks at each row; for the likeliest token only if that is asked.
+    fn look(&mut self, size: usize, asked: bool) -> Vec<Found> {
         let width = self.width();
         let (hidden, matrix) = (View::rows(self.hidden, size), View::rows(self.matrix, size).t());
         product(self.logits, width, hidden, matrix, false);
         let of = |(row, token): (&[f32], &u32)| {
             let top = simd::max(row);
-            let best = row.iter().position(|logit| *logit >= top).unwrap_or(0) + self.token;
+            let best = if asked { row.iter().position(|logit| *logit >= top) } else { None };
+            let best = best.unwrap_or(0) + self.token;
             let goal = (*token as usize).checked_sub(self.token).and_then(|at| row.get(at));
             Found { top, best: best as u32, goal: goal.copied().unwrap_or(f32::NEG_INFINITY) }
         };
