@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use datasets::table::Loss;
+use datasets::table::{Loss, TokenTargets};
+use datasets::types::{Kept, Solution};
 use serde_json::Value;
 
 use crate::kit::{World, copy_folder};
@@ -59,6 +60,97 @@ fn each_loss_trains_a_student_of_its_own() {
     world.run("other", &other).fails(65, &["copy", "another tokenizer", "train.reference"]);
     let gone = with(&["train.loss=golden", "train.reference=nowhere"]);
     world.run("gone", &gone).fails(65, &["nowhere"]);
+}
+
+#[test]
+fn a_teacher_reads_what_is_kept_once_and_the_student_learns_from_that() {
+    let world = World::new();
+    world.run("ce", &with(&[])).done();
+    let distil = |more: &[&'static str]| {
+        with(
+            &[&["train.loss=distil", "model.teacher=runs/ce/round-1/student", "train.top_k=4"], more]
+                .concat(),
+        )
+    };
+    world.run("distil", &distil(&[])).done().says("round 1 score:").says("a teacher has read");
+    assert!(weights(&world, "distil") != weights(&world, "ce"));
+    let kept: Vec<Kept> = world.left("distil").rows("round-1/curate");
+    let targets: Vec<TokenTargets> = world.left("distil").rows("round-1/score");
+    assert_eq!(targets.len(), kept.len());
+    for (row, kept) in targets.iter().zip(&kept) {
+        let n = row.tokens.len();
+        assert_eq!((&row.solution_id, row.round), (&kept.solution_id, 1));
+        assert_eq!((row.top_ids.len(), row.top_logprobs.len(), row.tail_logprobs.len()), (4 * n, 4 * n, n));
+        for (top, tail) in row.top_logprobs.chunks(4).zip(&row.tail_logprobs) {
+            assert!(top.is_sorted_by(|a, b| a >= b), "{top:?}");
+            let sum: f32 = top.iter().chain([tail]).map(|log| log.exp()).sum();
+            assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+        }
+    }
+    // A teacher that was trained on these very rows for a few steps likes them more than chance.
+    let likeliest = targets.iter().flat_map(|row| row.tokens.iter().zip(row.top_ids.chunks(4)));
+    let (all, hit) = (likeliest.clone().count(), likeliest.filter(|(token, top)| top[0] == **token).count());
+    assert!(hit * 20 > all, "{hit} of {all}");
+
+    // What the loss makes of it is no business of the teacher's; where it stands is none of anybody's.
+    copy_folder(&world.left("ce").join("round-1/student"), &world.path("copy"));
+    let softer = distil(&["model.teacher=copy", "train.distil_temperature=2", "train.distil_share=0.5"]);
+    world.run("distil", &softer).done().says("round 1 score: complete, skipped");
+    let moved = distil(&["model.teacher=runs/ce/round-1/student", "train.distil_temperature=2"]);
+    world
+        .run("distil", &[&moved[..], &["train.distil_share=0.5"]].concat())
+        .done()
+        .says("train: complete, skipped");
+    world.run("distil", &distil(&["train.divergence=reverse"])).done().says("train is outstanding again");
+
+    // Another vocabulary is refused: after the rows are known, or at once where the student is given.
+    let other = distil(&["model.vocab_size=290", "model.teacher=copy"]);
+    world.run("other", &other).fails(65, &["copy", "cannot be the teacher", "tokens", "train.loss"]);
+    world.run("other", &with(&["model.vocab_size=290"])).done();
+    let given = [distil(&[]), vec!["model.path=runs/other/round-1/student"]].concat();
+    world.run("given", &given).fails(65, &["cannot be the teacher"]);
+    assert!(!world.left("given").join("problems/commits").exists());
+}
+
+#[test]
+fn a_student_that_writes_its_own_rows_is_taught_on_them() {
+    let world = World::new();
+    world.run("ce", &with(&[])).done();
+    let sets = ["train.loss=distil", "model.teacher=runs/ce/round-1/student", "train.on_policy_tokens=12"];
+    let own = |share: &'static str| with(&[&sets[..], &["train.top_k=4", share]].concat());
+    world.run("half", &own("train.on_policy=0.5")).done().says("round 1 score:").says("tokens a sample");
+    // Without kept rows to learn from, the teacher need not read them.
+    world.run("all", &own("train.on_policy=1")).done().says("tokens a sample");
+    assert!(!world.left("all").join("round-1/score").exists());
+    assert!(weights(&world, "half") != weights(&world, "all"));
+    for run in ["half", "all"] {
+        let losses: Vec<Loss> = world.left(run).rows("round-1/train");
+        assert!(losses.windows(2).all(|pair| pair[1].sampled_tokens >= pair[0].sampled_tokens));
+        let last = losses.last().unwrap();
+        assert!(last.sampled_tokens > 0 && last.teacher_tokens > last.sampled_tokens, "{run}: {last:?}");
+        assert!(losses.iter().filter_map(|l| l.sampled_length).all(|n| n <= 12.0), "{run}");
+    }
+    world
+        .run("none", &with(&["train.on_policy=0.5"]))
+        .fails(64, &["train.on_policy", "train.loss", "distil"]);
+}
+
+#[test]
+fn a_teacher_is_searched_in_every_round_and_small_students_learn_from_it() {
+    let world = World::new();
+    world.run("ce", &with(&[])).done();
+    let teacher = ["search.policy=teacher", "model.teacher=runs/ce/round-1/student", "model.hidden_size=16"];
+    let sets = with(&[&teacher[..], &["model.heads=2", "run.rounds=2", "search.samples=4"]].concat());
+    world.run("small", &sets).done().says("round 2 search:");
+    for round in 1..=2 {
+        let found: Vec<Solution> = world.left("small").rows(&format!("round-{round}/search"));
+        assert!(found.iter().filter(|row| row.policy == "model").count() >= 4, "round {round}");
+    }
+    // It is its files that count, not where they are.
+    copy_folder(&world.left("ce").join("round-1/student"), &world.path("copy"));
+    let moved = [&sets[..], &["model.teacher=copy"]].concat();
+    world.run("small", &moved).done().says("round 1 search: complete, skipped");
+    world.run("gone", &with(&["search.policy=teacher", "model.teacher=nowhere"])).fails(65, &["nowhere"]);
 }
 
 #[test]

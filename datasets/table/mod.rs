@@ -20,6 +20,7 @@ mod nodes;
 mod problems;
 mod read;
 mod solutions;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -41,6 +42,7 @@ pub use nodes::Node;
 pub use problems::Example;
 pub use read::{Heading, Rows, heading, read, read_all};
 pub(crate) use read::{check_extents, guarded};
+pub use targets::TokenTargets;
 pub use training::{Dropped, Loss, Retired};
 pub use turns::{AssistantTurn, UserTurn};
 pub use values::ValueRow;
@@ -104,6 +106,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<StepLabels>(),
     TableInfo::of::<Preference>(),
     TableInfo::of::<ValueRow>(),
+    TableInfo::of::<TokenTargets>(),
     TableInfo::of::<Loss>(),
     TableInfo::of::<Evaluation>(),
     TableInfo::of::<Match>(),

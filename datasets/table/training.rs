@@ -68,7 +68,7 @@ pub struct Loss {
     /// Tokens trained on up to and with this step.
     pub tokens: u64,
     pub learning_rate: f32,
-    /// Mean cross-entropy of the step's target tokens, in nats; 0 if no token is a target.
+    /// Mean loss of the step's target tokens, in nats; 0 if no token is a target.
     pub loss: f32,
     /// Mean loss of the step's value targets, if it has any.
     pub value_loss: Option<f32>,
@@ -78,20 +78,32 @@ pub struct Loss {
     pub validation_loss: Option<f32>,
     /// The same as `value_loss` over the validation rows.
     pub validation_value_loss: Option<f32>,
+    /// Tokens that the student has sampled to learn from, up to and with this step.
+    pub sampled_tokens: u64,
+    /// Tokens that a teacher has read of these, prompts with them.
+    pub teacher_tokens: u64,
+    /// Mean length of what it has sampled in this step, in tokens.
+    pub sampled_length: Option<f32>,
+    /// Share of these that ended by themselves.
+    pub sampled_ended: Option<f32>,
 }
 
 table! {
-    Loss, "losses", version 2, "a point of the training curve",
+    Loss, "losses", version 3, "a point of the training curve",
     {
         step: "optimizer steps taken",
         epoch: "passes over the data so far, fractional",
         tokens: "tokens trained on so far, including this step",
         learning_rate: "learning rate of the step",
-        loss: "mean cross-entropy of the step's target tokens, in nats; 0 if no token is a target",
+        loss: "mean loss of the step's target tokens, in nats (see train.loss); 0 if no token is a target",
         value_loss: "mean loss of the step's value targets; null without a value head or targets",
         grad_norm: "norm of the gradient before clipping",
         validation_loss: "loss on the validation rows; null where not measured",
         validation_value_loss: "value_loss on the validation rows; null where not measured",
+        sampled_tokens: "tokens that the student has sampled to learn from so far (train.on_policy)",
+        teacher_tokens: "tokens that the teacher has read of these samples so far, prompts with them",
+        sampled_length: "mean length in tokens of what the student sampled in this step; null if nothing",
+        sampled_ended: "share of what it sampled in this step that ended by itself; null if nothing",
     }
 }
 

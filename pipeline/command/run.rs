@@ -108,6 +108,13 @@ pub fn stage(args: OneStage, console: &Console) -> Result<Exit> {
         )
         .into());
     }
+    if stage == Stage::Score && !session.config.has_score() {
+        return Err(Failure::usage(
+            "train.loss is not \"distil\": the run has no score stage",
+            "for instance --set train.loss=distil --set model.teacher=DIR",
+        )
+        .into());
+    }
     if stage == Stage::Gate && !session.config.has_gate() {
         return Err(Failure::usage(
             "the run has no gate stage",

@@ -4,16 +4,12 @@
 use std::fmt::{self, Display};
 
 use stages::curate::CurateConfig;
+use stages::model::Tokenizer;
 use stages::model::config::limits;
-use stages::model::{DecoderConfig, Tokenizer};
 use stages::problems::{ProblemsConfig, Source};
 use stages::search::budget::Unit;
 use stages::search::{Algorithm, Sampler, SearchConfig, TreeConfig};
-use stages::train::lora::{FREEZABLE, TARGETS, Tuned};
-use stages::train::losses::TokenLoss;
-use stages::train::select::Select;
-use stages::train::{ModelConfig, TrainConfig};
-use stages::value::targets::Level;
+use stages::train::ModelConfig;
 use stages::value::{Estimator, ValueConfig};
 
 use crate::config::types::{Config, RunConfig};
@@ -21,6 +17,9 @@ use crate::terminal::exit::Failure;
 
 mod endpoint;
 mod prompt;
+mod train;
+
+pub use train::tuned;
 
 type Checked = Result<(), Failure>;
 
@@ -105,7 +104,7 @@ pub fn check(config: &Config) -> Checked {
     curate(&config.curate)?;
     value(&config.value)?;
     model(&config.model)?;
-    train(&config.train)?;
+    train::check(&config.train)?;
     let (gate, evaluate) = (&config.gate, &config.evaluate);
     numbers(
         "gate",
@@ -128,7 +127,7 @@ pub fn check(config: &Config) -> Checked {
     endpoint::check(&config.endpoint)?;
     prompt::check(config)?;
     policies(config)?;
-    losses(config)?;
+    train::losses(config)?;
     if config.model.from_scratch() {
         tuned(&config.train, &config.model.shape(config.model.vocab_size, None))
     } else {
@@ -314,55 +313,6 @@ fn divides(key: &str, number: usize, whole: usize, of: &str) -> Checked {
     Err(refuse(format!("{key} is {number}"), format!("permitted {of}: {}", all.join(", "))))
 }
 
-fn train(train: &TrainConfig) -> Checked {
-    let t = train;
-    numbers(
-        "train",
-        &[
-            ("replay_times", t.replay_times as f64, AtLeast(1.0)),
-            ("epochs", t.epochs, Positive),
-            ("batch_size", t.batch_size as f64, AtLeast(1.0)),
-            ("micro_batch", t.micro_batch as f64, AtLeast(1.0)),
-            ("learning_rate", t.learning_rate, Positive),
-            ("warmup", t.warmup, Share),
-            ("floor", t.floor, Share),
-            ("beta_1", t.beta_1, Below1),
-            ("beta_2", t.beta_2, Below1),
-            ("weight_decay", t.weight_decay, NotNegative),
-            ("clip", t.clip, NotNegative),
-            ("prompt_weight", t.prompt_weight, NotNegative),
-            ("face_floor", t.face_floor, Share),
-            ("golden_share", t.golden_share, Share),
-            ("value_gain", t.value_gain, Positive),
-            ("future_weight", t.future_weight, Positive),
-            ("max_tokens", t.max_tokens as f64, AtLeast(2.0)),
-            ("validation_share", t.validation_share, Below1),
-            ("lora_alpha", t.lora_alpha, Positive),
-            ("value_weight", t.value_weight, NotNegative),
-        ],
-    )?;
-    names("train.freeze", &t.freeze, &FREEZABLE)?;
-    names("train.lora_targets", &t.lora_targets, &TARGETS)?;
-    if t.lora_rank > 0 && !t.freeze.is_empty() {
-        let hint = "adapters leave all weights as they are: choose what they change by train.lora_targets, \
-                    or set train.lora_rank to 0";
-        return Err(refuse("train.freeze has no effect with train.lora_rank above 0", hint));
-    }
-    Ok(())
-}
-
-/// Checks that `[train]` leaves something to train of a model of this shape.
-///
-/// # Errors
-/// If everything is frozen.
-pub fn tuned(train: &TrainConfig, shape: &DecoderConfig) -> Checked {
-    let tuned = if train.value_weight > 0.0 { Tuned::beside_head } else { Tuned::of };
-    let layers = shape.num_hidden_layers;
-    tuned(train, shape, 0)
-        .map(|_| ())
-        .map_err(|error| refuse(error.to_string(), format!("the model has {layers} layers")))
-}
-
 /// Whether there is somebody to search with, and values where they are asked for.
 fn policies(config: &Config) -> Checked {
     let (search, tree, value) = (&config.search, &config.tree, &config.value);
@@ -375,9 +325,15 @@ fn policies(config: &Config) -> Checked {
              to a model",
         ));
     }
+    if search.policy == Sampler::Teacher && config.model.teacher.is_empty() {
+        return Err(refuse(
+            "search.policy is \"teacher\", but model.teacher is empty",
+            "set model.teacher to a model directory or a GGUF file, or search.policy to \"model\"",
+        ));
+    }
     if search.algorithm != Algorithm::BestOfN {
         let (unit, hint) = match (search.policy, tree.unit) {
-            (Sampler::Model | Sampler::Endpoint, Unit::Expansions) => {
+            (Sampler::Model | Sampler::Teacher | Sampler::Endpoint, Unit::Expansions) => {
                 ("expansions", "models spend \"tokens\" or \"calls\"")
             }
             (Sampler::Rules, Unit::Tokens) => {
@@ -392,7 +348,7 @@ fn policies(config: &Config) -> Checked {
             ));
         }
     }
-    if value.model == Estimator::Trunk && search.policy != Sampler::Model {
+    if value.model == Estimator::Trunk && !matches!(search.policy, Sampler::Model | Sampler::Teacher) {
         return Err(refuse(
             "value.model is \"trunk\", but the policy is no model in this process",
             "set search.policy to \"model\", or value.model to \"features\" or \"decoder\"",
@@ -402,46 +358,6 @@ fn policies(config: &Config) -> Checked {
         return Err(refuse(
             "value.bisect needs a policy for its rollouts",
             "set value.bisect to 0, or search.policy to \"model\"",
-        ));
-    }
-    Ok(())
-}
-
-/// What the student's losses need of other sections.
-fn losses(config: &Config) -> Checked {
-    let (train, value) = (&config.train, &config.value);
-    if train.loss == TokenLoss::Golden && train.reference.is_empty() && config.model.from_scratch() {
-        return Err(refuse(
-            "train.loss is \"golden\", but a student from scratch has no trained reference in round 1",
-            "set train.reference to the directory of a trained model with the same tokenizer, or model.path \
-             to a base",
-        ));
-    }
-    if train.loss == TokenLoss::Value {
-        if !config.has_value(1) {
-            let (what, hint) = match value.model {
-                Estimator::None => {
-                    ("value.model is \"none\"", "set value.model to \"features\" or \"decoder\"")
-                }
-                _ => (
-                    "value.model = \"trunk\" has no trunk in round 1",
-                    "set value.model to \"features\" or \"decoder\", or model.path",
-                ),
-            };
-            return Err(refuse(format!("train.loss is \"value\", but {what}"), hint));
-        }
-        if !value.levels.contains(&Level::Steps) {
-            return Err(refuse(
-                "train.loss is \"value\", but value.levels lacks \"steps\"",
-                "steps are weighed by the values of the states between them: add \"steps\"",
-            ));
-        }
-    }
-    if train.select == Select::Golden && train.value_weight > 0.0 {
-        return Err(refuse(
-            "train.select is \"golden\", but with train.value_weight paths of the trees are learned beside \
-             the kept rows, in no such order",
-            "set train.value_weight to 0, or train.select to \"replay\"",
         ));
     }
     Ok(())

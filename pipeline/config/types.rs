@@ -10,6 +10,7 @@ use stages::policy::PromptConfig;
 use stages::policy::endpoint::EndpointConfig;
 use stages::problems::ProblemsConfig;
 use stages::search::{Sampler, SearchConfig, TreeConfig};
+use stages::train::losses::TokenLoss;
 use stages::train::{ModelConfig, TrainConfig};
 use stages::value::ValueConfig;
 
@@ -45,8 +46,17 @@ pub struct Config {
 impl Config {
     /// Whether a round has a value stage: a student from scratch has no trunk before it was trained.
     pub fn has_value(&self, round: u32) -> bool {
-        let model = self.search.policy == Sampler::Model && (round > 1 || !self.model.from_scratch());
+        let model = match self.search.policy {
+            Sampler::Teacher => true,
+            Sampler::Model => round > 1 || !self.model.from_scratch(),
+            Sampler::None | Sampler::Rules | Sampler::Endpoint => false,
+        };
         self.value.is_on_in(model)
+    }
+
+    /// Whether a teacher reads what rounds keep.
+    pub fn has_score(&self) -> bool {
+        self.train.loss == TokenLoss::Distil && self.train.on_policy < 1.0
     }
 
     /// Whether rounds have a gate: a student that is no policy afterwards needs none.

@@ -28,6 +28,7 @@ pub enum Stage {
     Verify,
     Curate,
     Value,
+    Score,
     Train,
     Gate,
     Evaluate,
@@ -39,12 +40,13 @@ pub enum Stage {
 
 impl Stage {
     /// Those of a run; the others belong to commands of their own.
-    pub const ALL: [Stage; 8] = [
+    pub const ALL: [Stage; 9] = [
         Stage::Problems,
         Stage::Search,
         Stage::Verify,
         Stage::Curate,
         Stage::Value,
+        Stage::Score,
         Stage::Train,
         Stage::Gate,
         Stage::Evaluate,
@@ -60,6 +62,7 @@ impl Stage {
             Stage::Verify => "verify",
             Stage::Curate => "curate",
             Stage::Value => "value",
+            Stage::Score => "score",
             Stage::Train => "train",
             Stage::Gate => "gate",
             Stage::Evaluate => "evaluate",

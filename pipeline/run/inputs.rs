@@ -65,7 +65,7 @@ pub fn endpoint<S: Serializer>(section: &impl Serialize, serializer: S) -> Resul
 /// # Errors
 /// Those of the serialiser.
 pub fn model<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
-    less(section, &["path", "batch_rows", "cache_mib", "dtype"], serializer)
+    less(section, &["path", "teacher", "batch_rows", "cache_mib", "dtype"], serializer)
 }
 
 /// `[evaluate]` where only the way of answering counts.

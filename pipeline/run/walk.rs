@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use stages::model::{DecoderConfig, hf};
+use stages::search::Sampler;
 use stages::train::NO_END;
 use stages::train::losses::TokenLoss;
 
@@ -18,7 +19,9 @@ use crate::run::session::Session;
 use crate::run::workspace::{Opened, Workspace};
 use crate::stage::curate::Judged;
 use crate::stage::earlier::{EarlierRounds, Gated};
-use crate::stage::{curate, evaluate, evaluation, gate, problems, search, train, value, verify};
+use crate::stage::{
+    curate, evaluate, evaluation, gate, problems, score, search, teacher, train, value, verify,
+};
 use crate::terminal::exit::Failure;
 
 /// Walks over rounds and stages up to the goal.
@@ -71,6 +74,16 @@ pub fn walk(session: &Session, goal: Goal) -> Result<()> {
             values = Some(learned);
         }
         if enough(Stage::Value) {
+            break;
+        }
+
+        if config.has_score() {
+            let kept = earlier.kept.0.last().context("a round without a curate stage")?;
+            let inputs = score::inputs(session, &problems, kept, &earlier)?;
+            let Some(targets) = at.step((Stage::Score, round), &inputs, shards, score::work)? else { break };
+            earlier.targets.0.push(targets);
+        }
+        if enough(Stage::Score) {
             break;
         }
 
@@ -127,6 +140,7 @@ pub fn lines(session: &Session) -> Result<Vec<StageLine>> {
     let expected = in_rounds.filter(|(round, stage)| match stage {
         Stage::Problems => false,
         Stage::Value => config.has_value(*round),
+        Stage::Score => config.has_score(),
         Stage::Gate => config.has_gate(),
         _ => true,
     });
@@ -148,6 +162,16 @@ fn preflight(session: &Session) -> Result<()> {
             return Err(Failure::input(format!("{}: {NO_END}", model.path), "").into());
         }
         tuned(train, &shape)?;
+    }
+    let path = Path::new(&model.teacher);
+    if session.config.search.policy == Sampler::Teacher {
+        DecoderConfig::read(path)?;
+    }
+    if train.loss == TokenLoss::Distil {
+        let teacher = hf::shape(path)?;
+        if !model.from_scratch() {
+            teacher::refuse(path, &teacher, &hf::shape(Path::new(&model.path))?)?;
+        }
     }
     if train.loss == TokenLoss::Golden && !train.reference.is_empty() {
         DecoderConfig::read(Path::new(&train.reference))?;

@@ -8,6 +8,8 @@ pub struct EarlierRounds {
     pub searches: Rounds,
     pub verdicts: Rounds,
     pub kept: Rounds,
+    /// What a teacher said of the kept rows, with `train.loss = "distil"`.
+    pub targets: Rounds,
     /// The last student that the gate accepted: the policy of the round at hand, if it is a model.
     pub student: Option<StageOutput>,
     /// What the gate measured of it, or of the base while no student was accepted.

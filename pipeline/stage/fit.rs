@@ -7,6 +7,7 @@ use datasets::table::{self, Loss};
 use stages::Events;
 use stages::model::Decoder;
 use stages::train::learner::Learner;
+use stages::train::on_policy::OnPolicy;
 use stages::train::value::HeadConfig;
 use stages::train::{self, Rows, TrainConfig, Training};
 
@@ -18,6 +19,8 @@ use crate::stage::checkpoints::{newest, save};
 pub struct Fit<'a> {
     pub start: &'a Decoder,
     pub head: Option<HeadConfig>,
+    /// With `train.on_policy`.
+    pub own: Option<OnPolicy<'a>>,
     pub rows: &'a Rows,
     pub config: &'a TrainConfig,
     pub seed: u64,
@@ -64,6 +67,7 @@ impl Fit<'_> {
                 seed: self.seed,
                 fingerprint: self.fingerprint,
                 resume,
+                own: self.own,
                 device: workspace.device()?,
             },
             events,

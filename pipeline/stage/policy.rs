@@ -150,6 +150,17 @@ pub enum SamplingPolicy {
         #[serde(skip)]
         limits: Limits,
     },
+    /// A model that is searched in every round, and that students learn from.
+    Teacher {
+        #[serde(skip)]
+        path: PathBuf,
+        files: FileHashes,
+        #[serde(serialize_with = "inputs::dtype")]
+        dtype: Precision,
+        prompt: PromptInputs,
+        #[serde(skip)]
+        limits: Limits,
+    },
 }
 
 impl SamplingPolicy {
@@ -164,6 +175,16 @@ impl SamplingPolicy {
             (Sampler::Rules, _) => Self::Rules { rules: rules::fingerprint(c.problems.domain()) },
             (Sampler::Endpoint, _) => {
                 Self::Endpoint { settings: c.endpoint.clone(), prompt: PromptInputs::of(session, problems) }
+            }
+            (Sampler::Teacher, _) => {
+                let path = PathBuf::from(&c.model.teacher);
+                Self::Teacher {
+                    files: session.workspace.file_hashes(&path)?,
+                    path,
+                    dtype: c.model.dtype,
+                    prompt: PromptInputs::of(session, problems),
+                    limits: c.model.limits(),
+                }
             }
             (Sampler::Model, Some(student)) => Self::student(session, student),
             (Sampler::Model, None) if c.model.from_scratch() => Self::None,
@@ -201,7 +222,7 @@ impl SamplingPolicy {
                 let answers = workspace.run.responses();
                 Some(Box::new(Endpoint::new(settings.clone(), prompt.read()?, answers)?))
             }
-            Self::Student { .. } | Self::Base { .. } => {
+            Self::Student { .. } | Self::Base { .. } | Self::Teacher { .. } => {
                 self.model(workspace)?.map(|policy| Box::new(policy) as Box<dyn Policy>)
             }
         })
@@ -219,6 +240,9 @@ impl SamplingPolicy {
             }
             Self::Base { base, prompt, limits } => {
                 Some(ModelPolicy::new(base.load(workspace)?, prompt.read()?, *limits))
+            }
+            Self::Teacher { path, dtype, prompt, limits, .. } => {
+                Some(ModelPolicy::new(workspace.load(path, *dtype)?, prompt.read()?, *limits))
             }
             Self::None | Self::Rules { .. } | Self::Endpoint { .. } => None,
         })

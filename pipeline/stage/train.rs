@@ -16,9 +16,11 @@ use stages::model::{Model, Precision, ValueHead, hf};
 use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
 use stages::train::losses::TokenLoss;
+use stages::train::on_policy::OnPolicy;
 use stages::train::select::Targets;
+use stages::train::teacher::Teacher;
 use stages::train::value::HeadConfig;
-use stages::train::{self, Rows, Start, TrainConfig, lora};
+use stages::train::{self, Known, Rows, Start, TrainConfig, lora};
 use stages::value::targets::Level;
 use stages::value::{self, Part, ValueConfig, gains};
 
@@ -33,6 +35,7 @@ use crate::stage::fit::Fit;
 use crate::stage::lessons::Material;
 use crate::stage::policy::{Base, SamplingPolicy};
 use crate::stage::searching::ValueModel;
+use crate::stage::teacher::{OwnRows, taught};
 use crate::stage::trees::TreeInputs;
 use crate::terminal::exit::Failure;
 
@@ -54,6 +57,12 @@ pub struct Inputs {
     reference: Option<Reference>,
     /// With `train.loss = "value"`.
     values: Option<ValueModel>,
+    /// With `train.loss = "distil"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targets: Option<Rounds>,
+    /// With `train.on_policy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own: Option<OwnRows>,
     /// With `train.value_weight`.
     head: Option<HeadInputs>,
     /// With targets or a selection that read them.
@@ -141,6 +150,8 @@ pub fn inputs(
         dtype: c.model.dtype,
         reference,
         values,
+        targets: c.has_score().then(|| earlier.targets.clone()),
+        own: OwnRows::of(session)?,
         head,
         searches: searches.then(|| earlier.searches.clone()),
         verdicts: samples.then(|| earlier.verdicts.clone()),
@@ -178,8 +189,25 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     };
     let mut rows = token_rows(workspace, opened, inputs, kept, &start)?;
     let head = head_rows(workspace, opened, inputs, &mut rows, &start)?;
+    let own = inputs.own.as_ref().map(|own| own.load(workspace, inputs.dtype, &start)).transpose()?;
+    let prompts = match &inputs.own {
+        Some(_) => OwnRows::prompts(&inputs.problems, &inputs.train, &start)?,
+        None => Vec::new(),
+    };
+    let own = match &own {
+        Some(teacher) => Some(OnPolicy {
+            teacher: Teacher::new(&teacher.decoder, workspace.device()?),
+            tokenizer: &start.tokenizer,
+            prompts: &prompts,
+            limits: inputs.limits,
+            dtype: inputs.dtype,
+            device: workspace.device()?,
+        }),
+        None => None,
+    };
     let fit = Fit {
         start: &start.decoder,
+        own,
         head,
         rows: &rows,
         config: &inputs.train,
@@ -222,6 +250,10 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let mut counts =
         Counts::from([("units".to_owned(), steps as i64), ("rows".to_owned(), rows.train.len() as i64)]);
     counts.insert("tokens".to_owned(), losses.last().map_or(0, |l| l.tokens) as i64);
+    if let Some(last) = losses.last().filter(|_| inputs.own.is_some()) {
+        counts.insert("sampled_tokens".to_owned(), last.sampled_tokens as i64);
+        counts.insert("teacher_tokens".to_owned(), last.teacher_tokens as i64);
+    }
     let mut attempt = opened.dir()?.begin(0);
     write(&mut attempt, losses)?;
     attempt.attach("student")?;
@@ -334,7 +366,13 @@ fn token_rows(
     for row in &mut kept {
         row.completion = config.thoughts.spoken(&row.thought, std::mem::take(&mut row.completion));
     }
-    let mut rows = train::rows(&kept, &shares, values.as_deref(), start, config)?;
+    let teacher = inputs.targets.as_ref().map(|rounds| taught(rounds, &kept, config)).transpose()?;
+    if let Some(teacher) = &teacher {
+        let read = teacher.iter().filter(|row| row.is_some()).count();
+        workspace.console.say(&format!("{label}: a teacher has read {read} of {} rows", kept.len()));
+    }
+    let known = Known { values: values.as_deref(), teacher: teacher.as_deref() };
+    let mut rows = train::rows(&kept, &shares, known, start, config)?;
     if let Some(reference) = &inputs.reference {
         let (reference, named) = reference.load(workspace, inputs.dtype)?;
         let same = reference.tokenizer.json() == start.tokenizer.json()

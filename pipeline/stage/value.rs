@@ -265,6 +265,7 @@ impl Learning<'_> {
         let rows = Rows { train: rows, validation, too_long, exact: Vec::new() };
         let fit = Fit {
             start: &start.decoder,
+            own: None,
             head: Some(HeadConfig { loss, weight: 1.0, start: fresh }),
             rows: &rows,
             config,

@@ -75,7 +75,7 @@ impl Choice {
     /// If the device does not compute in the one that is asked for.
     pub fn prepare(&self, decoder: &mut Decoder, wanted: Precision) -> Result<(), ModelError> {
         decoder.dtype = self.dtype(wanted)?;
-        decoder.eight_bit = wanted == Precision::Int8;
+        decoder.eight_bit = wanted == Precision::Int8 && self.kind == "cpu";
         Ok(())
     }
 
@@ -85,7 +85,9 @@ impl Choice {
     /// If the device does not compute in the one that is asked for.
     pub fn dtype(&self, wanted: Precision) -> Result<FloatDType, ModelError> {
         let dtype = match wanted {
-            Precision::Auto if self.gpu && self.device.supports_dtype(FloatDType::BF16) => FloatDType::BF16,
+            Precision::Auto | Precision::Int8 if self.gpu && self.device.supports_dtype(FloatDType::BF16) => {
+                FloatDType::BF16
+            }
             Precision::Auto | Precision::F32 | Precision::Int8 => FloatDType::F32,
             Precision::Bf16 => FloatDType::BF16,
             Precision::F16 => FloatDType::F16,
@@ -96,10 +98,6 @@ impl Choice {
                  generate with 8-bit weights (\"int8\")"
                     .into(),
             ));
-        }
-        if wanted == Precision::Int8 && self.kind != "cpu" {
-            let why = "model.dtype = \"int8\" is for the CPU: use --device cpu, or \"auto\" on a GPU";
-            return Err(ModelError::Device(why.into()));
         }
         if dtype != FloatDType::F32 && !self.device.supports_dtype(dtype) {
             return Err(ModelError::Device(format!(

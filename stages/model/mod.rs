@@ -9,6 +9,7 @@
 //! - [`gguf`]: models in one file, as llama.cpp has them
 //! - [`tokenizer`]: loading, training, chat template
 //! - [`generate`]: batched sampling with a key/value cache
+//! - [`soft`]: a teacher's likeliest tokens, and a student's distance from them
 //! - [`cache`]: keys and values on a device
 //! - [`fault`]: what a device does when it fails
 //! - [`cpu`]: the same decoder on the CPU, without a tensor library
@@ -30,6 +31,7 @@ pub mod gguf;
 pub mod hf;
 pub mod parts;
 pub mod rope;
+pub mod soft;
 pub mod tensors;
 #[cfg(test)]
 pub(crate) mod tests;

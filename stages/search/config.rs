@@ -16,6 +16,8 @@ pub enum Sampler {
     /// The base model in round 1, then each round's student. A student from scratch has no base to sample
     /// from: round 1 then searches the rules alone.
     Model,
+    /// The model of `model.teacher`, in every round.
+    Teacher,
     /// The OpenAI-compatible server of `[endpoint]`, in every round.
     Endpoint,
 }

@@ -3,9 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::sync::Arc;
 
 use datasets::key;
 use rand::seq::SliceRandom;
+
+use crate::model::soft::TopK;
 
 /// A tokenised row: the model reads `tokens[..n-1]` and is asked for `tokens[1..]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Example {
     pub asked: usize,
     /// Cross-entropy of a reference at each target that weighs something; empty where none is asked.
     pub reference: Vec<f32>,
+    /// What a teacher says of each target of the completion; none where no teacher has read the row.
+    pub teacher: Option<Arc<TopK>>,
     /// What the value head is to say of it.
     pub values: Vec<Target>,
     /// When it comes in an epoch: lower first.
@@ -51,6 +56,7 @@ impl Example {
             weights,
             asked,
             reference: Vec::new(),
+            teacher: None,
             values: Vec::new(),
             turn: 0,
         }
@@ -61,6 +67,21 @@ impl Example {
     pub fn with_values(self, values: Vec<Target>) -> Self {
         Self { values, ..self }
     }
+}
+
+/// What teachers say of the targets of some rows that weigh something, in their order; of k tokens each. Of a
+/// prompt's targets they say nothing.
+pub fn taught(rows: &[&Example], k: usize) -> TopK {
+    let mut all = TopK { k, ..TopK::default() };
+    for row in rows {
+        for at in (0..row.weights.len()).filter(|at| row.weights[*at] > 0.0) {
+            match row.teacher.as_ref().zip(at.checked_sub(row.asked)) {
+                Some((teacher, place)) if place < teacher.len() => all.push(teacher, place),
+                _ => all.push_none(),
+            }
+        }
+    }
+    all
 }
 
 /// How many batches' worth of rows are sorted by length together: larger means less padding, smaller more

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::Sizes;
 use crate::model::generate::Limits;
+use crate::model::soft::{Distil, Divergence};
 use crate::model::{DecoderConfig, Precision};
 
 /// Where each round's student starts.
@@ -82,6 +83,7 @@ pub enum TokenLoss {
     Face,
     Golden,
     Value,
+    Distil,
 }
 
 /// `[train]` of a configuration.
@@ -129,6 +131,18 @@ pub struct TrainConfig {
     /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the
     /// base in round 1.
     pub reference: String,
+    /// How many of a teacher's likeliest tokens are stored and learned, beside the sum of all others.
+    pub top_k: usize,
+    /// What the divergence from the teacher weighs; cross-entropy weighs the rest.
+    pub distil_share: f64,
+    /// Of both distributions.
+    pub distil_temperature: f64,
+    pub divergence: Divergence,
+    /// Share of a batch's rows that the student writes itself ([`super::on_policy`]).
+    pub on_policy: f64,
+    /// Longest of these, in tokens.
+    pub on_policy_tokens: usize,
+    pub on_policy_temperature: f64,
     /// What a raise of the value by 1 adds to the weight of a step's tokens ([`losses::by_value`]).
     pub value_gain: f64,
     /// Heads that predict the tokens after the next ([`future`]).
@@ -158,12 +172,23 @@ pub struct TrainConfig {
     pub allow_leaks: bool,
 }
 
+impl TrainConfig {
+    /// How a student is held against its teacher.
+    pub fn distil(&self) -> Distil {
+        let (share, temperature) = (self.distil_share as f32, self.distil_temperature as f32);
+        Distil { share, temperature, divergence: self.divergence }
+    }
+}
+
 /// `[model]` of a configuration: the base model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// A Hugging Face model directory or a GGUF file; empty to train from scratch with the sizes below.
     pub path: String,
+    /// A model directory or GGUF file: what [`TokenLoss::Distil`] learns from, and what
+    /// [`crate::search::Sampler::Teacher`] samples.
+    pub teacher: String,
     /// From scratch: size of the vocabulary that is trained on the run's own texts.
     pub vocab_size: usize,
     pub hidden_size: usize,

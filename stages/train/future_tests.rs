@@ -196,6 +196,7 @@ fn heads_learn_and_a_resumed_run_ends_bit_for_bit_the_same() {
                     seed: 3,
                     fingerprint: "f",
                     resume,
+                    own: None,
                     device: &cpu(),
                 },
                 &Silent,

@@ -7,6 +7,9 @@
 //! - `golden`: 1 for tokens on which the student is far behind a reference, else 0 ([`Golden`])
 //! - `value`: large in steps that raise the value of the state ([`by_value`])
 //!
+//! `distil` is the exception: with w_t = 1, a teacher's distribution stands for the token that was written
+//! ([`Distil`], from [`Example::teacher`]).
+//!
 //! w_t is a constant of the step: no gradient goes through it. Tokens of the prompt keep their weight, and
 //! rows that weigh nothing (paths that teach a value head alone) weigh nothing under every loss. Validation
 //! losses are plain cross-entropy, so that students of different losses can be compared.
@@ -17,6 +20,7 @@ use super::batch::Example;
 pub use super::config::TokenLoss;
 use super::config::TrainConfig;
 use crate::model::Tokenizer;
+use crate::model::soft::Distil;
 
 /// What an engine does to the weights of a batch before it takes a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +29,8 @@ pub enum Objective {
     Plain,
     Face(Face),
     Golden(Golden),
+    /// No weights are changed: the loss itself is another. With the k of the rows' teacher.
+    Distil(Distil, usize),
 }
 
 /// Tokens of a vocabulary whose weight no loss lowers: numbers, operators and what ends a text.
@@ -54,6 +60,7 @@ impl Objective {
         }
         Ok(match config.loss {
             TokenLoss::Ce | TokenLoss::Value => Self::Plain,
+            TokenLoss::Distil => Self::Distil(config.distil(), config.top_k),
             TokenLoss::Face => Self::Face(Face::new(config.face_floor, exact.to_vec())),
             TokenLoss::Golden => Self::Golden(Golden { share: config.golden_share, exact: exact.to_vec() }),
         })

@@ -1,6 +1,8 @@
 //! Losses of tokens: what they weigh, that gradients are slopes, that both engines agree, and that nothing
 //! depends on threads or stops.
 
+use std::sync::Arc;
+
 use super::batch::{Example, Target};
 use super::cpu::Cpu;
 use super::device::OnDevice;
@@ -8,10 +10,12 @@ use super::learner::{Adam, Learner, Step};
 use super::lora::Tuned;
 use super::losses::{Face, Golden, Objective, TokenLoss, by_value, exact_tokens, lines};
 use super::reference::refer;
+use super::teacher::Teacher;
 use super::tests::{adam, config, copies, cpu, distance, fresh, setup};
 use super::value::{HeadConfig, ValueLoss};
 use super::{Moment, Rows, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
+use crate::model::soft::{Distil, Divergence, TopK};
 use crate::model::weight::Weight;
 use crate::model::{Decoder, Tokenizer, ValueHead};
 
@@ -41,8 +45,20 @@ fn rows(count: u32) -> Vec<Example> {
         })
         .collect();
     refer(&reference(), &mut rows, &cpu()).unwrap();
+    teach(&reference(), &mut rows);
     rows
 }
+
+/// Gives rows what a teacher says of their completions, five tokens of each; but not the third row.
+fn teach(decoder: &Decoder, rows: &mut [Example]) {
+    let mut teacher = Teacher::new(decoder, &cpu());
+    for (_, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != 2) {
+        let bare = Example::new(&row.tokens[..=row.asked], &row.tokens[row.asked + 1..], 0.0, 1.0);
+        row.teacher = Some(Arc::new(teacher.likeliest(&[&bare], (5, decoder.config.vocab_size)).unwrap()));
+    }
+}
+
+const DISTIL: Distil = Distil { share: 0.8, temperature: 1.5, divergence: Divergence::Forward };
 
 /// All objectives, the frequency-aware one in the middle of its way.
 fn objectives(decoder: &Decoder) -> Vec<Objective> {
@@ -50,7 +66,13 @@ fn objectives(decoder: &Decoder) -> Vec<Objective> {
     let seen = rows(40);
     let best: Vec<u32> = seen.iter().flat_map(|e| e.tokens[1..].iter().map(|t| (t * t) % 17 + 3)).collect();
     face.count(&refs(&seen), &best);
-    vec![Objective::Plain, Objective::Face(face), Objective::Golden(Golden::new(0.4, exact(decoder)))]
+    vec![
+        Objective::Plain,
+        Objective::Face(face),
+        Objective::Golden(Golden::new(0.4, exact(decoder))),
+        Objective::Distil(DISTIL, 5),
+        Objective::Distil(Distil { divergence: Divergence::Reverse, ..DISTIL }, 5),
+    ]
 }
 
 #[test]
@@ -164,14 +186,14 @@ fn gradients_of_each_loss_are_slopes() {
         let all = all.to_vec();
         // Weights are constants of the step.
         let weighed = match &objective {
-            Objective::Plain => examples.clone(),
+            Objective::Plain | Objective::Distil(..) => examples.clone(),
             Objective::Face(face) => face.weigh(&batch),
             Objective::Golden(golden) => {
                 let losses = super::device::token_losses(&decoder, &batch, 100).unwrap();
                 golden.choose(&batch, &losses).unwrap()
             }
         };
-        if objective != Objective::Plain {
+        if matches!(objective, Objective::Face(_) | Objective::Golden(_)) {
             assert!(weighed != examples);
         }
         let weighed = refs(&weighed);
@@ -186,7 +208,13 @@ fn gradients_of_each_loss_are_slopes() {
                 &decoder.with_values(&moved),
                 setup(Tuned::all(&decoder.config), adam(), false, None),
             );
-            engine.mean_losses(&weighed, 100).0
+            match objective {
+                Objective::Distil(..) => {
+                    engine.objective = objective.clone();
+                    engine.sums(&weighed, 100).0 as f32
+                }
+                _ => engine.mean_losses(&weighed, 100).0,
+            }
         };
         assert!((f64::from(at(0.0)) - loss).abs() < 1e-5, "{} {loss}", at(0.0));
         let norm: f32 = all.iter().flatten().map(|g| g * g).sum();
@@ -284,7 +312,7 @@ fn each_loss_has_the_same_bits_on_any_number_of_threads() {
 
 /// `[train]` of each loss, and rows for it.
 fn settings() -> Vec<(TrainConfig, Rows)> {
-    let all = [TokenLoss::Ce, TokenLoss::Face, TokenLoss::Golden, TokenLoss::Value];
+    let all = [TokenLoss::Ce, TokenLoss::Face, TokenLoss::Golden, TokenLoss::Value, TokenLoss::Distil];
     all.map(|loss| {
         let mut train = rows(64);
         if loss == TokenLoss::Value {
@@ -295,7 +323,7 @@ fn settings() -> Vec<(TrainConfig, Rows)> {
         }
         let exact = exact(&fresh());
         (
-            TrainConfig { loss, golden_share: 0.5, checkpoint_every: 13, ..config(4.0, 0) },
+            TrainConfig { loss, golden_share: 0.5, top_k: 5, checkpoint_every: 13, ..config(4.0, 0) },
             Rows { train, validation: rows(6), too_long: 0, exact },
         )
     })
@@ -316,6 +344,7 @@ fn a_resumed_run_of_each_loss_ends_bit_for_bit_the_same() {
                     seed: 3,
                     fingerprint: "f",
                     resume,
+                    own: None,
                     device: &cpu(),
                 },
                 &Silent,
@@ -410,6 +439,48 @@ fn losing_paths_train_the_value_head_alone_with_every_loss() {
     }
 }
 
+/// Rows of random tokens say nothing by themselves; all that is learned of them is the teacher's.
+#[test]
+fn a_student_comes_close_to_its_teacher_where_the_text_alone_would_not() {
+    let teacher = reference();
+    let apart = |learner: &Learner, rows: &[Example]| {
+        let decoder = learner.decoder();
+        let mut own = Teacher::new(&decoder, &cpu());
+        let apart = |row: &Example| {
+            let vocabulary = teacher.config.vocab_size;
+            let read = |of: &mut Teacher<'_>| of.likeliest(&[row], (vocabulary, vocabulary)).unwrap();
+            let (q, p) = (read(&mut Teacher::new(&teacher, &cpu())), read(&mut own));
+            let by_id = |top: &TopK, place: usize| {
+                let mut logs = vec![0.0; vocabulary];
+                let ids = &top.ids[place * vocabulary..(place + 1) * vocabulary];
+                ids.iter().zip(&top.logs[place * (vocabulary + 1)..]).for_each(|(id, log)| {
+                    logs[*id as usize] = f64::from(*log);
+                });
+                logs
+            };
+            let kl = |place| -> f64 {
+                by_id(&q, place).iter().zip(by_id(&p, place)).map(|(q, p)| q.exp() * (q - p)).sum()
+            };
+            (0..q.len()).map(kl).sum::<f64>() / q.len() as f64
+        };
+        rows.iter().map(apart).sum::<f64>() / rows.len() as f64
+    };
+    let (train, fresh) = (rows(48), fresh());
+    let unseen: Vec<Example> = rows(60)[50..].to_vec();
+    let trained = |objective: Objective| {
+        let setup = setup(Tuned::all(&fresh.config), adam(), false, None);
+        let mut learner = Learner::new(&fresh, setup, &cpu()).with_objective(objective);
+        for _ in 0..120 {
+            learner.step(&refs(&train), 48, 3e-3).unwrap();
+        }
+        apart(&learner, &unseen)
+    };
+    let all = Distil { share: 1.0, temperature: 1.0, divergence: Divergence::Forward };
+    let (plain, forward) = (trained(Objective::Plain), trained(Objective::Distil(all, 5)));
+    let reverse = trained(Objective::Distil(Distil { divergence: Divergence::Reverse, ..all }, 5));
+    assert!(forward < 0.8 * plain && reverse < 0.8 * plain, "{plain} {forward} {reverse}");
+}
+
 #[test]
 fn shares_that_are_none_are_errors() {
     for (config, key) in [
@@ -429,6 +500,7 @@ fn shares_that_are_none_are_errors() {
             seed: 3,
             fingerprint: "f",
             resume: None,
+            own: None,
             device: &cpu(),
         },
         &Silent,

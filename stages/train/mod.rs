@@ -6,7 +6,9 @@
 //! - [`select`]: which kept rows are learned, how often and when; [`stream`]: with the dead ends of their
 //!   search
 //! - [`lora`]: what is trained: all weights, some, or adapters
-//! - [`losses`]: what a token counts in the loss; [`mod@reference`]: what a reference says of it
+//! - [`losses`]: what a token counts in the loss; [`mod@reference`]: what a reference says of it;
+//!   [`teacher`]: what a teacher would have written in its place
+//! - [`on_policy`]: rows that the student writes itself while it is trained
 //! - [`future`]: heads that predict the tokens after the next
 //! - [`value`]: targets and losses of a value head, trained with the decoder or on a frozen one
 //! - [`checkpoint`]: state on disk
@@ -17,6 +19,7 @@
 //! times the mean loss of value targets.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datasets::key;
@@ -25,6 +28,7 @@ use datasets::types::Kept;
 
 use crate::events::Events;
 use crate::model::fault::guard;
+use crate::model::soft::TopK;
 use crate::model::{Choice, Decoder, Model, ModelError, Tokenizer};
 use crate::policy::{Message, Role};
 
@@ -41,12 +45,16 @@ pub mod lora;
 pub mod losses;
 #[cfg(test)]
 mod losses_tests;
+pub mod on_policy;
+#[cfg(test)]
+mod on_policy_tests;
 pub mod optimizer;
 pub mod reference;
 pub mod select;
 pub mod stream;
 #[cfg(test)]
 mod stream_tests;
+pub mod teacher;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod value;
@@ -60,6 +68,7 @@ pub use config::{ModelConfig, Start, Thoughts, TrainConfig};
 use learner::Learner;
 use lora::{Setup, Tuned};
 use losses::Objective;
+use on_policy::{At, Monitor, OnPolicy};
 use optimizer::{Adam, State, learning_rate};
 use select::Share;
 use value::{HeadConfig, ValueLoss};
@@ -133,16 +142,29 @@ pub fn row_tokens(
     Ok((asked, said))
 }
 
+/// What is known of kept rows beside them, for losses that ask; each has an entry for each row.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// With `train.loss = "value"`: values along the row, for [`losses::by_value`].
+    pub values: Option<&'a [Vec<f32>]>,
+    /// With `train.loss = "distil"`: what the teacher says, if it has read the row.
+    pub teacher: Option<&'a [Option<Arc<TopK>>]>,
+}
+
+/// Whether a problem's rows validate and do not train: by problem, so that none is on both sides.
+pub fn validates(problem_id: &str, config: &TrainConfig) -> bool {
+    key::unit(&["validation".into(), problem_id.into()]) < config.validation_share
+}
+
 /// Tokenises kept rows with the student's own chat template. `shares` say what each counts
-/// ([`select::shares`]); rows that validate come once. With `values` (`train.loss = "value"`; a list for each
-/// row) training rows have the weights of [`losses::by_value`].
+/// ([`select::shares`]); rows that validate come once.
 ///
 /// # Errors
-/// If the template does not render, or nothing is left to train on.
+/// If the template does not render, nothing is left to train on, or a teacher has read other tokens.
 pub fn rows(
     kept: &[Kept],
     shares: &[Share],
-    values: Option<&[Vec<f32>]>,
+    known: Known<'_>,
     model: &Model,
     config: &TrainConfig,
 ) -> Result<Rows> {
@@ -153,7 +175,7 @@ pub fn rows(
         TokenLoss::Face | TokenLoss::Golden => {
             losses::exact_tokens(&model.tokenizer, shape.vocab_size, &shape.eos_token_ids)
         }
-        TokenLoss::Ce | TokenLoss::Value => Vec::new(),
+        TokenLoss::Ce | TokenLoss::Value | TokenLoss::Distil => Vec::new(),
     };
     let mut out = Rows { train: Vec::new(), validation: Vec::new(), too_long: 0, exact };
     for (i, (row, share)) in kept.iter().zip(shares).enumerate() {
@@ -165,13 +187,21 @@ pub fn rows(
         let mut example =
             Example::new(&prompt, &completion, config.prompt_weight as f32, row.weight * share.weight);
         example.turn = share.turn;
-        // By problem, so that no problem is on both sides.
-        let draw = key::unit(&["validation".into(), (&row.problem_id).into()]);
-        if draw < config.validation_share {
+        if validates(&row.problem_id, config) {
             out.validation.push(example);
             continue;
         }
-        if let Some(values) = values {
+        if let Some(teacher) = known.teacher.and_then(|teacher| teacher[i].clone()) {
+            ensure!(
+                teacher.len() == completion.len(),
+                "the teacher has read {} tokens of solution {}, but the student reads {}",
+                teacher.len(),
+                row.solution_id,
+                completion.len()
+            );
+            example.teacher = Some(teacher);
+        }
+        if let Some(values) = known.values {
             let gains = losses::by_value(
                 &values[i],
                 &losses::lines(&model.tokenizer, &completion),
@@ -232,6 +262,8 @@ pub struct Training<'a> {
     pub fingerprint: &'a str,
     /// A checkpoint to go on from, and the curve up to it.
     pub resume: Option<(&'a Path, Vec<Loss>)>,
+    /// With `train.on_policy`: who writes rows, and who reads them.
+    pub own: Option<OnPolicy<'a>>,
     pub device: &'a Choice,
 }
 
@@ -250,7 +282,7 @@ pub fn train(
     events: &dyn Events,
     keep: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<(Learner, Vec<Loss>)> {
-    let Training { model, head, rows, config, seed, fingerprint, resume, device } = training;
+    let Training { model, head, rows, config, seed, fingerprint, resume, mut own, device } = training;
     let examples = &rows.train;
     let grouped = grouped(head.as_ref());
     let per_epoch = steps_per_epoch(examples, config, grouped);
@@ -274,7 +306,7 @@ pub fn train(
     let objective = Objective::of(config, &rows.exact)?;
     let (known, vocabulary) = (rows.exact.len(), model.config.vocab_size);
     ensure!(
-        objective == Objective::Plain || known == vocabulary,
+        matches!(objective, Objective::Plain | Objective::Distil(..)) || known == vocabulary,
         "the rows are for a vocabulary of {known} tokens, but the model has {vocabulary}"
     );
     let setup = Setup { tuned, adam: Adam::of(config), recompute: config.recompute, head };
@@ -288,6 +320,11 @@ pub fn train(
         (first, tokens, losses) = (cursor.step, cursor.tokens, curve);
         losses.retain(|l: &Loss| (l.step as usize) <= first);
     }
+    let (mut monitor, mut sampled, mut read) = (Monitor::default(), 0, 0);
+    for row in &losses {
+        (sampled, read) = (row.sampled_tokens, row.teacher_tokens);
+        row.sampled_length.zip(row.sampled_ended).map(|(length, ended)| monitor.see(length, ended));
+    }
     let validation: Vec<&Example> = rows.validation.iter().collect();
     let mut order = (usize::MAX, Vec::new());
     for step in first..steps {
@@ -296,7 +333,25 @@ pub fn train(
             let batches = if grouped { batch::grouped_epoch } else { batch::epoch };
             order = (epoch, batches(examples, config.batch_size, seed, epoch as u64));
         }
-        let batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
+        let mut batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
+        let written = match &mut own {
+            Some(own) => {
+                let at = At { seed, step, rows: batch.len() };
+                Some(own.write(learner.decoder(), config, at, events)?).filter(|own| !own.rows.is_empty())
+            }
+            None => None,
+        };
+        let mut of_own = None;
+        if let Some(own) = &written {
+            own.rows.iter().for_each(|(place, row)| batch[*place] = row);
+            (sampled, read) = (sampled + own.sampled as u64, read + own.read as u64);
+            let count = own.rows.len() as f32;
+            let (length, ended) = (own.sampled as f32 / count, own.ended as f32 / count);
+            if let Some(problem) = monitor.see(length, ended) {
+                events.note(&problem);
+            }
+            of_own = Some((length, ended));
+        }
         let rate = learning_rate(config.learning_rate, step, steps, warmup, config.floor);
         let found = learner.step(&batch, config.micro_batch, rate).map_err(|error| {
             let hint = if error.is::<crate::BadInput>() { ": lower train.learning_rate" } else { "" };
@@ -319,6 +374,10 @@ pub fn train(
             grad_norm: found.norm,
             validation_loss: validated.map(|v| v.0),
             validation_value_loss: validated.and_then(|v| v.1),
+            sampled_tokens: sampled,
+            teacher_tokens: read,
+            sampled_length: of_own.map(|own| own.0),
+            sampled_ended: of_own.map(|own| own.1),
         });
         events.advance(1, 0, new);
         if done % 10 == 0 || measured {
@@ -354,6 +413,7 @@ fn said(losses: &[Loss], future: Option<f32>) -> String {
         part("loss", mean(|l| Some(l.loss))),
         part("future", future),
         part("validation", last(|l| l.validation_loss)),
+        part("tokens a sample", mean(|l| l.sampled_length)),
         part("values", mean(|l| l.value_loss)),
         part("values in validation", last(|l| l.validation_value_loss)),
     ];

@@ -14,6 +14,7 @@ use super::value::HeadConfig;
 use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
+use crate::model::soft::Divergence;
 use crate::model::tests::tiny;
 use crate::model::weight::Weight;
 use crate::model::{Choice, Decoder, ModelError, Tokenizer, hf, tensors};
@@ -74,6 +75,13 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         face_floor: 0.2,
         golden_share: 0.8,
         reference: String::new(),
+        top_k: 32,
+        distil_share: 1.0,
+        distil_temperature: 1.0,
+        divergence: Divergence::Forward,
+        on_policy: 0.0,
+        on_policy_tokens: 16,
+        on_policy_temperature: 1.0,
         value_gain: 4.0,
         future: 0,
         future_weight: 1.0,
@@ -369,6 +377,7 @@ fn what_is_frozen_stays_and_the_rest_learns() {
                 seed: 3,
                 fingerprint: "f",
                 resume: None,
+                own: None,
                 device: &cpu(),
             },
             &Silent,
@@ -437,6 +446,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
                 seed: 3,
                 fingerprint: "f",
                 resume: None,
+                own: None,
                 device: &cpu(),
             },
             &Silent,
@@ -469,6 +479,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
                 seed: 3,
                 fingerprint: "f",
                 resume: None,
+                own: None,
                 device: &cpu(),
             },
             &Silent,
@@ -485,6 +496,7 @@ fn training_learns_and_a_resumed_run_ends_bit_for_bit_the_same() {
                 seed: 3,
                 fingerprint: "f",
                 resume,
+                own: None,
                 device: &cpu(),
             },
             &Silent,

@@ -90,7 +90,7 @@ impl<'a> Comparison<'a> {
     /// Models that cannot be read.
     pub fn open(&self) -> Result<(Box<dyn Policy>, bool)> {
         let (c, workspace) = (&self.session.config, &self.session.workspace);
-        if c.search.policy == Sampler::Model && !self.policy.is_rules() {
+        if matches!(c.search.policy, Sampler::Model | Sampler::Teacher) && !self.policy.is_rules() {
             // A head on the policy's own trunk goes with it: nothing is read twice.
             let policy = match (c.value.model, self.values(c.value.levels[0])) {
                 (Estimator::Trunk, Some(values)) => match values.load(workspace)?.0 {

@@ -5,6 +5,12 @@ use rayon::prelude::*;
 use super::matrix::{View, product};
 use super::simd;
 use super::trunk::{Outer, add_outer};
+use crate::model::soft::{NONE, Soft};
+
+mod soft;
+
+pub use soft::likeliest;
+use soft::{largest, soft_row};
 
 /// Rows of a task.
 const ROWS: usize = 128;
@@ -14,9 +20,27 @@ const LOGITS: usize = 1 << 26;
 const BLOCK: usize = 128;
 
 /// What to predict: for each of M rows the token and its weight in the loss.
+#[derive(Clone, Copy)]
 pub struct Targets<'a> {
     pub tokens: &'a [u32],
     pub weights: &'a [f32],
+    /// What a teacher says of each, where one is learned from.
+    pub soft: Option<Soft<'a>>,
+}
+
+impl<'a> Targets<'a> {
+    pub fn hard(tokens: &'a [u32], weights: &'a [f32]) -> Self {
+        Self { tokens, weights, soft: None }
+    }
+
+    /// In groups of so many rows.
+    fn chunks(self, rows: usize) -> impl Iterator<Item = Self> {
+        (0..self.tokens.len()).step_by(rows).map(move |from| {
+            let to = (from + rows).min(self.tokens.len());
+            let soft = self.soft.map(|soft| soft.rows(from, to));
+            Self { tokens: &self.tokens[from..to], weights: &self.weights[from..to], soft }
+        })
+    }
 }
 
 /// How the logits `[M, V]` are cut into tasks. It follows from the sizes alone, and so does what is computed.
@@ -65,7 +89,16 @@ struct Found {
     goal: f32,
 }
 
-/// Σ_i w_i (-log p_i) with p = softmax(H E^T), for `hidden` H `[M, D]` and `matrix` E `[V, D]`.
+/// How the exponentials of a row's logits become its gradient.
+#[derive(Clone, Copy)]
+struct Slope {
+    scale: f32,
+    /// What is taken off at the target.
+    goal: f32,
+}
+
+/// Σ_i w_i (-log p_i) with p = softmax(H E^T), for `hidden` H `[M, D]` and `matrix` E `[V, D]`. With a
+/// teacher ([`Targets::soft`]) a row's loss is that of [`crate::model::soft::Distil`] instead.
 ///
 /// With `gradient`: H becomes its own gradient, and that of E is added to the slice (if it is not empty).
 /// With `best`: each row's likeliest token is added to the list.
@@ -84,13 +117,9 @@ pub fn cross_entropy(
     let cut = Cut::of(vocab, size);
     let mut logits = vec![0.0; cut.together.min(hidden.len() / size) * vocab];
     let mut loss = 0.0;
-    let whole = hidden
-        .chunks_mut(cut.together * size)
-        .zip(targets.tokens.chunks(cut.together))
-        .zip(targets.weights.chunks(cut.together));
-    for ((hidden, tokens), weights) in whole {
+    for (hidden, targets) in hidden.chunks_mut(cut.together * size).zip(targets.chunks(cut.together)) {
+        let tokens = targets.tokens;
         let logits = &mut logits[..tokens.len() * vocab];
-        let targets = Targets { tokens, weights };
         let backward = gradient.is_some();
         let mut tasks = tasks(hidden, matrix, &targets, logits, cut);
         let (lost, found) = slopes(&mut tasks, &targets, (size, cut), backward, best.is_some());
@@ -125,7 +154,8 @@ fn slopes(
     backward: bool,
     asked: bool,
 ) -> (f64, Vec<Found>) {
-    let parts: Vec<Vec<Found>> = tasks.par_iter_mut().map(|task| task.look(size, asked)).collect();
+    let (parts, near): (Vec<Vec<Found>>, Vec<Vec<f32>>) =
+        tasks.par_iter_mut().map(|task| (task.look(size, asked), task.take_near())).unzip();
     let across = tasks.len() / targets.tokens.len().div_ceil(cut.rows);
     let mut found: Vec<Found> = Vec::with_capacity(targets.tokens.len());
     for blocks in parts.chunks(across) {
@@ -146,14 +176,31 @@ fn slopes(
         .chunks(across)
         .flat_map(|blocks| (0..blocks[0].len()).map(|row| blocks.iter().map(|block| block[row]).sum::<f32>()))
         .collect();
+    // Of the teacher's tokens: their logits, then their gradients.
+    let mut near: Vec<f32> = near.chunks(across).flat_map(largest).collect();
+    let k = targets.soft.map_or(0, |soft| soft.k);
+    let rows: Vec<(f64, Slope)> = (0..found.len())
+        .map(|row| {
+            let near = &mut near[row * k..(row + 1) * k];
+            let weight = targets.weights[row];
+            match targets.soft.filter(|_| near.iter().any(|logit| *logit > f32::NEG_INFINITY)) {
+                Some(soft) => soft_row(&found[row], sums[row], near, (soft, row), weight),
+                None => {
+                    let loss = f64::from(sums[row].ln() + found[row].top - found[row].goal);
+                    (f64::from(weight) * loss, Slope { scale: weight / sums[row], goal: weight })
+                }
+            }
+        })
+        .collect();
     if backward {
-        tasks.par_iter_mut().zip(groups(&sums, cut, across)).for_each(|(task, sums)| task.divide(sums));
+        let slopes: Vec<Slope> = rows.iter().map(|row| row.1).collect();
+        let width = cut.rows * k;
+        tasks.par_iter_mut().zip(groups(&slopes, cut, across)).enumerate().for_each(|(i, (task, slopes))| {
+            let near = &near[(i / across * width).min(near.len())..];
+            task.divide(slopes, &near[..slopes.len() * k]);
+        });
     }
-    let rows = found.iter().zip(&sums).zip(targets.weights);
-    let loss = |((found, sum), weight): ((&Found, &f32), &f32)| {
-        f64::from(*weight) * f64::from(sum.ln() + found.top - found.goal)
-    };
-    let parts: Vec<f64> = rows.map(loss).collect();
+    let parts: Vec<f64> = rows.into_iter().map(|row| row.0).collect();
     (parts.chunks(cut.rows).map(|part| part.iter().sum::<f64>()).sum(), found)
 }
 
@@ -172,13 +219,10 @@ fn tasks<'a>(
     let size = hidden.len() / targets.tokens.len();
     let mut tasks = Vec::new();
     let rows = hidden.chunks(cut.rows * size);
-    for ((hidden, tokens), weights) in
-        rows.zip(targets.tokens.chunks(cut.rows)).zip(targets.weights.chunks(cut.rows))
-    {
+    for (hidden, targets) in rows.zip(targets.chunks(cut.rows)) {
         for (block, matrix) in matrix.chunks(cut.tokens * size).enumerate() {
-            let (own, rest) = logits.split_at_mut(tokens.len() * (matrix.len() / size));
+            let (own, rest) = logits.split_at_mut(targets.tokens.len() * (matrix.len() / size));
             logits = rest;
-            let targets = Targets { tokens, weights };
             tasks.push(Task { hidden, matrix, logits: own, token: block * cut.tokens, targets });
         }
     }
@@ -214,15 +258,38 @@ impl Task<'_> {
         rows.map(|(row, found)| sum(row, found.top, 1.0)).collect()
     }
 
-    /// From exponentials to the gradient of the logits: w (p - [token is the target]).
-    fn divide(&mut self, sums: &[f32]) {
+    /// Takes the logits of the teacher's tokens out, `[rows, k]`: what is left are the others.
+    fn take_near(&mut self) -> Vec<f32> {
+        let Some(soft) = self.targets.soft else { return Vec::new() };
         let width = self.width();
-        let targets = self.targets.tokens.iter().zip(self.targets.weights);
-        for ((row, sum), (token, weight)) in self.logits.chunks_exact_mut(width).zip(sums).zip(targets) {
-            simd::scale(row, weight / sum);
-            let goal = (*token as usize).checked_sub(self.token).and_then(|at| row.get_mut(at));
-            if let Some(goal) = goal {
-                *goal -= weight;
+        let mut near = vec![f32::NEG_INFINITY; soft.ids.len()];
+        for (at, (id, near)) in soft.ids.iter().zip(&mut near).enumerate() {
+            let row = &mut self.logits[at / soft.k * width..][..width];
+            let logit = (*id as usize).checked_sub(self.token).and_then(|at| row.get_mut(at));
+            if let Some(logit) = logit.filter(|_| *id != NONE) {
+                *near = std::mem::replace(logit, f32::NEG_INFINITY);
+            }
+        }
+        near
+    }
+
+    /// From exponentials to the gradient of the logits; without a teacher that is w (p - [token is the
+    /// target]). `near` has the gradients of the teacher's tokens.
+    fn divide(&mut self, slopes: &[Slope], near: &[f32]) {
+        let (width, first) = (self.width(), self.token);
+        for (row, (logits, slope)) in self.logits.chunks_exact_mut(width).zip(slopes).enumerate() {
+            simd::scale(logits, slope.scale);
+            if let Some(soft) = self.targets.soft {
+                for (id, near) in soft.row(row).0.iter().zip(&near[row * soft.k..]) {
+                    let at = (*id as usize).checked_sub(first).and_then(|at| logits.get_mut(at));
+                    if let Some(at) = at.filter(|_| *id != NONE) {
+                        *at = *near;
+                    }
+                }
+            }
+            let goal = self.targets.tokens[row] as usize;
+            if let Some(goal) = goal.checked_sub(first).and_then(|at| logits.get_mut(at)) {
+                *goal -= slope.goal;
             }
         }
     }
@@ -313,7 +380,7 @@ mod tests {
             let (hidden, matrix) = (draw(rows * size, 2.0), draw(vocab * size, 1.0));
             let tokens: Vec<u32> = (0..rows).map(|row| ((row * 7_919 + vocab - 1) % vocab) as u32).collect();
             let weights: Vec<f32> = (0..rows).map(|row| 0.5 + row as f32 / rows as f32).collect();
-            let targets = Targets { tokens: &tokens, weights: &weights };
+            let targets = Targets::hard(&tokens, &weights);
             let (loss, dh, de) = dense(&hidden, &matrix, &targets);
             let (mut dhidden, mut dmatrix) = (hidden.clone(), vec![0.0; matrix.len()]);
             let found = cross_entropy(&mut dhidden, &matrix, &targets, Some(&mut dmatrix), None);

@@ -40,8 +40,10 @@ fn answers_are_likely_ones_and_the_same_in_any_company() {
 }
 
 #[test]
-fn it_is_for_the_cpu() {
+fn a_gpu_takes_it_for_its_own_choice() {
     let choice = Choice { device: Device::flex(), kind: "wgpu", gpu: true, why: String::new() };
-    let error = choice.dtype(Precision::Int8).unwrap_err().to_string();
-    assert!(error.contains("--device cpu"), "{error}");
+    assert_eq!(choice.dtype(Precision::Int8).unwrap(), choice.dtype(Precision::Auto).unwrap());
+    let mut decoder = crate::model::tests::tiny(&Tokenizer::tiny().unwrap());
+    choice.prepare(&mut decoder, Precision::Int8).unwrap();
+    assert!(!decoder.eight_bit);
 }

@@ -163,7 +163,7 @@ fn gradients_of_every_weight_are_slopes() {
             trunk.forward(&weights, &[&tokens[..tokens.len() - 1]]);
             let output = weights.head_index();
             let chunk = &mut trunk.active()[0];
-            let targets = Targets { tokens: &tokens[1..], weights: &[1.0; 19] };
+            let targets = Targets::hard(&tokens[1..], &[1.0; 19]);
             cross_entropy(&mut chunk.hidden, &weights.all[output], &targets, Some(&mut sums[output]), None);
             trunk.backward(&weights, &mut sums);
             found.push(sums);

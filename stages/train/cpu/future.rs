@@ -65,7 +65,7 @@ impl OnCpu {
             for &place in &places {
                 hidden.extend_from_slice(row(chunks, place, size));
             }
-            let targets = Targets { tokens: &tokens, weights: &factors };
+            let targets = Targets::hard(&tokens, &factors);
             loss += cross_entropy(&mut hidden, &weights.all[output], &targets, Some(&mut sums[output]), None);
             for chunk in chunks.iter_mut() {
                 chunk.hidden.fill(0.0);

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::batch::Example;
-use super::future::{FutureConfig, heads};
+use super::batch::{Example, taught};
+use super::future::{FutureConfig, heads, targets};
 use super::lora::{Setup, Tuned};
 use super::losses::Objective;
 use super::optimizer::{Adam, Slot, State, Step, weight_sum};
@@ -187,7 +187,7 @@ impl Cpu {
     /// on the way.
     fn weighed(&mut self, batch: &[&Example], micro: usize) -> Result<(Option<Vec<Example>>, bool)> {
         Ok(match &self.objective {
-            Objective::Plain => (None, false),
+            Objective::Plain | Objective::Distil(..) => (None, false),
             Objective::Face(face) => (Some(face.weigh(batch)), false),
             Objective::Golden(golden) => {
                 let golden = golden.clone();
@@ -284,16 +284,14 @@ impl Cpu {
         }
         let size = self.weights.config.hidden_size;
         // Only places that count go through the output product.
-        let (mut places, mut tokens, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, (token, weight)) in
-            rows.iter().flat_map(|e| e.tokens[1..].iter().zip(&e.weights)).enumerate()
-        {
-            if *weight > 0.0 {
-                places.push(place);
-                tokens.push(*token);
-                weights.push(weight / totals.tokens);
-            }
+        let (places, tokens, mut weights) = targets(rows, 0);
+        for weight in &mut weights {
+            *weight /= totals.tokens;
         }
+        let taught = match (&self.objective, backward) {
+            (Objective::Distil(how, k), true) => Some((*how, taught(rows, *k))),
+            _ => None,
+        };
         let chunks = self.trunk.active();
         let mut hidden = Vec::with_capacity(places.len() * size);
         for &place in &places {
@@ -302,9 +300,9 @@ impl Cpu {
         // The gradient of the values' loss by rows of hidden states is λ dL/dz w.
         let mut slopes: Vec<(usize, f32)> = Vec::new();
         if let (Some(head), [.., weight, bias]) = (&mut self.head, &self.slots[..]) {
-            let targets = value::targets(rows);
+            let valued = value::targets(rows);
             let mut start = 0;
-            let mut places = Vec::with_capacity(targets.len());
+            let mut places = Vec::with_capacity(valued.len());
             for row in rows {
                 places.extend(row.values.iter().map(|target| start + target.place));
                 start += row.tokens.len() - 1;
@@ -318,7 +316,7 @@ impl Cpu {
             if backward && totals.values > 0.0 {
                 let factor = (f64::from(head.weight) / totals.values) as f32;
                 for (place, slope) in
-                    places.into_iter().zip(value::loss_sum(head.loss, &found.logits[own..], &targets).1)
+                    places.into_iter().zip(value::loss_sum(head.loss, &found.logits[own..], &valued).1)
                 {
                     let slope = slope * factor;
                     simd::weighted_sum(&[slope], row(chunks, place, size), &mut head.sums[0]);
@@ -329,7 +327,8 @@ impl Cpu {
         }
         let head = self.weights.head_index();
         let (through, any) = (self.needs_trunk(), self.tuned.any());
-        let targets = Targets { tokens: &tokens, weights: &weights };
+        let soft = taught.as_ref().map(|(how, top)| top.learned(*how));
+        let targets = Targets { tokens: &tokens, weights: &weights, soft };
         let gradient = (backward && any).then_some(&mut self.sums[head][..]);
         found.loss +=
             cross_entropy(&mut hidden, &self.weights.all[head], &targets, gradient, found.best.as_mut());

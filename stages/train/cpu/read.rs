@@ -4,8 +4,9 @@ use super::super::batch::Example;
 use super::super::future;
 use crate::model::Decoder;
 use crate::model::cpu::Weights;
-use crate::model::cpu::head::token_losses;
+use crate::model::cpu::head::{likeliest, token_losses};
 use crate::model::cpu::trunk::{Chunk, Trunk};
+use crate::model::soft::TopK;
 
 /// The final hidden state of a batch's token.
 pub(super) fn row(chunks: &mut [Chunk], mut place: usize, size: usize) -> &mut [f32] {
@@ -26,6 +27,12 @@ pub(super) fn inputs<'a>(rows: &[&'a Example]) -> Vec<&'a [u32]> {
 /// Reads some rows and gives the cross-entropy at each target that weighs something, in the order of the
 /// rows.
 pub(super) fn losses(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) -> Vec<f32> {
+    let (hidden, tokens) = at_targets(weights, trunk, rows);
+    token_losses(&hidden, &weights.all[weights.head_index()], weights.config.hidden_size, &tokens)
+}
+
+/// The final hidden states at the targets of some rows that weigh something, and those targets.
+fn at_targets(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) -> (Vec<f32>, Vec<u32>) {
     trunk.forward(weights, &inputs(rows));
     let size = weights.config.hidden_size;
     let (places, tokens, _) = future::targets(rows, 0);
@@ -34,7 +41,7 @@ pub(super) fn losses(weights: &Weights, trunk: &mut Trunk, rows: &[&Example]) ->
     for place in places {
         hidden.extend_from_slice(row(chunks, place, size));
     }
-    token_losses(&hidden, &weights.all[weights.head_index()], size, &tokens)
+    (hidden, tokens)
 }
 
 /// A decoder that says how well it predicts rows.
@@ -52,5 +59,13 @@ impl Reader {
     /// Cross-entropy at each target that weighs something, in the order of the rows.
     pub fn losses(&mut self, rows: &[&Example]) -> Vec<f32> {
         losses(&self.weights, &mut self.trunk, rows)
+    }
+
+    /// Its `k` likeliest tokens of the first `vocabulary` at each target that weighs something, in the order
+    /// of the rows.
+    pub fn likeliest(&mut self, rows: &[&Example], (k, vocabulary): (usize, usize)) -> TopK {
+        let (hidden, _) = at_targets(&self.weights, &mut self.trunk, rows);
+        let (matrix, size) = (&self.weights.all[self.weights.head_index()], self.weights.config.hidden_size);
+        likeliest(&hidden, matrix, size, (k, vocabulary))
     }
 }

@@ -6,14 +6,17 @@ use super::super::batch::Example;
 use super::super::optimizer::weight_sum;
 use super::super::value;
 use super::future::Future;
-use super::losses::{Head, loss_sum, stream};
+use super::losses::{Head, loss_sum, stream, teacher};
 use crate::model::Decoder;
+use crate::model::soft::Distil;
 
 /// What is computed beside the decoder's own predictions.
 #[derive(Clone, Copy, Default)]
 pub struct AuxLosses<'a> {
     pub value: Option<&'a Head>,
     pub future: Option<&'a Future>,
+    /// How the student is held against the rows' teacher, and of how many tokens that speaks.
+    pub distil: Option<(Distil, usize)>,
     /// Whether the likeliest token at each target is asked.
     pub best: bool,
 }
@@ -63,7 +66,7 @@ pub fn gradients(
     pass: Pass,
     needs: impl Fn(usize) -> bool,
 ) -> Gradients {
-    let AuxLosses { value: head, future, best: asked } = beside;
+    let AuxLosses { value: head, future, distil, best: asked } = beside;
     let total = weight_sum(batch);
     let values = head.map_or(0.0, |head| value::weight_sum(head.loss, &value::targets(batch)));
     let (strategy, tracked_device) = match (pass.recompute, decoder.device().autodiff()) {
@@ -109,8 +112,9 @@ pub fn gradients(
         let (padded, places, stream) = stream(&cast, rows, &device);
         let [count, len, size] = stream.dims();
         let hidden = cast.normed(stream.clone()).reshape([count * len, size]);
-        let loss =
-            loss_sum(&cast, &hidden, &padded, asked.then_some(&mut best)).map(|loss| loss.div_scalar(total));
+        let teacher = teacher(rows, distil);
+        let loss = loss_sum(&cast, &hidden, &padded, asked.then_some(&mut best), teacher)
+            .map(|loss| loss.div_scalar(total));
         let future_loss = own_future
             .as_ref()
             .and_then(|own| own.loss_sum(&cast, &stream, &places, rows))

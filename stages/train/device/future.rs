@@ -66,7 +66,7 @@ impl Future {
                 weights: filled(weights, 0.0),
                 values: Vec::new(),
             };
-            loss_sum(&branch, &hidden, &padded, None)
+            loss_sum(&branch, &hidden, &padded, None, None)
         };
         let sums: Vec<Tensor<1>> = self.layers.iter().enumerate().filter_map(of).collect();
         (!sums.is_empty()).then(|| Tensor::cat(sums, 0).sum())

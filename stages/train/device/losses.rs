@@ -2,15 +2,20 @@
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData, activation};
 
-use super::super::batch::{Example, Padded, pad};
+use super::super::batch::{Example, Padded, pad, taught};
 use super::super::optimizer::weight_sum;
 use super::super::value::{self, ValueLoss};
 use crate::model::Decoder;
 use crate::model::decoder::Places;
 use crate::model::fault::{DeviceFault, guard, read};
+use crate::model::soft::{Distil, Divergence, NONE, TopK};
 
 /// Rows are padded to a multiple of so many tokens, and so are targets.
 const UNIT: usize = 16;
+/// Least share of the tail bucket: in f32, 1 minus the others is not known better.
+const LEAST_TAIL: f32 = 1e-7;
+/// Log-probability of a bucket that is none.
+const ABSENT: f32 = -1e4;
 /// Where the scale of f16 gradients starts, and the most that it grows to.
 /// A value head on the device, and what it learns.
 #[derive(Clone, Debug)]
@@ -117,12 +122,13 @@ fn hidden(decoder: &Decoder, examples: &[&Example], device: &Device) -> (Padded,
 
 /// Weighted cross-entropy summed over target tokens, -Σ m_t log p_t (the caller divides by Σ m_t of the whole
 /// accumulated batch); `None` if no token has weight. With `best`: the likeliest token of each target is
-/// added to the list.
+/// added to the list. With a teacher, a token's loss is that of [`Distil`].
 pub(super) fn loss_sum(
     decoder: &Decoder,
     hidden: &Tensor<2>,
     batch: &Padded,
     best: Option<&mut Vec<Tensor<1>>>,
+    teacher: Option<(TopK, Distil)>,
 ) -> Option<Tensor<1>> {
     let count = batch.targets.len();
     if count == 0 {
@@ -135,7 +141,55 @@ pub(super) fn loss_sum(
         best.push(ids.cast(FloatDType::F32).reshape([count]).narrow(0, 0, real(batch)));
     }
     let weights = Tensor::<2>::from_data(TensorData::new(batch.weights.clone(), [count, 1]), &device);
-    Some((target_logprobs(logits, batch, &device) * weights).sum().neg())
+    let losses = match teacher {
+        Some((top, how)) => soft_losses(logits, batch, top, how),
+        None => target_logprobs(logits, batch, &device).neg(),
+    };
+    Some((losses * weights).sum())
+}
+
+/// (1 − a) CE + a T² KL `[M, 1]` of the targets; plain cross-entropy where no teacher has read them.
+fn soft_losses(logits: Tensor<2>, batch: &Padded, mut top: TopK, how: Distil) -> Tensor<2> {
+    let (count, k, device) = (batch.targets.len(), top.k, logits.device());
+    while top.len() < count {
+        top.push_none();
+    }
+    let tensor = |values: Vec<f32>, width: usize| {
+        Tensor::<2>::from_data(TensorData::new(values, [count, width]), &device)
+    };
+    let column = |of: &dyn Fn(u32) -> f32| top.ids.iter().map(|id| of(*id)).collect::<Vec<f32>>();
+    let there = tensor(column(&|id| if id == NONE { 0.0 } else { 1.0 }), k);
+    let absent = tensor(column(&|id| if id == NONE { ABSENT } else { 0.0 }), k);
+    let ids = top.ids.iter().map(|id| if *id == NONE { 0 } else { i64::from(*id) }).collect();
+    let ids = Tensor::<2, Int>::from_data(TensorData::new::<i64, _>(ids, [count, k]), &device);
+    let teacher: Vec<f64> = top
+        .logs
+        .chunks_exact(k + 1)
+        .flat_map(|row| how.soften(row.iter().map(|log| f64::from(*log))))
+        .collect();
+    let logs = tensor(teacher.iter().map(|log| log.max(f64::from(ABSENT)) as f32).collect(), k + 1);
+    let shares = top.ids.chunks_exact(k).map(|row| if row[0] == NONE { 0.0 } else { how.share });
+    let shares = tensor(shares.collect(), 1);
+
+    let own = activation::log_softmax(logits, 1);
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [count, 1]), &device);
+    let entropy = own.clone().gather(1, targets).neg();
+    let near = own.gather(1, ids);
+    let named = (near.clone().exp() * there.clone()).sum_dim(1);
+    let tail = named.neg().add_scalar(1.0).clamp_min(LEAST_TAIL).log();
+    let buckets = Tensor::cat(vec![near * there + absent, tail], 1).div_scalar(how.temperature);
+    let own = activation::log_softmax(buckets, 1);
+    let terms = match how.divergence {
+        Divergence::Forward => logs.clone().exp() * (logs - own),
+        Divergence::Reverse => own.clone().exp() * (own - logs),
+    };
+    let divergence = terms.sum_dim(1).mul_scalar(how.temperature * how.temperature);
+    entropy * shares.clone().neg().add_scalar(1.0) + divergence * shares
+}
+
+/// What a teacher says of some rows' targets, for [`loss_sum`].
+pub(super) fn teacher(rows: &[&Example], distil: Option<(Distil, usize)>) -> Option<(TopK, Distil)> {
+    distil.map(|(how, k)| (taught(rows, k), how))
 }
 
 /// How many targets weigh something; what is added to fill up stands at the end.
@@ -179,6 +233,35 @@ pub fn token_losses(decoder: &Decoder, examples: &[&Example], micro: usize) -> R
     })
 }
 
+/// A decoder's `k` likeliest tokens of the first `vocabulary` at each target that weighs something, in the
+/// order of the rows. Logits go through the host, some rows at a time.
+///
+/// # Errors
+/// If the device fails.
+pub fn likeliest(
+    decoder: &Decoder,
+    examples: &[&Example],
+    micro: usize,
+    (k, vocabulary): (usize, usize),
+) -> Result<TopK, DeviceFault> {
+    guard(|| {
+        let (device, decoder) = (decoder.device(), decoder.cast());
+        let mut top = TopK { k, ..TopK::default() };
+        for rows in examples.chunks(micro.max(1)) {
+            let (batch, hidden) = hidden(&decoder, rows, &device);
+            let real = real(&batch);
+            if real == 0 {
+                continue;
+            }
+            let logits = target_logits(&decoder, &hidden, &batch).narrow(0, 0, real);
+            let width = logits.dims()[1];
+            let logits = read(logits.reshape([real * width]))?;
+            logits.chunks_exact(width).for_each(|row| top.add(row, vocabulary));
+        }
+        Ok(top)
+    })
+}
+
 /// Mean weighted loss over some examples, without gradients, and that of their value targets.
 ///
 /// # Errors
@@ -196,7 +279,7 @@ pub fn mean_losses(
         let (mut sums, mut logits) = (vec![Tensor::<1>::zeros([1], &device)], Vec::new());
         for rows in order.chunks(micro.max(1)) {
             let (batch, hidden) = hidden(&decoder, rows, &device);
-            sums.extend(loss_sum(&decoder, &hidden, &batch, None));
+            sums.extend(loss_sum(&decoder, &hidden, &batch, None, None));
             if let Some(head) = head.filter(|_| !batch.values.is_empty()) {
                 let count = batch.values.len();
                 logits

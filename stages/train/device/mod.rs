@@ -26,7 +26,7 @@ mod matrices;
 
 pub use backward::{AuxLosses, Gradients, Pass, gradients};
 pub use future::Future;
-pub use losses::{Head, mean_losses, token_losses};
+pub use losses::{Head, likeliest, mean_losses, token_losses};
 
 const SCALE: f32 = 32768.0;
 /// Steps without overflow after which the scale is doubled.
@@ -150,7 +150,7 @@ impl OnDevice {
     /// A batch with the weights that the objective gives it.
     fn weighed(&mut self, batch: &[&Example], micro: usize) -> Result<Option<Vec<Example>>> {
         Ok(match &self.objective {
-            Objective::Plain => None,
+            Objective::Plain | Objective::Distil(..) => None,
             Objective::Face(face) => Some(face.weigh(batch)),
             Objective::Golden(golden) => {
                 let golden = golden.clone();
@@ -261,7 +261,11 @@ impl OnDevice {
         guard(|| {
             let (value, future) = (self.own_head(), self.own_future());
             let best = matches!(self.objective, Objective::Face(_));
-            let beside = AuxLosses { value: value.as_ref(), future: future.as_ref(), best };
+            let distil = match self.objective {
+                Objective::Distil(how, k) => Some((how, k)),
+                _ => None,
+            };
+            let beside = AuxLosses { value: value.as_ref(), future: future.as_ref(), distil, best };
             let all = gradients(&self.decoder, beside, batch, pass, |i| self.tuned.needs(i));
             let mut gradients = self.select(all.weights);
             gradients.extend(all.future);
