@@ -84,6 +84,11 @@ inspect PATH *ARGS: build
 bakeoff RUN *ARGS: build
     @{{ qstill }} bakeoff "$@"
 
+# Train students in several ways on what a run has found, and compare them
+[group('run')]
+ablate RUN *ARGS: build
+    @{{ qstill }} ablate "$@"
+
 # How many solutions are right for the right reason (generated word problems)
 [group('run')]
 audit RUN *ARGS: build

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect, regrade, run,
-    status, verify_run,
+    ablate, answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect,
+    regrade, run, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -52,6 +52,7 @@ enum Command {
     Status(status::Status),
     Inspect(inspect::Inspect),
     Bakeoff(bakeoff::Bakeoff),
+    Ablate(ablate::Ablate),
     Audit(audit::Audit),
     Export(export::Export),
     Regrade(regrade::Regrade),
@@ -74,6 +75,7 @@ impl Command {
             Command::Curate(args) => Some(args.run.clone()),
             Command::Status(args) => Some(args.run.clone()),
             Command::Bakeoff(args) => Some(args.run.clone()),
+            Command::Ablate(args) => Some(args.run.clone()),
             Command::Audit(args) => Some(args.run.clone()),
             Command::Export(args) => Some(args.run.clone()),
             Command::Regrade(args) => Some(args.run.clone()),
@@ -108,6 +110,7 @@ pub fn main() -> Result<Exit> {
         Command::Status(args) => status::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
+        Command::Ablate(args) => ablate::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),
         Command::Export(args) => export::run(args, &console),
         Command::Regrade(args) => regrade::run(args, &console),

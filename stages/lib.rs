@@ -18,6 +18,7 @@ macro_rules! ensure {
     ($condition:expr, $($arg:tt)*) => { if $condition {} else { bail!($($arg)*) } };
 }
 
+pub mod ablation;
 pub mod audit;
 pub mod bakeoff;
 pub mod curate;

@@ -94,6 +94,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("verify.judge", "endpoint"),
     ("verify.judge_shown", "rejected"),
     ("verify.judge_model", "other"),
+    ("curate.keep", "all"),
     ("curate.faults", "[\"orphan_step\"]"),
     ("curate.contamination", "masked"),
     ("curate.held_out_files", ""),

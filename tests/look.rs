@@ -13,8 +13,8 @@ fn help_for_every_command() {
     let world = World::new();
     let top = world.qstill(&["--help"]).done();
     for command in [
-        "run", "resume", "stage", "status", "inspect", "audit", "export", "regrade", "curate", "grade",
-        "answer", "init", "doctor", "bench",
+        "run", "resume", "stage", "status", "inspect", "audit", "export", "regrade", "curate", "ablate",
+        "grade", "answer", "init", "doctor", "bench",
     ] {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);
         let help = world.qstill(&[command, "--help"]).done();

@@ -10,6 +10,7 @@
 mod kit;
 mod server;
 
+mod ablate;
 mod answer;
 mod bad_endpoints;
 mod bad_files;

@@ -9,6 +9,7 @@
 //! groups are cut by the rows alone. A version goes up when a column is added, removed or changes its
 //! meaning; versions are part of the fingerprints of the stages that read and write the table.
 
+mod ablation;
 mod bakeoff;
 mod cell;
 mod column;
@@ -33,6 +34,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::types::{Kept, Problem, Solution};
+pub use ablation::Ablated;
 pub use bakeoff::{Match, Selection};
 pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
@@ -111,6 +113,7 @@ pub const TABLES: &[TableInfo] = &[
     TableInfo::of::<Evaluation>(),
     TableInfo::of::<Match>(),
     TableInfo::of::<Selection>(),
+    TableInfo::of::<Ablated>(),
     TableInfo::of::<GradeRow>(),
 ];
 

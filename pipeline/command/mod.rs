@@ -1,5 +1,6 @@
 //! The commands of the program: a file each, its arguments beside what it does.
 
+pub mod ablate;
 pub mod answer;
 pub mod arguments;
 pub mod audit;

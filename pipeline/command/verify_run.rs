@@ -108,10 +108,15 @@ pub fn verify(run: &RunDir) -> Result<Vec<Line>> {
     let mut lines = vec![settings(run)];
     let mut dirs: Vec<(String, PathBuf)> =
         vec![(Stage::Problems.name().to_owned(), run.stage(0, Stage::Problems))];
-    for round in run.rounds()? {
-        let root = run.round(round);
-        for name in names(&root).with_context(|| format!("failed to list {}", root.display()))? {
-            dirs.push((format!("round-{round}/{name}"), root.join(name)));
+    let folder = || format!("failed to list {}", run.root().display());
+    let mut homes = vec![(String::new(), run.clone())];
+    homes.extend(run.ablations().with_context(folder)?.into_iter().map(|(name, home)| (name + "/", home)));
+    for (within, home) in homes {
+        for round in home.rounds()? {
+            let root = home.round(round);
+            for name in names(&root).with_context(|| format!("failed to list {}", root.display()))? {
+                dirs.push((format!("{within}round-{round}/{name}"), root.join(name)));
+            }
         }
     }
     for (place, dir) in dirs.into_iter().filter(|(_, dir)| dir.join("commits").is_dir()) {

@@ -10,6 +10,7 @@
 //!           round-K/STAGE/       search, verify, ..., evaluate (see `commit` for what is inside)
 //!           round-K/value-LEVEL/ a value model and how good it is
 //!           round-K/student/     a model directory
+//!           ablation/ARM/        an arm of `qstill ablate`: its curation, and in seed-S/ its students
 //! ```
 //!
 //! What cannot be trusted is moved into a `damaged/` folder beside it, never deleted and never read as data.
@@ -36,6 +37,8 @@ pub enum Stage {
     Bakeoff,
     /// Answers chosen among samples, by the same command.
     Selection,
+    /// Students compared, by a command of its own.
+    Ablation,
 }
 
 impl Stage {
@@ -53,7 +56,7 @@ impl Stage {
     ];
 
     /// Stages of commands of their own, that no other stage reads.
-    pub const BESIDE: [Stage; 2] = [Stage::Bakeoff, Stage::Selection];
+    pub const BESIDE: [Stage; 3] = [Stage::Bakeoff, Stage::Selection, Stage::Ablation];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -68,6 +71,7 @@ impl Stage {
             Stage::Evaluate => "evaluate",
             Stage::Bakeoff => "bakeoff",
             Stage::Selection => "selection",
+            Stage::Ablation => "ablation",
         }
     }
 
@@ -172,6 +176,36 @@ impl RunDir {
     /// Low-rank adapters in PEFT's layout, if they were trained.
     pub fn adapter(&self, round: u32) -> PathBuf {
         self.round(round).join("adapter")
+    }
+
+    /// An arm of an ablation: laid out as a run that has its curation.
+    pub fn arm(&self, name: &str) -> Self {
+        Self::at(self.root.join(Stage::Ablation.name()).join(name))
+    }
+
+    /// A student of an arm: laid out as a run that has its training and its answers.
+    pub fn seed(&self, seed: u64) -> Self {
+        Self::at(self.root.join(format!("seed-{seed}")))
+    }
+
+    /// The arms of all ablations, and their students, each with its place in the run.
+    ///
+    /// # Errors
+    /// Folders that cannot be listed.
+    pub fn ablations(&self) -> io::Result<Vec<(String, Self)>> {
+        let folder = Stage::Ablation.name();
+        let mut found = Vec::new();
+        for name in names(&self.root.join(folder))? {
+            let arm = self.arm(&name);
+            if !arm.root.is_dir() {
+                continue;
+            }
+            for seed in names(&arm.root)?.iter().filter_map(|name| name.strip_prefix("seed-")?.parse().ok()) {
+                found.push((format!("{folder}/{name}/seed-{seed}"), arm.seed(seed)));
+            }
+            found.push((format!("{folder}/{name}"), arm));
+        }
+        Ok(found)
     }
 
     /// Rounds that have a directory, in order.

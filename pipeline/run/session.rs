@@ -44,12 +44,18 @@ impl Session {
         }
         stages::policy::endpoint::clear_answers(&run.responses())
             .with_context(|| format!("failed to clear {}", run.responses().display()))?;
-        for round in run.rounds()? {
-            remove_leftovers(&run.round(round))
-                .with_context(|| format!("failed to clear {}", run.round(round).display()))?;
-        }
+        clear(&run)?;
         let setting = config.run.device;
         Ok(Self { config, workspace: Workspace::new(run, console, Some(lock), setting) })
+    }
+
+    /// A part of the run that is laid out as a run of its own, under another configuration.
+    ///
+    /// # Errors
+    /// Leftovers that cannot be removed.
+    pub fn within(&self, part: RunDir, config: Config) -> Result<Self> {
+        clear(&part)?;
+        Ok(Self { config, workspace: self.workspace.within(part) })
     }
 
     /// A run to look at, without taking its lock: another process may be working on it.
@@ -57,6 +63,15 @@ impl Session {
         let setting = config.run.device;
         Self { config, workspace: Workspace::new(run, console, None, setting) }
     }
+}
+
+/// Removes what dead attempts at publishing a directory left in rounds.
+fn clear(run: &RunDir) -> Result<()> {
+    for round in run.rounds()? {
+        remove_leftovers(&run.round(round))
+            .with_context(|| format!("failed to clear {}", run.round(round).display()))?;
+    }
+    Ok(())
 }
 
 /// What a configuration changes of the saved one, in a line.

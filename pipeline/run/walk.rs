@@ -153,7 +153,10 @@ pub fn lines(session: &Session) -> Result<Vec<StageLine>> {
 }
 
 /// What cannot work is said before any work, and not after hours of search.
-fn preflight(session: &Session) -> Result<()> {
+///
+/// # Errors
+/// A device, base or reference that training cannot use.
+pub fn preflight(session: &Session) -> Result<()> {
     let (model, train) = (&session.config.model, &session.config.train);
     session.workspace.device()?.dtype(model.dtype)?;
     if !model.from_scratch() {

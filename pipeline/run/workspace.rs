@@ -4,6 +4,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -32,13 +33,13 @@ pub struct Workspace {
     pub run: RunDir,
     pub console: Console,
     /// None when only looking: nothing is written then.
-    lock: Option<Lock>,
+    lock: Option<Arc<Lock>>,
     setting: DeviceSetting,
     device: OnceCell<Choice>,
     /// What a walk saw of each stage.
     lines: RefCell<Vec<StageLine>>,
     /// Of model directories: their files are hashed once.
-    hashes: RefCell<HashMap<PathBuf, FileHashes>>,
+    hashes: Rc<RefCell<HashMap<PathBuf, FileHashes>>>,
     base: OnceCell<Arc<Model>>,
 }
 
@@ -87,8 +88,23 @@ impl Opened {
 
 impl Workspace {
     pub fn new(run: RunDir, console: Console, lock: Option<Lock>, setting: DeviceSetting) -> Self {
-        let (lines, hashes) = (RefCell::default(), RefCell::default());
+        let (lines, hashes, lock) = (RefCell::default(), Rc::default(), lock.map(Arc::new));
         Self { run, console, lock, setting, device: OnceCell::new(), lines, hashes, base: OnceCell::new() }
+    }
+
+    /// The same process at work on a part of the run that is laid out as a run of its own.
+    #[must_use]
+    pub fn within(&self, part: RunDir) -> Self {
+        Self {
+            run: part,
+            console: self.console.clone(),
+            lock: self.lock.clone(),
+            setting: self.setting,
+            device: self.device.clone(),
+            lines: RefCell::default(),
+            hashes: Rc::clone(&self.hashes),
+            base: OnceCell::new(),
+        }
     }
 
     /// Takes what a walk saw of each stage.

@@ -33,7 +33,7 @@ pub struct Fit<'a> {
 impl Fit<'_> {
     /// Number of optimizer steps.
     pub fn steps(&self) -> usize {
-        train::total_steps(self.rows, self.config, self.head.as_ref())
+        train::total_steps(self.rows, self.config, self.head.as_ref(), self.seed)
     }
 
     /// The newest sound checkpoint and its step.

@@ -243,7 +243,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     publish(workspace, &target, &files)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
-        let files = lora::peft_files(&adapters, &inputs.train, &inputs.start.as_base())?;
+        let files = lora::peft_files(&adapters, &inputs.train, &inputs.start.as_base(workspace))?;
         publish(workspace, &workspace.run.adapter(inputs.round), &files)?;
     }
     let last = losses.iter().rev().find_map(|l| l.validation_loss);
@@ -272,9 +272,12 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
 
 impl StartFrom {
     /// What adapters name as their base: a student as it stands beside them, or the directory of the base.
-    fn as_base(&self) -> String {
+    fn as_base(&self, workspace: &Workspace) -> String {
         match self {
-            Self::Student(student) => format!("../../{}/student", student.round_name()),
+            Self::Student(student) if student.beside("student").starts_with(workspace.run.root()) => {
+                format!("../../{}/student", student.round_name())
+            }
+            Self::Student(student) => student.beside("student").display().to_string(),
             Self::Base(Base::Directory { path, .. }) => path.display().to_string(),
             Self::Base(Base::FromScratch { .. }) => String::new(),
         }

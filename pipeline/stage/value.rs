@@ -105,6 +105,7 @@ pub fn inputs(
             train: TrainConfig {
                 epochs: c.value.epochs as f64,
                 max_steps: 0,
+                max_tokens_total: 0,
                 batch_size: c.value.batch_size,
                 learning_rate: c.value.learning_rate,
                 loss: TokenLoss::Ce,

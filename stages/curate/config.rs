@@ -49,10 +49,31 @@ pub enum Retire {
     Unconfirmed,
 }
 
+/// Which answers a kept solution may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Those that the verdict calls correct.
+    #[default]
+    Correct,
+    /// Any, whatever the verdict; a solution without an answer is dropped.
+    All,
+}
+
+impl Keep {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `[curate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CurateConfig {
+    /// Left out of fingerprints where it changes nothing, so that rows from before it was there count.
+    #[serde(skip_serializing_if = "Keep::is_default")]
+    pub keep: Keep,
     /// Faults of its steps for which a solution is dropped.
     #[serde(with = "fault_names")]
     pub faults: Vec<FaultKind>,
@@ -99,6 +120,7 @@ impl Default for CurateConfig {
     /// The defaults of `qstill init`; a test there compares them.
     fn default() -> Self {
         Self {
+            keep: Keep::default(),
             faults: FaultKind::ALL.to_vec(),
             max_repetition: 0.6,
             max_compression: 4.0,

@@ -5,7 +5,7 @@
 //!
 //! | reason | evidence | key of `[curate]`, value that switches it off |
 //! |---|---|---|
-//! | `not_correct` | the verdict and its reason | none: only verified solutions are kept |
+//! | `not_correct` | the verdict and its reason | `keep`, "all": then only what has no answer is dropped |
 //! | `wrong_steps` | the first of its faults that counts | `faults`, `[]` |
 //! | `repetition` | share of its characters in repeated n-grams, and the limit | `max_repetition`, 0 |
 //! | `compressible` | its size over its compressed size, and the limit | `max_compression`, 0 |
@@ -59,7 +59,7 @@ mod survey;
 pub(crate) mod tests;
 pub mod text;
 
-pub use config::{Choose, Contamination, CurateConfig, Duplicates, Retire};
+pub use config::{Choose, Contamination, CurateConfig, Duplicates, Keep, Retire};
 use judged::judged;
 pub use judged::{Rate, rates};
 pub use rules::RULES;

@@ -127,14 +127,16 @@ pub fn preferences(
     prefixes: &[Vec<u64>],
     most: usize,
 ) -> Vec<Preference> {
-    let margin = |at: usize| match &fates[at] {
-        Fate::Dropped { reason: reason @ "not_correct", .. } if rows[at].1.verdict == Verdict::Wrong => {
-            Some((MARGINS.0, *reason))
+    let margin = |at: usize| match (&fates[at], rows[at].1.verdict) {
+        // With `curate.keep = "all"` a wrong answer may be kept, or dropped for its steps.
+        (Fate::Kept | Fate::Dropped { reason: "not_correct" | "wrong_steps", .. }, Verdict::Wrong) => {
+            Some((MARGINS.0, "not_correct"))
         }
-        Fate::Dropped { reason: reason @ "wrong_steps", .. } => Some((MARGINS.1, *reason)),
+        (Fate::Dropped { reason: reason @ "wrong_steps", .. }, _) => Some((MARGINS.1, *reason)),
         _ => None,
     };
-    let chosen: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
+    let right = |at: &usize| fates[*at] == Fate::Kept && rows[*at].1.verdict == Verdict::Correct;
+    let chosen: Vec<usize> = (0..rows.len()).filter(right).collect();
     if most == 0 || chosen.is_empty() {
         return Vec::new();
     }

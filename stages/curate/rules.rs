@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use datasets::agreement::unused;
 use datasets::types::{Judgement, Solution, Verdict};
 
-use super::config::Contamination;
+use super::config::{Contamination, Keep};
 use super::outliers::characters;
 use super::subject::{Fate, Finding, Measured, ProblemContext, Subject};
 use super::text;
@@ -63,7 +63,9 @@ fn not_correct<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     if judgement.verdict == Verdict::Correct {
         return Finding::Passes(Measured::Text(Cow::Borrowed(&judgement.reason)));
     }
-    Finding::Drops(Measured::Text(format!("{}: {}", judgement.verdict.name(), judgement.reason).into()))
+    let said = Measured::Text(format!("{}: {}", judgement.verdict.name(), judgement.reason).into());
+    let any = subject.of.context.config.keep == Keep::All;
+    limit(!any || subject.solution.final_answer.is_empty(), said)
 }
 
 fn wrong_steps<'a>(subject: &'a Subject<'a>) -> Finding<'a> {

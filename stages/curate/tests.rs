@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::story::story;
 use super::{
-    Choose, Contamination, CurateConfig, Curated, CurationContext, Duplicates, Survey, curate, rates,
+    Choose, Contamination, CurateConfig, Curated, CurationContext, Duplicates, Keep, Survey, curate, rates,
 };
 use crate::events::Silent;
 use crate::verify::verify;
@@ -429,6 +429,31 @@ fn pairs_part_as_late_as_they_can() {
         (&*pairs(1)[0].chosen, &*pairs(1)[0].rejected),
         ("48*2=96\n96*3/4=72\n#### 72", "48*2=96\n#### 96")
     );
+}
+
+#[test]
+fn wrong_answers_are_kept_where_that_is_asked_for() {
+    let problems = [problem("clips", CLIPS, "72")];
+    let mut solutions = everything();
+    solutions.push(clips("silent", &["48*3=144"], ""));
+    let with = |keep, faults: &[FaultKind]| {
+        run(&problems, &solutions, &CurateConfig { keep, faults: faults.to_vec(), preferences: 9, ..bare() })
+    };
+    assert_eq!(ids(&with(Keep::Correct, &FaultKind::ALL)), ["odd", "first"]);
+    assert_eq!(ids(&with(Keep::Correct, &[])), ["odd", "first", "false"]);
+    let all = with(Keep::All, &[]);
+    assert_eq!(ids(&all), ["odd", "first", "false", "wrong", "near"]);
+    let (reason, evidence) = why(&all.dropped, "silent");
+    assert_eq!((reason, evidence), ("not_correct", "wrong: no_answer"));
+    // Pairs still prefer right to wrong, and labels of steps are those of the verdicts.
+    let wrong = ["wrong", "near"];
+    let pairs = &all.preferences;
+    assert!(pairs.iter().any(|p| p.rejected_id == "wrong") && pairs.iter().any(|p| p.rejected_id == "near"));
+    assert!(pairs.iter().all(|p| !wrong.contains(&p.chosen_id.as_str()) && p.reason == "not_correct"));
+    assert_eq!(all.step_labels, with(Keep::Correct, &[]).step_labels);
+    // Steps are checked whatever the answer.
+    let checked = with(Keep::All, &FaultKind::ALL);
+    assert_eq!(why(&checked.dropped, "false").0, "wrong_steps");
 }
 
 #[test]

@@ -68,6 +68,11 @@ pub enum Select {
     Replay,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Select {
     /// Whether it goes by what samples showed.
     pub fn asks_samples(self) -> bool {
@@ -104,6 +109,10 @@ pub struct TrainConfig {
     pub epochs: f64,
     /// Most optimizer steps; 0 for no limit.
     pub max_steps: usize,
+    /// Most tokens over all steps; 0 for no limit. Left out of fingerprints where it changes nothing, so that
+    /// students from before it was there count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_tokens_total: u64,
     /// Rows per optimizer step.
     pub batch_size: usize,
     /// Rows that one forward pass holds: smaller needs less memory, same result.

@@ -229,9 +229,9 @@ pub struct Moment<'a> {
     pub losses: &'a [Loss],
 }
 
-/// Number of optimizer steps that a configuration asks for.
-pub fn total_steps(rows: &Rows, config: &TrainConfig, head: Option<&HeadConfig>) -> usize {
-    steps(steps_per_epoch(&rows.train, config, grouped(head)), config)
+/// Number of optimizer steps that a configuration asks for; `seed` is that of [`Training`].
+pub fn total_steps(rows: &Rows, config: &TrainConfig, head: Option<&HeadConfig>, seed: u64) -> usize {
+    steps(&rows.train, config, grouped(head), seed)
 }
 
 /// Whether rows that share a group must be in one batch: pairs reach over rows.
@@ -244,9 +244,33 @@ fn steps_per_epoch(examples: &[Example], config: &TrainConfig, grouped: bool) ->
     if grouped { batch::grouped_steps(examples, size) } else { batch::steps_per_epoch(examples.len(), size) }
 }
 
-fn steps(per_epoch: usize, config: &TrainConfig) -> usize {
+fn steps(examples: &[Example], config: &TrainConfig, grouped: bool, seed: u64) -> usize {
+    let per_epoch = steps_per_epoch(examples, config, grouped);
     let steps = ((per_epoch as f64 * config.epochs).ceil() as usize).max(1);
-    if config.max_steps > 0 { steps.min(config.max_steps) } else { steps }
+    let steps = if config.max_steps > 0 { steps.min(config.max_steps) } else { steps };
+    if config.max_tokens_total == 0 {
+        return steps;
+    }
+    let order = (0..).flat_map(|epoch| batches(examples, config.batch_size, grouped, (seed, epoch)));
+    let spent = order.scan(0, |spent, batch: Vec<usize>| {
+        *spent += tokens_of(batch.iter().map(|&i| &examples[i]));
+        Some(*spent)
+    });
+    spent.take(steps).take_while(|spent| *spent <= config.max_tokens_total).count().max(1)
+}
+
+/// The batches of an epoch, by a seed and the number of the epoch.
+fn batches(examples: &[Example], size: usize, grouped: bool, (seed, epoch): (u64, u64)) -> Vec<Vec<usize>> {
+    if grouped {
+        batch::grouped_epoch(examples, size, seed, epoch)
+    } else {
+        batch::epoch(examples, size, seed, epoch)
+    }
+}
+
+/// Targets of some rows, those of their prompts included.
+fn tokens_of<'a>(rows: impl Iterator<Item = &'a Example>) -> u64 {
+    rows.map(|row| row.tokens.len() as u64 - 1).sum()
 }
 
 /// One training run, with what it starts from.
@@ -286,7 +310,7 @@ pub fn train(
     let examples = &rows.train;
     let grouped = grouped(head.as_ref());
     let per_epoch = steps_per_epoch(examples, config, grouped);
-    let steps = steps(per_epoch, config);
+    let steps = steps(examples, config, grouped, seed);
     if let Some(head) = &head {
         let (size, own) = (model.config.hidden_size, head.start.weight.len());
         ensure!(
@@ -330,8 +354,7 @@ pub fn train(
     for step in first..steps {
         let epoch = step / per_epoch;
         if order.0 != epoch {
-            let batches = if grouped { batch::grouped_epoch } else { batch::epoch };
-            order = (epoch, batches(examples, config.batch_size, seed, epoch as u64));
+            order = (epoch, batches(examples, config.batch_size, grouped, (seed, epoch as u64)));
         }
         let mut batch: Vec<&Example> = order.1[step % per_epoch].iter().map(|&i| &examples[i]).collect();
         let written = match &mut own {
@@ -358,7 +381,7 @@ pub fn train(
             error.context(format!("training failed at step {step}{hint}"))
         })?;
         let done = step + 1;
-        let new = batch.iter().map(|e| e.tokens.len() as u64 - 1).sum::<u64>();
+        let new = tokens_of(batch.iter().copied());
         tokens += new;
         let measured = !validation.is_empty()
             && ((config.validate_every > 0 && done % config.validate_every == 0) || done == steps);

@@ -49,6 +49,7 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         replay_times: 2,
         epochs,
         max_steps: 0,
+        max_tokens_total: 0,
         batch_size: 8,
         micro_batch: 8,
         learning_rate: 3e-3,
@@ -534,4 +535,31 @@ fn the_learning_rate_rises_then_falls_to_its_floor() {
     assert!((rate(0) - 0.1).abs() < 1e-12 && (rate(9) - 1.0).abs() < 1e-12);
     assert!((10..99).all(|s| rate(s + 1) < rate(s)));
     assert!((rate(100) - 0.1).abs() < 1e-12);
+}
+
+#[test]
+fn a_budget_of_tokens_ends_training_before_the_step_that_exceeds_it() {
+    let rows = Rows { train: long(), validation: Vec::new(), too_long: 0, exact: Vec::new() };
+    let limit = |max_tokens_total| TrainConfig { max_tokens_total, batch_size: 7, ..config(2.5, 0) };
+    let steps = |budget, seed| super::total_steps(&rows, &limit(budget), None, seed);
+    let unlimited = steps(0, 1);
+    assert_eq!(unlimited, 15, "2.5 epochs of 6 batches");
+    let (decoder, device) = (fresh(), cpu());
+    let taken = |config: &TrainConfig, seed| -> Vec<u64> {
+        let (head, resume, fingerprint) = (None, None, "f");
+        let (rows, device) = (&rows, &device);
+        let training = Training { model: &decoder, head, rows, config, seed, fingerprint, resume, device };
+        let (_, curve) = train(training, &Silent, &mut |_| Ok(())).unwrap();
+        curve.iter().map(|loss| loss.tokens).collect()
+    };
+    for budget in [1, 500, 4000, 1_000_000] {
+        let seed = 1 + budget;
+        let tokens = taken(&limit(budget), seed);
+        let count = tokens.len();
+        assert_eq!(count, steps(budget, seed));
+        assert!(tokens[count - 1] <= budget || count == 1, "{budget}: {tokens:?}");
+        // One step more would have been too much, or there was none.
+        let longer = taken(&TrainConfig { max_steps: count + 1, ..limit(0) }, seed);
+        assert!(longer[longer.len() - 1] > budget || count == unlimited, "{budget}: {longer:?}");
+    }
 }

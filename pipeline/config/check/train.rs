@@ -99,6 +99,12 @@ pub(super) fn losses(config: &Config) -> Checked {
              model.teacher to a model",
         ));
     }
+    if train.on_policy > 0.0 && train.max_tokens_total > 0 {
+        return Err(refuse(
+            "train.max_tokens_total is above 0, but train.on_policy too: nobody knows how long own answers will be",
+            "set train.max_steps instead",
+        ));
+    }
     if train.loss == TokenLoss::Value {
         if !config.has_value(1) {
             let (what, hint) = match value.model {
