@@ -194,7 +194,8 @@ fn headings(run: &Left) {
     }
     // Generated problems come without worked examples, a table without rows is not written; others are of
     // stages and commands not asked for.
-    let others = ["examples", "retired", "values", "token_targets", "bakeoff", "selection", "ablation", "grades"];
+    let others =
+        ["examples", "retired", "values", "token_targets", "bakeoff", "selection", "ablation", "grades"];
     let all: BTreeSet<&str> =
         table::TABLES.iter().map(|table| table.name).filter(|name| !others.contains(name)).collect();
     assert_eq!(seen, all, "a run has every table");

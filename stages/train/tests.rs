@@ -548,7 +548,8 @@ fn a_budget_of_tokens_ends_training_before_the_step_that_exceeds_it() {
     let taken = |config: &TrainConfig, seed| -> Vec<u64> {
         let (head, resume, fingerprint) = (None, None, "f");
         let (rows, device) = (&rows, &device);
-        let training = Training { model: &decoder, head, rows, config, seed, fingerprint, resume, device };
+        let training =
+            Training { model: &decoder, head, rows, config, seed, fingerprint, resume, own: None, device };
         let (_, curve) = train(training, &Silent, &mut |_| Ok(())).unwrap();
         curve.iter().map(|loss| loss.tokens).collect()
     };
