@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use datasets::table::{Ablated, Loss};
+use datasets::table::{Ablated, Loss, TokenTargets};
 use datasets::types::Kept;
 use serde_json::Value;
 
@@ -239,4 +239,30 @@ fn what_arms_share_may_not_differ() {
     world.qstill(&["stage", "curate", "runs/b"]).done();
     unfinished(&[]).fails(64, &["no student whose steps", "--steps or --tokens"]);
     unfinished(&["--steps", "2"]).done();
+}
+
+#[test]
+fn arms_may_learn_from_a_teacher_which_reads_their_rows_once() {
+    let world = World::new();
+    world.run("a", SETS).done();
+    let distil = "train.loss=distil,train.top_k=4,model.teacher=runs/a/round-1/student";
+    let arms = [
+        "ce".to_owned(),
+        format!("distil:{distil}"),
+        format!("own:{distil},train.on_policy=1,train.on_policy_tokens=8"),
+    ];
+    let given: Vec<&str> = arms.iter().flat_map(|arm| ["--arm", arm]).collect();
+    let said = ablate(&world, &[&given[..], &["--seeds", "2", "--json"]].concat()).done();
+    assert_eq!(trained(&said), 6, "{}", said.stderr);
+    let scored = said.stderr.lines().filter(|line| line.contains("likeliest of each are kept")).count();
+    assert_eq!(scored, 1, "{}", said.stderr);
+    let left = world.left("a");
+    let (kept, read) = (left.rows::<Kept>("round-1/curate"), "ablation/distil/round-1/score");
+    assert_eq!(left.rows::<TokenTargets>(read).len(), kept.len());
+    let plot = said.json();
+    for name in ["distil", "own"] {
+        assert!(arm(&plot, name)["against_first"].is_object(), "{plot}");
+    }
+    let own: Vec<Loss> = student(&world, "own", seeds(&plot)[1]).rows("round-1/train");
+    assert!(own.last().unwrap().sampled_tokens > 0);
 }

@@ -101,7 +101,8 @@ pub(super) fn losses(config: &Config) -> Checked {
     }
     if train.on_policy > 0.0 && train.max_tokens_total > 0 {
         return Err(refuse(
-            "train.max_tokens_total is above 0, but train.on_policy too: nobody knows how long own answers will be",
+            "train.max_tokens_total and train.on_policy are both above 0: how long a student's own answers will \
+             be is not known before",
             "set train.max_steps instead",
         ));
     }
