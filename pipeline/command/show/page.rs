@@ -19,8 +19,11 @@ pub fn text(sheet: &Sheet, limits: Limits, look: Look) -> String {
     let mut page = Page { look, lines: Vec::new() };
     let number = sheet.number;
     page.lines.push(look.bold(&format!("problem {} (number {number})", sheet.problem_id)));
-    let difficulty =
-        if sheet.difficulty > 0 { format!(", {} operations", sheet.difficulty) } else { String::new() };
+    let difficulty = if sheet.difficulty > 0 {
+        format!(", {}", plural(sheet.difficulty.into(), "operation"))
+    } else {
+        String::new()
+    };
     page.field("split", &format!("{}; {} from {}{difficulty}", sheet.split, sheet.domain, sheet.source));
     page.prose("question", &sheet.question);
     page.field("answer", &sheet.answer);
