@@ -79,6 +79,11 @@ status RUN *ARGS: build
 inspect PATH *ARGS: build
     @{{ qstill }} inspect "$@"
 
+# Show one problem through all tables: its search trees, solutions, verdicts, answers
+[group('run')]
+show RUN PROBLEM *ARGS: build
+    @{{ qstill }} show "$@"
+
 # Compare searches at equal budgets, or ways to choose an answer among samples (--select 4,8,16)
 [group('run')]
 bakeoff RUN *ARGS: build

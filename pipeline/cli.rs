@@ -10,7 +10,7 @@ use stages::fault;
 
 use crate::command::{
     ablate, answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect,
-    regrade, run, status, verify_run,
+    regrade, run, show, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -51,6 +51,7 @@ enum Command {
     Curate(curate::Curate),
     Status(status::Status),
     Inspect(inspect::Inspect),
+    Show(show::Show),
     Bakeoff(bakeoff::Bakeoff),
     Ablate(ablate::Ablate),
     Audit(audit::Audit),
@@ -109,6 +110,7 @@ pub fn main() -> Result<Exit> {
         Command::Curate(args) => curate::run(args, &console),
         Command::Status(args) => status::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
+        Command::Show(args) => show::run(args),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Ablate(args) => ablate::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),

@@ -4,6 +4,8 @@
 
 use datasets::key;
 
+use crate::evaluate::statistics::wilson;
+
 /// Version of the comparison's rows, part of its fingerprint.
 pub const VERSION: u32 = 1;
 
@@ -45,11 +47,15 @@ impl Difference {
     }
 }
 
-/// The share that an arm solves.
+/// The share that an arm solves. Its interval is no narrower than Wilson's over problems: what was never
+/// seen is not impossible.
 pub fn share(solved: &[Vec<bool>]) -> Estimate {
     let values: Vec<Vec<f64>> =
         solved.iter().map(|row| row.iter().map(|right| f64::from(u8::from(*right))).collect()).collect();
-    pigeonhole(&values)
+    let found = pigeonhole(&values);
+    let problems = values.first().map_or(0, Vec::len);
+    let (low, high) = wilson((found.mean * problems as f64).round() as usize, problems);
+    Estimate { low: found.low.min(low), high: found.high.max(high), ..found }
 }
 
 /// How an arm differs from another one.
@@ -191,6 +197,8 @@ mod tests {
         assert_eq!((back.won, back.lost, back.verdict()), (0, 150, "worse than"));
         assert_eq!(found.by_seed.len(), 3);
         assert!((share(&more).mean - 0.5).abs() < 1e-12);
+        let never = share(&solved(3, 20, |_, _| false));
+        assert!(never.low <= 0.0 && (never.high - 0.1611).abs() < 1e-4, "{never:?}");
     }
 
     /// What one seed alone won is no difference: that is what seeds are for.

@@ -36,6 +36,7 @@ mod look;
 mod losses;
 mod model;
 mod rounds;
+mod show;
 mod targets;
 mod value;
 mod wgpu;

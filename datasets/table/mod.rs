@@ -20,6 +20,7 @@ mod grades;
 mod nodes;
 mod problems;
 mod read;
+mod select;
 mod solutions;
 mod targets;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use nodes::Node;
 pub use problems::Example;
 pub use read::{Heading, Rows, heading, read, read_all};
 pub(crate) use read::{check_extents, guarded};
+pub use select::{rows_where, texts};
 pub use targets::TokenTargets;
 pub use training::{Dropped, Loss, Retired};
 pub use turns::{AssistantTurn, UserTurn};

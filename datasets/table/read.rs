@@ -135,7 +135,7 @@ impl<R: Row> Iterator for Rows<R> {
     }
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, TableError> {
+pub(super) fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, TableError> {
     let file =
         File::open(path).map_err(|source| TableError::Io { place: path.display().to_string(), source })?;
     let length = file.metadata().map(|file| file.len());
@@ -179,7 +179,7 @@ pub(crate) fn check_extents(file: &ParquetMetaData, length: u64) -> Result<(), P
     Ok(())
 }
 
-fn heading_of(builder: &ParquetRecordBatchReaderBuilder<File>) -> Heading {
+pub(super) fn heading_of(builder: &ParquetRecordBatchReaderBuilder<File>) -> Heading {
     let file = builder.metadata().file_metadata();
     let value = |key: &str| {
         let pairs = file.key_value_metadata()?;
@@ -194,7 +194,7 @@ fn heading_of(builder: &ParquetRecordBatchReaderBuilder<File>) -> Heading {
     }
 }
 
-fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), TableError> {
+pub(super) fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), TableError> {
     let found = heading.table.as_deref();
     if found != Some(R::TABLE) {
         let found = found.map_or_else(|| format!("a file without `{TABLE_KEY}`"), |name| format!("`{name}`"));
@@ -215,7 +215,7 @@ fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), TableError> 
 
 /// The positions of the table's columns in the file. Other columns and another order are no error:
 /// a file may have passed through another program.
-fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<usize>, TableError> {
+pub(super) fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<usize>, TableError> {
     let position = |expected: &arrow::datatypes::FieldRef| {
         let wrong = |found: String| TableError::WrongColumn {
             path: path.to_owned(),

@@ -16,5 +16,6 @@ pub mod init;
 pub mod inspect;
 pub mod regrade;
 pub mod run;
+pub mod show;
 pub mod status;
 pub mod verify_run;

@@ -105,6 +105,38 @@ impl StageOutput {
         read(&self.path, &commits)
     }
 
+    /// Rows of one problem, of one shard or of all; rows of other problems are not decoded.
+    ///
+    /// # Errors
+    /// Failed reads.
+    pub fn of_problem<R: Row>(&self, shard: Option<u32>, problem_id: &str) -> Result<Vec<R>> {
+        let commits: Vec<Commit> =
+            self.commits.iter().filter(|c| shard.is_none_or(|shard| shard == c.shard)).cloned().collect();
+        let mut rows = Vec::new();
+        for path in table_paths(&self.path, &commits, R::TABLE) {
+            rows.extend(table::rows_where(&path, "problem_id", problem_id)?);
+        }
+        Ok(rows)
+    }
+
+    /// A column of text of one shard.
+    ///
+    /// # Errors
+    /// Failed reads.
+    pub fn column<R: Row>(&self, shard: u32, column: &'static str) -> Result<Vec<String>> {
+        let commits: Vec<Commit> = self.commits.iter().filter(|c| c.shard == shard).cloned().collect();
+        let mut texts = Vec::new();
+        for path in table_paths(&self.path, &commits, R::TABLE) {
+            texts.extend(table::texts::<R>(&path, column)?);
+        }
+        Ok(texts)
+    }
+
+    /// Whether a shard is committed.
+    pub fn has(&self, shard: u32) -> bool {
+        self.commits.iter().any(|commit| commit.shard == shard)
+    }
+
     /// Sum of one count over all shards.
     pub fn count(&self, key: &str) -> i64 {
         self.commits.iter().filter_map(|c| c.counts.get(key)).sum()

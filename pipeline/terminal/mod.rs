@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod console;
 pub mod exit;
+pub mod look;
 pub mod progress;
 pub mod text;

@@ -18,6 +18,7 @@ use crate::disk::layout::RunDir;
 use crate::disk::lock::Lock;
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
+use crate::terminal::look::Look;
 use crate::terminal::text;
 
 mod options;
@@ -30,7 +31,6 @@ mod tokens;
 mod value;
 
 use options::Options;
-use show::Look;
 use stage::{Summary, is_stage, round_number};
 use table::Table;
 use tokens::Reader;

@@ -11,34 +11,13 @@ use serde_json::{Map, Value};
 use super::options::Options;
 use super::table::{Table, description};
 use super::value::{fields_within, type_name};
+use crate::terminal::look::Look;
 use crate::terminal::text;
 
 /// Items of a list of structs that are shown.
 const ITEMS: usize = 50;
 /// Room for the names of columns.
 const LABEL: usize = 32;
-
-/// How results may look.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// Longest line, in characters.
-    pub width: usize,
-    pub colour: bool,
-}
-
-impl Look {
-    fn paint(self, style: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    pub fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-}
 
 /// What a table is, its columns, and its first rows.
 pub fn table(out: &mut dyn Write, table: &Table, options: &Options, look: Look) -> Result<()> {

@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use stages::model::{Tokenizer, hf};
 use stages::train::{NO_END, Thoughts, row_tokens};
 
-use super::show::Look;
 use super::stage::round_number;
 use super::table::Table;
 use crate::config::resolve;
 use crate::config::types::Config;
 use crate::disk::layout::RunDir;
 use crate::terminal::exit::Failure;
+use crate::terminal::look::Look;
 use crate::terminal::text;
 
 /// The column that makes a training row, and the one of what is learned before it where a run says so.
