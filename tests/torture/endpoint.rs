@@ -167,14 +167,15 @@ pub fn paid_once(world: &World, full: bool) -> Part {
         for request in &server.seen()[before..] {
             *times.entry(request.to_string()).or_default() += 1;
         }
-        // Only what was under way at a kill, two at a time, may be asked for again.
+        // Only what was under way at a kill, two at a time, may be asked for again. (An answer is written as
+        // soon as it comes, so those that wait for a flush survive a kill.)
         let twice: usize = times.values().map(|n| n - 1).sum();
         if twice > 2 * kills {
             part.violations.push(format!("{twice} answers were paid for again after {kills} kills"));
         }
         let left: BTreeSet<String> = files(&home.join("run/responses"))
             .into_keys()
-            .filter(|name| Path::new(name).extension() != Some("json".as_ref()))
+            .filter(|name| Path::new(name).extension() != Some("jsonl".as_ref()))
             .collect();
         if !left.is_empty() {
             part.violations.push(format!("left behind: {left:?}"));
