@@ -13,6 +13,7 @@ use reqwest::{Response, Url};
 use super::config::EndpointConfig;
 use super::date;
 use super::decode::{self, Undecoded};
+use super::document::Document;
 use super::error::EndpointError;
 use super::field::LeftOut;
 use super::said::{Kind, Said, plain};
@@ -150,19 +151,19 @@ impl Client {
         if decode::is_stream(&body) {
             return Err(EndpointError::Stream { url }.into());
         }
-        let json = decode::json(&body).map_err(|error| {
+        let json = Document::read(&body).map_err(|error| {
             let cause = format!("incomplete JSON: {error}");
             Trouble { pause, ..EndpointError::Broken { url: url.clone(), cause, tries }.into() }
         })?;
         // Some gateways report an upstream's failure with status 200.
-        match Reply::read(&json, stops) {
+        match Reply::of(json, stops) {
             Ok(reply) => Ok(Received { status, body, reply }),
-            Err(_) if Said::error(&json).is_some() => {
+            Err((_, json)) if Said::error(&json).is_some() => {
                 Err(Trouble { pause, ..self.refused(status, &body, tries) })
             }
-            Err(Lacking::Choices) => Err(self.no_choices(&body).into()),
-            Err(Lacking::Any) => Err(Trouble { pause, ..EndpointError::Empty { url, tries }.into() }),
-            Err(Lacking::Sound) => {
+            Err((Lacking::Choices, _)) => Err(self.no_choices(&body).into()),
+            Err((Lacking::Any, _)) => Err(Trouble { pause, ..EndpointError::Empty { url, tries }.into() }),
+            Err((Lacking::Sound, _)) => {
                 let message = "an error instead of an answer".to_owned();
                 Err(Trouble { pause, ..EndpointError::Busy { url, status, message, tries }.into() })
             }

@@ -8,7 +8,7 @@ use datasets::key;
 use serde_json::Value;
 
 use super::client::{Client, Received, Trouble, locked};
-use super::decode;
+use super::document::Document;
 use super::error::{EndpointError, Halt, Lost};
 use super::field;
 use super::said::Said;
@@ -48,7 +48,7 @@ impl<'a> Errand<'a> {
         }
         let text = canonical(request);
         let name = Store::name(&client.config.revision, &text);
-        let read = |body: &str| decode::json(body).ok().and_then(|body| Reply::read(&body, stops).ok());
+        let read = |body: &str| Document::read(body).ok().and_then(|body| Reply::of(body, stops).ok());
         let stored = client.store.get(&name, &text)?;
         if let Stored::Body(body) = &stored {
             if let Some(reply) = read(body) {

@@ -40,6 +40,7 @@ mod client;
 mod config;
 mod date;
 mod decode;
+mod document;
 mod draft;
 mod draw;
 mod errand;

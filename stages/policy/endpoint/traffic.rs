@@ -115,11 +115,25 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Permits that are free, and the limit.
     fn seen(traffic: &Traffic) -> (usize, usize) {
         (traffic.free.available_permits(), traffic.state().limit)
+    }
+
+    #[test]
+    fn the_longest_pause_counts() {
+        let (traffic, now) = (Traffic::new(8), Instant::now());
+        assert_eq!(traffic.quiet(), None);
+        traffic.hush(now);
+        assert_eq!(traffic.quiet(), None);
+        let later = now + Duration::from_hours(1);
+        traffic.hush(later);
+        traffic.hush(now);
+        assert_eq!(traffic.quiet(), Some(later));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use super::*;
 use crate::events::Silent;
 use crate::policy::PromptConfig;
 
+mod crowds;
 mod ends;
 mod logs;
 mod money;
