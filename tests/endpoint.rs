@@ -334,7 +334,9 @@ fn answers_of_earlier_runs_are_read_and_torn_ones_cut_off() {
         let name = format!("{}.json", answer["answer"].as_str().unwrap());
         fs::write(folder.join(name), old.to_string()).unwrap();
     }
-    logs.iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+    for name in &logs {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
     let again = || {
         fs::remove_dir_all(run.join("round-1")).unwrap();
         world.resume("a").done();

@@ -143,8 +143,10 @@ fn meaning(token: &Token) -> Option<Number> {
 }
 
 fn look_up(table: &[(&str, i64)], token: &Token) -> Option<Number> {
-    let found =
-        table.iter().find(|(word, _)| token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word));
+    if token.kind != Kind::Word {
+        return None;
+    }
+    let found = table.iter().find(|(word, _)| token.text.eq_ignore_ascii_case(word));
     found.map(|(_, value)| Number::integer(*value))
 }
 

@@ -2,8 +2,10 @@
 //! after a fixed time, however many are asked at once. It is a process of its own, so that its CPU time is
 //! not counted as qstill's, and ends with the one that started it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::terminal::text::to_stdout;
 
 /// How it answers.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,7 @@ pub struct Seen {
 /// A server in a process of its own.
 pub struct Server {
     process: Child,
+    said: BufReader<ChildStdout>,
     pub url: String,
 }
 
@@ -54,16 +59,10 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .context("failed to start the server")?;
+        let mut said = BufReader::new(process.stdout.take().context("the server says nothing")?);
         let mut url = String::new();
-        let said = process.stdout.as_mut().context("the server says nothing")?;
-        // A byte at a time: what follows belongs to a later reader.
-        for byte in said.by_ref().bytes() {
-            match byte.context("failed to hear from the server")? {
-                b'\n' => break,
-                byte => url.push(char::from(byte)),
-            }
-        }
-        Ok(Self { process, url })
+        said.read_line(&mut url).context("failed to hear from the server")?;
+        Ok(Self { process, said, url: url.trim_end().to_owned() })
     }
 
     /// Ends it.
@@ -73,8 +72,7 @@ impl Server {
     pub fn end(mut self) -> Result<Seen> {
         drop(self.process.stdin.take());
         let mut said = String::new();
-        let mut out = self.process.stdout.take().context("the server says nothing")?;
-        out.read_to_string(&mut said).context("failed to hear from the server")?;
+        self.said.read_to_string(&mut said).context("failed to hear from the server")?;
         self.process.wait().context("failed to wait for the server")?;
         serde_json::from_str(&said).context("failed to hear what the server has seen")
     }
@@ -104,23 +102,23 @@ pub fn serve(manner: Manner) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let seen = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("http://{}/v1", listener.local_addr()?);
-        std::io::stdout().flush()?;
+        let address = listener.local_addr()?;
+        to_stdout(|out| Ok(writeln!(out, "http://{address}/v1")?))?;
         let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
         std::thread::spawn(move || {
             let _ = BufReader::new(std::io::stdin()).read_line(&mut String::new());
             drop(end);
         });
-        let state = std::rc::Rc::new(std::cell::RefCell::new(State::default()));
+        let state = Rc::new(RefCell::new(State::default()));
         let tasks = tokio::task::LocalSet::new();
-        let accepting = std::rc::Rc::clone(&state);
+        let accepting = Rc::clone(&state);
         tasks
             .run_until(async move {
                 loop {
                     tokio::select! {
                         _ = &mut ended => break,
                         Ok((stream, _)) = listener.accept() => {
-                            let state = std::rc::Rc::clone(&accepting);
+                            let state = Rc::clone(&accepting);
                             tokio::task::spawn_local(async move {
                                 // A connection that breaks is the other side's affair.
                                 let _ = connection(stream, manner, &state).await;
@@ -131,18 +129,14 @@ pub fn serve(manner: Manner) -> Result<()> {
             })
             .await;
         let seen = state.borrow().seen;
-        std::io::Result::Ok(seen)
+        anyhow::Ok(seen)
     })?;
-    println!("{}", serde_json::to_string(&seen)?);
-    Ok(())
+    let told = serde_json::to_string(&seen)?;
+    to_stdout(|out| Ok(writeln!(out, "{told}")?))
 }
 
 /// Answers one request after the other.
-async fn connection(
-    mut stream: TcpStream,
-    manner: Manner,
-    state: &std::cell::RefCell<State>,
-) -> std::io::Result<()> {
+async fn connection(mut stream: TcpStream, manner: Manner, state: &RefCell<State>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut read = Vec::new();
     loop {

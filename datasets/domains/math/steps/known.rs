@@ -125,7 +125,9 @@ impl Known {
             known
         });
         let mut known = Self::clone(&of_question);
-        reading.lines.iter().for_each(|line| known.understand(&line.tokens));
+        for line in &reading.lines {
+            known.understand(&line.tokens);
+        }
         known
     }
 

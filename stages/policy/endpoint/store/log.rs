@@ -58,7 +58,8 @@ struct Head {
     /// SHA-256 of those.
     sha256: String,
     /// Beginning of the SHA-256 of what stands before it.
-    head: String,
+    #[serde(rename = "head")]
+    own: String,
 }
 
 /// What is read of the rest.
@@ -124,7 +125,7 @@ fn head(text: &[u8]) -> Option<(Head, usize)> {
     whole.push(b'}');
     let head: Head = serde_json::from_slice(&whole).ok()?;
     let own = position(text, OWN)?;
-    (head.head == check_of(&text[..own])).then_some((head, end))
+    (head.own == check_of(&text[..own])).then_some((head, end))
 }
 
 fn check_of(text: &[u8]) -> String {
@@ -258,10 +259,11 @@ pub(super) fn mend(path: &Path) -> io::Result<()> {
     }
     to.sync_all()?;
     // Without its ending nobody reads it as a log.
-    let aside = (0..).map(|copy| folder.join(format!("damaged-{name}.{copy}"))).find(|path| !path.exists());
-    if let Some(aside) = aside {
-        fs::copy(path, &aside)?;
+    let mut copy = 0;
+    while folder.join(format!("damaged-{name}.{copy}")).exists() {
+        copy += 1;
     }
+    fs::copy(path, folder.join(format!("damaged-{name}.{copy}")))?;
     fs::rename(&draft, path)?;
     super::sync_folder(folder)
 }

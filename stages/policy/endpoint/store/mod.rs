@@ -8,6 +8,7 @@
 //! answer ([`old`]).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -218,7 +219,9 @@ impl Index {
         for path in log::all(folder)? {
             let lines = log::scan(&path)?.lines;
             let log = index.log(path);
-            lines.into_iter().for_each(|line| index.add(Place::Log(log, line), line.name));
+            for line in lines {
+                index.add(Place::Log(log, line), line.name);
+            }
         }
         Ok(index)
     }
@@ -229,10 +232,11 @@ impl Index {
     }
 
     fn add(&mut self, place: Place, name: Name) {
-        if self.first.contains_key(&name) {
-            self.more.entry(name).or_default().push(place);
-        } else {
-            self.first.insert(name, place);
+        match self.first.entry(name) {
+            Entry::Occupied(_) => self.more.entry(name).or_default().push(place),
+            Entry::Vacant(free) => {
+                free.insert(place);
+            }
         }
     }
 

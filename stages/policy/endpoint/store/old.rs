@@ -60,9 +60,9 @@ fn read(path: &Path) -> io::Result<Result<Record, String>> {
 /// another.
 pub(super) fn body(path: &Path, request: &str) -> io::Result<Result<String, String>> {
     let record = read(path)?;
-    Ok(record.and_then(|record| match super::canonical(&record.request) == request {
-        true => Ok(record.body),
-        false => Err("answers another request".to_owned()),
+    Ok(record.and_then(|record| {
+        let own = super::canonical(&record.request) == request;
+        if own { Ok(record.body) } else { Err("answers another request".to_owned()) }
     }))
 }
 

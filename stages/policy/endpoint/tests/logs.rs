@@ -13,6 +13,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn remove_others(folder: &Path, log: &Path) {
+    for other in files(folder).iter().filter(|path| *path != log) {
+        fs::remove_file(other).unwrap();
+    }
+}
+
 fn request(number: usize) -> String {
     format!("{{\"messages\":[{{\"content\":\"{number}?\"}}],\"seed\":{number}}}")
 }
@@ -24,7 +30,7 @@ fn text(number: usize) -> String {
 /// Stores answers to some requests, all at once; the bodies that stand for them.
 fn put(store: &Store, numbers: impl Iterator<Item = usize>, body: fn(usize) -> String) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let one = async |number: usize| {
+    let one = async |number: usize| -> String {
         let (request, body) = (request(number), body(number));
         let spent = Spent { answers: 1, prompt_tokens: 2, completion_tokens: 3 };
         let name = Store::name("", &request);
@@ -107,10 +113,7 @@ fn a_changed_byte_costs_one_answer_and_gives_no_other() {
         clear(folder.path()).unwrap();
         let checked = check(folder.path()).unwrap();
         assert!(checked.answers == 3 && checked.wrong.is_empty(), "{at}: {checked:?}");
-        files(folder.path())
-            .iter()
-            .filter(|path| *path != log)
-            .for_each(|path| fs::remove_file(path).unwrap());
+        remove_others(folder.path(), log);
     }
 }
 
@@ -140,10 +143,7 @@ fn damaged_answers_are_asked_again() {
         // The sound one is found behind the damaged one.
         assert_eq!(format!("{:?}", ask()), format!("{first:?}"));
         assert_eq!(server.count(), count + 2);
-        files(folder.path())
-            .iter()
-            .filter(|path| *path != log)
-            .for_each(|path| fs::remove_file(path).unwrap());
+        remove_others(folder.path(), log);
     }
     let notes = notes.0.into_inner().unwrap();
     assert_eq!(notes.iter().filter(|note| note.contains("damaged")).count(), 2, "{notes:?}");
