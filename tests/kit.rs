@@ -292,7 +292,8 @@ impl Left {
             let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             whole.map(|line| serde_json::from_str(line).unwrap()).collect()
         };
-        names(&folder).into_iter().filter(|name| name.ends_with(".jsonl")).map(read).flat_map(lines).collect()
+        let is_log = |name: &String| Path::new(name).extension() == Some("jsonl".as_ref());
+        names(&folder).into_iter().filter(is_log).map(read).flat_map(lines).collect()
     }
 
     pub fn evaluation(&self) -> Value {
