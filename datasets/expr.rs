@@ -17,7 +17,7 @@ use num_rational::BigRational;
 use thiserror::Error;
 
 pub use equations::{Clarity, Equation, Truth, calculator, equations};
-pub(crate) use equations::{equations_of, is_rounded};
+pub(crate) use equations::{is_rounded, read};
 pub use graph::canonical_path;
 pub use parse::Operator;
 

@@ -187,7 +187,8 @@ pub fn teacher(
             let outcome = best.unwrap_or_else(|| measured.row(problem, 0, 0, &Proposal::default()));
             done = (done.0 + usize::from(outcome.correct), done.1 + 1);
             events.state(&format!("search* {} of {}", done.0, done.1));
-            events.advance(1, 0, u64::from(model_tokens));
+            // The search has told of its tokens.
+            events.advance(1, 0, 0);
             rows.push(Evaluation { tokens, model_tokens, expansions, ..outcome });
             let drawn = judged.into_iter().zip(&of_problem).filter(|(_, s)| s.sampled());
             rows.extend(drawn.enumerate().map(|(i, (r, _))| Evaluation { sample: i as u32 + 1, ..r }));

@@ -1,10 +1,16 @@
 //! How a stage speaks while it works. The pipeline turns these into bars, lines and `run.log`.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 /// Receives what a stage has to say, and tells it when to stop.
 pub trait Events: Sync {
     /// `done` more units (problems, rows or training steps) are finished; `solved` of them well;
     /// `tokens` more tokens were generated or trained on.
     fn advance(&self, done: u64, solved: u64, tokens: u64);
+
+    /// Of the units under way, `done` are as good as finished: shown now, and counted by a later
+    /// [`Events::advance`].
+    fn partly(&self, _done: u64) {}
 
     /// How many units there will be in all, where that is not known at the start or changes.
     fn expect(&self, _total: u64) {}
@@ -39,6 +45,54 @@ impl Events for Silent {
     fn state(&self, _: &str) {}
     fn cancelled(&self) -> bool {
         false
+    }
+}
+
+/// What a batch says, to those who listen to the whole.
+pub struct Part<'a> {
+    events: &'a dyn Events,
+    /// Units that were finished before it, if those of the batch are units of the whole.
+    before: Option<u64>,
+    tokens: AtomicU64,
+}
+
+impl<'a> Part<'a> {
+    pub fn new(events: &'a dyn Events, before: Option<u64>) -> Self {
+        Self { events, before, tokens: AtomicU64::new(0) }
+    }
+
+    /// The tokens that it has told of.
+    pub fn tokens(&self) -> u64 {
+        self.tokens.load(Relaxed)
+    }
+}
+
+impl Events for Part<'_> {
+    fn advance(&self, done: u64, solved: u64, tokens: u64) {
+        self.tokens.fetch_add(tokens, Relaxed);
+        self.events.advance(done, solved, tokens);
+    }
+
+    fn partly(&self, done: u64) {
+        if let Some(before) = self.before {
+            self.events.partly(before + done);
+        }
+    }
+
+    fn expect(&self, total: u64) {
+        self.events.expect(total);
+    }
+
+    fn note(&self, text: &str) {
+        self.events.note(text);
+    }
+
+    fn state(&self, text: &str) {
+        self.events.state(text);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.events.cancelled()
     }
 }
 

@@ -12,7 +12,7 @@ use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::events::Events;
+use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Prompt, PromptConfig, Sampling};
 
 /// Version of what it is asked and how it is read, part of fingerprints.
@@ -127,7 +127,7 @@ pub fn judge(
         max_tokens: config.judge_tokens,
         calculator: false,
     };
-    let votes = policy.propose(&asks, Horizon::Path, &sampling, events)?;
+    let votes = policy.propose(&asks, Horizon::Path, &sampling, &Part::new(events, None))?;
     let mut decided = 0;
     let open: Vec<Vec<usize>> = open.into_values().collect();
     for (places, votes) in open.into_iter().zip(votes) {

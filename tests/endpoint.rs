@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use datasets::table::VerdictRow;
 use datasets::types::{End, Kept, Solution, Verdict};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::kit::{Left, World, names, run};
 use crate::server::{Answer, ENDPOINT, Gate, Server, sum, sums};
@@ -22,14 +23,7 @@ fn world() -> World {
 
 /// The requests whose answers a run has on disk.
 fn stored(run: &Left) -> Vec<Value> {
-    let folder = run.join("responses");
-    let read =
-        |name: &String| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
-    names(&folder)
-        .iter()
-        .filter(|name| Path::new(name).extension() == Some("json".as_ref()))
-        .map(|name| read(name)["request"].clone())
-        .collect()
+    run.answers().into_iter().map(|answer| answer["request"].clone()).collect()
 }
 
 #[test]
@@ -287,6 +281,120 @@ fn money_is_counted_and_ends_at_its_limit() {
     assert!(server.count() == 27 && world.left("a").product() == before);
     world.run("b", &with(&["endpoint.max_tokens_total=100"])).fails(75, &["endpoint.max_tokens_total = 100"]);
     world.run("c", &with(&["endpoint.max_cost=1"])).fails(64, &["endpoint.max_cost", "price"]);
+}
+
+#[test]
+fn a_server_that_takes_few_requests_is_sent_few() {
+    let world = world();
+    let (arrived, under_way) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let server = Server::start(move |request| {
+        let number = arrived.fetch_add(1, SeqCst);
+        let many = under_way.fetch_add(1, SeqCst) >= 2;
+        // Eight come together, of which two are taken.
+        while number < 8 && arrived.load(SeqCst) < 8 {
+            std::thread::yield_now();
+        }
+        let answer = if many { Answer::Http(429, "retry-after: 0\r\n", String::new()) } else { sum(request) };
+        under_way.fetch_sub(1, SeqCst);
+        answer
+    });
+    let setting = server.setting();
+    // No request is tried again for a fault of its own.
+    let sets = ["search.calculator=false", "endpoint.concurrency=8", "endpoint.retries=0"];
+    let done = world.run("a", &[ENDPOINT, &[&setting], &sets].concat()).done();
+    done.says("the server asks for less traffic");
+    let solutions: Vec<Solution> = world.left("a").rows("round-1/search");
+    assert!(solutions.len() == 24 * 2 && solutions.iter().all(|row| row.end == End::Complete));
+    assert_eq!(world.left("a").answers().len(), 24 + 3);
+}
+
+#[test]
+fn answers_of_earlier_runs_are_read_and_torn_ones_cut_off() {
+    let world = world();
+    let server = Server::start(sum);
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false"]].concat();
+    world.run("a", &sets).done();
+    let (run, before) = (world.left("a"), world.left("a").product());
+    let folder = run.join("responses");
+    let logs = names(&folder);
+    assert!(logs.iter().any(|name| name.starts_with("search-1-00002-")), "{logs:?}");
+    let count = |verified: &str| -> u64 {
+        let checked = world.qstill(&["verify-run", "runs/a", "--json"]);
+        assert_eq!(checked.code, Some(if verified == "sound" { 0 } else { 65 }), "{}", checked.stdout);
+        run.answers().len() as u64
+    };
+    assert_eq!(count("sound"), 27);
+    // Earlier runs have a file for each answer.
+    for answer in run.answers() {
+        let body = answer["body"].as_str().unwrap();
+        let digest = datasets::key::hex(&Sha256::digest(body.as_bytes()));
+        let old = serde_json::json!({
+            "format": 2, "request": answer["request"], "status": 200, "sha256": digest, "body": body,
+        });
+        let name = format!("{}.json", answer["answer"].as_str().unwrap());
+        fs::write(folder.join(name), old.to_string()).unwrap();
+    }
+    for name in &logs {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    let again = || {
+        fs::remove_dir_all(run.join("round-1")).unwrap();
+        world.resume("a").done();
+        assert!(before == run.product());
+        server.count()
+    };
+    assert_eq!(again(), 27);
+    let old = |name: &String| Path::new(name).extension() == Some("json".as_ref());
+    assert!(names(&folder).iter().all(old) && run.answers().is_empty());
+    // Asked anew, the last answer of a log is torn.
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(again(), 2 * 27);
+    let log = folder.join(&names(&folder)[0]);
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, &whole[..whole.len() - 7]).unwrap();
+    assert_eq!(again(), 2 * 27 + 1);
+    let torn = fs::read(&log).unwrap();
+    assert!(torn.len() < whole.len() - 7 && whole.starts_with(&torn) && torn.ends_with(b"\n"));
+    // A line in the middle that cannot be read costs one answer; what is damaged is kept to look at.
+    let mut damaged = torn.clone();
+    damaged[3] ^= 1;
+    fs::write(&log, &damaged).unwrap();
+    assert_eq!(count("damaged"), 27);
+    assert_eq!(again(), 2 * 27 + 2);
+    assert!(names(&folder).iter().any(|name| name.starts_with("damaged-")), "{:?}", names(&folder));
+    assert_eq!(count("sound"), 27);
+}
+
+#[test]
+fn progress_counts_every_answer() {
+    let (world, count) = (world(), AtomicUsize::new(0));
+    // Five answers to the eight problems of the first shard, then none to anybody.
+    let server = Server::start(move |request| {
+        if count.fetch_add(1, SeqCst) < 5 { sum(request) } else { Answer::Http(401, "", String::new()) }
+    });
+    let setting = server.setting();
+    let sets = [ENDPOINT, &[&setting, "search.calculator=false", "endpoint.concurrency=1"]].concat();
+    // Two samples of nine tokens each.
+    let stopped = world.run("a", &sets).fails(65, &["refused access"]);
+    let said = ["search: 5/24 problems when it stopped", "90 tokens"];
+    assert!(said.iter().all(|words| stopped.stderr.contains(words)), "{}", stopped.stderr);
+}
+
+#[test]
+fn the_benchmark_asks_a_server_of_its_own_and_leaves_nothing() {
+    let world = World::new();
+    fs::create_dir(world.path("here")).unwrap();
+    let load = ["--problems", "12", "--samples", "8", "--shard", "8", "--in-flight", "4", "--latency", "1"];
+    for more in [&[][..], &["--logprobs"]] {
+        let arguments = [&["bench", "endpoint", "--dir", "here"], &load[..], more].concat();
+        let report = world.qstill(&arguments).done().json()[0].clone();
+        let count = |key: &str| report[key].as_u64().unwrap();
+        assert_eq!((count("requests"), count("problems")), (12, 12), "{report}");
+        assert!((1..=4).contains(&count("most_in_flight")), "{report}");
+        assert!(report["share_of_rate"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(names(&world.path("here")).is_empty());
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn while_an_answer_is_awaited() {
     running.until("the signal is heard", |said| said.contains("stopping after the current batch"));
     gate.open();
     stopped(running, "runs/a");
-    let (asked, stored) = (server.count(), names(&world.left("a").join("responses")).len());
+    let (asked, stored) = (server.count(), world.left("a").answers().len());
     // Eight problems to a shard, two samples each.
     assert!(asked <= 16 && stored == asked, "{asked} were asked, {stored} are stored");
 

@@ -284,6 +284,18 @@ impl Left {
         self.commits(stage).iter().filter_map(|commit| commit["counts"][key].as_i64()).sum()
     }
 
+    /// The stored answers of an endpoint; not what a process has begun to write.
+    pub fn answers(&self) -> Vec<Value> {
+        let folder = self.join("responses");
+        let read = |name: String| fs::read_to_string(folder.join(name)).unwrap();
+        let lines = |text: String| -> Vec<Value> {
+            let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            whole.map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let is_log = |name: &String| Path::new(name).extension() == Some("jsonl".as_ref());
+        names(&folder).into_iter().filter(is_log).map(read).flat_map(lines).collect()
+    }
+
     pub fn evaluation(&self) -> Value {
         serde_json::from_slice(&fs::read(self.join("evaluation.json")).unwrap()).unwrap()
     }

@@ -141,11 +141,12 @@ pub(crate) fn is_rounded(exact: &BigRational, written: &str) -> bool {
 
 /// The equations of a step, row by row; of a row in order, annotations first.
 pub fn equations(step: &str) -> Vec<Equation> {
-    rows(step).iter().flat_map(|row| equations_of(row)).collect()
+    rows(step).iter().flat_map(|row| read(row).0).collect()
 }
 
-/// The equations of one row, in order; annotations first.
-pub(crate) fn equations_of(line: &str) -> Vec<Equation> {
+/// The equations of one row, in order, annotations first; and the row's tokens, where all of it is running
+/// text.
+pub(crate) fn read(line: &str) -> (Vec<Equation>, Option<Vec<Token>>) {
     let (annotations, text) = split_annotations(line);
     let mut found = Vec::new();
     for annotation in &annotations {
@@ -165,7 +166,8 @@ pub(crate) fn equations_of(line: &str) -> Vec<Equation> {
             });
         }
     }
-    let tokens = lex(without_bullet(&text));
+    let bare = without_bullet(&text);
+    let tokens = lex(bare);
     let segments: Vec<&[Token]> = tokens.split(|t| t.kind == Kind::Equals).collect();
     let mut chained = false;
     for (i, pair) in segments.windows(2).enumerate() {
@@ -174,7 +176,8 @@ pub(crate) fn equations_of(line: &str) -> Vec<Equation> {
         chained = equation.is_some();
         found.extend(equation);
     }
-    found
+    let whole = annotations.is_empty() && bare == line;
+    (found, whole.then_some(tokens))
 }
 
 /// Reads the equation around one `=` of running text; `None` if the `=` belongs to no arithmetic.

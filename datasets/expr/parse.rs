@@ -5,6 +5,10 @@ use num_rational::BigRational;
 use num_traits::Zero;
 
 use super::{ExprError, Kind, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Token};
+use crate::number::Number;
+
+/// Digits of a decimal that surely fits into a machine's number.
+const SHORT: usize = 17;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
@@ -58,15 +62,38 @@ pub(crate) enum Node<'a> {
 impl Node<'_> {
     /// The exact value. Its size is bounded by the number of digits read, since there are no powers.
     pub(crate) fn value(&self) -> Result<BigRational, ExprError> {
+        // Nearly all are small, and a machine's numbers are a multiple faster.
+        self.small().map_or_else(|| self.large(), |value| Ok(value.to_big()))
+    }
+
+    fn large(&self) -> Result<BigRational, ExprError> {
         Ok(match self {
             Node::Number(text) => decimal(text).ok_or(ExprError::Unreadable)?,
-            Node::Negate(inner) => -inner.value()?,
-            Node::Percent(inner) => inner.value()? / BigInt::from(100),
+            Node::Negate(inner) => -inner.large()?,
+            Node::Percent(inner) => inner.large()? / BigInt::from(100),
             Node::Binary(operator, left, right) => {
-                let (left, right) = (left.value()?, right.value()?);
+                let (left, right) = (left.large()?, right.large()?);
                 operator.apply(left, right).ok_or(ExprError::DivisionByZero)?
             }
         })
+    }
+
+    /// The same, where every number on the way is small enough.
+    fn small(&self) -> Option<Number> {
+        match self {
+            Node::Number(text) => small_decimal(text),
+            Node::Negate(inner) => inner.small()?.checked_neg(),
+            Node::Percent(inner) => inner.small()?.checked_div(Number::integer(100)),
+            Node::Binary(operator, left, right) => {
+                let (left, right) = (left.small()?, right.small()?);
+                match operator {
+                    Operator::Add => left.checked_add(right),
+                    Operator::Subtract => left.checked_sub(right),
+                    Operator::Multiply => left.checked_mul(right),
+                    Operator::Divide => left.checked_div(right),
+                }
+            }
+        }
     }
 
     /// Is there anything to compute, i.e. an operator between two operands?
@@ -85,6 +112,17 @@ pub(crate) fn decimal(text: &str) -> Option<BigRational> {
     let digits = BigInt::parse_bytes(format!("{whole}{fraction}").as_bytes(), 10)?;
     let places = u32::try_from(fraction.len()).ok()?;
     Some(BigRational::new(digits, BigInt::from(10).pow(places)))
+}
+
+/// The same, if it is short.
+fn small_decimal(text: &str) -> Option<Number> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = whole.len() + fraction.len();
+    if digits == 0 || digits > SHORT || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value = whole.bytes().chain(fraction.bytes()).fold(0, |value, b| value * 10 + i64::from(b - b'0'));
+    Number::ratio(value, 10_i64.pow(fraction.len() as u32))
 }
 
 /// Parses tokens that are an expression from end to end.
@@ -196,5 +234,25 @@ impl<'a> Parser<'a> {
             return Ok(Node::Percent(Box::new(node)));
         }
         Ok(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::expr::lex;
+
+    proptest! {
+        #[test]
+        fn small_and_large_numbers_give_the_same_value(
+            text in "-?[0-9]{1,9}(\\.[0-9]{1,4})?%?( ?[-+*/] ?\\(?-?[0-9]{1,12}(\\.[0-9]{1,3})?%?\\)?){0,4}",
+        ) {
+            let tokens = lex(&text);
+            if let Ok(node) = parse(&tokens) {
+                prop_assert_eq!(node.value(), node.large());
+            }
+        }
     }
 }

@@ -130,7 +130,7 @@ pub fn verify(run: &RunDir) -> Result<Vec<Line>> {
         let damaged = answers.wrong.into_iter().map(|(name, why)| format!("{name} {why}")).collect();
         lines.push(Line {
             place: "responses".into(),
-            items: answers.files,
+            items: answers.answers,
             files: answers.files,
             bytes: answers.bytes,
             damaged,

@@ -5,7 +5,7 @@
 //!           lock                 who holds the run (see `lock`)
 //!           run.log              all that was said, with times
 //!           evaluation.json      the table of results
-//!           responses/           stored answers of an HTTP policy
+//!           responses/           logs of the answers of an HTTP policy
 //!           problems/            the problems stage: one for all rounds, so it stands above them
 //!           round-K/STAGE/       search, verify, ..., evaluate (see `commit` for what is inside)
 //!           round-K/value-LEVEL/ a value model and how good it is

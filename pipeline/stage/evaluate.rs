@@ -136,7 +136,10 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
                 let (policy, mut values) = open.parts();
                 let count = |step: &str| tokenizer.tokenizer.encode(step).len() as u32;
                 let run = TeacherRun { config: &searching.search, tree: &tree, draws, count: &count };
-                let policy = policy.map(|p| p as &mut dyn Policy);
+                let mut policy = policy.map(|p| p as &mut dyn Policy);
+                if let Some(policy) = &mut policy {
+                    policy.belongs(&format!("evaluate-{}", inputs.round));
+                }
                 evaluate::teacher(&asked, run, policy, &mut values, progress)?
             }
             _ => evaluate::model(&asked, measured, &mut student, progress)?,

@@ -100,11 +100,14 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         if let Some(policy) = policy.as_deref_mut() {
             let outstanding = |next: &u32| opened.commits.iter().all(|commit| commit.shard != *next);
             let read = |next: u32| problems.shard::<Problem>(shards[next as usize]);
+            let name = |shard: u32| format!("search-{round}-{shard:05}");
             begun.upto(shard, policy.ahead(), (0..inputs.shards()).filter(outstanding), |next| {
                 let rows = read(next)?;
+                policy.belongs(&name(next));
                 search::expect(&rows, &settings, policy);
                 Ok(rows.len())
             })?;
+            policy.belongs(&name(shard));
         }
         let searched = search::search(&rows, &settings, policy, &mut values, progress)?;
         let solved = searched.solved();

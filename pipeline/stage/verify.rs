@@ -5,6 +5,7 @@ use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution};
 use serde::Serialize;
 use stages::judge::{self, Judge, VerifyConfig};
+use stages::policy::Policy;
 use stages::policy::endpoint::{Endpoint, EndpointConfig};
 use stages::{Events, verify};
 
@@ -112,6 +113,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let rows: Vec<Problem> = inputs.problems.shard(shards[shard as usize])?;
         let solutions: Vec<Solution> = inputs.solutions.shard(shard)?;
+        if let Some(endpoint) = &mut endpoint {
+            endpoint.belongs(&format!("verify-{}-{shard:05}", opened.round));
+        }
         let judge = inputs.judge.as_ref().zip(endpoint.as_mut());
         let (verdicts, judged) = verdicts(&rows, &solutions, judge, progress)?;
         let mut counts = counts(&[("units", verdicts.len()), ("judged", judged)]);

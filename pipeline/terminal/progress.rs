@@ -38,6 +38,8 @@ struct Shared {
     /// Units that were there at the start, and so say nothing of the speed.
     already: u64,
     done: AtomicU64,
+    /// Units that are as good as done.
+    partly: AtomicU64,
     solved: AtomicU64,
     tokens: AtomicU64,
     state: Mutex<String>,
@@ -55,6 +57,7 @@ impl Console {
             total: AtomicU64::new(total),
             already,
             done: AtomicU64::new(0),
+            partly: AtomicU64::new(0),
             solved: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             state: Mutex::default(),
@@ -107,9 +110,15 @@ impl Drop for Progress {
 
 impl Events for Progress {
     fn advance(&self, done: u64, solved: u64, tokens: u64) {
+        let rest = |partly: u64| Some(partly.saturating_sub(done));
+        let _ = self.shared.partly.fetch_update(Relaxed, Relaxed, rest);
         self.shared.done.fetch_add(done, Relaxed);
         self.shared.solved.fetch_add(solved, Relaxed);
         self.shared.tokens.fetch_add(tokens, Relaxed);
+    }
+
+    fn partly(&self, done: u64) {
+        self.shared.partly.store(done, Relaxed);
     }
 
     fn expect(&self, total: u64) {
@@ -180,7 +189,16 @@ impl Shared {
     }
 
     fn position(&self) -> u64 {
-        self.already + self.done.load(Relaxed)
+        let at = self.already + self.done();
+        match self.total.load(Relaxed) {
+            0 => at,
+            total => at.min(total.max(self.already + self.done.load(Relaxed))),
+        }
+    }
+
+    /// Units since the start, with those that are as good as done.
+    fn done(&self) -> u64 {
+        self.done.load(Relaxed) + self.partly.load(Relaxed)
     }
 
     /// E.g. `search: 120/640 problems, 3.1/s, 33 solved, 120k tokens, 900 tok/s, 2m40s left, loss 1.2`.
@@ -193,8 +211,7 @@ impl Shared {
     }
 
     fn details(&self, over: bool) -> String {
-        let (done, solved, tokens) =
-            (self.done.load(Relaxed), self.solved.load(Relaxed), self.tokens.load(Relaxed));
+        let (done, solved, tokens) = (self.done(), self.solved.load(Relaxed), self.tokens.load(Relaxed));
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let mut parts = Vec::new();
         if done > 0 {
@@ -275,13 +292,16 @@ mod tests {
             progress.advance(20, 5, 30_000);
             progress.state("loss 1.2");
             progress.note("one row was odd");
+            // As good as done, of which some are done a moment later.
+            progress.partly(30);
+            progress.advance(20, 0, 0);
             std::thread::sleep(Duration::from_millis(450));
-            progress.advance(520, 0, 0);
+            progress.advance(500, 0, 0);
             progress.finish();
         })?;
         assert_eq!(said[0], "search: 640 problems, 100 of them done before");
         assert_eq!(said[1], "search: one row was odd");
-        assert!(said[2].starts_with("search: 120/640 problems, "), "{said:?}");
+        assert!(said[2].starts_with("search: 150/640 problems, "), "{said:?}");
         assert!(
             said[2].contains("5 solved, 30.0k tokens, ") && said[2].ends_with(" left, loss 1.2"),
             "{said:?}"

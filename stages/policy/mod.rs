@@ -122,6 +122,9 @@ pub trait Policy {
         )
     }
 
+    /// Names what the next calls belong to, such as a shard: what is stored of it is stored together.
+    fn belongs(&mut self, _label: &str) {}
+
     /// For how many problems it should be told beforehand what it will be asked, so that whoever answers it
     /// need not wait.
     fn ahead(&self) -> usize {
@@ -131,6 +134,11 @@ pub trait Policy {
     /// Proposals that will be asked for in a later call, with the same asks; it may begin with them.
     fn expect(&mut self, _asks: &[Ask<'_>], _horizon: Horizon, _sampling: &Sampling) {}
 
+    /// Draws proposals. While it does it may tell `events` of tokens, and of asks that are answered
+    /// ([`Events::partly`]).
+    ///
+    /// # Errors
+    /// Those of the model or server; [`crate::Cancelled`].
     fn propose(
         &mut self,
         asks: &[Ask<'_>],

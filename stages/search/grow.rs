@@ -10,10 +10,11 @@ use datasets::types::Problem;
 use rayon::prelude::*;
 
 use super::budget::Unit;
+use super::config::Algorithm;
 use super::single::{Plan, Search, SearchOutcome};
 use super::tree::{Grow, Want};
 use super::value::Values;
-use crate::events::Events;
+use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, ValueQuery};
 
 /// Searches each problem, in order.
@@ -79,7 +80,8 @@ fn together(
     loop {
         events.check()?;
         let wants: Vec<Vec<Want>> = searches.par_iter_mut().map(|search| search.want()).collect();
-        if wants.iter().all(Vec::is_empty) {
+        let finished = wants.iter().filter(|wants| wants.is_empty()).count();
+        if finished == searches.len() {
             return Ok(());
         }
         let added: Vec<Added> = if policy.enumerates() {
@@ -90,10 +92,15 @@ fn together(
                 })
                 .collect::<Result<_>>()?
         } else {
+            events.partly(finished as u64);
+            // With all samples in one wave, a problem is finished with its answers.
+            let plan = searches[0].plan;
+            let last = plan.algorithm == Algorithm::BestOfN && plan.aim.is_none();
+            let part = Part::new(events, last.then_some(finished as u64));
             let before: u64 = searches.iter().map(|s| s.spent.tokens).sum();
-            let added = ask(searches, &wants, policy, events)?;
+            let added = ask(searches, &wants, policy, &part)?;
             let after: u64 = searches.iter().map(|s| s.spent.tokens).sum();
-            events.advance(0, 0, after - before);
+            events.advance(0, 0, (after - before).saturating_sub(part.tokens()));
             added
         };
         let new: Vec<(usize, Vec<u32>)> = added

@@ -11,7 +11,7 @@ use datasets::types::{Problem, Solution, Verdict};
 
 use super::known_domain;
 use super::targets::Observed;
-use crate::events::Events;
+use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Sampling};
 
 /// A wrong solution, and what rollouts said of its beginnings.
@@ -128,7 +128,7 @@ pub fn locate(
             .zip(&seeds)
             .map(|(i, seeds)| Ask { problem: wrong[*i].0, steps: &found[*i].0.steps[..middle(*i)], seeds })
             .collect();
-        let answers = policy.propose(&asks, Horizon::Path, sampling, events)?;
+        let answers = policy.propose(&asks, Horizon::Path, sampling, &Part::new(events, None))?;
         let middles: Vec<usize> = open.iter().map(|i| middle(*i)).collect();
         for ((i, at), proposals) in open.into_iter().zip(middles).zip(answers) {
             let (problem, (located, good, bad)) = (wrong[i].0, &mut found[i]);

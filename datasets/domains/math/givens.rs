@@ -1,5 +1,6 @@
 //! The numbers that a question writes, and those that its words mean.
 
+use std::cell::RefCell;
 use std::iter;
 
 use crate::domain::{Origin, Quantity};
@@ -101,6 +102,20 @@ const COPIES: usize = 2;
 /// Fractions (`3/4`) and mixed numbers (`1 1/2`) are one value. A value that is written several times stands
 /// there twice, a value from the lexicon once. Zero is left out, since no sensible step uses it.
 pub fn givens(question: &str) -> Vec<Quantity> {
+    thread_local! {
+        /// The last question: the solutions of a problem are looked at one after the other.
+        static LAST: RefCell<(String, Vec<Quantity>)> = const { RefCell::new((String::new(), Vec::new())) };
+    }
+    LAST.with_borrow_mut(|(last, found)| {
+        if last != question {
+            *found = read(question);
+            question.clone_into(last);
+        }
+        found.clone()
+    })
+}
+
+fn read(question: &str) -> Vec<Quantity> {
     let tokens = expr::lex(question);
     let (mut given, mut meant): (Vec<Number>, Vec<Number>) = (Vec::new(), Vec::new());
     let mut rest = tokens.as_slice();
@@ -128,8 +143,10 @@ fn meaning(token: &Token) -> Option<Number> {
 }
 
 fn look_up(table: &[(&str, i64)], token: &Token) -> Option<Number> {
-    let found =
-        table.iter().find(|(word, _)| token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word));
+    if token.kind != Kind::Word {
+        return None;
+    }
+    let found = table.iter().find(|(word, _)| token.text.eq_ignore_ascii_case(word));
     found.map(|(_, value)| Number::integer(*value))
 }
 

@@ -13,19 +13,23 @@ use crate::terminal::exit::Exit;
 use crate::terminal::text::to_stdout;
 
 mod curate;
+mod endpoint;
+mod loopback;
 mod memory;
 mod models;
 mod search;
 mod verify;
 
-/// Measure the speed of training, generation, search, the grader or curation on this machine; prints JSON.
+/// Measure the speed of training, generation, search, the grader, curation or the way to a server on this
+/// machine; prints JSON.
 #[derive(Args)]
 #[command(after_help = "Examples:
   qstill bench train
   qstill bench train --model path/to/smollm2 --rows 4 --length 256
   qstill bench generate --model demo --model path/to/smollm2 --rows 1 --rows 8 --rows 64
   qstill bench verify gsm8k/test.jsonl
-  qstill bench curate --solutions 10000000")]
+  qstill bench curate --solutions 10000000
+  qstill bench endpoint --in-flight 64 --in-flight 256")]
 pub struct Bench {
     #[command(subcommand)]
     what: What,
@@ -77,6 +81,37 @@ enum What {
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
     },
+    /// How much of a server's rate a run uses, and the CPU time of an answer: search, verify and curate with
+    /// a server on the loopback address.
+    #[command(after_help = "Examples:
+  qstill bench endpoint                                     64 and 256 requests at a time
+  qstill bench endpoint --in-flight 64 --logprobs
+  qstill bench endpoint --problems 400 --in-flight 16 --latency 50")]
+    Endpoint {
+        /// Questions, one request each.
+        #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..))]
+        problems: u64,
+        /// Answers to each.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..))]
+        samples: u64,
+        /// Questions of a shard.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+        shard: u64,
+        /// Most requests at a time. May be given several times.
+        #[arg(long, default_values_t = [64, 256], value_parser = clap::value_parser!(u64).range(1..=1000))]
+        in_flight: Vec<u64>,
+        #[command(flatten)]
+        manner: Served,
+        /// Folder to write to; what is written goes afterwards. Default: the system's.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
+    /// The server of `endpoint`, until stdin ends.
+    #[command(hide = true)]
+    Loopback {
+        #[command(flatten)]
+        manner: Served,
+    },
     /// States per second of every search: over rules on one thread (no model, no values), and with the demo's
     /// decoder, untrained.
     Search {
@@ -92,6 +127,23 @@ enum What {
         #[arg(long, default_value_t = 3.0, value_parser = seconds)]
         seconds: f64,
     },
+}
+
+/// How the server on the loopback address answers.
+#[derive(Args)]
+struct Served {
+    /// Time that it takes to answer, in milliseconds, however many requests there are.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    latency: u64,
+    /// It gives the log-probability of each token.
+    #[arg(long)]
+    logprobs: bool,
+}
+
+impl From<Served> for loopback::Manner {
+    fn from(served: Served) -> Self {
+        Self { latency: Duration::from_millis(served.latency), logprobs: served.logprobs }
+    }
 }
 
 #[derive(Args)]
@@ -151,6 +203,15 @@ pub fn run(args: Bench, console: &Console) -> Result<Exit> {
             load.measure(&over, like, models::generate, console)
         }
         What::Curate { solutions, dir } => print_json(&curate::bench(solutions, dir.as_deref(), console)?),
+        What::Endpoint { problems, samples, shard, in_flight, manner, dir } => {
+            let load = endpoint::Load { problems, samples, shard, manner: manner.into() };
+            let all: Result<Vec<_>> = in_flight
+                .into_iter()
+                .map(|in_flight| endpoint::bench(load, in_flight, dir.as_deref(), console))
+                .collect();
+            print_json(&all?)
+        }
+        What::Loopback { manner } => loopback::serve(manner.into()).map(|()| Exit::Done),
         What::Search { seconds } => print_json(&search::search(Duration::from_secs_f64(seconds))?),
         What::Verify { file, seconds } => {
             print_json(&verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?)

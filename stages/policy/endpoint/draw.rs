@@ -6,9 +6,10 @@ use datasets::key;
 use datasets::types::End;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, EXCERPT};
+use super::client::EXCERPT;
 use super::config::{EndpointConfig, Prefill};
 use super::draft::Draft;
+use super::errand::Errand;
 use super::error::{Halt, Lost};
 use super::field;
 use super::said::plain;
@@ -18,6 +19,8 @@ use crate::policy::{Horizon, Message, Prompt, Proposal, Sampling};
 
 /// Samples that are drawn together.
 pub(super) struct Job {
+    /// What it belongs to: the name of a log.
+    pub label: Arc<str>,
     /// Index of the ask, and of the first of these samples within it.
     pub ask: usize,
     pub first: usize,
@@ -33,11 +36,12 @@ pub(super) struct Job {
 
 impl Job {
     /// One proposal per seed, in order.
-    pub(super) async fn draw(&self, client: &Client, talk: &Talk) -> Result<Vec<Proposal>, Halt> {
+    pub(super) async fn draw(&self, errand: &mut Errand<'_>) -> Result<Vec<Proposal>, Halt> {
+        let talk = errand.talk;
         let mut proposals = Vec::with_capacity(self.seeds.len());
-        if self.seeds.len() > 1 && !client.leaves_out(field::N) {
+        if self.seeds.len() > 1 && !errand.client.leaves_out(field::N) {
             let draft = self.draft();
-            match self.ask(client, &draft, (self.seeds[0], self.seeds.len()), talk).await {
+            match self.ask(errand, &draft, (self.seeds[0], self.seeds.len())).await {
                 Ok(reply) => {
                     if reply.choices.len() < self.seeds.len() {
                         talk.note(Note::once(
@@ -46,7 +50,7 @@ impl Job {
                         ));
                     }
                     for (place, seed) in self.seeds.iter().enumerate().take(reply.choices.len()) {
-                        proposals.push(self.complete(client, Some((&reply, place)), *seed, talk).await?);
+                        proposals.push(self.complete(errand, Some((&reply, place)), *seed).await?);
                     }
                 }
                 Err(Halt::OneByOne) => {}
@@ -59,7 +63,7 @@ impl Job {
             }
         }
         for seed in &self.seeds[proposals.len()..] {
-            proposals.push(self.complete(client, None, *seed, talk).await?);
+            proposals.push(self.complete(errand, None, *seed).await?);
         }
         Ok(proposals)
     }
@@ -78,11 +82,11 @@ impl Job {
     /// Asks until a sample is complete, beginning with one of the choices of `first` if given.
     async fn complete(
         &self,
-        client: &Client,
+        errand: &mut Errand<'_>,
         first: Option<(&Reply, usize)>,
         seed: u64,
-        talk: &Talk,
     ) -> Result<Proposal, Halt> {
+        let talk = errand.talk;
         let mut draft = self.draft();
         let (mut round, mut lost) = (0, false);
         let mut more = match first {
@@ -98,7 +102,7 @@ impl Job {
         while more {
             // The same seed again would give the continuation the draws of the beginning.
             let seed = if round == 0 { seed } else { fresh(seed, round) };
-            let reply = match self.ask(client, &draft, (seed, 1), talk).await {
+            let reply = match self.ask(errand, &draft, (seed, 1)).await {
                 // The context is full: the sample ends there, as it does at `max_tokens`.
                 Err(Halt::Lost(Lost { full: true, .. })) if round > 0 => {
                     draft.stop(End::Truncated);
@@ -136,14 +140,13 @@ impl Job {
     /// Asks once for `n` choices under a seed.
     async fn ask(
         &self,
-        client: &Client,
+        errand: &mut Errand<'_>,
         draft: &Draft,
         (seed, n): (u64, usize),
-        talk: &Talk,
     ) -> Result<Reply, Halt> {
         let stops = draft.stops();
-        let request = self.request(&client.config, draft, seed, n);
-        client.complete(&request, &stops, talk).await
+        let request = self.request(&errand.client.config, draft, seed, n);
+        errand.complete(&request, &stops).await
     }
 
     fn request(&self, config: &EndpointConfig, draft: &Draft, seed: u64, n: usize) -> Value {

@@ -90,9 +90,13 @@ impl LeftOut {
         Some(format!("endpoint: the server refuses `{field}`: {what}"))
     }
 
-    /// The request as it is sent.
-    pub(super) fn apply(&self, request: &Value, omit: &[String], limit: MaxTokens) -> Value {
-        let Value::Object(request) = request else { return request.clone() };
+    /// The request as it is sent; `None` if that is as it is.
+    pub(super) fn apply(&self, request: &Value, omit: &[String], limit: MaxTokens) -> Option<Value> {
+        let Value::Object(request) = request else { return None };
+        let omits = || omit.iter().any(|left| request.contains_key(left));
+        if self.0.is_empty() && limit == MaxTokens::MaxTokens && !omits() {
+            return None;
+        }
         let mut sent = Map::new();
         for (name, value) in request {
             let mut name = name.as_str();
@@ -108,7 +112,7 @@ impl LeftOut {
             let joined = name == "messages" && self.has(SYSTEM);
             sent.insert(name.to_owned(), if joined { without_system(value) } else { value.clone() });
         }
-        Value::Object(sent)
+        Some(Value::Object(sent))
     }
 }
 
@@ -181,8 +185,9 @@ mod tests {
         let mut left = LeftOut::default();
         let sent = |left: &LeftOut, omit: &[&str]| {
             let omit: Vec<String> = omit.iter().map(ToString::to_string).collect();
-            left.apply(&request, &omit, MaxTokens::MaxTokens)
+            left.apply(&request, &omit, MaxTokens::MaxTokens).unwrap_or(request.clone())
         };
+        assert_eq!(left.apply(&request, &["stop".to_owned()], MaxTokens::MaxTokens), None);
         assert_eq!(sent(&left, &[]), request);
         assert_eq!(sent(&left, &["seed", "max_tokens"]), json!({"messages": request["messages"]}));
         assert!(left.add("max_tokens").is_some() && left.add("max_tokens").is_none());

@@ -1,7 +1,8 @@
 //! A teacher behind an OpenAI-compatible server (chat completions): vLLM, llama.cpp, a hosted API.
 //!
 //! - Every answer is stored before it is used ([`store`]): a resumed run asks only what is missing.
-//! - Temporary faults are retried with pauses ([`client`]). What ends a single sample is recorded with it
+//! - Temporary faults are retried with pauses ([`errand`]), and a server that asks for less traffic gets less
+//!   ([`traffic`]). What ends a single sample is recorded with it
 //!   ([`datasets::types::End`]); what all requests would meet ends the run with advice ([`EndpointError`]).
 //! - Requests are sent in the order in which they are asked for, and those of the next shards while the last
 //!   ones of a shard are pending ([`queue`]).
@@ -39,8 +40,10 @@ mod client;
 mod config;
 mod date;
 mod decode;
+mod document;
 mod draft;
 mod draw;
+mod errand;
 mod error;
 mod field;
 mod queue;
@@ -48,6 +51,7 @@ mod said;
 mod spent;
 mod store;
 mod talk;
+mod traffic;
 mod wire;
 
 #[cfg(test)]
@@ -71,6 +75,8 @@ pub struct Endpoint {
     runtime: Runtime,
     client: Arc<Client>,
     prompt: Arc<Prompt>,
+    /// What the next jobs belong to.
+    label: Arc<str>,
     fingerprint: String,
     queue: Queue,
     tally: Tally,
@@ -106,7 +112,8 @@ impl Endpoint {
         let runtime = runtime.context("cannot start the endpoint's threads")?;
         let queue = Queue::new(&client, runtime.handle());
         let prompt = Arc::new(prompt);
-        Ok(Self { runtime, client, prompt, fingerprint, queue, tally: Tally::default() })
+        let label = Arc::from("answers");
+        Ok(Self { runtime, client, prompt, label, fingerprint, queue, tally: Tally::default() })
     }
 
     /// The independent pieces of work: one per ask where `n` can be used, else one per sample.
@@ -120,6 +127,7 @@ impl Endpoint {
             let size = if together { ask.seeds.len().max(1) } else { 1 };
             for (chunk, seeds) in ask.seeds.chunks(size).enumerate() {
                 jobs.push(Job {
+                    label: self.label.clone(),
                     ask: place,
                     first: chunk * size,
                     prompt: self.prompt.clone(),
@@ -142,6 +150,11 @@ impl Policy for Endpoint {
 
     fn fingerprint(&self) -> String {
         self.fingerprint.clone()
+    }
+
+    fn belongs(&mut self, label: &str) {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        self.label = label.chars().map(plain).collect::<String>().into();
     }
 
     fn ahead(&self) -> usize {
@@ -169,6 +182,9 @@ impl Policy for Endpoint {
         events.check()?;
         let mut proposals: Vec<Vec<Proposal>> =
             asks.iter().map(|ask| vec![Proposal::default(); ask.seeds.len()]).collect();
+        // Samples of each ask that are still to come.
+        let mut open: Vec<usize> = asks.iter().map(|ask| ask.seeds.len()).collect();
+        let mut answered = open.iter().filter(|open| **open == 0).count() as u64;
         let mut tasks = JoinSet::new();
         for job in self.jobs(asks, horizon, sampling)? {
             let (ask, first) = (job.ask, job.first);
@@ -193,6 +209,10 @@ impl Policy for Endpoint {
                     done = tasks.join_next() => match done {
                         None => break,
                         Some(Ok((ask, first, Ok(Ok(drawn))))) => {
+                            open[ask] -= drawn.len();
+                            answered += u64::from(open[ask] == 0);
+                            events.advance(0, 0, drawn.iter().map(|drawn| u64::from(drawn.tokens)).sum());
+                            events.partly(answered);
                             for (place, proposal) in drawn.into_iter().enumerate() {
                                 self.tally.count(proposal.end);
                                 proposals[ask][first + place] = proposal;

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use datasets::key;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::client::Client;
 use super::draw::Job;
+use super::errand::Errand;
 use super::error::{EndpointError, Halt};
 use super::talk::{Note, Talk};
 use crate::policy::{Horizon, Proposal};
+
+/// Most jobs at a time, however many requests there may be.
+const MOST: usize = 1 << 20;
 
 type Drawn = Result<Vec<Proposal>, Halt>;
 
@@ -72,18 +76,21 @@ impl Queue {
     }
 }
 
-/// Starts jobs in their order, as many at a time as there are permits.
+/// Starts jobs in their order, each once a request may be sent. There are at most twice as many as requests
+/// at a time: some have their answers, which are not on the disk yet.
 async fn serve(
     client: Arc<Client>,
     talk: Talk,
     mut waiting: mpsc::UnboundedReceiver<(Job, oneshot::Sender<Drawn>)>,
 ) {
+    let places = Arc::new(Semaphore::new(client.config.concurrency.saturating_mul(2).min(MOST)));
     while let Some((job, tell)) = waiting.recv().await {
-        let Ok(permit) = client.permit().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let permit = client.traffic.permit().await;
         let (client, talk) = (Arc::clone(&client), talk.clone());
         tokio::spawn(async move {
-            let drawn = job.draw(&client, &talk).await;
-            drop(permit);
+            let drawn = job.draw(&mut Errand::new(&client, &talk, &job.label, permit)).await;
+            drop(place);
             // Nobody listens any more if the caller failed.
             let _ = tell.send(drawn);
         });

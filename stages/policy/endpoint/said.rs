@@ -31,6 +31,8 @@ pub(super) struct Said {
     pub field: Option<String>,
     /// The status, or what the body says of one where the status is that of a success.
     pub status: u16,
+    /// Whether fewer requests at a time would help.
+    pub crowded: bool,
 }
 
 /// Names and words that mean the same, wherever servers put them. Compared in lower case.
@@ -41,14 +43,16 @@ const PASSING: [&str; 13] = [
     "too many requests",
     "toomanyrequests",
     "overload",
+    "resource_exhausted",
     "server_error",
     "internal",
     "unavailable",
     "timeout",
-    "resource_exhausted",
     "bad_gateway",
     "upstream",
 ];
+/// Those of them that say that there are too many requests.
+const CROWDED: usize = 7;
 const FILTERED: [&str; 5] =
     ["content_filter", "content_policy", "content_moderation", "responsibleaipolicy", "safety"];
 const FILTERED_WORDS: [&str; 4] =
@@ -81,7 +85,11 @@ impl Said {
         let inner = number.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
         let status = if (200..300).contains(&status) { inner.unwrap_or(status) } else { status };
         let field = error.get("param").and_then(Value::as_str).map(str::to_owned);
-        Self { kind: kind(status, &names, &message.to_lowercase()), message, field, status }
+        let words = message.to_lowercase();
+        let kind = kind(status, &names, &words);
+        let many = || PASSING[..CROWDED].iter().any(|word| names.contains(word) || words.contains(word));
+        let crowded = kind == Kind::Passing && (matches!(status, 429 | 529) || many());
+        Self { kind, message, field, status, crowded }
     }
 
     /// The error in a body, if it holds one.
@@ -176,6 +184,9 @@ mod tests {
         for (status, body, kind) in cases {
             assert_eq!(Said::read(status, body).kind, kind, "{status} {body}");
         }
+        let crowded = |status, body: &str| Said::read(status, body).crowded;
+        assert!(crowded(429, "") && crowded(200, r#"{"error": {"type": "overloaded_error"}}"#));
+        assert!(!crowded(500, "") && !crowded(429, r#"{"error": {"code": "insufficient_quota"}}"#));
         let said = Said::read(400, r#"{"error": {"message": "no", "param": "seed", "code": "400"}}"#);
         assert_eq!((said.message.as_str(), said.field.as_deref(), said.status), ("no", Some("seed"), 400));
     }

@@ -1,14 +1,12 @@
 //! What answers cost: their tokens, and dollars where prices are set.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
-use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::config::EndpointConfig;
-use super::decode;
 use super::error::EndpointError;
 use super::store;
 use super::wire::Reply;
@@ -30,17 +28,7 @@ impl Spent {
     /// # Errors
     /// A folder that cannot be listed. One that is not there holds nothing.
     pub fn of_folder(folder: &Path) -> io::Result<Self> {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            other => other?,
-        };
-        let paths: Vec<_> = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
-        let read = |path: &std::path::PathBuf| {
-            let (request, body) = store::stored(path)?;
-            let reply = Reply::read(&decode::json(&body).ok()?, &[]).ok()?;
-            Some(Self::of(&request, &reply))
-        };
-        Ok(paths.par_iter().filter_map(read).reduce(Self::default, Self::plus))
+        store::spent(folder)
     }
 
     /// The tokens of one answer; what the server does not count is estimated.

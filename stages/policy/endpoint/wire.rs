@@ -3,6 +3,8 @@
 use datasets::answer::without_end;
 use serde_json::Value;
 
+use super::document::Document;
+
 /// Beginnings of turns that some servers leave in the text.
 const HEADERS: [&str; 3] =
     ["<|start_header_id|>assistant<|end_header_id|>\n\n", "<|im_start|>assistant\n", "assistant\n\n"];
@@ -68,6 +70,15 @@ pub(super) enum Ended {
 impl Reply {
     /// Reads a body. Choices that are errors are left out.
     pub(super) fn read(body: &Value, stops: &[&str]) -> Result<Self, Lacking> {
+        Self::with(body, &mut [], stops)
+    }
+
+    /// The same of a body whose tokens are read already.
+    pub(super) fn of(mut document: Document, stops: &[&str]) -> Result<Self, (Lacking, Value)> {
+        Self::with(&document.value, &mut document.tokens, stops).map_err(|lacking| (lacking, document.value))
+    }
+
+    fn with(body: &Value, tokens: &mut [Option<Vec<Token>>], stops: &[&str]) -> Result<Self, Lacking> {
         let all = body.get("choices").and_then(Value::as_array).ok_or(Lacking::Choices)?;
         if all.is_empty() {
             return Err(Lacking::Any);
@@ -76,9 +87,11 @@ impl Reply {
             choice.get("error").is_some_and(|error| !error.is_null())
                 || choice.get("finish_reason").and_then(Value::as_str) == Some("error")
         };
-        let mut raw: Vec<&Value> = all.iter().filter(|choice| !broken(choice)).collect();
-        raw.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
-        let choices: Vec<_> = raw.into_iter().map(|choice| Choice::read(choice, body, stops)).collect();
+        let mut raw: Vec<(usize, &Value)> = all.iter().enumerate().filter(|(_, one)| !broken(one)).collect();
+        raw.sort_by_key(|(_, choice)| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
+        let mut tokens = |place: usize| tokens.get_mut(place).and_then(Option::take);
+        let choices: Vec<_> =
+            raw.into_iter().map(|(place, choice)| Choice::read(choice, body, tokens(place), stops)).collect();
         // Some count in floating point.
         let usage = |field: &str| {
             let count = body.get("usage")?.get(field)?.as_f64()?;
@@ -118,7 +131,8 @@ impl Reply {
 }
 
 impl Choice {
-    fn read(choice: &Value, body: &Value, stops: &[&str]) -> Self {
+    /// `tokens` if they are read already.
+    fn read(choice: &Value, body: &Value, tokens: Option<Vec<Token>>, stops: &[&str]) -> Self {
         let said = |place: &str| choice.pointer(place).and_then(Value::as_str).unwrap_or_default();
         let mut thought = ["/message/reasoning_content", "/message/reasoning", "/message/thinking"]
             .iter()
@@ -138,8 +152,10 @@ impl Choice {
             _ => said("/text").to_owned(),
         };
         // All or nothing: with a token missing the others could not be laid along the text.
-        let tokens = choice.pointer("/logprobs/content").and_then(Value::as_array);
-        let tokens = tokens.and_then(|list| list.iter().map(Token::read).collect()).unwrap_or_default();
+        let tokens = tokens.unwrap_or_else(|| {
+            let list = choice.pointer("/logprobs/content").and_then(Value::as_array);
+            list.and_then(|list| list.iter().map(Token::read).collect()).unwrap_or_default()
+        });
         let refusal = said("/message/refusal").to_owned();
         let headless = HEADERS.iter().find_map(|header| content.strip_prefix(header));
         let text = headless.map_or_else(|| content.clone(), str::to_owned);
@@ -237,10 +253,14 @@ fn thinking(part: &Value) -> String {
 }
 
 impl Token {
-    fn read(entry: &Value) -> Option<Self> {
+    pub(super) fn new(bytes: Vec<u8>, logprob: f64) -> Self {
         // As f32 the number is as exact as the table's column.
-        let logprob = entry.get("logprob")?.as_f64()? as f32;
-        let logprob = if logprob > NO_LOGPROB { logprob } else { f32::NAN };
+        let logprob = logprob as f32;
+        Self { bytes, logprob: if logprob > NO_LOGPROB { logprob } else { f32::NAN } }
+    }
+
+    fn read(entry: &Value) -> Option<Self> {
+        let logprob = entry.get("logprob")?.as_f64()?;
         let bytes = match entry.get("bytes").and_then(Value::as_array) {
             Some(bytes) => bytes
                 .iter()
@@ -248,7 +268,7 @@ impl Token {
                 .collect::<Option<Vec<u8>>>()?,
             None => entry.get("token")?.as_str()?.as_bytes().to_vec(),
         };
-        Some(Self { bytes, logprob })
+        Some(Self::new(bytes, logprob))
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a step may compute with: numbers of the question, constants that words mean, and what was computed so
 //! far.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use super::super::givens::{LEXICON, givens, numerals};
@@ -94,7 +96,13 @@ static CONSTANTS: LazyLock<HashMap<&str, Vec<Number>>> = LazyLock::new(|| {
     constants
 });
 
+thread_local! {
+    /// The last question and what it gives: solutions of a problem are judged one after the other.
+    static LAST: RefCell<Option<(String, Rc<Known>)>> = const { RefCell::new(None) };
+}
+
 /// What a step may compute with.
+#[derive(Clone)]
 pub(super) struct Known {
     all: HashSet<Number>,
     /// What the question gives and what was computed from it, without constants.
@@ -107,8 +115,26 @@ impl Known {
     /// What is known before the first step. Words of the solution count too: who speaks of minutes may use
     /// 60.
     pub fn of(reading: &Reading) -> Self {
-        let tokens = lex(reading.question);
-        let given = givens(reading.question);
+        let last = LAST.with_borrow(|last| {
+            let (question, known) = last.as_ref()?;
+            (question == reading.question).then(|| Rc::clone(known))
+        });
+        let of_question = last.unwrap_or_else(|| {
+            let known = Rc::new(Self::of_question(reading.question));
+            LAST.set(Some((reading.question.to_owned(), Rc::clone(&known))));
+            known
+        });
+        let mut known = Self::clone(&of_question);
+        for line in &reading.lines {
+            known.understand(&line.tokens);
+        }
+        known
+    }
+
+    /// What a question gives.
+    fn of_question(question: &str) -> Self {
+        let tokens = lex(question);
+        let given = givens(question);
         let mut own: HashSet<Number> =
             given.iter().filter(|q| q.origin == Origin::Given).map(|q| q.value).collect();
         // The parts of a fraction, and of a number in words.
@@ -118,16 +144,6 @@ impl Known {
         let mut all: HashSet<Number> =
             COMMON.iter().map(|&n| Number::integer(n)).chain(Number::ratio(1, 2)).collect();
         all.extend(own.iter());
-        for token in tokens
-            .iter()
-            .chain(reading.lines.iter().flat_map(|line| &line.tokens))
-            .filter(|t| t.kind == Kind::Word)
-        {
-            let constants = CONSTANTS
-                .get(token.text.as_str())
-                .or_else(|| CONSTANTS.get(token.text.to_lowercase().as_str()));
-            all.extend(constants.into_iter().flatten());
-        }
         let percent = |w: &[Token]| w[1].kind == Kind::Percent || w[1].text.eq_ignore_ascii_case("percent");
         let value = |w: &[Token]| plain(&w[0]).or_else(|| numerals(&w[..1]).next());
         let shares: Vec<Number> = tokens.windows(2).filter(|w| percent(w)).filter_map(value).collect();
@@ -136,7 +152,20 @@ impl Known {
             .enumerate()
             .flat_map(|(at, a)| shares[at + 1..].iter().filter_map(|b| a.checked_add(*b)));
         let shares = sums.chain(shares.iter().copied()).collect();
-        Known { all, own, shares }
+        let mut known = Known { all, own, shares };
+        known.understand(&tokens);
+        known
+    }
+
+    /// Adds the constants that words mean.
+    fn understand(&mut self, tokens: &[Token]) {
+        for token in tokens.iter().filter(|t| t.kind == Kind::Word) {
+            let lower = token.text.bytes().all(|b| b.is_ascii_lowercase());
+            let constants = CONSTANTS
+                .get(token.text.as_str())
+                .or_else(|| if lower { None } else { CONSTANTS.get(token.text.to_lowercase().as_str()) });
+            self.all.extend(constants.into_iter().flatten());
+        }
     }
 
     pub fn learn(&mut self, value: Number) {

@@ -1,7 +1,7 @@
 //! A solution as numbers, each with the place where it stands.
 
 use super::super::givens::written;
-use crate::expr::{Clarity, Equation, Kind, Token, equations_of, evaluate, lex, parse, rows};
+use crate::expr::{self, Clarity, Equation, Kind, Token, evaluate, lex, parse, rows};
 use crate::number::Number;
 
 /// Most words between a number and the operator that it belongs to, as in `3 boxes * 5`.
@@ -124,7 +124,7 @@ impl<'a> Reading<'a> {
 
     /// A row of a step.
     fn read(&mut self, step: usize, text: &str) -> Line {
-        let equations = equations_of(text);
+        let (equations, mut whole) = expr::read(text);
         let annotations = equations.iter().filter(|e| e.annotated).count();
         let mut line = Line { equations, echoes: Vec::new(), tokens: Vec::new() };
         let first = self.mentions.len();
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
         let mut read = 0;
         loop {
             let cut = rest.split_once("<<").and_then(|(text, behind)| Some((text, behind.split_once(">>")?)));
-            let tokens = lex(cut.map_or(rest, |(text, _)| text));
+            let tokens = whole.take().unwrap_or_else(|| lex(cut.map_or(rest, |(text, _)| text)));
             let mut at = 0;
             if let Some((length, echo)) =
                 before.and_then(|annotation| echo(annotation, &tokens, line.tokens.last()))

@@ -14,7 +14,9 @@ use super::*;
 use crate::events::Silent;
 use crate::policy::PromptConfig;
 
+mod crowds;
 mod ends;
+mod logs;
 mod money;
 mod samples;
 mod server;
@@ -269,32 +271,6 @@ fn answers_are_asked_once() {
 }
 
 #[test]
-fn damaged_answers_are_asked_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(|_, _| good());
-    let stored =
-        || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let ask = || paths(&mut endpoint(config(&server.url), folder.path()), &[7]).unwrap();
-    let first = ask();
-    let [path] = &stored()[..] else { panic!("{:?}", stored()) };
-    let whole = fs::read(path).unwrap();
-    let text = String::from_utf8(whole.clone()).unwrap();
-    // Torn, emptied, one changed digit, a record of another request.
-    let flipped = text.replace("#### 24", "#### 25");
-    let foreign = text.replacen("48/2?", "48/3?", 1);
-    for (count, damaged) in [&text[..text.len() / 2], "", &flipped, &foreign].iter().enumerate() {
-        fs::write(path, damaged).unwrap();
-        assert_eq!(format!("{:?}", ask()), format!("{first:?}"));
-        assert_eq!(server.count(), count + 2);
-        assert_eq!(fs::read(path).unwrap(), whole);
-        // What was damaged is beside it, under a name that nobody reads.
-        assert_eq!(stored().len(), 2);
-        let aside = path.with_file_name(format!("damaged-{}", path.file_stem().unwrap().to_string_lossy()));
-        assert_eq!(fs::read(aside).unwrap(), damaged.as_bytes());
-    }
-}
-
-#[test]
 fn the_key_is_sent_and_nothing_else() {
     const KEY: &str = "sk-secret-0123456789";
     let folder = tempfile::tempdir().unwrap();
@@ -369,7 +345,7 @@ fn cancelling_finishes_what_is_under_way() {
         .propose(&asks, Horizon::Path, &sampling(), &Cancel { server: &server, asked: &asked })
         .unwrap_err();
     assert!(error.root_cause().is::<Cancelled>(), "{error:?}");
-    assert_eq!((server.count(), fs::read_dir(folder.path()).unwrap().count()), (1, 1));
+    assert_eq!((server.count(), check_answers(folder.path()).unwrap().answers), (1, 1));
     // The resumed run pays for the other two only.
     assert_eq!(paths(&mut endpoint, &[1, 2, 3]).unwrap().len(), 3);
     assert_eq!(server.count(), 3);
