@@ -101,7 +101,7 @@ pub(super) fn losses(config: &Config) -> Checked {
     }
     if train.on_policy > 0.0 && train.max_tokens_total > 0 {
         return Err(refuse(
-            "train.max_tokens_total and train.on_policy are both above 0: the length of own answers is unknown",
+            "train.max_tokens_total and train.on_policy are above 0: the length of own answers is unknown",
             "set train.max_steps instead",
         ));
     }
