@@ -141,8 +141,8 @@ fn tear(folder: &Path, bytes: u64) {
     }
 }
 
-/// Killed again and again while it asks, with a log that is torn now and then: what was answered and stored is
-/// not asked again, and the rest is all there.
+/// Killed again and again while it asks, with a log that is torn now and then: what was answered and stored
+/// is not asked again, and the rest is all there.
 pub fn paid_once(world: &World, full: bool) -> Part {
     let server = Server::start(|request| {
         std::thread::sleep(Duration::from_millis(15));
