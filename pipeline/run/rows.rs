@@ -101,8 +101,7 @@ impl StageOutput {
     /// # Errors
     /// If the shard is not there or cannot be read.
     pub fn shard<R: Row>(&self, shard: u32) -> Result<Vec<R>> {
-        let commits: Vec<Commit> = self.commits.iter().filter(|c| c.shard == shard).cloned().collect();
-        read(&self.path, &commits)
+        read(&self.path, &self.commits_of(Some(shard)))
     }
 
     /// Rows of one problem, of one shard or of all; rows of other problems are not decoded.
@@ -110,10 +109,8 @@ impl StageOutput {
     /// # Errors
     /// Failed reads.
     pub fn of_problem<R: Row>(&self, shard: Option<u32>, problem_id: &str) -> Result<Vec<R>> {
-        let commits: Vec<Commit> =
-            self.commits.iter().filter(|c| shard.is_none_or(|shard| shard == c.shard)).cloned().collect();
         let mut rows = Vec::new();
-        for path in table_paths(&self.path, &commits, R::TABLE) {
+        for path in table_paths(&self.path, &self.commits_of(shard), R::TABLE) {
             rows.extend(table::rows_where(&path, "problem_id", problem_id)?);
         }
         Ok(rows)
@@ -124,12 +121,16 @@ impl StageOutput {
     /// # Errors
     /// Failed reads.
     pub fn column<R: Row>(&self, shard: u32, column: &'static str) -> Result<Vec<String>> {
-        let commits: Vec<Commit> = self.commits.iter().filter(|c| c.shard == shard).cloned().collect();
         let mut texts = Vec::new();
-        for path in table_paths(&self.path, &commits, R::TABLE) {
+        for path in table_paths(&self.path, &self.commits_of(Some(shard)), R::TABLE) {
             texts.extend(table::texts::<R>(&path, column)?);
         }
         Ok(texts)
+    }
+
+    /// The records of one shard, or of all.
+    fn commits_of(&self, shard: Option<u32>) -> Vec<Commit> {
+        self.commits.iter().filter(|c| shard.is_none_or(|shard| shard == c.shard)).cloned().collect()
     }
 
     /// Whether a shard is committed.

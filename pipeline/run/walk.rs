@@ -8,6 +8,7 @@ use stages::model::{DecoderConfig, hf};
 use stages::search::Sampler;
 use stages::train::NO_END;
 use stages::train::losses::TokenLoss;
+use stages::train::teacher::Tokens;
 
 use crate::config::check::tuned;
 use crate::disk::layout::Stage;
@@ -19,9 +20,8 @@ use crate::run::session::Session;
 use crate::run::workspace::{Opened, Workspace};
 use crate::stage::curate::Judged;
 use crate::stage::earlier::{EarlierRounds, Gated};
-use crate::stage::{
-    curate, evaluate, evaluation, gate, problems, score, search, teacher, train, value, verify,
-};
+use crate::stage::teacher::refuse_other_tokens;
+use crate::stage::{curate, evaluate, evaluation, gate, problems, score, search, train, value, verify};
 use crate::terminal::exit::Failure;
 
 /// Walks over rounds and stages up to the goal.
@@ -171,9 +171,12 @@ pub fn preflight(session: &Session) -> Result<()> {
         DecoderConfig::read(path)?;
     }
     if train.loss == TokenLoss::Distil {
-        let teacher = hf::shape(path)?;
+        let (shape, tokenizer) = hf::shape(path)?;
+        let teacher = Tokens { tokenizer: &tokenizer, ends: &shape.eos_token_ids };
         if !model.from_scratch() {
-            teacher::refuse(path, &teacher, &hf::shape(Path::new(&model.path))?)?;
+            let (shape, tokenizer) = hf::shape(Path::new(&model.path))?;
+            let student = Tokens { tokenizer: &tokenizer, ends: &shape.eos_token_ids };
+            refuse_other_tokens(path, teacher, student)?;
         }
     }
     if train.loss == TokenLoss::Golden && !train.reference.is_empty() {

@@ -25,6 +25,30 @@ use crate::run::session::Session;
 use crate::run::workspace::{FileHashes, Workspace};
 use crate::stage::lessons;
 
+/// A model directory or GGUF file as an input: what is in it counts, not where it is.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct ModelFiles {
+    #[serde(skip)]
+    pub path: PathBuf,
+    files: FileHashes,
+}
+
+impl ModelFiles {
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn of(session: &Session, path: &str) -> Result<Self> {
+        let path = PathBuf::from(path);
+        Ok(Self { files: session.workspace.file_hashes(&path)?, path })
+    }
+
+    /// # Errors
+    /// Those of [`Workspace::load`].
+    pub fn load(&self, workspace: &Workspace, dtype: Precision) -> Result<Arc<Model>> {
+        workspace.load(&self.path, dtype)
+    }
+}
+
 /// The model that a run starts from.
 #[derive(Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -152,9 +176,7 @@ pub enum SamplingPolicy {
     },
     /// A model that is searched in every round, and that students learn from.
     Teacher {
-        #[serde(skip)]
-        path: PathBuf,
-        files: FileHashes,
+        files: ModelFiles,
         #[serde(serialize_with = "inputs::dtype")]
         dtype: Precision,
         prompt: PromptInputs,
@@ -176,16 +198,12 @@ impl SamplingPolicy {
             (Sampler::Endpoint, _) => {
                 Self::Endpoint { settings: c.endpoint.clone(), prompt: PromptInputs::of(session, problems) }
             }
-            (Sampler::Teacher, _) => {
-                let path = PathBuf::from(&c.model.teacher);
-                Self::Teacher {
-                    files: session.workspace.file_hashes(&path)?,
-                    path,
-                    dtype: c.model.dtype,
-                    prompt: PromptInputs::of(session, problems),
-                    limits: c.model.limits(),
-                }
-            }
+            (Sampler::Teacher, _) => Self::Teacher {
+                files: ModelFiles::of(session, &c.model.teacher)?,
+                dtype: c.model.dtype,
+                prompt: PromptInputs::of(session, problems),
+                limits: c.model.limits(),
+            },
             (Sampler::Model, Some(student)) => Self::student(session, student),
             (Sampler::Model, None) if c.model.from_scratch() => Self::None,
             (Sampler::Model, None) => Self::base(session, problems)?,
@@ -241,8 +259,8 @@ impl SamplingPolicy {
             Self::Base { base, prompt, limits } => {
                 Some(ModelPolicy::new(base.load(workspace)?, prompt.read()?, *limits))
             }
-            Self::Teacher { path, dtype, prompt, limits, .. } => {
-                Some(ModelPolicy::new(workspace.load(path, *dtype)?, prompt.read()?, *limits))
+            Self::Teacher { files, dtype, prompt, limits } => {
+                Some(ModelPolicy::new(files.load(workspace, *dtype)?, prompt.read()?, *limits))
             }
             Self::None | Self::Rules { .. } | Self::Endpoint { .. } => None,
         })

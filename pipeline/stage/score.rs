@@ -1,7 +1,5 @@
 //! The score stage: what a teacher says of kept rows, token by token.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
 use datasets::table::TokenTargets;
 use datasets::types::Kept;
@@ -13,19 +11,17 @@ use stages::train::teacher::{self, Lesson, Teacher};
 use crate::run::inputs::{self, Tables};
 use crate::run::rows::{StageOutput, counts, train_shards, write_some};
 use crate::run::session::Session;
-use crate::run::workspace::{FileHashes, Opened, Size, Workspace};
+use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
-use crate::stage::policy::Base;
-use crate::stage::teacher::refuse_other_tokens;
+use crate::stage::policy::{Base, ModelFiles};
+use crate::stage::teacher::{refuse_other_tokens, tokens};
 
 /// What a teacher's targets depend on.
 #[derive(Serialize)]
 pub struct Inputs {
     code: u32,
     tables: Tables,
-    #[serde(skip)]
-    path: PathBuf,
-    teacher: FileHashes,
+    teacher: ModelFiles,
     #[serde(serialize_with = "inputs::dtype")]
     dtype: Precision,
     /// Whose tokens the rows are.
@@ -55,13 +51,11 @@ pub fn inputs(
     earlier: &EarlierRounds,
 ) -> Result<Inputs> {
     let (train, model) = (&session.config.train, &session.config.model);
-    let (path, dtype) = (PathBuf::from(&model.teacher), model.dtype);
     Ok(Inputs {
         code: teacher::VERSION,
         tables: Tables::default().with::<Kept>().with::<TokenTargets>(),
-        teacher: session.workspace.file_hashes(&path)?,
-        path,
-        dtype,
+        teacher: ModelFiles::of(session, &model.teacher)?,
+        dtype: model.dtype,
         student: Base::of(session, problems, &earlier.kept)?,
         problems: problems.clone(),
         kept: kept.clone(),
@@ -77,9 +71,9 @@ pub fn inputs(
 /// A teacher of other tokens than the student's; failed reads and writes.
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
     let student = inputs.student.load(workspace)?;
-    let model = workspace.load(Path::new(&inputs.path), inputs.dtype)?;
-    let named = inputs.path.display();
-    refuse_other_tokens(&inputs.path, &model, &student)?;
+    let model = inputs.teacher.load(workspace, inputs.dtype)?;
+    let named = inputs.teacher.path.display();
+    refuse_other_tokens(&inputs.teacher.path, tokens(&model), tokens(&student))?;
     let lesson = Lesson {
         tokenizer: &student.tokenizer,
         student: &student.decoder.config,

@@ -2,7 +2,7 @@
 //! that reads what the student writes itself.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -11,14 +11,15 @@ use datasets::types::{Kept, Problem, Split};
 use serde::Serialize;
 use stages::curate::contamination::normalised;
 use stages::model::soft::TopK;
-use stages::model::{DecoderConfig, Model, Precision, Tokenizer};
+use stages::model::{Model, Precision};
 use stages::train::on_policy::OnPolicy;
 use stages::train::teacher::{Tokens, same_tokens, stored};
 use stages::train::{TrainConfig, row_tokens, validates};
 
 use crate::run::rows::{Rounds, StageOutput, problems_of};
 use crate::run::session::Session;
-use crate::run::workspace::{FileHashes, Workspace};
+use crate::run::workspace::Workspace;
+use crate::stage::policy::ModelFiles;
 use crate::terminal::exit::Failure;
 
 /// What the teacher said of each kept row, if it has read it.
@@ -35,28 +36,17 @@ pub fn taught(targets: &Rounds, kept: &[Kept], config: &TrainConfig) -> Result<V
     Ok(kept.iter().map(|row| all.get(&row.solution_id).cloned()).collect())
 }
 
+/// The tokens of a model.
+pub fn tokens(model: &Model) -> Tokens<'_> {
+    Tokens { tokenizer: &model.tokenizer, ends: &model.decoder.config.eos_token_ids }
+}
+
 /// Refuses a teacher whose tokens are not the student's.
 ///
 /// # Errors
 /// What differs.
-pub fn refuse_other_tokens(path: &Path, teacher: &Model, student: &Model) -> Result<(), Failure> {
-    let of = |model: &'_ Model| (model.decoder.config.clone(), model.tokenizer.clone());
-    refuse(path, &of(teacher), &of(student))
-}
-
-/// The same before anything is loaded, from shapes and tokenizers.
-///
-/// # Errors
-/// What differs.
-pub fn refuse(
-    path: &Path,
-    teacher: &(DecoderConfig, Tokenizer),
-    student: &(DecoderConfig, Tokenizer),
-) -> Result<(), Failure> {
-    fn of((config, tokenizer): &(DecoderConfig, Tokenizer)) -> Tokens<'_> {
-        Tokens { tokenizer, ends: &config.eos_token_ids }
-    }
-    same_tokens(of(teacher), of(student)).map_err(|why| {
+pub fn refuse_other_tokens(path: &Path, teacher: Tokens<'_>, student: Tokens<'_>) -> Result<(), Failure> {
+    same_tokens(teacher, student).map_err(|why| {
         Failure::input(
             format!("{} cannot be the teacher: {why}", path.display()),
             "a student learns a teacher's distribution over the same tokens: set model.teacher to a model of \
@@ -68,9 +58,7 @@ pub fn refuse(
 /// What rows that a student writes itself depend on.
 #[derive(Serialize)]
 pub struct OwnRows {
-    #[serde(skip)]
-    path: PathBuf,
-    teacher: FileHashes,
+    teacher: ModelFiles,
 }
 
 impl OwnRows {
@@ -82,8 +70,7 @@ impl OwnRows {
         if session.config.train.on_policy == 0.0 {
             return Ok(None);
         }
-        let path = PathBuf::from(&session.config.model.teacher);
-        Ok(Some(Self { teacher: session.workspace.file_hashes(&path)?, path }))
+        Ok(Some(Self { teacher: ModelFiles::of(session, &session.config.model.teacher)? }))
     }
 
     /// The teacher.
@@ -91,8 +78,8 @@ impl OwnRows {
     /// # Errors
     /// One that cannot be read, or has other tokens than the student.
     pub fn load(&self, workspace: &Workspace, dtype: Precision, student: &Model) -> Result<Arc<Model>> {
-        let teacher = workspace.load(&self.path, dtype)?;
-        refuse_other_tokens(&self.path, &teacher, student)?;
+        let teacher = self.teacher.load(workspace, dtype)?;
+        refuse_other_tokens(&self.teacher.path, tokens(&teacher), tokens(student))?;
         Ok(teacher)
     }
 

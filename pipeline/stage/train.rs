@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -28,12 +27,12 @@ use crate::disk::durable::names;
 use crate::run::inputs::{self, Tables};
 use crate::run::rows::{Counts, Rounds, StageOutput, pool, problems_of, write};
 use crate::run::session::Session;
-use crate::run::workspace::{FileHashes, Opened, Workspace};
+use crate::run::workspace::{Opened, Workspace};
 use crate::stage::checkpoints::publish;
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::fit::Fit;
 use crate::stage::lessons::Material;
-use crate::stage::policy::{Base, SamplingPolicy};
+use crate::stage::policy::{Base, ModelFiles, SamplingPolicy};
 use crate::stage::searching::ValueModel;
 use crate::stage::teacher::{OwnRows, taught};
 use crate::stage::trees::TreeInputs;
@@ -87,17 +86,9 @@ enum StartFrom {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum Reference {
-    Directory {
-        #[serde(skip)]
-        path: PathBuf,
-        files: FileHashes,
-    },
-    Student {
-        student: StageOutput,
-    },
-    Base {
-        base: Base,
-    },
+    Directory { files: ModelFiles },
+    Student { student: StageOutput },
+    Base { base: Base },
 }
 
 /// What a value head beside the tokens learns.
@@ -161,9 +152,9 @@ pub fn inputs(
 }
 
 fn reference(session: &Session, problems: &StageOutput, earlier: &EarlierRounds) -> Result<Reference> {
-    let path = PathBuf::from(&session.config.train.reference);
-    if !path.as_os_str().is_empty() {
-        return Ok(Reference::Directory { files: session.workspace.file_hashes(&path)?, path });
+    let path = &session.config.train.reference;
+    if !path.is_empty() {
+        return Ok(Reference::Directory { files: ModelFiles::of(session, path)? });
     }
     Ok(match &earlier.student {
         Some(student) => Reference::Student { student: student.clone() },
@@ -399,9 +390,7 @@ impl Reference {
     /// The model and its name.
     fn load(&self, workspace: &Workspace, dtype: Precision) -> Result<(Arc<Model>, String)> {
         Ok(match self {
-            Self::Directory { path, .. } => {
-                (workspace.load(Path::new(path), dtype)?, path.display().to_string())
-            }
+            Self::Directory { files } => (files.load(workspace, dtype)?, files.path.display().to_string()),
             Self::Student { student } => {
                 let named = format!("student of {}", student.round_name().replace('-', " "));
                 (workspace.load(&student.beside("student"), dtype)?, named)
