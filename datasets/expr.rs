@@ -1,7 +1,8 @@
 //! Reads and evaluates arithmetic as people and models write it, exactly and with bounded work.
 //!
 //! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are all
-//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`), row by row (`rows`). `graph`
+//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`, the `units` behind its
+//! numbers), row by row (`rows`). `graph`
 //! joins the equations of a whole solution. Whatever the text, the answer is a value, a refusal
 //! ([`ExprError`]) or nothing at all: never a guess, a rounding or a panic.
 
@@ -12,6 +13,7 @@ mod lex;
 mod parse;
 mod rows;
 mod sides;
+mod units;
 
 use num_rational::BigRational;
 use thiserror::Error;

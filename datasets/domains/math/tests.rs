@@ -153,7 +153,9 @@ fn step_checks() {
     assert_eq!(check("<<48/2=24>>25"), StepCheck::False);
     assert_eq!(check("Let us think."), StepCheck::Prose);
     assert_eq!(check("$2/person * 5 people = $<<2*5=10>>10"), StepCheck::True);
-    assert_eq!(check("$2/person * 5 people = $10"), StepCheck::Unreadable);
+    assert_eq!(check("$2/person * 5 people = $10"), StepCheck::True);
+    assert_eq!(check("$2/person * 5 people = $11"), StepCheck::False);
+    assert_eq!(check("$2/hour * 50 minutes = $10"), StepCheck::Unreadable);
     assert_eq!(check("2^3 = 8"), StepCheck::Unreadable);
 }
 

@@ -3,10 +3,12 @@
 //! block are exact, and blocks are added in their order, so every machine computes the same bits, and each
 //! row has the same bits whatever rows stand beside it.
 
+use bytemuck::{Pod, Zeroable};
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::packed::PANEL;
+use super::pages::Pages;
 
 /// Inputs that share a scale.
 const BLOCK: usize = 64;
@@ -19,22 +21,37 @@ const TILE: usize = 4;
 
 /// A weight `[out, in]` in panels of [`PANEL`] outputs; panels and blocks are filled up with zeros.
 pub struct Int8 {
-    /// Of each panel and group of inputs, for each output the group's weights.
-    weights: Vec<[i8; GROUP]>,
-    /// Of each panel and block for each output the value of one unit.
-    scales: Vec<f32>,
-    /// -128 times the sum of the block's weights: inputs are stored 128 higher.
-    offsets: Vec<i32>,
+    /// Of each panel its blocks of inputs.
+    weights: Pages<Block>,
     blocks: usize,
+}
+
+/// The weights between [`PANEL`] outputs and [`BLOCK`] inputs.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Block {
+    /// Of each group of inputs for each output the group's weights, 128 higher.
+    weights: [[[u8; GROUP]; PANEL]; GROUPS],
+    /// For each output the value of one unit.
+    scales: [f32; PANEL],
 }
 
 /// Rows of inputs as integers.
 #[derive(Default)]
 pub struct Inputs {
-    /// Of each row for each group its inputs, 128 higher.
-    values: Vec<[u8; GROUP]>,
-    /// Of each row and block the value of one unit.
-    scales: Vec<f32>,
+    /// Of each row for each group its inputs.
+    values: Vec<[i8; GROUP]>,
+    /// Of each row its blocks.
+    blocks: Vec<Scale>,
+}
+
+/// A block of inputs.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// The value of one unit.
+    unit: f32,
+    /// -128 times the sum of the inputs: weights are stored 128 higher.
+    offset: i32,
 }
 
 impl Inputs {
@@ -42,22 +59,30 @@ impl Inputs {
     pub fn round(&mut self, x: &[f32], inputs: usize) {
         let blocks = inputs.div_ceil(BLOCK);
         self.values.clear();
-        self.scales.clear();
+        self.blocks.clear();
         for row in x.chunks_exact(inputs) {
             for block in row.chunks(BLOCK) {
-                let (scale, inverse) = unit(block.iter().copied());
-                self.scales.push(scale);
+                let (unit, inverse) = unit(block.iter().copied());
+                let mut sum = 0;
                 for group in block.chunks(GROUP) {
-                    let mut values = [128; GROUP];
+                    let mut values = [0; GROUP];
                     for (value, x) in values.iter_mut().zip(group) {
-                        *value = whole(*x, inverse).wrapping_add(128) as u8;
+                        let whole = whole(*x, inverse);
+                        sum += whole;
+                        *value = whole as i8;
                     }
                     self.values.push(values);
                 }
+                self.blocks.push(Scale { unit, offset: -128 * sum });
             }
             let missing = blocks * GROUPS - inputs.div_ceil(GROUP);
-            self.values.extend(std::iter::repeat_n([128; GROUP], missing));
+            self.values.extend(std::iter::repeat_n([0; GROUP], missing));
         }
+    }
+
+    fn row(&self, row: usize, blocks: usize) -> Row<'_> {
+        let place = row * blocks..(row + 1) * blocks;
+        Row { values: &self.values.as_chunks().0[place.clone()], blocks: &self.blocks[place] }
     }
 }
 
@@ -78,52 +103,48 @@ impl Int8 {
     /// Rounds a weight whose numbers `at` gives by output and input.
     pub fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
         let (panels, blocks) = (outputs.div_ceil(PANEL), inputs.div_ceil(BLOCK));
-        let mut weights = vec![[0; GROUP]; panels * blocks * GROUPS * PANEL];
-        let mut scales = vec![0.0; panels * blocks * PANEL];
-        let mut offsets = vec![0; panels * blocks * PANEL];
-        let all = weights
-            .par_chunks_mut(blocks * GROUPS * PANEL)
-            .zip(scales.par_chunks_mut(blocks * PANEL))
-            .zip(offsets.par_chunks_mut(blocks * PANEL));
-        all.enumerate().for_each(|(panel, ((weights, scales), offsets))| {
-            for output in panel * PANEL..outputs.min((panel + 1) * PANEL) {
-                let column = output % PANEL;
-                for block in 0..blocks {
+        let mut weights = Pages::<Block>::zeroed(panels * blocks);
+        weights.par_chunks_mut(blocks).enumerate().for_each(|(panel, all)| {
+            for (block, into) in all.iter_mut().enumerate() {
+                into.weights = [[[128; GROUP]; PANEL]; GROUPS];
+                for output in panel * PANEL..outputs.min((panel + 1) * PANEL) {
+                    let column = output % PANEL;
                     let mut numbers = [0.0; BLOCK];
                     for (number, input) in numbers.iter_mut().zip(block * BLOCK..inputs) {
                         *number = at(output, input);
                     }
                     let (scale, inverse) = unit(numbers.iter().copied());
-                    let values = numbers.map(|number| whole(number, inverse));
-                    scales[block * PANEL + column] = scale;
-                    offsets[block * PANEL + column] = -128 * values.iter().sum::<i32>();
-                    for (g, group) in values.as_chunks::<GROUP>().0.iter().enumerate() {
-                        weights[(block * GROUPS + g) * PANEL + column] = group.map(|value| value as i8);
+                    into.scales[column] = scale;
+                    let values = numbers.map(|number| (whole(number, inverse) + 128) as u8);
+                    for (group, values) in into.weights.iter_mut().zip(values.as_chunks::<GROUP>().0) {
+                        group[column] = *values;
                     }
                 }
             }
         });
-        Self { weights, scales, offsets, blocks }
+        Self { weights, blocks }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.weights.len() * GROUP + (self.scales.len() + self.offsets.len()) * 4
+        size_of_val(&*self.weights)
     }
 
     /// Copies one row of the weight.
     pub fn row(&self, output: usize, into: &mut [f32]) {
         let (panel, column) = (output / PANEL, output % PANEL);
-        for (input, value) in into.iter_mut().enumerate() {
-            let group = (panel * self.blocks * GROUPS + input / GROUP) * PANEL + column;
-            let scale = self.scales[(panel * self.blocks + input / BLOCK) * PANEL + column];
-            *value = f32::from(self.weights[group][input % GROUP]) * scale;
+        let blocks = &self.weights[panel * self.blocks..(panel + 1) * self.blocks];
+        for (into, block) in into.chunks_mut(BLOCK).zip(blocks) {
+            for (input, value) in into.iter_mut().enumerate() {
+                let whole = i32::from(block.weights[input / GROUP][column][input % GROUP]) - 128;
+                *value = whole as f32 * block.scales[column];
+            }
         }
     }
 
     /// Gives `put` of each row of inputs its index and a panel's outputs.
     pub fn strip(&self, panel: usize, inputs: &Inputs, put: &mut dyn FnMut(usize, &[f32; PANEL])) {
-        let rows = inputs.scales.len() / self.blocks;
+        let rows = inputs.blocks.len() / self.blocks;
         for first in (0..rows).step_by(TILE) {
             match rows - first {
                 1 => self.tile::<1>(panel, inputs, first, put),
@@ -141,15 +162,9 @@ impl Int8 {
         first: usize,
         put: &mut dyn FnMut(usize, &[f32; PANEL]),
     ) {
-        let size = self.blocks * GROUPS;
         let tile = Tile::<R> {
-            weights: &self.weights[panel * size * PANEL..(panel + 1) * size * PANEL],
-            scales: &self.scales[panel * self.blocks * PANEL..(panel + 1) * self.blocks * PANEL],
-            offsets: &self.offsets[panel * self.blocks * PANEL..(panel + 1) * self.blocks * PANEL],
-            values: std::array::from_fn(|r| &inputs.values[(first + r) * size..(first + r + 1) * size]),
-            units: std::array::from_fn(|r| {
-                &inputs.scales[(first + r) * self.blocks..(first + r + 1) * self.blocks]
-            }),
+            weights: &self.weights[panel * self.blocks..(panel + 1) * self.blocks],
+            rows: std::array::from_fn(|r| inputs.row(first + r, self.blocks)),
         };
         let mut done = [[0.0; PANEL]; R];
         tile.sum(&mut done);
@@ -161,11 +176,15 @@ impl Int8 {
 
 /// Some rows' inputs and a panel.
 struct Tile<'a, const R: usize> {
-    weights: &'a [[i8; GROUP]],
-    scales: &'a [f32],
-    offsets: &'a [i32],
-    values: [&'a [[u8; GROUP]]; R],
-    units: [&'a [f32]; R],
+    weights: &'a [Block],
+    rows: [Row<'a>; R],
+}
+
+/// A row of inputs, block by block.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    values: &'a [[[i8; GROUP]; GROUPS]],
+    blocks: &'a [Scale],
 }
 
 impl<const R: usize> Tile<'_, R> {
@@ -184,22 +203,18 @@ impl<const R: usize> Tile<'_, R> {
 
     #[inline]
     fn sum_plain(&self, done: &mut [[f32; PANEL]; R]) {
-        let blocks = self.scales.chunks_exact(PANEL).zip(self.offsets.chunks_exact(PANEL));
-        let weights = self.weights.chunks_exact(GROUPS * PANEL);
-        for (block, ((scales, offsets), weights)) in blocks.zip(weights).enumerate() {
-            for (r, done) in done.iter_mut().enumerate() {
-                let mut sums = [0i32; PANEL];
-                sums.copy_from_slice(offsets);
-                let values = &self.values[r][block * GROUPS..(block + 1) * GROUPS];
-                for (value, weights) in values.iter().zip(weights.chunks_exact(PANEL)) {
+        for (at, block) in self.weights.iter().enumerate() {
+            for (row, done) in self.rows.iter().zip(done.iter_mut()) {
+                let Scale { unit, offset } = row.blocks[at];
+                let mut sums = [offset; PANEL];
+                for (value, weights) in row.values[at].iter().zip(&block.weights) {
                     for (sum, weight) in sums.iter_mut().zip(weights) {
                         for k in 0..GROUP {
                             *sum += i32::from(value[k]) * i32::from(weight[k]);
                         }
                     }
                 }
-                let unit = self.units[r][block];
-                for ((done, sum), scale) in done.iter_mut().zip(sums).zip(scales) {
+                for ((done, sum), scale) in done.iter_mut().zip(sums).zip(&block.scales) {
                     *done = (sum as f32).mul_add(scale * unit, *done);
                 }
             }
@@ -236,35 +251,33 @@ impl<const R: usize> Tile<'_, R> {
                 $each!(3);
             };
         }
-        let rows = self.values.map(|values| values.as_chunks::<GROUPS>().0);
-        let blocks = self.scales.as_chunks::<PANEL>().0.iter().zip(self.offsets.as_chunks::<PANEL>().0);
-        let weights = self.weights.as_chunks::<PANEL>().0.as_chunks::<GROUPS>().0;
-        for (block, ((scales, offsets), weights)) in blocks.zip(weights).enumerate() {
-            let mut sums: [[__m512i; 4]; R] = [load!(i32, __m512i, offsets); R];
-            let values: [&[[u8; GROUP]; GROUPS]; R] = rows.map(|row| &row[block]);
-            for (g, weights) in weights.iter().enumerate() {
-                let [a, b, c, d]: [__m512i; 4] = load!([i8; GROUP], __m512i, weights);
+        for (at, block) in self.weights.iter().enumerate() {
+            let scales: [Scale; R] = self.rows.map(|row| row.blocks[at]);
+            let mut sums: [[__m512i; 4]; R] = scales.map(|scale| [_mm512_set1_epi32(scale.offset); 4]);
+            let values: [&[[i8; GROUP]; GROUPS]; R] = self.rows.map(|row| &row.values[at]);
+            for (g, weights) in block.weights.iter().enumerate() {
+                let [a, b, c, d]: [__m512i; 4] = load!([u8; GROUP], __m512i, weights);
                 macro_rules! multiply {
                     ($r:literal) => {
                         if R > $r {
-                            let x = _mm512_set1_epi32(i32::from_le_bytes(values[$r][g]));
+                            let x = _mm512_set1_epi32(i32::from_le_bytes(values[$r][g].map(|x| x as u8)));
                             let [p, q, r, s] = sums[$r];
                             sums[$r] = [
-                                _mm512_dpbusd_epi32(p, x, a),
-                                _mm512_dpbusd_epi32(q, x, b),
-                                _mm512_dpbusd_epi32(r, x, c),
-                                _mm512_dpbusd_epi32(s, x, d),
+                                _mm512_dpbusd_epi32(p, a, x),
+                                _mm512_dpbusd_epi32(q, b, x),
+                                _mm512_dpbusd_epi32(r, c, x),
+                                _mm512_dpbusd_epi32(s, d, x),
                             ];
                         }
                     };
                 }
                 rows!(multiply);
             }
-            let [a, b, c, d]: [__m512; 4] = load!(f32, __m512, scales);
+            let [a, b, c, d]: [__m512; 4] = load!(f32, __m512, &block.scales);
             macro_rules! add {
                 ($r:literal) => {
                     if R > $r {
-                        let unit = _mm512_set1_ps(self.units[$r][block]);
+                        let unit = _mm512_set1_ps(scales[$r].unit);
                         let [e, f, g, h]: [__m512; 4] = load!(f32, __m512, &done[$r]);
                         let [p, q, r, s] = sums[$r];
                         let sum = |sum, scale, before| {
@@ -304,14 +317,8 @@ mod tests {
                     alone.round(x, inputs);
                     packed.strip(panel, &alone, &mut |_, own| assert_eq!(bits(own), bits(sums)));
                     let mut plain = [[0.0; PANEL]; 1];
-                    let size = packed.blocks * GROUPS;
-                    let tile = Tile::<1> {
-                        weights: &packed.weights[panel * size * PANEL..(panel + 1) * size * PANEL],
-                        scales: &packed.scales[panel * packed.blocks * PANEL..],
-                        offsets: &packed.offsets[panel * packed.blocks * PANEL..],
-                        values: [&alone.values],
-                        units: [&alone.scales],
-                    };
+                    let weights = &packed.weights[panel * packed.blocks..(panel + 1) * packed.blocks];
+                    let tile = Tile::<1> { weights, rows: [alone.row(0, packed.blocks)] };
                     tile.sum_plain(&mut plain);
                     assert_eq!(bits(&plain[0]), bits(sums));
                     let length = |v: &[f32]| v.iter().map(|v| v * v).sum::<f32>().sqrt();

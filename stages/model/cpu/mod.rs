@@ -5,8 +5,8 @@
 //! - [`matrix`]: matrix products
 //! - [`trunk`]: forward and backward over whole sequences, for training
 //! - [`head`]: the loss at its end; [`low_rank`]: adapters beside weights
-//! - [`packed`], [`int8`], [`cache`], [`decoder`]: weights, keys and values, and the forward pass, for
-//!   generation
+//! - [`packed`], [`int8`], [`cache`], [`decoder`]: weights (in [`pages`]), keys and values, and the forward
+//!   pass, for generation
 //!
 //! Work is divided by the data alone (chunks of sequences, blocks of weights), never by the number of
 //! threads, and sums are taken in a fixed order: any number of threads gives the same bits.
@@ -24,6 +24,7 @@ pub mod int8;
 pub mod low_rank;
 pub mod matrix;
 pub mod packed;
+mod pages;
 pub mod simd;
 pub mod trunk;
 

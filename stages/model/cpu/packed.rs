@@ -14,6 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::int8::{Inputs, Int8};
+use super::pages::Pages;
 use crate::model::weight::Weight;
 
 /// Outputs in a panel.
@@ -33,8 +34,8 @@ pub struct Packed {
 }
 
 enum Panels {
-    F32(Vec<f32>),
-    Bf16(Vec<u32>),
+    F32(Pages<f32>),
+    Bf16(Pages<u32>),
     Int8(Int8),
 }
 
@@ -49,7 +50,7 @@ impl Packed {
             };
             Panels::Bf16(words(outputs, inputs, word))
         } else {
-            let mut all = vec![0.0; outputs.div_ceil(PANEL) * PANEL * inputs];
+            let mut all = Pages::zeroed(outputs.div_ceil(PANEL) * PANEL * inputs);
             all.par_chunks_mut(PANEL * inputs).enumerate().for_each(|(p, panel)| {
                 for (i, row) in panel.chunks_exact_mut(PANEL).enumerate() {
                     for (c, w) in row.iter_mut().enumerate() {
@@ -182,8 +183,8 @@ impl Packed {
 
 /// Words of panels: `word` makes them of two outputs' numbers for one input; beyond the last output these are
 /// zero.
-fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize, usize) -> u32 + Sync) -> Vec<u32> {
-    let mut all = vec![0; outputs.div_ceil(PANEL) * (PANEL / 2) * inputs];
+fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize, usize) -> u32 + Sync) -> Pages<u32> {
+    let mut all = Pages::zeroed(outputs.div_ceil(PANEL) * (PANEL / 2) * inputs);
     all.par_chunks_mut(PANEL / 2 * inputs).enumerate().for_each(|(p, panel)| {
         for (i, row) in panel.chunks_exact_mut(PANEL / 2).enumerate() {
             for (c, w) in row.iter_mut().enumerate() {
