@@ -3,6 +3,9 @@
 //! block are exact, and blocks are added in their order, so every machine computes the same bits, and each
 //! row has the same bits whatever rows stand beside it.
 
+// What is dispatched to an instruction set must be inlined into it.
+#![allow(clippy::inline_always)]
+
 use bytemuck::{Pod, Zeroable};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -17,7 +20,7 @@ const GROUP: usize = 4;
 /// Groups of a block.
 const GROUPS: usize = BLOCK / GROUP;
 /// Rows of inputs that share a pass over a panel.
-const TILE: usize = 4;
+const TILE: usize = 6;
 
 /// A weight `[out, in]` in panels of [`PANEL`] outputs; panels and blocks are filled up with zeros.
 pub struct Int8 {
@@ -39,8 +42,8 @@ struct Block {
 /// Rows of inputs as integers.
 #[derive(Default)]
 pub struct Inputs {
-    /// Of each row for each group its inputs.
-    values: Vec<[i8; GROUP]>,
+    /// Of each row for each group its inputs: bytes of signed numbers.
+    values: Vec<[u8; GROUP]>,
     /// Of each row its blocks.
     blocks: Vec<Scale>,
 }
@@ -57,27 +60,18 @@ struct Scale {
 impl Inputs {
     /// Rounds rows `[rows, in]`.
     pub fn round(&mut self, x: &[f32], inputs: usize) {
-        let blocks = inputs.div_ceil(BLOCK);
-        self.values.clear();
-        self.blocks.clear();
-        for row in x.chunks_exact(inputs) {
-            for block in row.chunks(BLOCK) {
-                let (unit, inverse) = unit(block.iter().copied());
-                let mut sum = 0;
-                for group in block.chunks(GROUP) {
-                    let mut values = [0; GROUP];
-                    for (value, x) in values.iter_mut().zip(group) {
-                        let whole = whole(*x, inverse);
-                        sum += whole;
-                        *value = whole as i8;
-                    }
-                    self.values.push(values);
-                }
-                self.blocks.push(Scale { unit, offset: -128 * sum });
+        let blocks = inputs.div_ceil(BLOCK) * (x.len() / inputs);
+        self.values.resize(blocks * GROUPS, [0; GROUP]);
+        self.blocks.resize(blocks, Scale { unit: 0.0, offset: 0 });
+        Arch::new().dispatch(|| {
+            let places = self.values.as_chunks_mut::<GROUPS>().0.iter_mut().zip(&mut self.blocks);
+            let numbers = x.chunks_exact(inputs).flat_map(|row| row.chunks(BLOCK));
+            for (numbers, (values, block)) in numbers.zip(places) {
+                let mut filled = [0.0; BLOCK];
+                filled[..numbers.len()].copy_from_slice(numbers);
+                *block = round(&filled, values.as_flattened_mut());
             }
-            let missing = blocks * GROUPS - inputs.div_ceil(GROUP);
-            self.values.extend(std::iter::repeat_n([0; GROUP], missing));
-        }
+        });
     }
 
     fn row(&self, row: usize, blocks: usize) -> Row<'_> {
@@ -86,14 +80,36 @@ impl Inputs {
     }
 }
 
+/// Rounds a block of inputs into bytes.
+#[inline(always)]
+fn round(numbers: &[f32; BLOCK], values: &mut [u8]) -> Scale {
+    let (unit, inverse) = unit(numbers);
+    let mut sum = 0;
+    for (value, number) in values.iter_mut().zip(numbers) {
+        let whole = whole(*number, inverse);
+        sum += whole;
+        *value = whole as u8;
+    }
+    Scale { unit, offset: -128 * sum }
+}
+
 /// The value of one unit, and its inverse, such that the largest of some numbers is 127 units.
-fn unit(numbers: impl Iterator<Item = f32>) -> (f32, f32) {
-    let most = numbers.fold(0.0, |most: f32, number| most.max(number.abs()));
+#[inline(always)]
+fn unit(numbers: &[f32; BLOCK]) -> (f32, f32) {
+    // Sixteen at a time: the largest is the same in any order.
+    let mut most = [0.0_f32; 16];
+    for numbers in numbers.as_chunks::<16>().0 {
+        for (most, number) in most.iter_mut().zip(numbers) {
+            *most = most.max(number.abs());
+        }
+    }
+    let most = most.into_iter().fold(0.0, f32::max);
     if most > 0.0 { (most / 127.0, 127.0 / most) } else { (0.0, 0.0) }
 }
 
 /// The nearest whole number of units, the even one of two. The sum has no room for fractions: its last bits
 /// are the number.
+#[inline(always)]
 fn whole(number: f32, inverse: f32) -> i32 {
     const ROOM: f32 = 12_582_912.0;
     (number * inverse + ROOM).to_bits().wrapping_sub(ROOM.to_bits()) as i32
@@ -113,7 +129,7 @@ impl Int8 {
                     for (number, input) in numbers.iter_mut().zip(block * BLOCK..inputs) {
                         *number = at(output, input);
                     }
-                    let (scale, inverse) = unit(numbers.iter().copied());
+                    let (scale, inverse) = unit(&numbers);
                     into.scales[column] = scale;
                     let values = numbers.map(|number| (whole(number, inverse) + 128) as u8);
                     for (group, values) in into.weights.iter_mut().zip(values.as_chunks::<GROUP>().0) {
@@ -150,6 +166,8 @@ impl Int8 {
                 1 => self.tile::<1>(panel, inputs, first, put),
                 2 => self.tile::<2>(panel, inputs, first, put),
                 3 => self.tile::<3>(panel, inputs, first, put),
+                4 => self.tile::<4>(panel, inputs, first, put),
+                5 => self.tile::<5>(panel, inputs, first, put),
                 _ => self.tile::<TILE>(panel, inputs, first, put),
             }
         }
@@ -183,7 +201,7 @@ struct Tile<'a, const R: usize> {
 /// A row of inputs, block by block.
 #[derive(Clone, Copy)]
 struct Row<'a> {
-    values: &'a [[[i8; GROUP]; GROUPS]],
+    values: &'a [[[u8; GROUP]; GROUPS]],
     blocks: &'a [Scale],
 }
 
@@ -210,7 +228,7 @@ impl<const R: usize> Tile<'_, R> {
                 for (value, weights) in row.values[at].iter().zip(&block.weights) {
                     for (sum, weight) in sums.iter_mut().zip(weights) {
                         for k in 0..GROUP {
-                            *sum += i32::from(value[k]) * i32::from(weight[k]);
+                            *sum += i32::from(value[k].cast_signed()) * i32::from(weight[k]);
                         }
                     }
                 }
@@ -249,18 +267,20 @@ impl<const R: usize> Tile<'_, R> {
                 $each!(1);
                 $each!(2);
                 $each!(3);
+                $each!(4);
+                $each!(5);
             };
         }
         for (at, block) in self.weights.iter().enumerate() {
             let scales: [Scale; R] = self.rows.map(|row| row.blocks[at]);
             let mut sums: [[__m512i; 4]; R] = scales.map(|scale| [_mm512_set1_epi32(scale.offset); 4]);
-            let values: [&[[i8; GROUP]; GROUPS]; R] = self.rows.map(|row| &row.values[at]);
+            let values: [&[[u8; GROUP]; GROUPS]; R] = self.rows.map(|row| &row.values[at]);
             for (g, weights) in block.weights.iter().enumerate() {
                 let [a, b, c, d]: [__m512i; 4] = load!([u8; GROUP], __m512i, weights);
                 macro_rules! multiply {
                     ($r:literal) => {
                         if R > $r {
-                            let x = _mm512_set1_epi32(i32::from_le_bytes(values[$r][g].map(|x| x as u8)));
+                            let x = _mm512_set1_epi32(i32::from_le_bytes(values[$r][g]));
                             let [p, q, r, s] = sums[$r];
                             sums[$r] = [
                                 _mm512_dpbusd_epi32(p, a, x),
@@ -280,10 +300,12 @@ impl<const R: usize> Tile<'_, R> {
                         let unit = _mm512_set1_ps(scales[$r].unit);
                         let [e, f, g, h]: [__m512; 4] = load!(f32, __m512, &done[$r]);
                         let [p, q, r, s] = sums[$r];
-                        let sum = |sum, scale, before| {
-                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(scale, unit), before)
-                        };
-                        let all = [sum(p, a, e), sum(q, b, f), sum(r, c, g), sum(s, d, h)];
+                        let all = [
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(p), _mm512_mul_ps(a, unit), e),
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), _mm512_mul_ps(b, unit), f),
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(r), _mm512_mul_ps(c, unit), g),
+                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d, unit), h),
+                        ];
                         // SAFETY: as above.
                         done[$r] = unsafe { transmute::<[__m512; 4], [f32; PANEL]>(all) };
                     }
