@@ -84,6 +84,11 @@ inspect PATH *ARGS: build
 show RUN PROBLEM *ARGS: build
     @{{ qstill }} show "$@"
 
+# Write a run as one page of HTML (--open shows it in a browser)
+[group('run')]
+report RUN *ARGS: build
+    @{{ qstill }} report "$@"
+
 # Compare searches at equal budgets, or ways to choose an answer among samples (--select 4,8,16)
 [group('run')]
 bakeoff RUN *ARGS: build

@@ -35,6 +35,7 @@ mod lock;
 mod look;
 mod losses;
 mod model;
+mod report;
 mod rounds;
 mod show;
 mod targets;

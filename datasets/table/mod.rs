@@ -41,7 +41,7 @@ pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;
 pub use grades::GradeRow;
-pub use nodes::Node;
+pub use nodes::{Node, NodeCost};
 pub use problems::Example;
 pub use read::{Heading, Rows, heading, read, read_all};
 pub(crate) use read::{check_extents, guarded};

@@ -55,3 +55,24 @@ table! {
         expansion_order: "order of expansion, from 0; null if never expanded",
     }
 }
+
+/// What a node says of the cost of its search: the same table, read by few of its columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeCost {
+    pub problem_id: String,
+    pub status: String,
+    /// Tokens generated for the step.
+    pub tokens: u32,
+    /// When it was expanded; none if it never was.
+    pub expansion_order: Option<u32>,
+}
+
+table! {
+    NodeCost, "nodes", version 2, "what a node of a search tree says of the cost of its search",
+    {
+        problem_id: "the problem that was searched",
+        status: "open, expanded, solution, wrong, undecided, dead, duplicate, pruned or false",
+        tokens: "tokens generated for the step",
+        expansion_order: "order of expansion, from 0; null if never expanded",
+    }
+}

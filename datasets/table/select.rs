@@ -1,5 +1,6 @@
 //! Reading only the rows of a file that are asked for: the other rows' columns are not decoded.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -29,19 +30,23 @@ pub fn texts<R: Row>(path: &Path, column: &'static str) -> Result<Vec<String>, T
     Ok(texts)
 }
 
-/// The rows whose column of text has this value, in order.
+/// The rows whose column of text has one of these values, in order.
 ///
 /// # Errors
 /// A file that is no such table, or is damaged.
-pub fn rows_where<R: Row>(path: &Path, column: &'static str, wanted: &str) -> Result<Vec<R>, TableError> {
+pub fn rows_where<R: Row>(
+    path: &Path,
+    column: &'static str,
+    wanted: &HashSet<String>,
+) -> Result<Vec<R>, TableError> {
     let (builder, columns) = checked::<R>(path)?;
     let schema = builder.parquet_schema();
     let (all, one) = (ProjectionMask::roots(schema, columns), ProjectionMask::columns(schema, [column]));
-    let wanted = wanted.to_owned();
+    let wanted = wanted.clone();
     let is = move |batch: RecordBatch| {
         let texts = batch.column(0).as_string_opt::<i32>();
         let hits = (0..batch.num_rows())
-            .map(|row| texts.is_some_and(|texts| texts.is_valid(row) && texts.value(row) == wanted));
+            .map(|row| texts.is_some_and(|texts| texts.is_valid(row) && wanted.contains(texts.value(row))));
         Ok(BooleanArray::from(hits.collect::<Vec<_>>()))
     };
     let filter = RowFilter::new(vec![Box::new(ArrowPredicateFn::new(one, is))]);

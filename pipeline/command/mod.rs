@@ -15,6 +15,7 @@ pub mod grade;
 pub mod init;
 pub mod inspect;
 pub mod regrade;
+pub mod report;
 pub mod run;
 pub mod show;
 pub mod status;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::command::arguments::{Overrides, Source, interrupted, open, parse_stage};
+use crate::command::report;
 use crate::disk::layout::Stage;
 use crate::run::goal::Goal;
 use crate::run::plan::Standing;
@@ -152,15 +153,16 @@ fn to_goal(session: &Session, goal: Goal) -> Result<Exit> {
     let root = run.root().display().to_string();
     walk::walk(session, goal)
         .map_err(|error| interrupted(error, &format!("resume with `qstill resume {root}`")))?;
+    let console = &session.workspace.console;
+    if matches!(goal, Goal::All | Goal::Until(_)) {
+        report::write_after(run, console);
+    }
     if matches!(goal, Goal::All | Goal::One(Stage::Evaluate, _))
         && let Some(table) = evaluation::table(run)?
     {
         to_stdout(|out| Ok(writeln!(out, "{table}")?))?;
         let file = run.evaluation();
-        session
-            .workspace
-            .console
-            .say(&format!("details: {}; tables: `qstill inspect {root}`", file.display()));
+        console.say(&format!("details: {}; tables: `qstill inspect {root}`", file.display()));
     }
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@
 //!           lock                 who holds the run (see `lock`)
 //!           run.log              all that was said, with times
 //!           evaluation.json      the table of results
+//!           report.html          the run as a page
 //!           responses/           logs of the answers of an HTTP policy
 //!           problems/            the problems stage: one for all rounds, so it stands above them
 //!           round-K/STAGE/       search, verify, ..., evaluate (see `commit` for what is inside)
@@ -138,6 +139,11 @@ impl RunDir {
 
     pub fn evaluation(&self) -> PathBuf {
         self.root.join("evaluation.json")
+    }
+
+    /// The run as a page, see `qstill report`.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
     }
 
     pub fn responses(&self) -> PathBuf {

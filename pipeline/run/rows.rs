@@ -104,14 +104,14 @@ impl StageOutput {
         read(&self.path, &self.commits_of(Some(shard)))
     }
 
-    /// Rows of one problem, of one shard or of all; rows of other problems are not decoded.
+    /// Rows of some problems, of one shard or of all; rows of other problems are not decoded.
     ///
     /// # Errors
     /// Failed reads.
-    pub fn of_problem<R: Row>(&self, shard: Option<u32>, problem_id: &str) -> Result<Vec<R>> {
+    pub fn of_problems<R: Row>(&self, shard: Option<u32>, ids: &HashSet<String>) -> Result<Vec<R>> {
         let mut rows = Vec::new();
         for path in table_paths(&self.path, &self.commits_of(shard), R::TABLE) {
-            rows.extend(table::rows_where(&path, "problem_id", problem_id)?);
+            rows.extend(table::rows_where(&path, "problem_id", ids)?);
         }
         Ok(rows)
     }
@@ -143,8 +143,8 @@ impl StageOutput {
         self.commits.iter().filter_map(|c| c.counts.get(key)).sum()
     }
 
-    /// Counts with a prefix, largest first: `12 correct, 3 wrong_answer`.
-    pub fn reasons(&self, prefix: &str) -> String {
+    /// Sums of the counts with a prefix, by the rest of their names, largest first.
+    pub fn counted(&self, prefix: &str) -> Vec<(String, i64)> {
         let mut sums: Counts = Counts::new();
         for (key, n) in self.commits.iter().flat_map(|c| &c.counts) {
             if let Some(rest) = key.strip_prefix(prefix) {
@@ -153,7 +153,12 @@ impl StageOutput {
         }
         let mut all: Vec<(String, i64)> = sums.into_iter().collect();
         all.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        let shown: Vec<String> = all.iter().map(|(key, n)| format!("{n} {key}")).collect();
+        all
+    }
+
+    /// Counts with a prefix, largest first: `12 correct, 3 wrong_answer`.
+    pub fn reasons(&self, prefix: &str) -> String {
+        let shown: Vec<String> = self.counted(prefix).iter().map(|(key, n)| format!("{n} {key}")).collect();
         if shown.is_empty() { "none".into() } else { shown.join(", ") }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use datasets::table::Evaluation;
 use datasets::types::{Problem, Split};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use stages::evaluate::{Summary, paired, summarise};
 
 use crate::disk::durable::write_atomic;
@@ -13,7 +13,57 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::run::bill::{Bill, bill};
 use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
+use crate::terminal::exit::Failure;
 use crate::terminal::text::{self, interval, p_value, percent};
+
+/// `evaluation.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// Whether the calculator filled in results for base and student.
+    pub calculator: bool,
+    /// What was measured, by round.
+    pub rows: Vec<Summary>,
+    pub student_against_base: Vec<Paired>,
+    /// What an endpoint's answers cost, where the run counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Bill>,
+}
+
+/// A round's student and the base on the same problems.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paired {
+    pub round: u32,
+    /// Problems that only the student solves, and that only the base does.
+    pub won: usize,
+    pub lost: usize,
+    /// Exact, two-sided.
+    pub mcnemar_p: f64,
+}
+
+impl Results {
+    /// What a run has of it; None if nothing was evaluated yet.
+    ///
+    /// # Errors
+    /// If the file is there but cannot be read.
+    pub fn load(run: &RunDir) -> Result<Option<Self>> {
+        let path = run.evaluation();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).with_context(|| format!("failed to read {}", path.display())),
+        };
+        let results = serde_json::from_str(&text);
+        results.map(Some).map_err(|error| {
+            let what = format!("{} is not an evaluation: {error}", path.display());
+            Failure::input(what, "`qstill resume` writes it anew").into()
+        })
+    }
+
+    /// The last row of a model.
+    pub fn last(&self, model: &str) -> Option<&Summary> {
+        self.rows.iter().rev().find(|row| row.model == model)
+    }
+}
 
 /// Writes `evaluation.json` from everything that is committed.
 ///
@@ -24,7 +74,7 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
     let all = problems_of(problems, config.split, 0)?;
     let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let mut rows: Vec<Summary> = Vec::new();
-    let mut tests = Vec::new();
+    let mut tests: Vec<Paired> = Vec::new();
     let mut base: Option<Vec<Evaluation>> = None;
     for round in run.rounds()? {
         let output = committed(run, round, Stage::Evaluate)?;
@@ -36,18 +86,16 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
                 ("base", _) => base = Some(found),
                 ("student", Some(base)) => {
                     let (won, lost, p) = paired(base, &found);
-                    tests.push(json!({"round": round, "won": won, "lost": lost, "mcnemar_p": p}));
+                    tests.push(Paired { round, won, lost, mcnemar_p: p });
                 }
                 _ => {}
             }
             rows.push(summary);
         }
     }
-    let mut report = json!({"calculator": config.calculator, "rows": rows, "student_against_base": tests});
-    if let Some(bill) = bill(session)? {
-        report["endpoint"] = serde_json::to_value(bill)?;
-    }
-    let text = serde_json::to_string_pretty(&report)? + "\n";
+    let calculator = config.calculator;
+    let results = Results { calculator, rows, student_against_base: tests, endpoint: bill(session)? };
+    let text = serde_json::to_string_pretty(&results)? + "\n";
     let path = run.evaluation();
     write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
 }
@@ -57,16 +105,8 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
 /// # Errors
 /// If the file is there but cannot be read.
 pub fn table(run: &RunDir) -> Result<Option<String>> {
-    let path = run.evaluation();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e).with_context(|| format!("failed to read {}", path.display())),
-    };
-    let report: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
-    let rows: Vec<Summary> = serde_json::from_value(report["rows"].clone())
-        .with_context(|| format!("{}: not an evaluation", path.display()))?;
+    let Some(results) = Results::load(run)? else { return Ok(None) };
+    let rows = &results.rows;
     let maybe = |x: Option<f64>, f: &dyn Fn(f64) -> String| x.map_or("-".to_owned(), f);
     let number = |x: f64| if x < 100.0 { format!("{x:.1}") } else { format!("{x:.0}") };
     let headers = [
@@ -114,7 +154,7 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
          the answer. Its tokens include every step it tried; \"of a model\" and expansions are per \
          problem.\n"
     ));
-    if report["calculator"] == true {
+    if results.calculator {
         out.push_str(
             "Results after `=` were filled in by the calculator, for base and student too \
              (evaluate.calculator).\n",
@@ -135,24 +175,21 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
             r.undecidable
         ));
     }
-    for test in report["student_against_base"].as_array().into_iter().flatten() {
+    for Paired { round, won, lost, mcnemar_p } in &results.student_against_base {
         out.push_str(&format!(
-            "round {}: the student solves {} problems that the base does not, and loses {} (exact McNemar p \
-             = {})\n",
-            test["round"],
-            test["won"],
-            test["lost"],
-            p_value(test["mcnemar_p"].as_f64().unwrap_or(1.0))
+            "round {round}: the student solves {won} problems that the base does not, and loses {lost} \
+             (exact McNemar p = {})\n",
+            p_value(*mcnemar_p)
         ));
     }
-    let last = |model: &str| rows.iter().rev().find(|r| r.model == model).and_then(|r| r.tokens_per_solved);
+    let last = |model: &str| results.last(model).and_then(|row| row.tokens_per_solved);
     if let (Some(search), Some(student)) = (last("teacher"), last("student")) {
         let times = search / student;
         out.push_str(&format!(
             "tokens per solved problem: the last search* spends {times:.1} times the student's\n"
         ));
     }
-    if let Ok(bill) = serde_json::from_value::<Bill>(report["endpoint"].clone()) {
+    if let Some(bill) = &results.endpoint {
         out.push_str(&format!("the run's endpoint: {bill}\n"));
     }
     Ok(Some(out))
@@ -160,6 +197,6 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
 
 /// What the table calls a model. `teacher`, as rows have it, would read as what a search can do where the
 /// answer is unknown.
-fn shown_name(model: &str) -> &str {
+pub fn shown_name(model: &str) -> &str {
     if model == "teacher" { "search*" } else { model }
 }

@@ -1,5 +1,7 @@
 //! Which problem is meant, and in which shards its rows are.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result};
 use datasets::types::Problem;
 
@@ -57,7 +59,7 @@ pub fn problem(run: &RunDir, text: &str) -> Result<Found> {
         }
     };
     let (shard, id) = &ids[at];
-    let rows: Vec<Problem> = problems.of_problem(Some(*shard), id)?;
+    let rows: Vec<Problem> = problems.of_problems(Some(*shard), &HashSet::from([id.clone()]))?;
     let problem = rows.into_iter().next().with_context(|| format!("problem {id} is gone"))?;
     let shard = train_shards(&problems).iter().position(|train| train == shard).map(|n| n as u32);
     Ok(Found { problem, number: at + 1, shard })

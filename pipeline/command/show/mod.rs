@@ -17,8 +17,8 @@ use crate::terminal::text::to_stdout;
 
 mod find;
 mod page;
-mod sheet;
-mod tree;
+pub mod sheet;
+pub mod tree;
 
 /// Show one problem: its search trees, solutions, verdicts, what was kept of it, and what models answered.
 #[derive(Args)]
@@ -63,8 +63,9 @@ pub fn run(args: Show) -> Result<Exit> {
         };
         return Err(Failure::usage(format!("there is no round {round}"), hint).into());
     }
-    let rounds = rounds.into_iter().filter(|round| args.round.is_none_or(|wanted| wanted == *round));
-    let sheet = sheet::Sheet::of(&run, found, rounds.collect())?;
+    let wanted = |round: &u32| args.round.is_none_or(|wanted| wanted == *round);
+    let rounds: Vec<u32> = rounds.into_iter().filter(wanted).collect();
+    let sheet = sheet::Sheet::of(&run, found, &rounds)?;
     let text = if args.json {
         serde_json::to_string_pretty(&sheet)? + "\n"
     } else {

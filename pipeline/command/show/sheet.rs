@@ -1,6 +1,6 @@
 //! What the tables of a run say of one problem.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use datasets::table::{Dropped, Evaluation, Node, Retired, VerdictRow};
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::find::Found;
 use crate::disk::layout::{RunDir, Stage};
-use crate::run::rows::committed;
+use crate::run::rows::{StageOutput, committed};
 
 /// All of it.
 #[derive(Serialize)]
@@ -127,55 +127,94 @@ pub struct AnswerSheet {
 impl Sheet {
     /// # Errors
     /// Failed reads.
-    pub fn of(run: &RunDir, found: Found, rounds: Vec<u32>) -> Result<Self> {
+    pub fn of(run: &RunDir, found: Found, wanted: &[u32]) -> Result<Self> {
         let Found { problem, number, shard } = found;
-        let id = problem.problem_id.as_str();
-        let (mut sheets, mut answers) = (Vec::new(), Vec::new());
-        for round in &rounds {
-            if let Some(shard) = shard {
-                sheets.push(RoundSheet::of(run, *round, shard, id)?);
-            }
+        let ids = HashSet::from([problem.problem_id.clone()]);
+        let mut answers = Vec::new();
+        for round in wanted {
             for stage in [Stage::Gate, Stage::Evaluate] {
-                let rows: Vec<Evaluation> = committed(run, *round, stage)?.of_problem(None, id)?;
+                let rows: Vec<Evaluation> = committed(run, *round, stage)?.of_problems(None, &ids)?;
                 answers.extend(rows.into_iter().map(|row| AnswerSheet::of(stage, row)));
             }
         }
-        if let Some(shard) = shard {
-            retire(run, &mut sheets, shard, id)?;
-        }
+        let rounds = match shard {
+            Some(shard) => {
+                let mut sheets = round_sheets(&Outputs::all(run)?, wanted, shard, &ids)?;
+                sheets.remove(&problem.problem_id).unwrap_or_default()
+            }
+            None => Vec::new(),
+        };
         let Problem { problem_id, domain, source, split, question, answer, difficulty, .. } = problem;
         let split = split.name();
-        let rounds = sheets;
         Ok(Self { problem_id, number, split, domain, source, difficulty, question, answer, rounds, answers })
     }
 }
 
-/// Notes of kept rows that a later round gave them up.
-fn retire(run: &RunDir, sheets: &mut [RoundSheet], shard: u32, id: &str) -> Result<()> {
-    for round in run.rounds()? {
-        let rows: Vec<Retired> = committed(run, round, Stage::Curate)?.of_problem(Some(shard), id)?;
-        for row in rows {
-            // A row that was kept again is another one.
-            let kept = sheets.iter_mut().filter(|sheet| sheet.round < round).flat_map(|s| &mut s.solutions);
-            for solution in kept.filter(|solution| solution.solution_id == row.solution_id) {
-                if let FateSheet::Kept { retired, .. } = &mut solution.fate {
-                    *retired = Some((round, row.reason.clone(), row.evidence.clone()));
-                }
-            }
+/// The stages of a round that have rows of every train problem.
+pub struct Outputs {
+    pub round: u32,
+    pub search: StageOutput,
+    pub verify: StageOutput,
+    pub curate: StageOutput,
+}
+
+impl Outputs {
+    /// Those of all rounds, in order.
+    ///
+    /// # Errors
+    /// Failed reads.
+    pub fn all(run: &RunDir) -> Result<Vec<Self>> {
+        let of = |round: u32| {
+            let stage = |stage| committed(run, round, stage);
+            let (search, verify) = (stage(Stage::Search)?, stage(Stage::Verify)?);
+            Ok(Self { round, search, verify, curate: stage(Stage::Curate)? })
+        };
+        run.rounds()?.into_iter().map(of).collect()
+    }
+}
+
+/// What the wanted rounds did with some train problems of a shard: by problem, the rounds in order.
+///
+/// # Errors
+/// Failed reads.
+pub fn round_sheets(
+    outputs: &[Outputs],
+    wanted: &[u32],
+    shard: u32,
+    ids: &HashSet<String>,
+) -> Result<HashMap<String, Vec<RoundSheet>>> {
+    let mut sheets: HashMap<String, Vec<RoundSheet>> = HashMap::new();
+    for output in outputs.iter().filter(|output| wanted.contains(&output.round)) {
+        for (id, sheet) in RoundSheet::of(output, shard, ids)? {
+            sheets.entry(id).or_default().push(sheet);
         }
     }
-    Ok(())
+    for output in outputs {
+        let rows: Vec<Retired> = output.curate.of_problems(Some(shard), ids)?;
+        for row in rows {
+            retire(sheets.entry(row.problem_id.clone()).or_default(), output.round, &row);
+        }
+    }
+    Ok(sheets)
+}
+
+/// Notes of a kept row that a later round gave it up. A row that was kept again is another one.
+fn retire(sheets: &mut [RoundSheet], round: u32, row: &Retired) {
+    let kept = sheets.iter_mut().filter(|sheet| sheet.round < round).flat_map(|s| &mut s.solutions);
+    for solution in kept.filter(|solution| solution.solution_id == row.solution_id) {
+        if let FateSheet::Kept { retired, .. } = &mut solution.fate {
+            *retired = Some((round, row.reason.clone(), row.evidence.clone()));
+        }
+    }
 }
 
 impl RoundSheet {
-    fn of(run: &RunDir, round: u32, shard: u32, id: &str) -> Result<Self> {
-        let search = committed(run, round, Stage::Search)?;
-        let verify = committed(run, round, Stage::Verify)?;
-        let curate = committed(run, round, Stage::Curate)?;
+    fn of(output: &Outputs, shard: u32, ids: &HashSet<String>) -> Result<HashMap<String, Self>> {
+        let Outputs { round, search, verify, curate } = output;
         let at = Some(shard);
-        let verdicts: Vec<VerdictRow> = verify.of_problem(at, id)?;
+        let verdicts: Vec<VerdictRow> = verify.of_problems(at, ids)?;
         let (kept, dropped): (Vec<Kept>, Vec<Dropped>) =
-            (curate.of_problem(at, id)?, curate.of_problem(at, id)?);
+            (curate.of_problems(at, ids)?, curate.of_problems(at, ids)?);
         let judged: HashMap<String, Judgement> =
             verdicts.into_iter().map(|row| (row.solution_id, row.judgement)).collect();
         let mut fates: HashMap<String, FateSheet> = HashMap::new();
@@ -185,19 +224,26 @@ impl RoundSheet {
         for Dropped { solution_id, reason, evidence, .. } in dropped {
             fates.insert(solution_id, FateSheet::Dropped { reason, evidence });
         }
-        let solutions: Vec<Solution> = search.of_problem(at, id)?;
-        let sheet = |solution: Solution| {
-            let fate = fates.get(&solution.solution_id).cloned().unwrap_or_default();
-            SolutionSheet::of(judged.get(&solution.solution_id), solution, fate)
-        };
-        Ok(Self {
-            round,
+        let mut nodes: HashMap<String, Vec<Node>> = HashMap::new();
+        for node in search.of_problems::<Node>(at, ids)? {
+            nodes.entry(node.problem_id.clone()).or_default().push(node);
+        }
+        let mut solutions: HashMap<String, Vec<SolutionSheet>> = HashMap::new();
+        for solution in search.of_problems::<Solution>(at, ids)? {
+            let (id, fate) = (solution.problem_id.clone(), fates.remove(&solution.solution_id));
+            let sheet =
+                SolutionSheet::of(judged.get(&solution.solution_id), solution, fate.unwrap_or_default());
+            solutions.entry(id).or_default().push(sheet);
+        }
+        let sheet = |id: &String| Self {
+            round: *round,
             searched: search.has(shard),
             verified: verify.has(shard),
             curated: curate.has(shard),
-            trees: trees(search.of_problem(at, id)?),
-            solutions: solutions.into_iter().map(sheet).collect(),
-        })
+            trees: trees(nodes.remove(id).unwrap_or_default()),
+            solutions: solutions.remove(id).unwrap_or_default(),
+        };
+        Ok(ids.iter().cloned().zip(ids.iter().map(sheet)).collect())
     }
 }
 

@@ -62,6 +62,22 @@ pub fn lines(nodes: &[NodeSheet], most: usize, look: Look) -> Vec<String> {
     lines
 }
 
+/// The places of at most `most` nodes (0 for all) that say most of a tree, in order: paths to solutions
+/// first, then what was visited most, each with its ancestors. Nodes that no root leads to are left out.
+pub fn chosen(nodes: &[NodeSheet], most: usize) -> Vec<usize> {
+    let tree = Tree::of(nodes);
+    let shown = tree.chosen(most);
+    let mut open = tree.roots.clone();
+    let mut places = Vec::new();
+    while let Some(at) = open.pop() {
+        places.push(at);
+        let children = tree.children.get(&nodes[at].node_id);
+        open.extend(children.into_iter().flatten().filter(|child| shown.contains(child)));
+    }
+    places.sort_unstable();
+    places
+}
+
 /// Nodes by their parents.
 struct Tree<'a> {
     nodes: &'a [NodeSheet],
