@@ -169,6 +169,8 @@ fn the_explorer_has_the_trees_of_the_tables() {
     let (html, without) = page(&left);
     assert!(html.contains("The run has no search trees") && !html.contains("id=\"tree-"));
     assert_eq!(without["measured"], facts["measured"]);
+    let kept = |of: &Value| of["rounds"][0]["funnel"].as_array().unwrap().last().unwrap()["share"].clone();
+    assert_eq!(kept(&without), kept(&facts));
 }
 
 #[test]

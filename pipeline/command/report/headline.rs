@@ -66,8 +66,9 @@ impl Headline {
             });
         }
         if let Some(test) = results.student_against_base.iter().rfind(|test| test.round == student.round) {
+            let proof = if test.mcnemar_p < 0.05 { "" } else { ", which is no proof of a difference" };
             self.text.push(format!(
-                "It solves {} problems that the base does not, and loses {} (exact McNemar p = {}).",
+                "It solves {} problems that the base does not, and loses {}{proof} (exact McNemar p = {}).",
                 test.won,
                 test.lost,
                 p_value(test.mcnemar_p)

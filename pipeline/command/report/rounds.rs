@@ -80,8 +80,10 @@ impl RoundFacts {
         let Outputs { round, search, verify, curate } = outputs;
         let train = committed(run, *round, Stage::Train)?;
         let solutions = search.count("solutions");
+        // Where the search's files were deleted, later stages still know how many there were.
+        let all = [solutions, verify.count("units"), curate.count("units")].into_iter().max().unwrap_or(0);
         let count = |name: &str, meaning: &'static str, count: i64, fault: bool| {
-            let share = if solutions > 0 { count as f64 / solutions as f64 } else { 0.0 };
+            let share = if all > 0 { count as f64 / all as f64 } else { 0.0 };
             Bar { name: name.to_owned(), meaning, count, share, fault }
         };
         let mut funnel = Vec::new();

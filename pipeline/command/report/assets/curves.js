@@ -87,7 +87,7 @@ place("training", facts.losses.map((curve) => ({
 place("distinct", [{
   title: "Distinct correct solutions of a problem",
   note: "Train problems by how many they have; duplicates are not counted.",
-  x: { label: "distinct correct solutions", whole: true, last: true },
+  x: { label: "distinct correct solutions", whole: true, mark: (x) => (x === 8 ? "8+" : x) },
   y: { label: "problems", min: 0, format: thousands },
   series: facts.distinct.map(([round, counts], n) => ({
     name: `round ${round}`, columns: true, tone: n === facts.distinct.length - 1 ? "accent" : TONES[1 + (n % 3)],

@@ -38,11 +38,20 @@ function scale(axis, values, from, to) {
   const at = (x) =>
     from + ((transformed(x) - transformed(low)) / (transformed(high) - transformed(low))) * (to - from);
   const room = Math.abs(to - from);
-  let marks = axis.log ? logTicks(low, high) : ticks(low, high, room / (axis.upright ? 36 : 80));
-  if (axis.whole) marks = [...new Set(values)].sort((a, b) => a - b);
-  const most = Math.max(2, Math.floor(room / 40));
-  if (marks.length > most) marks = marks.filter((_, n) => n % Math.ceil(marks.length / most) === 0);
-  return { at, ticks: marks };
+  const most = Math.max(2, Math.floor(room / (axis.upright || axis.whole ? 34 : 64)));
+  return { at, ticks: marks(axis, values, [low, high], most) };
+}
+
+/** At most so many values to write at an axis. */
+function marks(axis, values, [low, high], most) {
+  if (!axis.log && !axis.whole) {
+    let count = most;
+    let all = ticks(low, high, count);
+    while (all.length > most && count > 1) all = ticks(low, high, --count);
+    return all;
+  }
+  const all = axis.log ? logTicks(low, high) : [...new Set(values)].sort((a, b) => a - b);
+  return all.filter((_, n) => n % Math.ceil(all.length / most) === 0);
 }
 
 /**
