@@ -40,8 +40,8 @@ mod trees;
   qstill report runs/mine                      writes runs/mine/report.html
   qstill report runs/mine --open               and opens it in a browser
   qstill report runs/mine --out /tmp/mine.html
-`qstill run` and `resume` write the page too when they are done. It is a single file that loads nothing from
-elsewhere: copy it, mail it, or print it.")]
+`qstill run` and `resume` write the page too when they are done. It is a single file that loads
+nothing from elsewhere: copy it, mail it, or print it.")]
 pub struct Report {
     /// The run's directory, or its name under runs/.
     pub run: String,
