@@ -10,7 +10,7 @@ use stages::fault;
 
 use crate::command::{
     ablate, answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect,
-    regrade, run, show, status, verify_run,
+    regrade, run, show, sql, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -52,6 +52,7 @@ enum Command {
     Status(status::Status),
     Inspect(inspect::Inspect),
     Show(show::Show),
+    Sql(sql::Sql),
     Bakeoff(bakeoff::Bakeoff),
     Ablate(ablate::Ablate),
     Audit(audit::Audit),
@@ -111,6 +112,7 @@ pub fn main() -> Result<Exit> {
         Command::Status(args) => status::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Show(args) => show::run(args),
+        Command::Sql(args) => sql::run(args, &console),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Ablate(args) => ablate::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),

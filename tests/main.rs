@@ -37,6 +37,7 @@ mod losses;
 mod model;
 mod rounds;
 mod show;
+mod sql;
 mod targets;
 mod value;
 mod wgpu;

@@ -17,5 +17,6 @@ pub mod inspect;
 pub mod regrade;
 pub mod run;
 pub mod show;
+pub mod sql;
 pub mod status;
 pub mod verify_run;
