@@ -10,7 +10,7 @@ use stages::fault;
 
 use crate::command::{
     ablate, answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect,
-    regrade, report, run, show, status, verify_run,
+    regrade, report, run, show, sql, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -53,6 +53,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Show(show::Show),
     Report(report::Report),
+    Sql(sql::Sql),
     Bakeoff(bakeoff::Bakeoff),
     Ablate(ablate::Ablate),
     Audit(audit::Audit),
@@ -113,6 +114,7 @@ pub fn main() -> Result<Exit> {
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Show(args) => show::run(args),
         Command::Report(args) => report::run(args, &console),
+        Command::Sql(args) => sql::run(args, &console),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Ablate(args) => ablate::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),

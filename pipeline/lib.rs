@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! cli -> command -> stage -> run -> config, disk -> terminal
+//!        command -> query -> terminal
 //! ```
 
 mod cli;
 pub mod command;
 pub mod config;
 pub mod disk;
+pub mod query;
 pub mod run;
 pub mod stage;
 pub mod terminal;

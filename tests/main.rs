@@ -38,6 +38,7 @@ mod model;
 mod report;
 mod rounds;
 mod show;
+mod sql;
 mod targets;
 mod value;
 mod wgpu;

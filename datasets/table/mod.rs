@@ -11,6 +11,7 @@
 
 mod ablation;
 mod bakeoff;
+mod batches;
 mod cell;
 mod column;
 mod curated;
@@ -37,6 +38,7 @@ use arrow::datatypes::SchemaRef;
 use crate::types::{Kept, Problem, Solution};
 pub use ablation::Ablated;
 pub use bakeoff::{Match, Selection};
+pub use batches::{Batch, Batches, Key, Opened, open, open_any};
 pub use curated::{Preference, StepLabels};
 pub use error::{BadCell, TableError};
 pub use evaluation::Evaluation;

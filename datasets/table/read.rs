@@ -12,10 +12,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::error::from_arrow;
-use super::{Row, TABLE_KEY, TableError, VERSION_KEY};
+use super::{Row, TABLE_KEY, TableError, TableInfo, VERSION_KEY};
 
 /// Rows that are decoded at once.
-const BATCH_ROWS: usize = 8_192;
+pub(super) const BATCH_ROWS: usize = 8_192;
 
 /// What a file says of itself, whichever table it is.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub fn heading(path: &Path) -> Result<Heading, TableError> {
 pub fn read<R: Row>(path: &Path) -> Result<Rows<R>, TableError> {
     let builder = builder(path)?;
     let heading = heading_of(&builder);
-    check_name::<R>(path, &heading)?;
-    let wanted = check_columns::<R>(path, &heading.schema)?;
+    check_name(path, &heading, &TableInfo::of::<R>())?;
+    let wanted = check_columns(path, &heading.schema, &TableInfo::of::<R>())?;
     let group_ends = builder
         .metadata()
         .row_groups()
@@ -194,19 +194,19 @@ pub(super) fn heading_of(builder: &ParquetRecordBatchReaderBuilder<File>) -> Hea
     }
 }
 
-pub(super) fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), TableError> {
+pub(super) fn check_name(path: &Path, heading: &Heading, info: &TableInfo) -> Result<(), TableError> {
     let found = heading.table.as_deref();
-    if found != Some(R::TABLE) {
+    if found != Some(info.name) {
         let found = found.map_or_else(|| format!("a file without `{TABLE_KEY}`"), |name| format!("`{name}`"));
-        return Err(TableError::WrongTable { path: path.to_owned(), expected: R::TABLE, found });
+        return Err(TableError::WrongTable { path: path.to_owned(), expected: info.name, found });
     }
     let found = heading.version.as_deref();
-    if found != Some(R::VERSION.to_string().as_str()) {
+    if found != Some(info.version.to_string().as_str()) {
         let found = found.map_or_else(|| "no version".to_owned(), str::to_owned);
         return Err(TableError::WrongVersion {
             path: path.to_owned(),
-            table: R::TABLE,
-            expected: R::VERSION,
+            table: info.name,
+            expected: info.version,
             found,
         });
     }
@@ -215,11 +215,11 @@ pub(super) fn check_name<R: Row>(path: &Path, heading: &Heading) -> Result<(), T
 
 /// The positions of the table's columns in the file. Other columns and another order are no error:
 /// a file may have passed through another program.
-pub(super) fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<usize>, TableError> {
+pub(super) fn check_columns(path: &Path, found: &Schema, info: &TableInfo) -> Result<Vec<usize>, TableError> {
     let position = |expected: &arrow::datatypes::FieldRef| {
         let wrong = |found: String| TableError::WrongColumn {
             path: path.to_owned(),
-            table: R::TABLE,
+            table: info.name,
             column: expected.name().clone(),
             expected: expected.data_type().to_string(),
             found,
@@ -234,12 +234,12 @@ pub(super) fn check_columns<R: Row>(path: &Path, found: &Schema) -> Result<Vec<u
             Err(wrong(field.data_type().to_string()))
         }
     };
-    R::schema().fields().iter().map(position).collect()
+    (info.schema)().fields().iter().map(position).collect()
 }
 
 /// Whether values of `found` can be read as `expected`: nullability, the name of a list's element and
 /// further fields of a struct do not matter, a null where none may be is found with its row.
-fn same_type(expected: &DataType, found: &DataType) -> bool {
+pub(super) fn same_type(expected: &DataType, found: &DataType) -> bool {
     match (expected, found) {
         (DataType::List(expected), DataType::List(found)) => {
             same_type(expected.data_type(), found.data_type())

@@ -7,10 +7,10 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
 
+use super::batches::Plain;
 use super::column;
-use super::error::from_arrow;
-use super::read::{builder, check_columns, check_name, guarded, heading_of};
-use super::{BadCell, Row, TableError};
+use super::read::{builder, check_columns, check_name, heading_of};
+use super::{BadCell, Row, TableError, TableInfo};
 
 /// The values of one column of text, in order.
 ///
@@ -64,8 +64,8 @@ type Builder = ParquetRecordBatchReaderBuilder<std::fs::File>;
 fn checked<R: Row>(path: &Path) -> Result<(Builder, Vec<usize>), TableError> {
     let builder = builder(path)?;
     let heading = heading_of(&builder);
-    check_name::<R>(path, &heading)?;
-    let columns = check_columns::<R>(path, &heading.schema)?;
+    check_name(path, &heading, &TableInfo::of::<R>())?;
+    let columns = check_columns(path, &heading.schema, &TableInfo::of::<R>())?;
     Ok((builder, columns))
 }
 
@@ -74,19 +74,13 @@ fn batches(
     builder: Builder,
     mut take: impl FnMut(&RecordBatch) -> Result<(), BadCell>,
 ) -> Result<(), TableError> {
-    let mut reader = Some(guarded(|| builder.build()).map_err(|error| TableError::opening(path, error))?);
-    let place = || path.display().to_string();
-    while let Some(mut open) = reader.take() {
-        let next = guarded(|| Ok(open.next())).map_err(|error| TableError::data(place(), error))?;
-        let Some(next) = next else { break };
-        let batch = next.map_err(|error| TableError::data(place(), from_arrow(error)))?;
-        take(&batch).map_err(|bad| TableError::BadValue {
-            place: place(),
+    for batch in Plain::of(path, builder)? {
+        take(&batch?).map_err(|bad| TableError::BadValue {
+            place: path.display().to_string(),
             row: bad.row as u64,
             column: bad.column,
             problem: bad.problem,
         })?;
-        reader = Some(open);
     }
     Ok(())
 }

@@ -18,5 +18,6 @@ pub mod regrade;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod sql;
 pub mod status;
 pub mod verify_run;

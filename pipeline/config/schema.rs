@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use strsim::{jaro_winkler, normalized_damerau_levenshtein};
 use toml::{Table, Value};
 
 use crate::terminal::exit::Failure;
+use crate::terminal::text::likeness;
 
 /// Type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,11 +188,6 @@ impl Schema {
         let best = beside.chain(anywhere).max_by(|a, b| a.0.total_cmp(&b.0))?;
         (best.0 >= 0.6).then_some(best.1)
     }
-}
-
-/// 1 for the same text. The mean of two measures: one favours a common beginning, the other counts edits.
-fn likeness(a: &str, b: &str) -> f64 {
-    f64::midpoint(jaro_winkler(a, b), normalized_damerau_levenshtein(a, b))
 }
 
 fn leaves(table: &Table, prefix: &str, into: &mut Vec<String>) {

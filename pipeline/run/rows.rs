@@ -128,6 +128,12 @@ impl StageOutput {
         Ok(texts)
     }
 
+    /// The files of a table with the numbers of their rows, in order of the shards.
+    pub fn files(&self, table: &str) -> Vec<(PathBuf, u64)> {
+        let records = self.commits.iter().flat_map(|commit| &commit.files).filter(|file| file.table == table);
+        records.map(|file| (self.path.join("shards").join(&file.name), file.rows)).collect()
+    }
+
     /// The records of one shard, or of all.
     fn commits_of(&self, shard: Option<u32>) -> Vec<Commit> {
         self.commits.iter().filter(|c| shard.is_none_or(|shard| shard == c.shard)).cloned().collect()

@@ -84,6 +84,12 @@ pub fn brief(text: &str, width: usize) -> String {
     short
 }
 
+/// How alike two names are: 1 for the same. The mean of two measures: one favours a common beginning, the
+/// other counts edits.
+pub fn likeness(a: &str, b: &str) -> f64 {
+    f64::midpoint(strsim::jaro_winkler(a, b), strsim::normalized_damerau_levenshtein(a, b))
+}
+
 /// `1 row`, `2 rows`.
 pub fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }

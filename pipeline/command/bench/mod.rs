@@ -18,10 +18,12 @@ mod loopback;
 mod memory;
 mod models;
 mod search;
+mod solutions;
+mod sql;
 mod verify;
 
-/// Measure the speed of training, generation, search, the grader, curation or the way to a server on this
-/// machine; prints JSON.
+/// Measure the speed of training, generation, search, the grader, curation, SQL or the way to a server on
+/// this machine; prints JSON.
 #[derive(Args)]
 #[command(after_help = "Examples:
   qstill bench train
@@ -29,6 +31,7 @@ mod verify;
   qstill bench generate --model demo --model path/to/smollm2 --rows 1 --rows 8 --rows 64
   qstill bench verify gsm8k/test.jsonl
   qstill bench curate --solutions 10000000
+  qstill bench sql --solutions 1000000
   qstill bench endpoint --in-flight 64 --in-flight 256")]
 pub struct Bench {
     #[command(subcommand)]
@@ -111,6 +114,16 @@ enum What {
     Loopback {
         #[command(flatten)]
         manner: Served,
+    },
+    /// Seconds that questions in SQL take: a pass, groups, joins and nested columns.
+    Sql {
+        /// Solutions to ask; they are made first, and written to disk.
+        #[arg(long, default_value_t = 1_000_000)]
+        solutions: u64,
+        /// Folder to write to, about 100 bytes a solution; what is written goes afterwards. Default: the
+        /// system's.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
     },
     /// States per second of every search: over rules on one thread (no model, no values), and with the demo's
     /// decoder, untrained.
@@ -213,6 +226,7 @@ pub fn run(args: Bench, console: &Console) -> Result<Exit> {
         }
         What::Loopback { manner } => loopback::serve(manner.into()).map(|()| Exit::Done),
         What::Search { seconds } => print_json(&search::search(Duration::from_secs_f64(seconds))?),
+        What::Sql { solutions, dir } => print_json(&sql::bench(solutions, dir.as_deref(), console)?),
         What::Verify { file, seconds } => {
             print_json(&verify::bench(file.as_deref(), Duration::from_secs_f64(seconds))?)
         }

@@ -28,7 +28,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod value;
 
 use options::Options;
 use stage::{Summary, is_stage, round_number};

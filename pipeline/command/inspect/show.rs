@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::options::Options;
 use super::table::{Table, description};
-use super::value::{fields_within, type_name};
+use crate::query::value::{fields_within, type_name};
 use crate::terminal::look::Look;
 use crate::terminal::text;
 

@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value, json};
 
-use super::value::{cell, fields_within, type_name};
+use crate::query::value::{cell, fields_within, type_name};
 use crate::terminal::exit::{Exit, Failure};
 
 /// Rows that are decoded at once.
