@@ -1,10 +1,9 @@
 //! Reads and evaluates arithmetic as people and models write it, exactly and with bounded work.
 //!
 //! Three layers, one file each: `lex` cuts text into tokens, `parse` builds a tree from tokens that are all
-//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`, the `units` behind its
-//! numbers), row by row (`rows`). `graph`
-//! joins the equations of a whole solution. Whatever the text, the answer is a value, a refusal
-//! ([`ExprError`]) or nothing at all: never a guess, a rounding or a panic.
+//! arithmetic, `equations` finds arithmetic inside prose (its two `sides`, the `units` behind its numbers),
+//! row by row (`rows`). `graph` joins the equations of a whole solution. Whatever the text, the answer is a
+//! value, a refusal ([`ExprError`]) or nothing at all: never a guess, a rounding or a panic.
 
 mod equations;
 mod graph;
@@ -18,6 +17,8 @@ mod units;
 use num_rational::BigRational;
 use thiserror::Error;
 
+#[cfg(test)]
+pub(crate) use equations::split_annotations;
 pub use equations::{Clarity, Equation, Truth, calculator, equations};
 pub(crate) use equations::{is_rounded, read};
 pub use graph::canonical_path;

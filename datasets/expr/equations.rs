@@ -104,7 +104,7 @@ impl Equation {
         // `25 / 1/3 = 75` does not say what is divided by what. With units, quotients of quotients are seldom
         // read from left to right, and what is counted comes whole: `100 people / 30 seats = 4 buses`.
         let second = fractions(&self.lhs);
-        let counted = || exact().any(|value| evaluate(written).is_ok_and(|whole| is_counted(value, &whole)));
+        let counted = || evaluate(written).is_ok_and(|whole| exact().any(|value| is_counted(value, &whole)));
         let open = second.as_ref().is_some_and(|lhs| evaluate(lhs).as_ref() == Ok(right))
             || self.clarity == Clarity::Units && (second.is_some() || counted());
         open.then_some(Truth::Unknown(ExprError::Unreadable))
@@ -268,7 +268,7 @@ pub fn calculator(tail: &str) -> Option<String> {
 }
 
 /// The contents of all `<<...>>`, and the line without them.
-fn split_annotations(line: &str) -> (Vec<&str>, String) {
+pub(crate) fn split_annotations(line: &str) -> (Vec<&str>, String) {
     let (mut inside, mut outside, mut rest) = (Vec::new(), String::with_capacity(line.len()), line);
     while let Some((before, after)) = rest.split_once("<<") {
         let Some((content, behind)) = after.split_once(">>") else { break };

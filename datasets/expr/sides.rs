@@ -121,10 +121,10 @@ pub(super) fn suffix(segment: &[Token]) -> Side<'_> {
             continue;
         }
         // Words between a number and an operator or the end are its unit: `miles`, `miles/hour`.
-        let mut words = count_words(rest);
+        let mut words = trailing_words(rest);
         let (before, rate) = rest.split_at(rest.len() - words);
         if is_rate_of(before, rate, segment) {
-            words += 1 + count_words(&before[..before.len() - 1]);
+            words += 1 + trailing_words(&before[..before.len() - 1]);
         }
         let number = rest.len().checked_sub(words + 1).map(|i| rest[i].kind);
         let behind = run.last().is_none_or(|t| matches!(t.kind, Kind::Operator(_) | Kind::Close));
@@ -199,7 +199,7 @@ pub(super) fn prefix(segment: &[Token]) -> Side<'_> {
         let behind = &segment[if cut { end + dots } else { end }..];
         let percent_word =
             behind.first().is_some_and(|t| is_one_of(t, &["percent"]) || cut && t.kind == Kind::Percent);
-        let words = behind.iter().take_while(|t| t.kind == Kind::Word).count();
+        let words = leading_words(behind);
         return Side {
             text: written(&segment[..end]) + if percent_word { "%" } else { "" },
             clarity: Clarity::when(ends_here(if percent_word { &behind[1..] } else { behind })),
@@ -223,14 +223,19 @@ fn operates(tokens: &[Token]) -> bool {
     !total && tokens.last().is_some_and(|token| is_one_of(token, OPERATING))
 }
 
+/// How many words stand at the start.
+fn leading_words(tokens: &[Token]) -> usize {
+    tokens.iter().take_while(|t| t.kind == Kind::Word).count()
+}
+
 /// How many words stand at the end.
-fn count_words(tokens: &[Token]) -> usize {
+fn trailing_words(tokens: &[Token]) -> usize {
     tokens.iter().rev().take_while(|t| t.kind == Kind::Word).count()
 }
 
 /// Do the words at the end stand behind a number, as in `5 feet` before `6 inches`?
 fn goes_on(tokens: &[Token]) -> bool {
-    let words = &tokens[tokens.len() - count_words(tokens)..];
+    let words = &tokens[tokens.len() - trailing_words(tokens)..];
     let number = tokens.len().checked_sub(words.len() + 1).map(|i| tokens[i].kind);
     matches!(number, Some(Kind::Number | Kind::Percent)) && !words.iter().any(|word| is_one_of(word, JOINING))
 }
@@ -265,7 +270,7 @@ fn ends_here(behind: &[Token]) -> bool {
         }
         Kind::Word => {
             // `2 hours 30 minutes`, `2 hours and 30 minutes`, `3 packs of 5`; `20 rows / 4`, `1 hour * 60`.
-            let words = behind.iter().take_while(|t| t.kind == Kind::Word).count();
+            let words = leading_words(behind);
             let joined = words > 2 && is_one_of(&behind[words - 1], JOINING);
             let kind = |at: usize| behind.get(at).map(|t| t.kind);
             let amount = |kind| matches!(kind, Some(Kind::Number | Kind::Currency | Kind::Open));

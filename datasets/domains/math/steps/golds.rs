@@ -7,7 +7,7 @@
 
 use super::examine;
 use crate::answer::split_completion;
-use crate::expr::{Kind, lex};
+use crate::expr::{Kind, lex, split_annotations};
 use crate::number::Number;
 use crate::types::FaultKind;
 
@@ -233,10 +233,7 @@ fn false_alarms_and_catches() {
 /// A step without annotations, and the same with another result, if its only equation has a word behind a
 /// number of its left side.
 fn with_units(step: &str) -> Option<[String; 2]> {
-    let mut text = step.to_owned();
-    while let Some((before, rest)) = text.split_once("<<") {
-        text = format!("{before}{}", rest.split_once(">>")?.1);
-    }
+    let (_, text) = split_annotations(step);
     let (left, right) = text.split_once('=')?;
     let tokens = lex(left);
     let worded = tokens.windows(2).any(|pair| pair[0].kind == Kind::Number && pair[1].kind == Kind::Word);
