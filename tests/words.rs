@@ -106,6 +106,17 @@ fn evaluation(report: &Value) {
             assert!(solved > 3.5 && number("expansions") > 0.0, "the rules solve all of these: {row}");
         }
     }
+    let paid = &report["break_even"];
+    let number = |key: &str| paid[key].as_f64().unwrap_or_else(|| panic!("{key} of {paid}"));
+    assert_eq!((&paid["round"], &paid["student_accuracy"]), (&rows[3]["round"], &rows[3]["pass_at_1"]));
+    assert!(number("search_accuracy") >= number("student_accuracy"), "the rules solve all: {paid}");
+    let (spent, saved) =
+        (number("searching") + number("training"), number("search_tokens") - number("student_tokens"));
+    assert!(number("searching") > 0.0 && number("training") > 0.0, "{paid}");
+    match paid["questions"].as_f64() {
+        Some(questions) => assert!((questions * saved / spent - 1.0).abs() < 1e-9, "{paid}"),
+        None => assert!(saved <= 0.0, "{paid}"),
+    }
 }
 
 /// Ids of the problems by their split, none in two.

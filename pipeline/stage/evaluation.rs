@@ -13,6 +13,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::run::bill::{Bill, bill};
 use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
+use crate::stage::break_even::BreakEven;
 use crate::terminal::exit::Failure;
 use crate::terminal::text::{self, interval, p_value, percent};
 
@@ -24,6 +25,9 @@ pub struct Results {
     /// What was measured, by round.
     pub rows: Vec<Summary>,
     pub student_against_base: Vec<Paired>,
+    /// When the last student has paid for itself; None unless a search was measured too.
+    #[serde(default)]
+    pub break_even: Option<BreakEven>,
     /// What an endpoint's answers cost, where the run counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Bill>,
@@ -75,7 +79,7 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
     let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let mut rows: Vec<Summary> = Vec::new();
     let mut tests: Vec<Paired> = Vec::new();
-    let mut base: Option<Vec<Evaluation>> = None;
+    let (mut base, mut search) = (None, Vec::new());
     for round in run.rounds()? {
         let output = committed(run, round, Stage::Evaluate)?;
         for commit in &output.commits {
@@ -84,6 +88,7 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
             let Some(summary) = summarise(&found, &asked, seconds) else { continue };
             match (summary.model.as_str(), &base) {
                 ("base", _) => base = Some(found),
+                ("teacher", _) => search = found,
                 ("student", Some(base)) => {
                     let (won, lost, p) = paired(base, &found);
                     tests.push(Paired { round, won, lost, mcnemar_p: p });
@@ -94,7 +99,9 @@ pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
         }
     }
     let calculator = config.calculator;
-    let results = Results { calculator, rows, student_against_base: tests, endpoint: bill(session)? };
+    let break_even = BreakEven::of(run, &rows, &search)?;
+    let endpoint = bill(session)?;
+    let results = Results { calculator, rows, student_against_base: tests, break_even, endpoint };
     let text = serde_json::to_string_pretty(&results)? + "\n";
     let path = run.evaluation();
     write_atomic(&path, text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
@@ -188,6 +195,9 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
         out.push_str(&format!(
             "tokens per solved problem: the last search* spends {times:.1} times the student's\n"
         ));
+    }
+    if let Some(break_even) = &results.break_even {
+        out.push_str(&(break_even.sentence() + "\n"));
     }
     if let Some(bill) = &results.endpoint {
         out.push_str(&format!("the run's endpoint: {bill}\n"));

@@ -1,6 +1,7 @@
 //! The stages of a run on disk. Each is a file with its `Inputs`, which its fingerprint is made from, and its
 //! `work`, which receives them and nothing else of the configuration.
 
+pub mod break_even;
 pub mod checkpoints;
 pub mod curate;
 pub mod earlier;

@@ -90,6 +90,19 @@ pub fn likeness(a: &str, b: &str) -> f64 {
     f64::midpoint(strsim::jaro_winkler(a, b), strsim::normalized_damerau_levenshtein(a, b))
 }
 
+/// A number with its thousands set off.
+pub fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
 /// `1 row`, `2 rows`.
 pub fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
@@ -202,6 +215,15 @@ mod tests {
         assert_eq!(brief("a\u{202e}b", 40), "a\\u{202e}b");
         assert_eq!(brief("ééé\n", 5), "ééé\\n");
         assert_eq!(brief("", 3), "");
+    }
+
+    #[test]
+    fn thousands_are_set_off() {
+        let cases =
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (-25_488, "-25,488"), (1_234_567, "1,234,567")];
+        for (number, text) in cases {
+            assert_eq!(thousands(number), text);
+        }
     }
 
     #[test]

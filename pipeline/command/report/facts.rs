@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::accounts::{Accounts, KEPT};
 use super::curves::{self, LossCurve};
-use super::economy::{BreakEven, Dear, dearest};
+use super::economy::{Dear, dearest};
 use super::headline::Headline;
 use super::measures::{self, Ablation, Bakeoff, Calibration, Selection};
 use super::rounds::{Bar, Proportion, RoundFacts, meaning};
@@ -19,6 +19,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::disk::record::content_hash;
 use crate::run::fingerprint::Fingerprint;
 use crate::run::rows::{StageOutput, committed, train_shards};
+use crate::stage::break_even::BreakEven;
 use crate::stage::evaluation::{Results, shown_name};
 
 /// Rows that are shown of each kind.
@@ -96,7 +97,6 @@ impl Facts {
         let accounts = Accounts::of(&outputs, SAMPLES)?;
         let explored = accounts.explored(PROBLEMS);
         let looked_at = LookedAt::of((&accounts, &explored[..]), &problems, &outputs)?;
-        let break_even = results.as_ref().and_then(|results| BreakEven::of(&rounds, results));
         let config = run.config();
         Ok(Self {
             name: run.name(),
@@ -105,8 +105,8 @@ impl Facts {
             splits: splits(&problems),
             rounds,
             measured: results.as_ref().map(measured).unwrap_or_default(),
-            calculator: results.is_some_and(|results| results.calculator),
-            break_even,
+            calculator: results.as_ref().is_some_and(|results| results.calculator),
+            break_even: results.as_ref().and_then(|results| results.break_even.clone()),
             dearest: dearest(&accounts, &looked_at.questions),
             distinct: distinct(&accounts),
             right_answers: right_answers(&accounts),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::rounds::RoundFacts;
 use crate::stage::evaluation::Results;
-use crate::terminal::text::{interval, p_value, percent};
+use crate::terminal::text::{interval, p_value, percent, thousands};
 
 /// What stands at the top of the page.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -123,30 +123,12 @@ fn tokens(mean: f64) -> String {
     if mean < 100.0 { format!("{mean:.1}") } else { thousands(mean.round() as i64) }
 }
 
-/// A number with its thousands set off.
-pub fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_set_off() {
-        let cases =
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (-25_488, "-25,488"), (1_234_567, "1,234,567")];
-        for (number, text) in cases {
-            assert_eq!(thousands(number), text);
-        }
+    fn mean_numbers_of_tokens() {
         assert_eq!((tokens(54.155), tokens(1649.7)), ("54.2".to_owned(), "1,650".to_owned()));
     }
 

@@ -11,8 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::facts::Facts;
-use super::headline::thousands;
-use crate::terminal::text::percent;
+use crate::terminal::text::{percent, thousands};
 
 /// Scripts, in the order in which they run: each is a part of one function.
 const SCRIPTS: [(&str, &str); 5] = [

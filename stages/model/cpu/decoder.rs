@@ -392,7 +392,8 @@ fn divide(entries: &mut [Entry<'_>], passes: &mut Passes, work: &(impl Fn(Portio
     if groups == 1 {
         let scratch = &mut passes.threads[0];
         scratch.work.spread = true;
-        return work(Portion { entries, first: 0, scratch });
+        // On a thread of the pool: from another one, every product would wait for two threads to wake up.
+        return rayon::scope(|_| work(Portion { entries, first: 0, scratch }));
     }
     // Runs of entries of about equally many tokens.
     let mut parts = Vec::with_capacity(groups);

@@ -25,6 +25,8 @@ const TILE: usize = 4;
 const CHAIN: usize = 128;
 /// Multiply-adds from which a product with few rows is worth more than one thread.
 const WORTH: usize = 1 << 18;
+/// Tasks of a product for each thread, at most.
+const TASKS: usize = 16;
 
 /// A weight `[out, in]` in panels; the last one is filled up with zeros.
 pub struct Packed {
@@ -155,6 +157,16 @@ impl Packed {
             }
             return;
         }
+        // Tasks of some panels; short ones, so that no thread waits long for the last.
+        let each = panels.div_ceil(TASKS * rayon::current_num_threads());
+        if rows == 1 {
+            out.par_chunks_mut(each * PANEL).with_max_len(1).enumerate().for_each(|(task, out)| {
+                for (i, out) in out.chunks_mut(PANEL).enumerate() {
+                    run(task * each + i, out, PANEL);
+                }
+            });
+            return;
+        }
         // Each panel's strip of columns on its own, then put in place.
         work.strips.clear();
         work.strips.resize(panels * rows * PANEL, 0.0);
@@ -166,8 +178,8 @@ impl Packed {
                 }
             }
         }
-        let each = panels.div_ceil(4 * rayon::current_num_threads());
-        work.strips.par_chunks_mut(each * rows * PANEL).enumerate().for_each(|(task, strips)| {
+        let strips = work.strips.par_chunks_mut(each * rows * PANEL).with_max_len(1);
+        strips.enumerate().for_each(|(task, strips)| {
             for (i, strip) in strips.chunks_exact_mut(rows * PANEL).enumerate() {
                 run(task * each + i, strip, PANEL);
             }

@@ -76,7 +76,7 @@ impl Default for EndpointConfig {
             revision: String::new(),
             api_key_env: "OPENAI_API_KEY".to_owned(),
             concurrency: 8,
-            timeout_s: 120.0,
+            timeout_s: 600.0,
             retries: 5,
             backoff_ms: 500,
             max_failed: 0.5,

@@ -105,19 +105,19 @@ function most(counts, limit) {
   return [...points].map(([x, y]) => ({ x, y, note: x === limit ? `${limit} or more` : "" }));
 }
 
-if (facts.break_even) {
-  const { search, student, searching, training, problems } = facts.break_even;
-  const ends = [0, 2 * problems];
+if (facts.break_even?.questions) {
+  const { search_tokens: search, student_tokens: student, searching, training, questions } = facts.break_even;
+  const ends = [0, 2 * questions];
   place("cost", [{
-    title: "Tokens spent, by problems solved",
+    title: "Tokens spent, by questions answered",
     note: "The student’s line begins with what it took to make it.",
-    x: { label: "problems solved", min: 0, format: thousands },
+    x: { label: "questions", min: 0, format: thousands },
     y: { label: "tokens", min: 0, format: short },
     series: [
       { name: "student", ...LOOKS.student, points: ends.map((x) => ({ x, y: searching + training + student * x })) },
       { name: "search*", ...LOOKS["search*"], points: ends.map((x) => ({ x, y: search * x })) },
       { name: "break-even", tone: "mid", line: false, legend: false,
-        points: [{ x: problems, y: search * problems, note: "both have cost the same" }] },
+        points: [{ x: questions, y: search * questions, note: "both have cost the same" }] },
     ],
   }]);
 }
