@@ -84,6 +84,11 @@ inspect PATH *ARGS: build
 show RUN PROBLEM *ARGS: build
     @{{ qstill }} show "$@"
 
+# Compare two runs, or two rounds of one: settings, rows, and which problems each solves
+[group('run')]
+diff RUN *ARGS: build
+    @{{ qstill }} diff "$@"
+
 # Write a run as one page of HTML (--open shows it in a browser)
 [group('run')]
 report RUN *ARGS: build

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    ablate, answer, audit, bakeoff, bench, curate, doctor, export, export_gguf, grade, init, inspect,
+    ablate, answer, audit, bakeoff, bench, curate, diff, doctor, export, export_gguf, grade, init, inspect,
     regrade, report, run, show, sql, status, verify_run,
 };
 use crate::disk::layout::RunDir;
@@ -54,6 +54,7 @@ enum Command {
     Show(show::Show),
     Report(report::Report),
     Sql(sql::Sql),
+    Diff(diff::Diff),
     Bakeoff(bakeoff::Bakeoff),
     Ablate(ablate::Ablate),
     Audit(audit::Audit),
@@ -115,6 +116,7 @@ pub fn main() -> Result<Exit> {
         Command::Show(args) => show::run(args),
         Command::Report(args) => report::run(args, &console),
         Command::Sql(args) => sql::run(args, &console),
+        Command::Diff(args) => diff::run(args),
         Command::Bakeoff(args) => bakeoff::run(args, &console),
         Command::Ablate(args) => ablate::run(args, &console),
         Command::Audit(args) => audit::run(args, &console),

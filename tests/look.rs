@@ -14,7 +14,7 @@ fn help_for_every_command() {
     let top = world.qstill(&["--help"]).done();
     for command in [
         "run", "resume", "stage", "status", "inspect", "audit", "export", "regrade", "curate", "ablate",
-        "show", "sql", "grade", "answer", "init", "doctor", "bench",
+        "show", "sql", "diff", "grade", "answer", "init", "doctor", "bench",
     ] {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);
         let help = world.qstill(&[command, "--help"]).done();

@@ -19,6 +19,7 @@ mod bad_usage;
 mod changes;
 mod countdown;
 mod curate;
+mod diff;
 mod disk;
 mod docs;
 mod endpoint;

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bakeoff;
 pub mod bench;
 pub mod curate;
+pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod export;

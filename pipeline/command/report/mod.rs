@@ -30,7 +30,7 @@ mod facts;
 mod headline;
 mod measures;
 mod page;
-mod rounds;
+pub mod rounds;
 mod samples;
 mod trees;
 
