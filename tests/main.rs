@@ -41,5 +41,7 @@ mod show;
 mod sql;
 mod targets;
 mod value;
+#[cfg(unix)]
+mod verifier;
 mod wgpu;
 mod words;
