@@ -67,6 +67,26 @@ pub struct Move {
     pub next: State,
 }
 
+/// A solution that is to be judged.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    pub problem: &'a Problem,
+    pub steps: Vec<String>,
+    /// The final answer; empty: none was given.
+    pub answer: String,
+}
+
+/// Why verdicts of a domain cannot be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsound {
+    /// The user asked to stop while something was judged.
+    #[error("stopped on request")]
+    Stopped,
+    /// The verifier does not work: says what it did.
+    #[error("{0}")]
+    Broken(String),
+}
+
 /// A kind of problem: its rules, its step check and its verifier.
 pub trait Domain: Send + Sync {
     /// Name as in the `domain` column.
@@ -104,6 +124,23 @@ pub trait Domain: Send + Sync {
     /// Checks one step of text, whoever wrote it.
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;
 
-    /// Judges steps and a final answer (empty: none was given) against the gold. Exact, no floats.
+    /// Judges steps and a final answer (empty: none was given) against the gold.
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
+
+    /// Says beforehand what [`Domain::verify`] will be asked: a verifier that takes its time then judges many
+    /// at once. Others do not look at the cases.
+    fn foresee(&self, _cases: &mut dyn Iterator<Item = Case<'_>>) {}
+
+    /// How good a solution is, 0 to 1, if the verifier says more than right or wrong.
+    fn score(&self, _problem: &Problem, _steps: &[String], _final_answer: &str) -> Option<f32> {
+        None
+    }
+
+    /// Whether the verdicts given so far may be used.
+    ///
+    /// # Errors
+    /// Some were not made, as the user asked to stop or the verifier does not work.
+    fn sound(&self) -> Result<(), Unsound> {
+        Ok(())
+    }
 }

@@ -226,11 +226,19 @@ pub enum FaultKind {
     MadeUpNumber,
     /// Nothing uses the result of a step, and it is not the answer.
     OrphanStep,
+    /// The verifier's command says that a step is wrong.
+    WrongStep,
 }
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 5] =
-        [Self::FalseEquation, Self::Contradiction, Self::Unsupported, Self::MadeUpNumber, Self::OrphanStep];
+    pub const ALL: [FaultKind; 6] = [
+        Self::FalseEquation,
+        Self::Contradiction,
+        Self::Unsupported,
+        Self::MadeUpNumber,
+        Self::OrphanStep,
+        Self::WrongStep,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -239,6 +247,7 @@ impl FaultKind {
             FaultKind::Unsupported => "unsupported",
             FaultKind::MadeUpNumber => "made_up_number",
             FaultKind::OrphanStep => "orphan_step",
+            FaultKind::WrongStep => "wrong_step",
         }
     }
 
@@ -262,7 +271,7 @@ pub struct Fault {
 pub struct Judgement {
     /// Of the final answer; in Countdown, where the steps are the answer, of both.
     pub verdict: Verdict,
-    /// One of the reason codes documented at [`crate::domains::math`].
+    /// One of the reason codes documented at [`crate::domains::math`], or one of a verifier's command.
     pub reason: String,
     /// One check a step, in order.
     pub checks: Vec<StepCheck>,
@@ -270,6 +279,22 @@ pub struct Judgement {
     pub first_wrong: Option<u32>,
     /// What is wrong with the steps, by step; empty if nothing is.
     pub faults: Vec<Fault>,
+    /// How good the solution is, 0 to 1, where the verifier says more than right or wrong.
+    pub score: Option<f32>,
+}
+
+impl Judgement {
+    /// An answer that could not be judged, and why; nothing is said of the steps.
+    pub fn undecidable(reason: &str) -> Self {
+        Self {
+            verdict: Verdict::Undecidable,
+            reason: reason.to_owned(),
+            checks: Vec::new(),
+            first_wrong: None,
+            faults: Vec::new(),
+            score: None,
+        }
+    }
 }
 
 /// A training row.

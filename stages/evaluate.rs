@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use datasets::answer;
+use datasets::domains::Domains;
 use datasets::table::Evaluation;
 use datasets::types::{Problem, Solution, Split, Step, Verdict};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, completion};
 use crate::search::value::Values;
 use crate::search::{Draws, Scope, SearchConfig, Searching, TreeConfig, search};
-use crate::verify::judge;
+use crate::verify::{case, judge};
 
 pub mod statistics;
 
@@ -49,6 +50,8 @@ pub struct ModelRun<'a> {
     pub name: &'a str,
     pub config: &'a EvaluateConfig,
     pub draws: Draws,
+    /// Who judges its answers.
+    pub domains: &'a Domains,
 }
 
 /// Measures a model without search.
@@ -61,8 +64,8 @@ pub fn model(
     policy: &mut dyn Policy,
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
-    let ModelRun { name, config, draws } = run;
-    let measured = Measured { name, round: draws.round };
+    let ModelRun { name, config, draws, domains } = run;
+    let measured = Measured { name, round: draws.round, domains };
     let greedy = Sampling {
         temperature: 0.0,
         top_p: 1.0,
@@ -85,6 +88,11 @@ pub fn model(
             } else {
                 policy.propose(&asks, Horizon::Path, sampling, events)?
             };
+            domains.foresee(|| {
+                let of = chunk.iter().zip(&proposals);
+                of.flat_map(|(problem, some)| some.iter().map(|proposal| case(problem, &[], proposal)))
+            });
+            events.check()?;
             for ((problem, seeds), proposals) in chunk.iter().zip(&seeds).zip(proposals) {
                 for (i, (proposal, seed)) in proposals.into_iter().zip(seeds).enumerate() {
                     rows.push(measured.row(problem, (first + i) as u32, *seed, &proposal));
@@ -105,12 +113,13 @@ pub fn model(
 struct Measured<'a> {
     name: &'a str,
     round: u32,
+    domains: &'a Domains,
 }
 
 impl Measured<'_> {
     fn row(&self, problem: &Problem, sample: u32, seed: u64, proposal: &Proposal) -> Evaluation {
         let steps: Vec<String> = proposal.steps.iter().map(|s| s.text.clone()).collect();
-        let judgement = judge(problem, &steps, &proposal.final_answer);
+        let judgement = judge(self.domains, problem, &steps, &proposal.final_answer);
         Evaluation {
             round: self.round,
             model: self.name.to_owned(),
@@ -138,6 +147,8 @@ pub struct TeacherRun<'a> {
     pub draws: Draws,
     /// Tokens of a step that the rules wrote, as the student would have to write it.
     pub count: &'a dyn Fn(&str) -> u32,
+    /// Who judges its paths.
+    pub domains: &'a Domains,
 }
 
 /// Measures policy and search. Sample 0 of a problem is the search's outcome and its whole cost; the
@@ -152,9 +163,9 @@ pub fn teacher(
     values: &mut Values<'_>,
     events: &dyn Events,
 ) -> Result<Vec<Evaluation>> {
-    let TeacherRun { config, tree, draws, count } = run;
-    let searching = Searching { config, tree, scope: &Scope::ALL, draws };
-    let measured = Measured { name: "teacher", round: draws.round };
+    let TeacherRun { config, tree, draws, count, domains } = run;
+    let searching = Searching { config, tree, scope: &Scope::ALL, draws, domains };
+    let measured = Measured { name: "teacher", round: draws.round, domains };
     let mut rows = Vec::new();
     let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {

@@ -100,3 +100,44 @@ impl Events for Part<'_> {
 pub fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
+
+/// A text for a terminal: one line without escape sequences, control characters, and marks that change the
+/// direction of writing.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                // A sequence with parameters, up to its letter.
+                Some('[') => drop(chars.by_ref().find(|c| ('@'..='~').contains(c))),
+                // A text for the terminal, up to a bell or an escape.
+                Some(']' | 'P' | '_' | '^' | 'X') => {
+                    let end = chars.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}'));
+                    let pair = end == Some('\u{1b}');
+                    let _ = chars.next_if(|c| pair && *c == '\\');
+                }
+                _ => {}
+            },
+            c if c.is_whitespace() => plain.push(' '),
+            c if c.is_control() || turns(c) => {}
+            c => plain.push(c),
+        }
+    }
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn nothing_moves_the_cursor() {
+        assert_eq!(
+            plain("bad \u{1b}[31mred\u{1b}]0;title\u{7} \u{202e}model\r\n\u{9b}2J"),
+            "bad red model 2J"
+        );
+        assert_eq!(plain("a\u{1b}]8;;http://x\u{1b}\\b\u{1b}"), "ab");
+        assert_eq!(plain(" é\tü\u{0}\n"), "é ü");
+    }
+}

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Prompt, PromptConfig, Sampling};
+use crate::verifier::CommandConfig;
 
 /// Version of what it is asked and how it is read, part of fingerprints.
 pub const VERSION: u32 = 1;
@@ -45,10 +46,18 @@ pub enum Shown {
     Rejected,
 }
 
-/// `[verify]` of a configuration.
+/// `[verify]` of a configuration: the command that gives the verdicts, if there is one, and who judges what
+/// is left open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyConfig {
+    /// The verifier's program and its arguments; empty for the exact verifier of the domain.
+    pub command: Vec<String>,
+    /// Its processes; 0 for one for each core.
+    pub workers: usize,
+    pub timeout_s: f64,
+    /// 0 for no limit.
+    pub memory_mb: u64,
     pub judge: Judge,
     pub judge_shown: Shown,
     /// Name of the model as the server knows it; empty for that of `[endpoint]`.
@@ -68,6 +77,13 @@ impl VerifyConfig {
             ..PromptConfig::default()
         };
         Prompt { config, examples: Vec::new() }
+    }
+
+    /// The command that gives the verdicts, if there is one.
+    pub fn command(&self) -> Option<CommandConfig> {
+        let Self { workers, timeout_s, memory_mb, .. } = *self;
+        let words = self.command.clone();
+        (!words.is_empty()).then_some(CommandConfig { words, workers, timeout_s, memory_mb })
     }
 
     fn shows(&self, row: &VerdictRow) -> bool {
@@ -215,6 +231,7 @@ mod tests {
             checks: Vec::new(),
             first_wrong: None,
             faults: Vec::new(),
+            score: None,
         };
         let (solution_id, problem_id) = (id.to_owned(), "p".to_owned());
         VerdictRow { solution_id, problem_id, judgement, judge_yes: None, judge_votes: None }
@@ -222,6 +239,10 @@ mod tests {
 
     fn judged(shown: Shown, votes: &[&'static str]) -> (Vec<String>, Vec<String>, usize) {
         let config = VerifyConfig {
+            command: Vec::new(),
+            workers: 1,
+            timeout_s: 1.0,
+            memory_mb: 0,
             judge: Judge::Endpoint,
             judge_shown: shown,
             judge_model: String::new(),

@@ -35,6 +35,7 @@ pub mod search;
 pub mod siblings;
 pub mod train;
 pub mod value;
+pub mod verifier;
 pub mod verify;
 
 pub use events::{Cancelled, Events};

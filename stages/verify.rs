@@ -1,42 +1,56 @@
-//! verify: judges every solution against its problem's gold answer, exactly.
+//! verify: judges every solution against its problem's gold answer, exactly, or as a command of the user's
+//! says.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use datasets::domains;
+use datasets::domain::Case;
+use datasets::domains::Domains;
 use datasets::table::VerdictRow;
 use datasets::types::{End, Judgement, Problem, Solution, Verdict};
 use rayon::prelude::*;
 
 use crate::events::Events;
+use crate::policy::Proposal;
 
 /// Version of the stage, part of its fingerprint with those of the domains.
 pub const VERSION: u32 = 2;
 
 /// One judgement. A problem of an unknown domain is undecidable.
-pub fn judge(problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
-    match domains::domain(&problem.domain) {
+pub fn judge(domains: &Domains, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
+    match domains.of(problem) {
         Some(domain) => domain.verify(problem, steps, final_answer),
-        None => undecidable("unknown_domain"),
+        None => Judgement::undecidable("unknown_domain"),
     }
 }
 
-fn undecidable(reason: &str) -> Judgement {
-    Judgement {
-        verdict: Verdict::Undecidable,
-        reason: reason.into(),
-        checks: Vec::new(),
-        first_wrong: None,
-        faults: Vec::new(),
-    }
+/// What a policy proposed for a problem, as [`Domains::foresee`] takes it: `before` are the steps in front of
+/// the proposal's own.
+pub fn case<'a>(problem: &'a Problem, before: &[String], proposal: &Proposal) -> Case<'a> {
+    let own = proposal.steps.iter().map(|step| step.text.clone());
+    let steps = before.iter().cloned().chain(own).collect();
+    Case { problem, steps, answer: proposal.final_answer.clone() }
 }
 
 /// Judges solutions, in their order.
 ///
 /// # Errors
 /// If a solution's problem is not among `problems`.
-pub fn verify(problems: &[Problem], solutions: &[Solution], events: &dyn Events) -> Result<Vec<VerdictRow>> {
+pub fn verify(
+    domains: &Domains,
+    problems: &[Problem],
+    solutions: &[Solution],
+    events: &dyn Events,
+) -> Result<Vec<VerdictRow>> {
     let by_id: HashMap<&str, &Problem> = problems.iter().map(|p| (p.problem_id.as_str(), p)).collect();
+    let said = |solution: &&Solution| !matches!(solution.end, End::Filtered | End::Failed);
+    domains.foresee(|| {
+        solutions.iter().filter(said).filter_map(|solution| {
+            let problem = *by_id.get(solution.problem_id.as_str())?;
+            let steps = solution.steps.iter().map(|step| step.text.clone()).collect();
+            Some(Case { problem, steps, answer: solution.final_answer.clone() })
+        })
+    });
     let rows = solutions
         .par_iter()
         .map(|solution| {
@@ -49,8 +63,8 @@ pub fn verify(problems: &[Problem], solutions: &[Solution], events: &dyn Events)
             let steps: Vec<String> = solution.steps.iter().map(|s| s.text.clone()).collect();
             let judgement = match solution.end {
                 // No answer of the model: nothing speaks against it.
-                End::Filtered | End::Failed => undecidable(solution.end.name()),
-                _ => judge(problem, &steps, &solution.final_answer),
+                End::Filtered | End::Failed => Judgement::undecidable(solution.end.name()),
+                _ => judge(domains, problem, &steps, &solution.final_answer),
             };
             Ok(VerdictRow {
                 solution_id: solution.solution_id.clone(),

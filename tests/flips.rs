@@ -170,6 +170,7 @@ fn left_out(key: &str) -> bool {
         ("train.on_policy", "needs a teacher: tests/losses.rs"),
         ("endpoint.max_cost", "needs a price: tests/endpoint.rs"),
         ("train.freeze_layers", "one layer is all there is"),
+        ("verify.command", "needs a command: tests/verifier.rs"),
     ];
     reasons.iter().any(|(known, _)| *known == key)
 }

@@ -42,5 +42,7 @@ mod show;
 mod sql;
 mod targets;
 mod value;
+#[cfg(unix)]
+mod verifier;
 mod wgpu;
 mod words;

@@ -135,6 +135,7 @@ impl Domain for Countdown {
             checks,
             first_wrong,
             faults: Vec::new(),
+            score: None,
         };
         let Some(task) = read_question(&problem.question) else {
             return judge(Verdict::Undecidable, "question_unreadable");

@@ -119,6 +119,7 @@ impl Domain for Math {
             checks: examined.checks,
             first_wrong,
             faults: examined.faults,
+            score: None,
         }
     }
 }

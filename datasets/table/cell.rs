@@ -339,7 +339,7 @@ fn fault_fields() -> Fields {
     Fields::from(vec![
         described::<FaultKind>(
             "kind",
-            "false_equation, contradiction, unsupported, made_up_number or orphan_step",
+            "false_equation, contradiction, unsupported, made_up_number, orphan_step or wrong_step",
         ),
         described::<Option<u32>>("step", "index of the step; null if the fault is in the path as a whole"),
         described::<String>("evidence", "evidence, e.g. the equation"),

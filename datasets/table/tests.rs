@@ -158,6 +158,7 @@ fn verdicts_come_back_as_they_were() {
             checks,
             first_wrong,
             faults: faults(first_wrong),
+            score: first_wrong.map(|n| 1.0 / (n + 1) as f32),
         },
     };
     round_trip(&[

@@ -22,7 +22,7 @@ pub struct VerdictRow {
 /// Written out because the judgement's fields are columns of their own.
 impl Row for VerdictRow {
     const TABLE: &'static str = "verdicts";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const DESCRIPTION: &'static str = "a judged solution";
 
     fn schema() -> SchemaRef {
@@ -40,6 +40,11 @@ impl Row for VerdictRow {
                 &row.judgement.first_wrong
             }),
             column::field("faults", "what is wrong with the steps", |row: &Self| &row.judgement.faults),
+            column::field(
+                "score",
+                "how good the verifier's command finds it, 0 to 1; null where it does not say",
+                |row: &Self| &row.judgement.score,
+            ),
             column::field(
                 "judge_yes",
                 "votes of the judge for the answer; null where the verdict does not rest on a judge",
@@ -60,6 +65,7 @@ impl Row for VerdictRow {
             column::pack("checks", rows, |row: &Self| &row.judgement.checks)?,
             column::pack("first_wrong", rows, |row: &Self| &row.judgement.first_wrong)?,
             column::pack("faults", rows, |row: &Self| &row.judgement.faults)?,
+            column::pack("score", rows, |row: &Self| &row.judgement.score)?,
             column::pack("judge_yes", rows, |row: &Self| &row.judge_yes)?,
             column::pack("judge_votes", rows, |row: &Self| &row.judge_votes)?,
         ];
@@ -74,6 +80,7 @@ impl Row for VerdictRow {
         let checks = column::array(batch, "checks")?;
         let first_wrong = column::array(batch, "first_wrong")?;
         let faults = column::array(batch, "faults")?;
+        let score = column::array(batch, "score")?;
         let judge_yes = column::array(batch, "judge_yes")?;
         let judge_votes = column::array(batch, "judge_votes")?;
         (0..batch.num_rows())
@@ -87,6 +94,7 @@ impl Row for VerdictRow {
                         checks: column::cell(checks, "checks", row)?,
                         first_wrong: column::cell(first_wrong, "first_wrong", row)?,
                         faults: column::cell(faults, "faults", row)?,
+                        score: column::cell(score, "score", row)?,
                     },
                     judge_yes: column::cell(judge_yes, "judge_yes", row)?,
                     judge_votes: column::cell(judge_votes, "judge_votes", row)?,

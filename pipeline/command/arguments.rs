@@ -10,6 +10,7 @@ use crate::config::presets::preset;
 use crate::config::resolve::file;
 use crate::disk::layout::{RunDir, Stage};
 use crate::run::session::Session;
+use crate::stage::verifier::present;
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
 
@@ -127,6 +128,7 @@ fn take(name: &str, source: &Source, over: &Overrides, console: &Console, kept: 
         None => vec![file(&existing(name)?.config())?],
     };
     let (config, table) = Config::resolve(&layers, &over.all())?;
+    present(&config)?;
     let words: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("qstill {}", words.join(" "));
     let session = Session::open(run, (config, &table), console.clone(), &command, kept)?;

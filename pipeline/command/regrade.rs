@@ -14,6 +14,7 @@ use crate::command::arguments::{Overrides, open_as_is};
 use crate::disk::layout::Stage;
 use crate::run::rows::{committed, train_shards};
 use crate::run::session::Session;
+use crate::stage::verifier::Verifier;
 use crate::stage::verify::{JudgeInputs, named, verdicts};
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
@@ -24,9 +25,10 @@ use crate::terminal::text::{self, plural};
 #[command(after_help = "Examples:
   qstill regrade runs/mine                                by the grader of this version
   qstill regrade runs/mine --set verify.judge=endpoint    and what a judge says of what it leaves open
+  qstill regrade runs/mine --set verify.command=./check       by a program of your own
 
-Nothing of the run is changed, but for the stored answers of a judge. `qstill stage verify RUN` writes
-verdicts.")]
+Nothing of the run is changed, but for the stored answers of a judge or command. `qstill stage verify RUN`
+writes verdicts.")]
 pub struct Regrade {
     /// The run's directory, or its name under runs/.
     pub run: String,
@@ -81,6 +83,7 @@ impl Regrade {
     fn report(&self, session: &Session, console: &Console) -> Result<Report> {
         let run = &session.workspace.run;
         let problems = committed(run, 0, Stage::Problems)?;
+        let domains = Verifier::of(session)?.open(&session.workspace)?;
         let judge = JudgeInputs::of(session);
         let mut endpoint = judge.as_ref().map(|judge| judge.build(&session.workspace)).transpose()?;
         let mut report = Report::default();
@@ -100,7 +103,8 @@ impl Regrade {
                 let solutions: Vec<Solution> = search.shard(shard)?;
                 let before: Vec<VerdictRow> = verify.shard(shard)?;
                 let judge = judge.as_ref().zip(endpoint.as_mut());
-                let (after, judged) = verdicts(&rows, &solutions, judge, &progress)?;
+                let (after, judged) = verdicts(&domains, (&rows, &solutions), judge, &progress)?;
+                session.workspace.sound()?;
                 report.judged += judged;
                 report.compare(round, (&rows, &solutions), &before, &after);
             }

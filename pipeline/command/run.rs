@@ -20,7 +20,8 @@ use crate::terminal::text::to_stdout;
 #[command(after_help = "Examples:
   qstill run --preset demo
   qstill run --config my.toml --set search.samples=16 --set run.rounds=3
-  qstill run --preset demo --run runs/tiny --set problems.train=200 --device cpu")]
+  qstill run --preset demo --run runs/tiny --set problems.train=200 --device cpu
+  qstill run --config my.toml --set verify.command=./check    a verifier of your own: docs/verifiers.md")]
 pub struct Run {
     #[command(flatten)]
     source: Source,

@@ -7,6 +7,7 @@
 //!           evaluation.json      the table of results
 //!           report.html          the run as a page
 //!           responses/           logs of the answers of an HTTP policy
+//!           verifier/            logs of the answers of a verifier's command
 //!           problems/            the problems stage: one for all rounds, so it stands above them
 //!           round-K/STAGE/       search, verify, ..., evaluate (see `commit` for what is inside)
 //!           round-K/value-LEVEL/ a value model and how good it is
@@ -148,6 +149,11 @@ impl RunDir {
 
     pub fn responses(&self) -> PathBuf {
         self.root.join("responses")
+    }
+
+    /// Answers of a verifier's command.
+    pub fn verifier(&self) -> PathBuf {
+        self.root.join("verifier")
     }
 
     pub fn damaged(&self) -> PathBuf {

@@ -68,6 +68,14 @@ pub fn model<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S
     less(section, &["path", "teacher", "batch_rows", "cache_mib", "dtype"], serializer)
 }
 
+/// `[verify]` of a judge, without the command, which is an input of its own.
+///
+/// # Errors
+/// Those of the serialiser.
+pub fn judge<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
+    less(section, &["command", "workers", "timeout_s", "memory_mb"], serializer)
+}
+
 /// `[evaluate]` where only the way of answering counts.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ pub fn walk(session: &Session, goal: Goal) -> Result<()> {
             break;
         }
 
-        let inputs = verify::inputs(session, &problems, &searched);
+        let inputs = verify::inputs(session, &problems, &searched)?;
         let Some(verified) = at.step((Stage::Verify, round), &inputs, shards, verify::work)? else { break };
         if enough(Stage::Verify) {
             break;

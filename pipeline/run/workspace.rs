@@ -8,9 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datasets::domain::Unsound;
+use datasets::domains::Domains;
 use datasets::key;
-use stages::fault;
 use stages::model::{Choice, DeviceSetting, Model, Precision, device, hf};
+use stages::verifier::{self, CommandInputs, Host};
+use stages::{Cancelled, fault};
 
 use crate::disk::commit::{Attempt, StageDir};
 use crate::disk::durable::names;
@@ -41,6 +44,8 @@ pub struct Workspace {
     /// Of model directories: their files are hashed once.
     hashes: Rc<RefCell<HashMap<PathBuf, FileHashes>>>,
     base: OnceCell<Arc<Model>>,
+    /// Domains with a command as their verifier, by its name: processes and answers are shared.
+    commanded: Rc<RefCell<HashMap<String, Domains>>>,
 }
 
 /// A stage of a round whose shards are known.
@@ -88,8 +93,17 @@ impl Opened {
 
 impl Workspace {
     pub fn new(run: RunDir, console: Console, lock: Option<Lock>, setting: DeviceSetting) -> Self {
-        let (lines, hashes, lock) = (RefCell::default(), Rc::default(), lock.map(Arc::new));
-        Self { run, console, lock, setting, device: OnceCell::new(), lines, hashes, base: OnceCell::new() }
+        Self {
+            run,
+            console,
+            lock: lock.map(Arc::new),
+            setting,
+            device: OnceCell::new(),
+            lines: RefCell::default(),
+            hashes: Rc::default(),
+            base: OnceCell::new(),
+            commanded: Rc::default(),
+        }
     }
 
     /// The same process at work on a part of the run that is laid out as a run of its own.
@@ -104,6 +118,7 @@ impl Workspace {
             lines: RefCell::default(),
             hashes: Rc::clone(&self.hashes),
             base: OnceCell::new(),
+            commanded: Rc::clone(&self.commanded),
         }
     }
 
@@ -159,6 +174,45 @@ impl Workspace {
         let found = hf::file_hashes(directory)?;
         self.hashes.borrow_mut().insert(directory.to_path_buf(), found.clone());
         Ok(found)
+    }
+
+    /// The domains whose verdicts a command gives.
+    ///
+    /// # Errors
+    /// Its stored answers cannot be read.
+    pub fn commanded(&self, command: &CommandInputs, secrets: &[String]) -> Result<Domains> {
+        let name = command.name();
+        if let Some(known) = self.commanded.borrow().get(&name) {
+            return Ok(known.clone());
+        }
+        let [log, warn, stop] = [(); 3].map(|()| self.console.clone());
+        let host = Host {
+            log: Box::new(move |line| log.log(line)),
+            warn: Box::new(move |line| warn.warn(line)),
+            cancelled: Box::new(move || stop.cancelled()),
+            secrets: secrets.to_vec(),
+        };
+        let made = verifier::domains(command, &self.run.verifier(), host)?;
+        self.commanded.borrow_mut().insert(name, made.clone());
+        Ok(made)
+    }
+
+    /// Whether what commands have said so far may be committed.
+    ///
+    /// # Errors
+    /// The user asked to stop; a command that does not work.
+    pub fn sound(&self) -> Result<()> {
+        for domains in self.commanded.borrow().values() {
+            domains.sound().map_err(|unsound| match unsound {
+                Unsound::Stopped => anyhow::Error::from(Cancelled),
+                Unsound::Broken(what) => {
+                    let hint = "try it by hand on a line of the protocol, see docs/verifiers.md; run.log has \
+                                what it said";
+                    Failure::input(what, hint).into()
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Opens a stage: what is committed under this fingerprint counts, the rest is set aside and said.
@@ -293,6 +347,7 @@ impl Workspace {
             stages::Events::check(&progress)?;
             let mut attempt = dir.begin(shard);
             let counts = work(shard, &mut attempt, &progress)?;
+            self.sound()?;
             all.push(attempt.commit(&opened.fingerprint, counts)?);
         }
         progress.finish();

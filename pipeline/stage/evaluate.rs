@@ -20,6 +20,7 @@ use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::policy::{Base, PromptInputs, SamplingPolicy};
 use crate::stage::searching::Searching;
+use crate::stage::verifier::Verifier;
 use crate::terminal::exit::Failure;
 
 /// What the answers depend on.
@@ -31,7 +32,7 @@ pub struct Inputs {
     round: u32,
     problems: StageOutput,
     evaluate: EvaluateConfig,
-    verifier: u32,
+    verifier: Verifier,
     student: SamplingPolicy,
     /// In round 1: the base is the same in every round.
     base: Option<BaseAsked>,
@@ -95,7 +96,7 @@ pub fn inputs(
         round,
         problems: problems.clone(),
         evaluate: c.evaluate.clone(),
-        verifier: c.problems.domain().version(),
+        verifier: Verifier::of(session)?,
         student: SamplingPolicy::student(session, student),
         base,
         searching: if teacher { Some(Searching::of(session, problems, earlier)?) } else { None },
@@ -117,6 +118,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         .into());
     }
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "evaluate" };
+    let domains = inputs.verifier.open(workspace)?;
     let mut student = inputs.student.model(workspace)?.context("a student is a model in this process")?;
     let tokenizer = Arc::clone(student.model());
     let units = (asked.len() * models.len()) as u64;
@@ -124,7 +126,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     workspace.shards(opened, &size, |shard, attempt, progress| {
         let model = models[shard as usize];
         let clock = Instant::now();
-        let measured = ModelRun { name: model, config, draws };
+        let measured = ModelRun { name: model, config, draws, domains: &domains };
         let rows = match (model, &inputs.base, &inputs.searching) {
             ("base", Some(base), _) => {
                 let mut policy = base.policy(workspace)?;
@@ -135,7 +137,8 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
                 let tree = open.tree.clone();
                 let (policy, mut values) = open.parts();
                 let count = |step: &str| tokenizer.tokenizer.encode(step).len() as u32;
-                let run = TeacherRun { config: &searching.search, tree: &tree, draws, count: &count };
+                let (config, tree) = (&searching.search, &tree);
+                let run = TeacherRun { config, tree, draws, count: &count, domains: &domains };
                 let mut policy = policy.map(|p| p as &mut dyn Policy);
                 if let Some(policy) = &mut policy {
                     policy.belongs(&format!("evaluate-{}", inputs.round));

@@ -20,6 +20,7 @@ use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::policy::SamplingPolicy;
+use crate::stage::verifier::Verifier;
 use crate::terminal::exit::Failure;
 
 /// What the gate's rows depend on. The decision is made anew from them.
@@ -35,7 +36,7 @@ pub struct Inputs {
     count: usize,
     #[serde(serialize_with = "inputs::answering")]
     evaluate: EvaluateConfig,
-    verifier: u32,
+    verifier: Verifier,
     student: SamplingPolicy,
     /// The policy that the first student would replace, if there is a trained one: asked as it searches, with
     /// instruction and examples.
@@ -70,7 +71,7 @@ pub fn inputs(
         problems: problems.clone(),
         count: c.gate.problems,
         evaluate: c.gate.as_evaluate(&c.evaluate),
-        verifier: c.problems.domain().version(),
+        verifier: Verifier::of(session)?,
         student: SamplingPolicy::student(session, student),
         base: if first { Some(SamplingPolicy::base(session, problems)?) } else { None },
         asked: problems_of(problems, Split::Validation, c.gate.problems)?,
@@ -84,6 +85,7 @@ pub fn inputs(
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
     let (asked, shards) = (&inputs.asked, inputs.shards());
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "gate" };
+    let domains = inputs.verifier.open(workspace)?;
     let size = Size { shards, unit: "problems", units: asked.len() as u64 * u64::from(shards) };
     workspace.shards(opened, &size, |shard, attempt, progress| {
         let (named, policy) = match (shard, &inputs.base) {
@@ -91,7 +93,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             _ => ("student", &inputs.student),
         };
         let mut policy = policy.model(workspace)?.context("a model in this process is measured")?;
-        let measured = ModelRun { name: named, config: &inputs.evaluate, draws };
+        let measured = ModelRun { name: named, config: &inputs.evaluate, draws, domains: &domains };
         let rows = evaluate::model(asked, measured, &mut policy, progress)?;
         let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
         write(attempt, rows)?;

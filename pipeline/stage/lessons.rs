@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use datasets::answer::UNDO;
+use datasets::domains::Domains;
 use datasets::table::{Node, VerdictRow};
 use datasets::types::{Kept, Problem, Solution};
 use stages::Events;
@@ -25,6 +26,8 @@ pub struct Material<'a> {
     pub problems: &'a StageOutput,
     pub searches: &'a Rounds,
     pub verdicts: &'a Rounds,
+    /// Who judges paths of searches.
+    pub domains: &'a Domains,
 }
 
 /// Words of targets that are in no kept row, for a tokenizer from scratch: as often as there are other texts.
@@ -72,7 +75,7 @@ impl Material<'_> {
                 if !places.is_empty() {
                     let nodes: Vec<Node> = search.shard(shard)?;
                     let here: Vec<&Kept> = places.iter().map(|i| &rows[*i]).collect();
-                    let streams = stream::tell(&problems, &nodes, &here, config.dead_ends)?;
+                    let streams = stream::tell(self.domains, &problems, &nodes, &here, config.dead_ends)?;
                     for (i, stream) in places.iter().zip(streams) {
                         with += usize::from(stream.dead_ends > 0);
                         steps += stream.dead_ends;

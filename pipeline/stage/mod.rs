@@ -19,4 +19,5 @@ pub mod teacher;
 pub mod train;
 mod trees;
 pub mod value;
+pub mod verifier;
 pub mod verify;

@@ -90,7 +90,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         None => looks_at(problem),
     };
     let scope = Scope { rules: &enumerates, policy: &looks_at, siblings: judges.clone() };
-    let settings = search::Searching { config: &searching.search, tree: &tree, scope: &scope, draws };
+    let domains = searching.verifier.open(workspace)?;
+    let config = &searching.search;
+    let settings = search::Searching { config, tree: &tree, scope: &scope, draws, domains: &domains };
     let units = problems.count(Split::Train.name()) as u64;
     let size = Size { shards: inputs.shards(), unit: "problems", units };
     let mut begun = Begun::default();

@@ -23,6 +23,7 @@ use crate::run::session::Session;
 use crate::run::workspace::Workspace;
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::policy::SamplingPolicy;
+use crate::stage::verifier::{self, Verifier};
 
 /// Files of a value model's directory.
 pub const NETWORK: &str = "network.safetensors";
@@ -126,6 +127,8 @@ pub struct Searching {
     pub search: SearchConfig,
     tree: TreeConfig,
     rules: String,
+    #[serde(serialize_with = "verifier::command")]
+    pub verifier: Verifier,
     policy: SamplingPolicy,
     #[serde(rename = "value")]
     guide: Option<Guide>,
@@ -155,6 +158,7 @@ impl Searching {
             search: c.search.clone(),
             tree: c.tree.clone(),
             rules: rules::fingerprint(c.problems.domain()),
+            verifier: Verifier::of(session)?,
             policy,
             guide,
             own_values,

@@ -36,6 +36,7 @@ use crate::stage::policy::{Base, ModelFiles, SamplingPolicy};
 use crate::stage::searching::ValueModel;
 use crate::stage::teacher::{OwnRows, taught};
 use crate::stage::trees::TreeInputs;
+use crate::stage::verifier::{self, Verifier};
 use crate::terminal::exit::Failure;
 
 /// What a student depends on.
@@ -67,6 +68,9 @@ pub struct Inputs {
     /// With targets or a selection that read them.
     searches: Option<Rounds>,
     verdicts: Option<Rounds>,
+    /// Where paths of searches are judged.
+    #[serde(serialize_with = "verifier::command")]
+    verifier: Verifier,
     /// A fault for tests: `QSTILL_FAULT=shuffle-labels:2` gives the training rows of round 2 each other's
     /// completions.
     fault: Option<&'static str>,
@@ -146,6 +150,7 @@ pub fn inputs(
         head,
         searches: searches.then(|| earlier.searches.clone()),
         verdicts: samples.then(|| earlier.verdicts.clone()),
+        verifier: Verifier::of(session)?,
         fault: poisoned(round).then_some("labels are shuffled"),
         limits: c.model.limits(),
     })
@@ -251,6 +256,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     if !adapters.is_empty() {
         attempt.attach("adapter")?;
     }
+    workspace.sound()?;
     let commit = attempt.commit(&opened.fingerprint, counts)?;
     progress.finish();
     for old in names(&folder)? {
@@ -343,6 +349,7 @@ fn token_rows(
         problems: &inputs.problems,
         searches: inputs.searches.as_ref().unwrap_or(&none),
         verdicts: inputs.verdicts.as_ref().unwrap_or(&none),
+        domains: &inputs.verifier.open(workspace)?,
     };
     let mut kept = material.targets(config, kept, start)?;
     let shares = material.shares(config, &kept)?;
@@ -410,7 +417,8 @@ fn head_rows(
 ) -> Result<Option<HeadConfig>> {
     let Some(head) = &inputs.head else { return Ok(None) };
     let events = workspace.console.stage(&format!("{} trees", opened.name()), "shards", 0, 0);
-    let trees = head.trees.read(&inputs.problems, &head.searches, Level::Steps, &events)?;
+    let domains = inputs.verifier.open(workspace)?;
+    let trees = head.trees.read(&domains, (&inputs.problems, &head.searches), Level::Steps, &events)?;
     drop(events);
     let reader = ModelPolicy::new(Arc::clone(start), Prompt::default(), inputs.limits);
     let most = inputs.train.max_tokens.min(start.decoder.config.max_position_embeddings);

@@ -1,6 +1,7 @@
 //! Search trees as values learn from them.
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use datasets::table::Node;
 use datasets::types::Problem;
 use serde::{Serialize, Serializer};
@@ -38,8 +39,8 @@ impl TreeInputs {
     /// Failed reads; [`stages::Cancelled`].
     pub fn read(
         &self,
-        problems: &StageOutput,
-        searches: &Rounds,
+        domains: &Domains,
+        (problems, searches): (&StageOutput, &Rounds),
         level: Level,
         events: &dyn Events,
     ) -> Result<Vec<Trees>> {
@@ -53,7 +54,7 @@ impl TreeInputs {
             for search in &searches.0 {
                 nodes.extend(search.shard::<Node>(shard)?);
             }
-            all.extend(value::read(&rows, &nodes, level, &self.value, judge)?);
+            all.extend(value::read(domains, (&rows, &nodes), level, &self.value, judge)?);
         }
         Ok(all)
     }

@@ -32,6 +32,7 @@ use crate::stage::fit::Fit;
 use crate::stage::policy::{Base, SamplingPolicy};
 use crate::stage::searching::{METRICS, NETWORK};
 use crate::stage::trees::TreeInputs;
+use crate::stage::verifier::{self, Verifier};
 use crate::terminal::text::percent;
 
 /// What a round's value models depend on.
@@ -50,6 +51,8 @@ pub struct Inputs {
     /// Of this round and those before it.
     searches: Rounds,
     rules: String,
+    #[serde(serialize_with = "verifier::command")]
+    verifier: Verifier,
     /// With bisection: who rolls out, and how.
     rollouts: Option<Rollouts>,
     /// With `value.model = "trunk"`: the policy that searched.
@@ -135,6 +138,7 @@ pub fn inputs(
         problems: problems.clone(),
         searches: earlier.searches.clone(),
         rules: rules::fingerprint(c.problems.domain()),
+        verifier: Verifier::of(session)?,
         rollouts: (c.value.bisect > 0).then(rollouts),
         trunk: (c.value.model == Estimator::Trunk).then(|| policy.clone()),
         decoder,
@@ -150,10 +154,11 @@ type Files = Vec<(String, Vec<u8>)>;
 /// Those of learning; failed reads and writes.
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
     let (round, label, folder) = (inputs.round, opened.name(), opened.checkpoints());
+    let domains = inputs.verifier.open(workspace)?;
     let size = Size { shards: inputs.shards(), unit: "steps", units: 0 };
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let level = inputs.value.levels[shard as usize];
-        let mut trees = inputs.trees.read(&inputs.problems, &inputs.searches, level, progress)?;
+        let mut trees = inputs.trees.read(&domains, (&inputs.problems, &inputs.searches), level, progress)?;
         if let Some(rollouts) = inputs.rollouts.as_ref().filter(|_| level == Level::Steps) {
             let located = bisect(workspace, inputs, rollouts, progress)?;
             workspace.console.say(&format!(
@@ -177,8 +182,8 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         let seed = inputs.seed ^ u64::from(round) << 32 ^ u64::from(shard) << 48;
         let learning = Learning { workspace, opened, inputs, trees: &trees, seed };
         let (mut model, mut files, best) = learning.run(&folder.join(level.name()), progress)?;
-        let (measured, points) =
-            value::measure(&trees, &mut model, &inputs.value, inputs.rule_steps, progress)?;
+        let how = (&inputs.value, inputs.rule_steps);
+        let (measured, points) = value::measure(&domains, &trees, &mut model, how, progress)?;
         workspace.console.say(&format!("{label}: level {}, {best}; {}", level.name(), summary(&measured)));
         files.push((METRICS.to_owned(), (serde_json::to_string_pretty(&measured)? + "\n").into_bytes()));
         publish(workspace, &workspace.run.value(round, level.name()), &files)?;
@@ -309,12 +314,13 @@ fn bisect(
     })?;
     let mut all = Vec::new();
     let Some(search) = searches.0.last() else { return Ok(all) };
-    let sampling = rollouts.search.sampling();
+    let (sampling, domains) = (rollouts.search.sampling(), inputs.verifier.open(workspace)?);
     for (shard, of_problems) in (0..).zip(train_shards(problems)) {
         let problems: Vec<Problem> = problems.shard(of_problems)?;
         let solutions: Vec<Solution> = search.shard(shard)?;
-        let wrong = bisect::wanted(&problems, &solutions, config.bisect)?;
-        let probing = Probing { sampling: &sampling, rollouts: config.rollouts, seed: *seed };
+        let wrong = bisect::wanted(&problems, &solutions, &domains, config.bisect)?;
+        let (sampling, domains, seed) = (&sampling, &domains, *seed);
+        let probing = Probing { sampling, rollouts: config.rollouts, seed, domains };
         all.extend(bisect::locate(&wrong, &mut *policy, probing, events)?);
         events.advance(0, 0, 0);
     }

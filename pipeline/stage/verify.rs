@@ -1,6 +1,7 @@
-//! The verify stage: an exact judgement of every solution, and a judge's where one is asked for.
+//! The verify stage: the verifier's judgement of every solution, and a judge's where one is asked for.
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::run::inputs::{self, Tables};
 use crate::run::rows::{StageOutput, counts, train_shards, write};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
+use crate::stage::verifier::Verifier;
 
 /// What verdicts depend on.
 #[derive(Serialize)]
@@ -21,7 +23,7 @@ pub struct Inputs {
     tables: Tables,
     problems: StageOutput,
     solutions: StageOutput,
-    verifier: u32,
+    verifier: Verifier,
     judge: Option<JudgeInputs>,
 }
 
@@ -36,6 +38,7 @@ impl Inputs {
 #[derive(Serialize)]
 pub struct JudgeInputs {
     code: u32,
+    #[serde(serialize_with = "inputs::judge")]
     verify: VerifyConfig,
     #[serde(serialize_with = "inputs::endpoint")]
     settings: EndpointConfig,
@@ -63,15 +66,17 @@ impl JudgeInputs {
     }
 }
 
-pub fn inputs(session: &Session, problems: &StageOutput, solutions: &StageOutput) -> Inputs {
-    Inputs {
+/// # Errors
+/// A file of a verifier's command that cannot be read.
+pub fn inputs(session: &Session, problems: &StageOutput, solutions: &StageOutput) -> Result<Inputs> {
+    Ok(Inputs {
         code: verify::VERSION,
         tables: Tables::default().with::<VerdictRow>(),
         problems: problems.clone(),
         solutions: solutions.clone(),
-        verifier: session.config.problems.domain().version(),
+        verifier: Verifier::of(session)?,
         judge: JudgeInputs::of(session),
-    }
+    })
 }
 
 /// Judges the solutions of some problems. How many rows rest on the judge.
@@ -79,12 +84,13 @@ pub fn inputs(session: &Session, problems: &StageOutput, solutions: &StageOutput
 /// # Errors
 /// A solution without a problem; those of the judge's endpoint.
 pub fn verdicts(
-    problems: &[Problem],
-    solutions: &[Solution],
+    domains: &Domains,
+    (problems, solutions): (&[Problem], &[Solution]),
     judge: Option<(&JudgeInputs, &mut Endpoint)>,
     events: &dyn Events,
 ) -> Result<(Vec<VerdictRow>, usize)> {
-    let mut rows = verify::verify(problems, solutions, events)?;
+    let mut rows = verify::verify(domains, problems, solutions, events)?;
+    events.check()?;
     let judged = match judge {
         None => 0,
         Some((inputs, endpoint)) => {
@@ -109,6 +115,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let shards = train_shards(&inputs.problems);
     let units = inputs.solutions.count("solutions") as u64;
     let size = Size { shards: inputs.shards(), unit: "solutions", units };
+    let domains = inputs.verifier.open(workspace)?;
     let mut endpoint = inputs.judge.as_ref().map(|judge| judge.build(workspace)).transpose()?;
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let rows: Vec<Problem> = inputs.problems.shard(shards[shard as usize])?;
@@ -117,7 +124,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             endpoint.belongs(&format!("verify-{}-{shard:05}", opened.round));
         }
         let judge = inputs.judge.as_ref().zip(endpoint.as_mut());
-        let (verdicts, judged) = verdicts(&rows, &solutions, judge, progress)?;
+        let (verdicts, judged) = verdicts(&domains, (&rows, &solutions), judge, progress)?;
         let mut counts = counts(&[("units", verdicts.len()), ("judged", judged)]);
         for row in &verdicts {
             *counts.entry(format!("verdict {}", named(row))).or_default() += 1;

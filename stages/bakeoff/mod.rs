@@ -1,9 +1,10 @@
 //! bakeoff: searches of the same problems at equal budgets, and answers chosen among the same samples.
 
 use anyhow::Result;
+use datasets::answer;
+use datasets::domains::Domains;
 use datasets::table::{Match, Selection};
 use datasets::types::{Problem, Verdict};
-use datasets::{answer, domains};
 use rayon::prelude::*;
 
 use crate::events::Events;
@@ -15,6 +16,7 @@ use crate::search::single::{Plan, SearchOutcome};
 use crate::search::value::Values;
 use crate::search::{Algorithm, Draws, Goal, TreeConfig};
 use crate::value::{Trained, exact};
+use crate::verify::case;
 
 pub mod statistics;
 
@@ -79,6 +81,8 @@ pub struct Contest {
     pub tree: TreeConfig,
     pub sampling: Sampling,
     pub draws: Draws,
+    /// Who judges paths.
+    pub domains: Domains,
 }
 
 /// Problems searched together.
@@ -110,6 +114,7 @@ impl Contest {
             sampling: self.sampling.clone(),
             name: algorithm.name(),
             draws: self.draws,
+            domains: self.domains.clone(),
         };
         let mut rows = Vec::with_capacity(problems.len());
         for some in problems.chunks(TOGETHER) {
@@ -146,7 +151,7 @@ impl Contest {
             solved: !outcome.solutions.is_empty(),
             solutions: outcome.solutions.len() as u32,
             shortest: outcome.solutions.iter().map(|node| outcome.tree.length(*node)).min(),
-            optimum: shortest(problem, self.tree.depth as usize),
+            optimum: shortest(&self.domains, problem, self.tree.depth as usize),
             majority: share(Choice::Majority),
             weighted: share(Choice::Weighted),
             best: share(Choice::Best),
@@ -164,8 +169,8 @@ impl Contest {
 }
 
 /// Steps of the shortest correct path, by exhaustion in ever longer paths.
-fn shortest(problem: &Problem, most: usize) -> Option<u32> {
-    let domain = domains::domain(&problem.domain)?;
+fn shortest(domains: &Domains, problem: &Problem, most: usize) -> Option<u32> {
+    let domain = domains.of(problem)?;
     // Where steps make numbers instead of using them up, exhaustion ends nowhere near.
     if domain.least_steps(&domain.start(problem)) == 0 {
         return None;
@@ -192,6 +197,8 @@ pub struct SampleScoring<'a> {
     pub samples: usize,
     pub sampling: &'a Sampling,
     pub draws: Draws,
+    /// Who judges them.
+    pub domains: &'a Domains,
     /// Values every step.
     pub steps: Option<&'a mut Trained>,
     /// Values the whole.
@@ -208,7 +215,7 @@ pub fn select(
     policy: &mut dyn Policy,
     events: &dyn Events,
 ) -> Result<Vec<Selection>> {
-    let SampleScoring { samples, sampling, draws, mut steps, mut outcome } = scoring;
+    let SampleScoring { samples, sampling, draws, domains, mut steps, mut outcome } = scoring;
     let mut rows = Vec::new();
     for some in problems.chunks(TOGETHER / samples.clamp(1, TOGETHER)) {
         let seeds: Vec<Vec<u64>> =
@@ -216,10 +223,13 @@ pub fn select(
         let asks: Vec<Ask<'_>> =
             some.iter().zip(&seeds).map(|(problem, seeds)| Ask { problem, steps: &[], seeds }).collect();
         let proposals = policy.propose(&asks, Horizon::Path, sampling, events)?;
+        domains.foresee(|| {
+            let of = some.iter().zip(&proposals);
+            of.flat_map(|(problem, drawn)| drawn.iter().map(|proposal| case(problem, &[], proposal)))
+        });
+        events.check()?;
         for (problem, proposals) in some.iter().zip(proposals) {
-            let Some(domain) = domains::domain(&problem.domain) else {
-                bail!("no domain is named `{}`", problem.domain)
-            };
+            let Some(domain) = domains.of(problem) else { bail!("no domain is named `{}`", problem.domain) };
             for (sample, proposal) in proposals.into_iter().enumerate() {
                 let texts: Vec<String> = proposal.steps.iter().map(|step| step.text.clone()).collect();
                 let end = Some(proposal.final_answer.as_str()).filter(|answer| !answer.is_empty());

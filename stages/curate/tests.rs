@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use datasets::domains::Domains;
 use datasets::table::{Dropped, VerdictRow};
 use datasets::types::{End, Fault, FaultKind, Judgement, Problem, Solution, Split, Step, StepCheck, Verdict};
 use proptest::prelude::*;
@@ -75,6 +76,7 @@ pub fn verdict(solution: &Solution, correct: bool, fault: Option<(FaultKind, Opt
             .map(|(kind, step)| Fault { kind, step, evidence: "shown".into() })
             .into_iter()
             .collect(),
+        score: None,
     };
     VerdictRow {
         judge_yes: None,
@@ -100,7 +102,7 @@ fn context(config: &CurateConfig) -> CurationContext {
 }
 
 fn run(problems: &[Problem], solutions: &[Solution], config: &CurateConfig) -> Curated {
-    let verdicts = verify(problems, solutions, &Silent).unwrap();
+    let verdicts = verify(&Domains::default(), problems, solutions, &Silent).unwrap();
     curate(problems, solutions, &verdicts, &context(config), &Silent).unwrap()
 }
 
@@ -259,7 +261,7 @@ fn a_length_outlier_is_told_from_all_shards_in_any_order() {
 #[test]
 fn a_held_out_question_is_dropped_with_its_evidence_and_gives_no_labels() {
     let (problems, solutions) = ([problem("clips", &CLIPS.replace("Ann", "Zoe"), "72")], everything());
-    let verdicts = verify(&problems, &solutions, &Silent).unwrap();
+    let verdicts = verify(&Domains::default(), &problems, &solutions, &Silent).unwrap();
     let with = |rule, held: &str| {
         let config = CurateConfig { contamination: rule, ..bare() };
         let mut survey = Survey::new(&config);
@@ -309,12 +311,12 @@ fn bands_and_rates_go_by_samples() {
     // An answer that cannot be read is neither right nor wrong.
     let (mut unread, mut with_unread) = (clips("unread", &["48/2=24"], "many"), solutions.clone());
     with_unread.push(unread.clone());
-    let judged = verify(&problems, &with_unread, &Silent).unwrap();
+    let judged = verify(&Domains::default(), &problems, &with_unread, &Silent).unwrap();
     assert_eq!(judged.last().unwrap().judgement.verdict, Verdict::Undecidable);
     assert_eq!(rates(&with_unread, &judged).unwrap()["clips"], rate);
     unread.problem_id = "other".into();
     let other = problem("other", CLIPS, "72");
-    let judged = verify(&[other], &[unread.clone()], &Silent).unwrap();
+    let judged = verify(&Domains::default(), &[other], &[unread.clone()], &Silent).unwrap();
     let unknown = rates(&[unread], &judged).unwrap()["other"];
     assert!(!unknown.sampled && unknown.of == 0, "{unknown:?}");
     // What only the enumeration solved has no rate.
@@ -459,7 +461,7 @@ fn wrong_answers_are_kept_where_that_is_asked_for() {
 #[test]
 fn stories_end_where_the_solution_did() {
     let (problems, solutions) = ([problem("clips", CLIPS, "72")], everything());
-    let verdicts = verify(&problems, &solutions, &Silent).unwrap();
+    let verdicts = verify(&Domains::default(), &problems, &solutions, &Silent).unwrap();
     let context = context(&CurateConfig { per_problem: 1, ..bare() });
     let curated = curate(&problems, &solutions, &verdicts, &context, &Silent).unwrap();
     for solution in &solutions {
@@ -482,7 +484,8 @@ fn stories_end_where_the_solution_did() {
 #[test]
 fn what_does_not_belong_together_is_an_error() {
     let solutions = everything();
-    let verdicts = verify(&[problem("clips", CLIPS, "72")], &solutions, &Silent).unwrap();
+    let verdicts =
+        verify(&Domains::default(), &[problem("clips", CLIPS, "72")], &solutions, &Silent).unwrap();
     let failed = |problems: &[Problem], verdicts: &[VerdictRow]| {
         curate(problems, &solutions, verdicts, &context(&bare()), &Silent).unwrap_err().to_string()
     };

@@ -31,7 +31,7 @@ pub struct Ask<'a> {
 #[derive(Clone, Copy)]
 pub struct ValueQuery<'a> {
     pub problem: &'a Problem,
-    pub domain: &'static dyn Domain,
+    pub domain: &'a dyn Domain,
     /// The steps so far.
     pub steps: &'a [String],
     /// The same as numbers, where the domain follows the steps.

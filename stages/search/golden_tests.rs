@@ -9,6 +9,7 @@ mod properties;
 use std::collections::HashMap;
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use datasets::types::{Problem, Step};
 
 use super::budget::Unit;
@@ -127,6 +128,7 @@ fn plan(algorithm: Algorithm, tree: TreeConfig) -> Plan {
         sampling: config().sampling(),
         name: algorithm.name(),
         draws: DRAWS,
+        domains: Domains::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::tree::{Grow, Want};
 use super::value::Values;
 use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, ValueQuery};
+use crate::verify::case;
 
 /// Searches each problem, in order.
 ///
@@ -161,6 +162,16 @@ fn ask(
             sampling.max_tokens = plan.tree.step_tokens;
         }
         let answers = policy.propose(&asks, horizon, &sampling, events)?;
+        if horizon == Horizon::Path {
+            let of = || places.iter().zip(&inputs).zip(&answers);
+            plan.domains.foresee(|| {
+                of().flat_map(|(((i, _), (steps, _)), some)| {
+                    let problem = searches[*i].problem;
+                    some.iter().map(move |proposal| case(problem, steps, proposal))
+                })
+            });
+            events.check()?;
+        }
         for ((i, want), proposals) in places.into_iter().zip(answers) {
             let search = &mut searches[i];
             let tokens: u64 = proposals.iter().map(|p| u64::from(p.tokens)).sum();

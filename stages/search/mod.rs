@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use datasets::types::Problem;
 
 use crate::events::Events;
@@ -68,7 +69,8 @@ impl Scope<'_> {
 }
 
 /// The enumeration over the rules: A* with what the domain says of the effort that is left, in steps.
-fn enumeration(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
+fn enumeration(searching: &Searching<'_>) -> Plan {
+    let Searching { config, tree, draws, .. } = *searching;
     let tree = TreeConfig {
         unit: Unit::Expansions,
         budget: config.rule_expansions as u64,
@@ -94,6 +96,7 @@ fn enumeration(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
         sampling: config.sampling(),
         name: "best-first",
         draws,
+        domains: searching.domains.clone(),
     }
 }
 
@@ -104,6 +107,8 @@ pub struct Searching<'a> {
     pub tree: &'a TreeConfig,
     pub scope: &'a Scope<'a>,
     pub draws: Draws,
+    /// Who judges paths.
+    pub domains: &'a Domains,
 }
 
 /// Searches some problems with everything that is configured. Results are in the order of the problems.
@@ -117,13 +122,13 @@ pub fn search(
     values: &mut Values<'_>,
     events: &dyn Events,
 ) -> Result<Searched> {
-    let Searching { config, tree, scope, draws } = *searching;
+    let Searching { config, scope, draws, .. } = *searching;
     let mut searched = Searched { found: SearchRows::default(), rules: Vec::new(), policy: Vec::new() };
     if problems.is_empty() {
         return Ok(searched);
     }
     if config.rule_solutions > 0 {
-        let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(config, tree, draws) };
+        let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(searching) };
         let mut rules = crate::policy::rules::Rules;
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
@@ -136,13 +141,13 @@ pub fn search(
         searched.rules = at_places(problems.len(), places, outcomes);
     }
     if let Some(policy) = sampler {
-        let plan = policy_plan(config, tree, draws);
+        let plan = policy_plan(searching);
         let (places, some) = some(problems, scope.policy);
         let outcomes = grow::run(&some, &plan, policy, values, events)?;
         let valued = !matches!(values, Values::None | Values::Effort);
         Writer { plan: &plan, policy, valued }.collect(&some, &outcomes, &mut searched.found);
         if config.repair {
-            rows::repaired(&some, &outcomes, policy, draws, &mut searched.found)?;
+            rows::repaired(&some, &outcomes, policy, &plan, &mut searched.found)?;
         }
         searched.policy = at_places(problems.len(), places, outcomes);
     }
@@ -155,7 +160,7 @@ pub fn search(
 
 /// Tells a policy which paths a later [`search`] of these problems asks it for first.
 pub fn expect(problems: &[Problem], searching: &Searching<'_>, policy: &mut dyn Policy) {
-    let plan = policy_plan(searching.config, searching.tree, searching.draws);
+    let plan = policy_plan(searching);
     let open = plan.aim.is_none_or(|(_, aim)| aim.wanted.min(aim.enough).min(aim.give_up) > 0);
     if plan.algorithm != Algorithm::BestOfN || policy.enumerates() || !open {
         return;
@@ -189,7 +194,8 @@ fn at_places(count: usize, places: Vec<usize>, outcomes: Vec<SearchOutcome>) -> 
 
 /// How the policy is searched: best-of-N draws `samples` paths, whatever they are; the others follow
 /// `[tree]`.
-fn policy_plan(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
+fn policy_plan(searching: &Searching<'_>) -> Plan {
+    let Searching { config, tree, draws, .. } = *searching;
     let mut tree = tree.clone();
     if config.algorithm == Algorithm::BestOfN {
         tree = TreeConfig { unit: Unit::Calls, budget: u64::MAX, goal: Goal::Chosen, ..tree };
@@ -206,6 +212,7 @@ fn policy_plan(config: &SearchConfig, tree: &TreeConfig, draws: Draws) -> Plan {
         sampling: config.sampling(),
         name: config.algorithm.name(),
         draws,
+        domains: searching.domains.clone(),
     }
 }
 

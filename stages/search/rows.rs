@@ -140,15 +140,18 @@ pub fn repaired(
     problems: &[Problem],
     outcomes: &[SearchOutcome],
     policy: &dyn Policy,
-    draws: Draws,
+    plan: &Plan,
     found: &mut SearchRows,
 ) -> Result<()> {
+    let draws = plan.draws;
     let (kind, fingerprint) = (policy.kind(), policy.fingerprint());
     let pairs: Vec<(&Problem, &SearchOutcome)> = problems.iter().zip(outcomes).collect();
     let rows: Vec<Vec<Solution>> = pairs
         .into_par_iter()
         .map(|(problem, outcome)| {
-            let domain = domains::domain(&problem.domain)
+            let domain = plan
+                .domains
+                .of(problem)
                 .with_context(|| format!("no domain is named `{}`", problem.domain))?;
             let repairs = repairs(problem, domain, &outcome.samples);
             Ok(repairs

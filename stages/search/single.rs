@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datasets::domains::Domains;
 use datasets::number::Number;
 use datasets::types::{Problem, Verdict};
-use datasets::{Domain, domains, expr};
+use datasets::{Domain, expr};
 
 use super::astar::AStar;
 use super::beam::Beam;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub name: &'static str,
     /// Names what is random in it.
     pub draws: Draws,
+    /// Who judges paths.
+    pub domains: Domains,
 }
 
 /// What the search of one problem came to.
@@ -71,7 +74,7 @@ enum Searcher {
 /// The search of one problem under way.
 pub(super) struct Search<'a> {
     pub(super) problem: &'a Problem,
-    domain: &'static dyn Domain,
+    domain: &'a dyn Domain,
     pub(super) plan: &'a Plan,
     /// The gold answer, if it is a plain number: rules out almost every state without asking the verifier.
     gold: Option<Number>,
@@ -93,7 +96,7 @@ impl<'a> Search<'a> {
     /// `rest`: whether values leave out the steps that are to come.
     pub(super) fn new(problem: &'a Problem, plan: &'a Plan, enumerates: bool, rest: bool) -> Result<Self> {
         let name = &problem.domain;
-        let domain = domains::domain(name).with_context(|| format!("no domain is named `{name}`"))?;
+        let domain = plan.domains.of(problem).with_context(|| format!("no domain is named `{name}`"))?;
         let samples = !enumerates;
         let rng = plan.draws.rng(problem, plan.name);
         let searcher = match plan.algorithm {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use datasets::domains::Domains;
 use datasets::types::{Problem, Solution, Split, Verdict};
 
 use super::budget::Unit;
@@ -94,7 +95,7 @@ fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> SearchRows
     let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
     search(
         problems,
-        &Searching { config, tree: &tree(), scope: &Scope::ALL, draws },
+        &Searching { config, tree: &tree(), scope: &Scope::ALL, draws, domains: &Domains::default() },
         sampler,
         &mut Values::None,
         &Silent,
@@ -117,7 +118,7 @@ fn the_enumeration_finds_the_way_that_uses_what_the_question_gives() {
         found.solutions.iter().map(|s| datasets::expr::canonical_path(&texts(s))).collect();
     assert_eq!(paths.len(), found.solutions.len(), "paths are distinct");
     assert!(
-        verify(&[clips()], &found.solutions, &Silent)
+        verify(&Domains::default(), &[clips()], &found.solutions, &Silent)
             .unwrap()
             .iter()
             .all(|v| v.judgement.verdict == Verdict::Correct)
@@ -172,6 +173,7 @@ fn every_algorithm_keeps_to_its_budget() {
                 sampling: config().sampling(),
                 name: algorithm.name(),
                 draws: DRAWS,
+                domains: Domains::default(),
             };
             let run =
                 || super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, &Silent).unwrap();
@@ -185,7 +187,9 @@ fn every_algorithm_keeps_to_its_budget() {
                 );
                 for node in &outcome.solutions {
                     let answer = outcome.tree.get(*node).answer.clone().unwrap();
-                    let verdict = crate::verify::judge(problem, &outcome.tree.steps(*node), &answer).verdict;
+                    let verdict =
+                        crate::verify::judge(&plan.domains, problem, &outcome.tree.steps(*node), &answer)
+                            .verdict;
                     assert_eq!(verdict, Verdict::Correct, "{algorithm:?}");
                 }
             }

@@ -46,7 +46,7 @@ impl Shared<'_> {
         matches!(self, Shared::None)
     }
 
-    pub fn scorer<'a>(&'a self, problem: &'a Problem, domain: &'static dyn Domain) -> Scorer<'a> {
+    pub fn scorer<'a>(&'a self, problem: &'a Problem, domain: &'a dyn Domain) -> Scorer<'a> {
         match self {
             Shared::None => Box::new(|_| 1.0),
             Shared::Effort => Box::new(|state| (-domain.effort(state)).exp() as f32),

@@ -26,9 +26,10 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use datasets::answer::{UNDO, read_marked, split_completion};
 use datasets::domain::{Key, State};
+use datasets::domains::Domains;
 use datasets::table::Node;
 use datasets::types::{Kept, Problem, StepCheck, Verdict};
-use datasets::{Domain, domains, key};
+use datasets::{Domain, key};
 use rayon::prelude::*;
 
 use crate::policy::completion;
@@ -47,7 +48,13 @@ pub struct StreamText {
 ///
 /// # Errors
 /// A row of a problem that is not among those given, or of a domain that nobody knows.
-pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -> Result<Vec<StreamText>> {
+pub fn tell(
+    domains: &Domains,
+    problems: &[Problem],
+    nodes: &[Node],
+    rows: &[&Kept],
+    most: usize,
+) -> Result<Vec<StreamText>> {
     let known: HashMap<&str, &Problem> = problems.iter().map(|p| (p.problem_id.as_str(), p)).collect();
     let mut trees: HashMap<&str, Vec<&Node>> = HashMap::new();
     for node in nodes {
@@ -61,7 +68,7 @@ pub fn tell(problems: &[Problem], nodes: &[Node], rows: &[&Kept], most: usize) -
         let Some(problem) = known.get(id) else {
             bail!("a kept row answers problem {id}, which is not in this run")
         };
-        let explored = Explored::new(problem, trees.get(id).map_or(&[], Vec::as_slice))?;
+        let explored = Explored::new(domains, problem, trees.get(id).map_or(&[], Vec::as_slice))?;
         Ok(places.into_iter().map(|i| (i, explored.tell(rows[i], most))).collect())
     };
     let told: Vec<Vec<(usize, StreamText)>> = by_problem.into_par_iter().map(of).collect::<Result<_>>()?;
@@ -91,13 +98,13 @@ struct StreamState {
 /// What a round's searches saw of a problem: their trees joined by the texts of steps. Place 0 is the start.
 struct Explored<'a> {
     problem: &'a Problem,
-    domain: &'static dyn Domain,
+    domain: &'a dyn Domain,
     places: Vec<StreamState>,
 }
 
 impl<'a> Explored<'a> {
-    fn new(problem: &'a Problem, nodes: &[&Node]) -> Result<Self> {
-        let Some(domain) = domains::domain(&problem.domain) else {
+    fn new(domains: &'a Domains, problem: &'a Problem, nodes: &[&Node]) -> Result<Self> {
+        let Some(domain) = domains.of(problem) else {
             bail!("problem {}: no domain is named `{}`", problem.problem_id, problem.domain)
         };
         let mut explored = Self { problem, domain, places: vec![StreamState::default()] };

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use datasets::answer::{UNDO, read_completion, split_completion};
+use datasets::domains::Domains;
 use datasets::domains::domain;
 use datasets::table::Node;
 use datasets::types::{Kept, Problem};
@@ -51,7 +52,7 @@ fn node(id: u32, parent: Option<u32>, step: &str, status: &str) -> Node {
 fn most(problem: &Problem, nodes: &[Node], steps: &[&str], answer: &str, most: usize) -> String {
     let rows: Vec<Kept> = (0..400).map(|id| kept(problem, &id.to_string(), steps, answer)).collect();
     let rows: Vec<&Kept> = rows.iter().collect();
-    let told = tell(std::slice::from_ref(problem), nodes, &rows, most).unwrap();
+    let told = tell(&Domains::default(), std::slice::from_ref(problem), nodes, &rows, most).unwrap();
     assert!(told.iter().all(|told| told.dead_ends <= most));
     assert!(most == 0 || told.iter().any(|told| told.dead_ends == 0), "some go straight");
     told.into_iter().max_by_key(|told| told.dead_ends).unwrap().completion
@@ -106,10 +107,10 @@ fn a_path_that_no_tree_has_stays_as_it_is() {
     let row = kept(&problem, "a", &steps, "30");
     let strange = Kept { completion: "no steps, no answer".into(), ..row.clone() };
     assert_eq!(
-        tell(std::slice::from_ref(&problem), &[], &[&strange], 8).unwrap()[0].completion,
+        tell(&Domains::default(), std::slice::from_ref(&problem), &[], &[&strange], 8).unwrap()[0].completion,
         strange.completion
     );
-    assert!(tell(&[], &[], &[&row], 8).unwrap_err().to_string().contains("problem p"));
+    assert!(tell(&Domains::default(), &[], &[], &[&row], 8).unwrap_err().to_string().contains("problem p"));
 }
 
 /// The steps that stand after each line.
@@ -138,7 +139,13 @@ fn streams_of_real_searches_tell_what_was_tried() {
     let mut drawn = Rules;
     let searched = search(
         &problems,
-        &Searching { config: &config, tree: &tree(), scope: &Scope::ALL, draws: DRAWS },
+        &Searching {
+            config: &config,
+            tree: &tree(),
+            scope: &Scope::ALL,
+            draws: DRAWS,
+            domains: &Domains::default(),
+        },
         Some(&mut drawn as &mut dyn Policy),
         &mut Values::None,
         &Silent,
@@ -151,7 +158,7 @@ fn streams_of_real_searches_tell_what_was_tried() {
         .filter(|s| {
             let problem = problems.iter().find(|p| p.problem_id == s.problem_id).unwrap();
             let steps: Vec<String> = s.steps.iter().map(|step| step.text.clone()).collect();
-            crate::verify::judge(problem, &steps, &s.final_answer).verdict
+            crate::verify::judge(&Domains::default(), problem, &steps, &s.final_answer).verdict
                 == datasets::types::Verdict::Correct
         })
         .map(|s| s.steps.iter().map(|step| step.text.clone()).collect())
@@ -168,11 +175,11 @@ fn streams_of_real_searches_tell_what_was_tried() {
         })
         .collect();
     let of: Vec<&Kept> = rows.iter().collect();
-    let told = tell(&problems, &found.nodes, &of, 6).unwrap();
+    let told = tell(&Domains::default(), &problems, &found.nodes, &of, 6).unwrap();
     // Whatever the order of rows and the number of threads.
     let mut turned = of.clone();
     turned.reverse();
-    let mut again = tell(&problems, &found.nodes, &turned, 6).unwrap();
+    let mut again = tell(&Domains::default(), &problems, &found.nodes, &turned, 6).unwrap();
     again.reverse();
     assert_eq!(told, again);
 
@@ -237,7 +244,7 @@ proptest! {
         }
         path.reverse();
         let row = kept(&problem, &id, &path, "6");
-        let told = tell(std::slice::from_ref(&problem), &nodes, &[&row], limit).unwrap().remove(0);
+        let told = tell(&Domains::default(), std::slice::from_ref(&problem), &nodes, &[&row], limit).unwrap().remove(0);
         prop_assert_eq!(split_completion(&told.completion), split_completion(&row.completion));
         prop_assert!(told.dead_ends <= limit);
         let undone = |text: &str| read_completion(text).lines.iter().filter(|line| *line == UNDO).count();

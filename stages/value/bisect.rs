@@ -6,6 +6,7 @@
 //! estimate, and a step that makes things merely harder can be taken for it.
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use datasets::key;
 use datasets::types::{Problem, Solution, Verdict};
 
@@ -13,6 +14,7 @@ use super::known_domain;
 use super::targets::Observed;
 use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Sampling};
+use crate::verify::case;
 
 /// A wrong solution, and what rollouts said of its beginnings.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +40,12 @@ pub struct Located {
 pub fn wanted<'a>(
     problems: &'a [Problem],
     solutions: &'a [Solution],
+    domains: &Domains,
     most: usize,
 ) -> Result<Vec<(&'a Problem, &'a Solution)>> {
     let mut out = Vec::new();
     for problem in problems {
-        let domain = known_domain(problem)?;
+        let domain = known_domain(domains, problem)?;
         let of_problem = solutions.iter().filter(|s| s.problem_id == problem.problem_id && s.sampled());
         let judged: Vec<(&Solution, Verdict)> =
             of_problem.map(|s| (s, domain.verify(problem, &texts(s), &s.final_answer).verdict)).collect();
@@ -68,6 +71,8 @@ pub struct Probing<'a> {
     /// Of a probe.
     pub rollouts: usize,
     pub seed: u64,
+    /// Who judges completions.
+    pub domains: &'a Domains,
 }
 
 /// Finds the first wrong step of each solution, by rollouts. All solutions are probed together.
@@ -80,7 +85,7 @@ pub fn locate(
     probing: Probing<'_>,
     events: &dyn Events,
 ) -> Result<Vec<Located>> {
-    let Probing { sampling, rollouts, seed } = probing;
+    let Probing { sampling, rollouts, seed, domains } = probing;
     // Correct completions are known from `good` steps on, and none from `bad` steps on.
     let mut found: Vec<(Located, usize, usize)> = wrong
         .iter()
@@ -129,10 +134,16 @@ pub fn locate(
             .map(|(i, seeds)| Ask { problem: wrong[*i].0, steps: &found[*i].0.steps[..middle(*i)], seeds })
             .collect();
         let answers = policy.propose(&asks, Horizon::Path, sampling, &Part::new(events, None))?;
+        domains.foresee(|| {
+            asks.iter().zip(&answers).flat_map(|(ask, some)| {
+                some.iter().map(move |proposal| case(ask.problem, ask.steps, proposal))
+            })
+        });
+        events.check()?;
         let middles: Vec<usize> = open.iter().map(|i| middle(*i)).collect();
         for ((i, at), proposals) in open.into_iter().zip(middles).zip(answers) {
             let (problem, (located, good, bad)) = (wrong[i].0, &mut found[i]);
-            let domain = known_domain(problem)?;
+            let domain = known_domain(domains, problem)?;
             let verdicts = proposals.iter().map(|proposal| {
                 let rest = proposal.steps.iter().map(|step| step.text.clone());
                 let steps: Vec<String> = located.steps[..at].iter().cloned().chain(rest).collect();
@@ -245,17 +256,22 @@ mod tests {
         let unread =
             Solution { solution_id: "u".into(), final_answer: "a great many".into(), ..solution.clone() };
         let (problems, solutions) = ([problem], [right, solution, unread]);
-        let wrong = wanted(&problems, &solutions, 3).unwrap();
+        let domains = Domains::default();
+        let wrong = wanted(&problems, &solutions, &domains, 3).unwrap();
         assert_eq!(wrong.len(), 1);
         assert!(
-            wanted(&problems, &solutions[1..], 3).unwrap().is_empty(),
+            wanted(&problems, &solutions[1..], &domains, 3).unwrap().is_empty(),
             "what is never solved cannot be bisected"
         );
         let mut policy = Fixer { asked: 0 };
         let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 8, calculator: false };
-        let located =
-            locate(&wrong, &mut policy, Probing { sampling: &sampling, rollouts: 4, seed: 7 }, &Silent)
-                .unwrap();
+        let located = locate(
+            &wrong,
+            &mut policy,
+            Probing { sampling: &sampling, rollouts: 4, seed: 7, domains: &domains },
+            &Silent,
+        )
+        .unwrap();
         assert_eq!((located[0].first_wrong, policy.asked, located[0].tokens), (4, 3, 36));
         let states: Vec<(usize, f32)> =
             located[0].observed().iter().map(|o| (o.steps.len(), o.target)).collect();

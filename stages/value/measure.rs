@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use datasets::domains::Domains;
 use serde::{Deserialize, Serialize};
 
 use super::config::ValueConfig;
@@ -48,10 +49,10 @@ const EXACT_TOTAL: usize = 30_000;
 /// # Errors
 /// Those of the model; nothing held out.
 pub fn measure(
+    domains: &Domains,
     trees: &[Trees],
     model: &mut Trained,
-    config: &ValueConfig,
-    depth: usize,
+    (config, depth): (&ValueConfig, usize),
     events: &dyn Events,
 ) -> Result<(Measured, Vec<Point>)> {
     let mut points = Vec::new();
@@ -60,7 +61,7 @@ pub fn measure(
     let (mut tried, mut spare) = (0, EXACT_TOTAL);
     for (number, trees) in trees.iter().enumerate().filter(|(_, t)| t.part != Part::Train) {
         events.check()?;
-        let domain = known_domain(&trees.problem)?;
+        let domain = known_domain(domains, &trees.problem)?;
         let states: Vec<(&[String], Option<&str>)> =
             trees.observed.iter().map(|o| (o.steps.as_slice(), o.answer.as_deref())).collect();
         let values = model.of(&trees.problem, &states, events)?;

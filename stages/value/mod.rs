@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use datasets::domain::State;
+use datasets::domains::Domains;
 use datasets::table::Node;
 use datasets::types::Problem;
 use datasets::{Domain, domains, key};
@@ -69,8 +70,8 @@ pub struct Trees {
 /// # Errors
 /// A domain that nobody knows.
 pub fn read(
-    problems: &[Problem],
-    nodes: &[Node],
+    domains: &Domains,
+    (problems, nodes): (&[Problem], &[Node]),
     level: Level,
     config: &ValueConfig,
     judge: Option<Judge<'_>>,
@@ -85,7 +86,7 @@ pub fn read(
     }
     let reading = config.reading();
     let tree = |problem: &Problem| -> Result<Option<Trees>> {
-        let domain = known_domain(problem)?;
+        let domain = known_domain(domains, problem)?;
         let mut observed: Vec<Observed> = Vec::new();
         for (_, rows) in by_problem.get(problem.problem_id.as_str()).into_iter().flatten() {
             let first = observed.last().map_or(0, |o| o.path + 1);
@@ -110,7 +111,15 @@ pub fn read(
     problems.par_iter().filter_map(|problem| tree(problem).transpose()).collect()
 }
 
-fn known_domain(problem: &Problem) -> Result<&'static dyn Domain> {
+fn known_domain<'a>(domains: &'a Domains, problem: &Problem) -> Result<&'a dyn Domain> {
+    match domains.of(problem) {
+        Some(domain) => Ok(domain),
+        None => bail!("problem {}: no domain is named `{}`", problem.problem_id, problem.domain),
+    }
+}
+
+/// The rules of a problem's domain: states and their features, and no verdict.
+fn rules_of(problem: &Problem) -> Result<&'static dyn Domain> {
     match domains::domain(&problem.domain) {
         Some(domain) => Ok(domain),
         None => bail!("problem {}: no domain is named `{}`", problem.problem_id, problem.domain),
@@ -125,7 +134,7 @@ fn follow(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> Option<St
 /// The states of some problems as lessons for a network; `group` is the number of the problem.
 pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
     let of = |(group, trees): (usize, &Trees)| -> Result<Vec<Lesson>> {
-        let domain = known_domain(&trees.problem)?;
+        let domain = rules_of(&trees.problem)?;
         let describe = domain.features(&trees.problem);
         let lesson = |o: &Observed| {
             let target = Target { place: 0, target: o.target, weight: o.weight, group: group as u32 };
@@ -268,7 +277,7 @@ impl Trained {
         states: &[(&[String], Option<&str>)],
         events: &dyn Events,
     ) -> Result<Vec<f32>> {
-        let domain = known_domain(problem)?;
+        let domain = rules_of(problem)?;
         match self {
             Trained::Network(network) => {
                 let scorer = network.scorer(problem, domain);

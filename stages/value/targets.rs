@@ -153,7 +153,7 @@ pub fn observe(
 ) -> Vec<Observed> {
     let rows = Rows::new(nodes);
     if nodes.iter().any(|node| is_end(node)) {
-        sampled(&rows, reading)
+        sampled((problem, domain), &rows, reading)
     } else if reading.most > 0 {
         enumerated(problem, domain, &rows, reading, judge)
     } else {
@@ -162,9 +162,11 @@ pub fn observe(
 }
 
 /// Target and tries of every node of a sampled tree.
-fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
+fn tried(of: (&Problem, &dyn Domain), rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
     let count = rows.nodes.len();
     let (mut tries, mut correct) = (vec![0u32; count], vec![0u32; count]);
+    // What the correct ones are worth: one each, unless the verifier says more than right or wrong.
+    let mut worth = vec![0f32; count];
     let mut best: Vec<Option<f32>> = vec![None; count];
     let mut targets = vec![f32::NAN; count];
     for i in rows.upwards() {
@@ -174,10 +176,12 @@ fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
             let times = if node.tree_id.ends_with("best-of-n") { node.visits.max(1) } else { 1 };
             tries[i] = if node.status == "undecided" { 0 } else { times };
             correct[i] = if node.status == "solution" { times } else { 0 };
+            let score = if tries[i] > 0 { score(of, rows, i) } else { None };
+            worth[i] = score.map_or(correct[i] as f32, |score| score * times as f32);
         } else if matches!(node.status.as_str(), "false" | "dead") && rows.children[i].is_empty() {
             tries[i] = 1;
         }
-        let soft = correct[i] as f32 / tries[i].max(1) as f32;
+        let soft = worth[i] / tries[i].max(1) as f32;
         targets[i] = match reading.targets {
             _ if is_end(node) => soft,
             Targets::Soft => soft,
@@ -187,6 +191,7 @@ fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
         let Some(parent) = rows.parents[i] else { continue };
         tries[parent] += tries[i];
         correct[parent] += correct[i];
+        worth[parent] += worth[i];
         let said = match reading.targets {
             Targets::Backup => (tries[i] >= reading.min_tries.max(1)).then_some(targets[i]),
             Targets::Td if is_end(node) => (tries[i] > 0).then_some(soft),
@@ -198,8 +203,14 @@ fn tried(rows: &Rows<'_>, reading: &Reading) -> Vec<(f32, u32)> {
     targets.into_iter().zip(tries).collect()
 }
 
-fn sampled(rows: &Rows<'_>, reading: &Reading) -> Vec<Observed> {
-    let found = tried(rows, reading);
+/// What the verifier says a sampled path is worth, if it does.
+fn score((problem, domain): (&Problem, &dyn Domain), rows: &Rows<'_>, end: usize) -> Option<f32> {
+    let answer = rows.nodes[end].step.strip_prefix("####").unwrap_or_default().trim();
+    domain.score(problem, &rows.steps(&rows.path(end)), answer)
+}
+
+fn sampled(of: (&Problem, &dyn Domain), rows: &Rows<'_>, reading: &Reading) -> Vec<Observed> {
+    let found = tried(of, rows, reading);
     let mut covered = vec![false; rows.nodes.len()];
     let mut out = Vec::new();
     for leaf in (0..rows.nodes.len()).filter(|i| rows.children[*i].is_empty() && rows.parents[*i].is_some()) {

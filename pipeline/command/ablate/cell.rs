@@ -18,6 +18,7 @@ use crate::run::rows::{Rounds, StageOutput, committed, counts, problems_of, writ
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::policy::SamplingPolicy;
+use crate::stage::verifier::Verifier;
 use crate::stage::{score, train};
 use crate::terminal::exit::Failure;
 
@@ -81,7 +82,7 @@ struct Inputs<'a> {
     count: usize,
     #[serde(serialize_with = "inputs::answering")]
     evaluate: EvaluateConfig,
-    verifier: u32,
+    verifier: Verifier,
     student: SamplingPolicy,
     #[serde(skip)]
     asked: &'a [Problem],
@@ -119,7 +120,7 @@ impl<'a> Cell<'a> {
             split: exam.split.name(),
             count: exam.asked.len(),
             evaluate: exam.evaluate.clone(),
-            verifier: part.config.problems.domain().version(),
+            verifier: Verifier::of(&part)?,
             student: SamplingPolicy::student(&part, &student),
             asked: &exam.asked,
         };
@@ -131,10 +132,11 @@ impl<'a> Cell<'a> {
 
 fn ask(workspace: &Workspace, opened: &Opened, inputs: &Inputs<'_>) -> Result<StageOutput> {
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "ablation" };
+    let domains = inputs.verifier.open(workspace)?;
     let size = Size { shards: 1, unit: "problems", units: inputs.asked.len() as u64 };
     workspace.shards(opened, &size, |_, attempt, progress| {
         let mut policy = inputs.student.model(workspace)?.context("a student is a model in this process")?;
-        let run = ModelRun { name: "student", config: &inputs.evaluate, draws };
+        let run = ModelRun { name: "student", config: &inputs.evaluate, draws, domains: &domains };
         let rows = evaluate::model(inputs.asked, run, &mut policy, progress)?;
         let solved = rows.iter().filter(|row| row.correct).count();
         write(attempt, rows)?;

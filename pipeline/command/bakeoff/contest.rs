@@ -24,6 +24,7 @@ use crate::run::rows::{Counts, StageOutput, write};
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::policy::SamplingPolicy;
 use crate::stage::searching::{self, as_values, with_threshold};
+use crate::stage::verifier::Verifier;
 use crate::terminal::exit::Failure;
 use crate::terminal::text::p_value;
 
@@ -44,7 +45,7 @@ struct Inputs {
     policy: SamplingPolicy,
     value: Option<searching::Guide>,
     rules: String,
-    verifier: u32,
+    verifier: Verifier,
     entrants: Vec<String>,
     budgets: Vec<u64>,
     #[serde(skip)]
@@ -82,7 +83,7 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
         policy: comparison.policy.clone(),
         value: values.map(|values| searching::Guide { values, prune: c.value.prune }),
         rules: rules::fingerprint(c.problems.domain()),
-        verifier: c.problems.domain().version(),
+        verifier: Verifier::of(session)?,
         entrants: entrants.iter().map(|entrant| entrant.name()).collect(),
         plan: budgets.iter().flat_map(|budget| entrants.iter().map(|e| (*e, *budget))).collect(),
         budgets,
@@ -161,6 +162,7 @@ fn work(
     let depth = if policy.enumerates() { inputs.search.rule_steps as u32 } else { tree.depth };
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "bakeoff" };
     let sampling = inputs.search.sampling();
+    let domains = inputs.verifier.open(workspace)?;
     let units = (plan.len() * asked.len()) as u64;
     let size = Size { shards: plan.len() as u32, unit: "searches", units };
     workspace.shards(opened, &size, |shard, attempt, progress| {
@@ -168,7 +170,7 @@ fn work(
         let unit = name(tree.unit);
         stages::Events::state(progress, &format!("{} with {budget} {unit}", entrant.name()));
         let tree = TreeConfig { budget, depth, ..tree.clone() };
-        let contest = Contest { entrant, tree, sampling: sampling.clone(), draws };
+        let contest = Contest { entrant, tree, sampling: sampling.clone(), draws, domains: domains.clone() };
         let mut values = match entrant.guide {
             Guide::None => Values::None,
             // It has nothing to choose between until the end.

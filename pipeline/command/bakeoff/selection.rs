@@ -19,6 +19,7 @@ use crate::run::rows::{Counts, StageOutput, write};
 use crate::run::workspace::Size;
 use crate::stage::policy::SamplingPolicy;
 use crate::stage::searching::ValueModel;
+use crate::stage::verifier::Verifier;
 use crate::terminal::exit::Failure;
 use crate::terminal::text::{self, interval, percent};
 
@@ -38,7 +39,7 @@ struct Inputs {
     policy: SamplingPolicy,
     steps: Option<ValueModel>,
     outcome: Option<ValueModel>,
-    verifier: u32,
+    verifier: Verifier,
 }
 
 /// Draws and scores the samples, and shows how well each judge chooses among them.
@@ -70,7 +71,7 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
         policy: comparison.policy.clone(),
         steps: comparison.values(Level::Steps),
         outcome: comparison.values(Level::Outcome),
-        verifier: c.problems.domain().version(),
+        verifier: Verifier::of(session)?,
     };
     let shards: Vec<&[Problem]> = asked.chunks(inputs.shard_size).collect();
     let at = (Stage::Selection, *round);
@@ -82,6 +83,7 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
     };
     let (mut steps, mut outcome) = (load(&inputs.steps)?, load(&inputs.outcome)?);
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "selection" };
+    let domains = inputs.verifier.open(workspace)?;
     let sampling = inputs.search.sampling();
     let size = Size { shards: shards.len() as u32, unit: "problems", units: asked.len() as u64 };
     let output = workspace.shards(&opened, &size, |shard, attempt, progress| {
@@ -92,6 +94,7 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
                 samples: most,
                 sampling: &sampling,
                 draws,
+                domains: &domains,
                 steps: steps.as_mut(),
                 outcome: outcome.as_mut(),
             },

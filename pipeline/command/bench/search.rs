@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use datasets::domains::Domains;
 use datasets::types::Problem;
 use serde_json::{Value, json};
 use stages::events::Silent;
@@ -97,6 +98,7 @@ pub fn search(time: Duration) -> Result<Value> {
             sampling: countdown.search.sampling(),
             name: algorithm.name(),
             draws: DRAWS,
+            domains: Domains::default(),
         };
         all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
     }
@@ -116,6 +118,7 @@ pub fn search(time: Duration) -> Result<Value> {
             sampling: demo.search.sampling(),
             name: algorithm.name(),
             draws: DRAWS,
+            domains: Domains::default(),
         };
         let mut policy = ModelPolicy::new(Arc::clone(&model), Prompt::default(), demo.model.limits());
         all.push(measure("demo", &problems, &plan, &mut policy, time)?);

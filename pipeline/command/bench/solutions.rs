@@ -6,6 +6,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use datasets::domains::Domains;
 use datasets::key;
 use datasets::sources::{Raw, words};
 use datasets::table::{self, Row, Writer};
@@ -56,7 +57,7 @@ pub fn make(solutions: u64, parent: Option<&Path>, console: &Console) -> Result<
         let problems: Vec<Problem> = (0..size).into_par_iter().map(|at| problem(shard * size + at)).collect();
         let solutions: Vec<Solution> =
             problems.par_iter().flat_map_iter(|p| (0..SAMPLES).map(|sample| solution(p, sample))).collect();
-        let verdicts = verify(&problems, &solutions, &Silent)?;
+        let verdicts = verify(&Domains::default(), &problems, &solutions, &Silent)?;
         put(&folder.0, shard, problems)?;
         put(&folder.0, shard, solutions)?;
         put(&folder.0, shard, verdicts)?;

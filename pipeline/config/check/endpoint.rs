@@ -3,7 +3,7 @@
 use stages::judge::VerifyConfig;
 use stages::policy::endpoint::{EndpointConfig, OMITTABLE};
 
-use super::{AtLeast, Checked, NotNegative, Share, names, numbers, refuse};
+use super::{AtLeast, Between, Checked, NotNegative, Share, names, numbers, refuse};
 
 /// # Errors
 /// The first setting that is not permitted.
@@ -26,11 +26,14 @@ pub(super) fn check(endpoint: &EndpointConfig) -> Checked {
     endpoint.check().map_err(|error| refuse(error.to_string(), ""))
 }
 
-/// `[verify]`: a judge that votes, and may say something.
+/// `[verify]`: limits of a command, and a judge that votes and may say something.
 pub(super) fn judge(verify: &VerifyConfig) -> Checked {
     numbers(
         "verify",
         &[
+            ("workers", verify.workers as f64, Between(0.0, 1024.0)),
+            ("timeout_s", verify.timeout_s, Between(0.01, 86400.0)),
+            ("memory_mb", verify.memory_mb as f64, Between(0.0, 1e9)),
             ("judge_votes", verify.judge_votes as f64, AtLeast(1.0)),
             ("judge_tokens", verify.judge_tokens as f64, AtLeast(1.0)),
         ],

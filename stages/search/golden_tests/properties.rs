@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use datasets::domain::{Key, State};
+use datasets::domains::Domains;
 use datasets::types::{Problem, Step, Verdict};
 use datasets::{Domain, domains, expr, key};
 use rand::RngExt;
@@ -184,7 +185,8 @@ fn assert_sound(problem: &Problem, outcome: &SearchOutcome, config: &TreeConfig)
     for node in &outcome.solutions {
         let steps = outcome.tree.steps(*node);
         assert_eq!(
-            judge(problem, &steps, outcome.tree.get(*node).answer.as_ref().unwrap()).verdict,
+            judge(&Domains::default(), problem, &steps, outcome.tree.get(*node).answer.as_ref().unwrap())
+                .verdict,
             Verdict::Correct
         );
         assert!(steps.len() <= config.depth as usize);
@@ -467,7 +469,13 @@ fn every_row_has_its_parent_in_the_table() {
             let tree = TreeConfig { solutions: 20, cost, ..tree() };
             let found = search(
                 &problems,
-                &Searching { config: &config, tree: &tree, scope: &Scope::ALL, draws: DRAWS },
+                &Searching {
+                    config: &config,
+                    tree: &tree,
+                    scope: &Scope::ALL,
+                    draws: DRAWS,
+                    domains: &Domains::default(),
+                },
                 Some(&mut Rules),
                 &mut Values::State(&Whim),
                 &Silent,
