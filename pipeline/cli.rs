@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    ablate, answer, audit, bakeoff, bench, curate, diff, doctor, export, export_gguf, grade, init, inspect,
-    regrade, report, run, show, sql, status, verify_run,
+    ablate, answer, audit, bakeoff, bench, context, curate, diff, doctor, export, export_gguf, grade, init,
+    inspect, manual, regrade, report, run, show, sql, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -24,16 +24,7 @@ use crate::terminal::exit::{Exit, Failure};
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Examples:
-  qstill run --preset demo                       the main job on generated word problems
-  qstill init --preset gsm8k > my.toml           a commented configuration to edit
-  qstill run --config my.toml --run runs/mine    your own
-  qstill resume runs/mine                        resume after a stop, a crash or a change
-  qstill inspect runs/mine                       what is in it
-  qstill grade answers.jsonl                     grade predicted answers of your own
-
-Exit codes: 0 done, 64 usage, 65 bad input, 70 a bug, 73 disk full, 74 I/O, \
-75 busy or incomplete (try again), 130 interrupted."
+    after_help = after_help()
 )]
 struct Cli {
     #[command(subcommand)]
@@ -41,6 +32,20 @@ struct Cli {
     /// Print warnings and results only.
     #[arg(long, short, global = true)]
     quiet: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  qstill run --preset demo                       the main job on generated word problems
+  qstill init --preset gsm8k > my.toml           a commented configuration to edit
+  qstill run --config my.toml --run runs/mine    your own
+  qstill resume runs/mine                        resume after a stop, a crash or a change
+  qstill inspect runs/mine                       what is in it
+  qstill diff runs/mine                          what its last round has that its first had not
+  qstill grade answers.jsonl                     grade predicted answers of your own";
+
+fn after_help() -> String {
+    let codes = Exit::ALL.map(|exit| format!("{} {}", exit.code(), exit.word()));
+    format!("{EXAMPLES}\n\nExit codes: {}.", codes.join(", "))
 }
 
 #[derive(Subcommand)]
@@ -66,6 +71,9 @@ enum Command {
     ExportGguf(export_gguf::ExportGguf),
     Init(init::Init),
     Doctor(doctor::Doctor),
+    Context(context::Context),
+    Completions(manual::Completions),
+    Man(manual::Man),
     Bench(bench::Bench),
 }
 
@@ -128,6 +136,9 @@ pub fn main() -> Result<Exit> {
         Command::ExportGguf(args) => export_gguf::run(args, &console),
         Command::Init(args) => init::run(args, &console),
         Command::Doctor(args) => doctor::run(args),
+        Command::Context(args) => context::run(args, Cli::command()),
+        Command::Completions(args) => manual::completions(args, Cli::command()),
+        Command::Man(args) => manual::man(args, Cli::command()),
         Command::Bench(args) => bench::run(args, &console),
     }
 }
@@ -151,8 +162,6 @@ fn refuse_faults(command: &Command) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

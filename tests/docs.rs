@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use datasets::table::{DESCRIPTION_KEY, TABLES};
-use pipeline::config::presets::{DEFAULT, PRESETS};
+use pipeline::command::context::reference::{Key, sections, tables};
+use pipeline::config::presets::PRESETS;
+use pipeline::terminal::exit::Exit;
 
 /// Compares a page with what is generated, or writes it.
 #[track_caller]
@@ -29,24 +30,14 @@ fn the_page_of_every_key() {
     );
     out += &PRESETS.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     out.push_str(".\n");
-    let mut comment: Vec<&str> = Vec::new();
-    let mut begun = false;
-    for line in DEFAULT.lines() {
-        if let Some(text) = line.strip_prefix('#') {
-            comment.push(text.trim());
-        } else if let Some(section) = line.strip_prefix('[') {
-            let about = std::mem::take(&mut comment);
-            write!(out, "\n## [{}]\n", section.trim_end_matches(']')).unwrap();
-            if begun && !about.is_empty() {
-                write!(out, "\n{}\n", about.join(" ")).unwrap();
-            }
-            begun = true;
-            out.push_str("\n| key | default | meaning |\n|---|---|---|\n");
-        } else if let Some((key, value)) = line.split_once(" = ") {
-            let about = std::mem::take(&mut comment).join(" ").replace('|', "\\|");
-            writeln!(out, "| `{key}` | `{value}` | {about} |").unwrap();
-        } else {
-            comment.clear();
+    for section in sections() {
+        write!(out, "\n## [{}]\n", section.name).unwrap();
+        if !section.about.is_empty() {
+            write!(out, "\n{}\n", section.about).unwrap();
+        }
+        out.push_str("\n| key | default | meaning |\n|---|---|---|\n");
+        for Key { key, default, meaning } in section.keys {
+            writeln!(out, "| `{key}` | `{default}` | {} |", meaning.replace('|', "\\|")).unwrap();
         }
     }
     current("configuration.md", &out);
@@ -58,32 +49,26 @@ fn the_page_of_every_table() {
         "# Tables\n\nEvery Parquet table that qstill writes. Name and version stand in the metadata of each file\n\
          (`qstill.table`, `qstill.version`), the meaning of a column in that of its field.\n",
     );
-    for table in TABLES {
-        write!(out, "\n## {}\n\nVersion {}. A row is {}.\n\n", table.name, table.version, table.description)
+    for table in tables() {
+        write!(out, "\n## {}\n\nVersion {}. A row is {}.\n\n", table.name, table.version, table.about)
             .unwrap();
         out.push_str("| column | type | meaning |\n|---|---|---|\n");
-        for field in (table.schema)().fields() {
-            let about =
-                field.metadata().get(DESCRIPTION_KEY).cloned().unwrap_or_default().replace('|', "\\|");
-            let null = if field.is_nullable() { ", may be null" } else { "" };
-            let kind = kind(field.data_type());
-            writeln!(out, "| `{}` | {kind}{null} | {about} |", field.name()).unwrap();
+        for column in table.columns {
+            let about = column.meaning.replace('|', "\\|");
+            let null = if column.nullable { ", may be null" } else { "" };
+            writeln!(out, "| `{}` | {}{null} | {about} |", column.name, column.kind).unwrap();
         }
     }
     current("tables.md", &out);
 }
 
-/// A type in few words.
-fn kind(of: &arrow::datatypes::DataType) -> String {
-    use arrow::datatypes::DataType;
-    match of {
-        DataType::Utf8 | DataType::LargeUtf8 => "text".into(),
-        DataType::List(item) => format!("list of {}", kind(item.data_type())),
-        DataType::Struct(fields) => {
-            let parts: Vec<String> =
-                fields.iter().map(|f| format!("{}: {}", f.name(), kind(f.data_type()))).collect();
-            format!("struct ({})", parts.join(", "))
-        }
-        other => format!("{other}").to_lowercase(),
+/// The exit codes of a page are those of the program.
+#[test]
+fn the_exit_codes_of_running() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/running.md");
+    let text = fs::read_to_string(path).unwrap();
+    for exit in Exit::ALL {
+        let row = format!("| {} | {} |", exit.code(), exit.meaning());
+        assert!(text.contains(&row), "docs/running.md lacks the row {row}");
     }
 }

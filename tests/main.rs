@@ -28,6 +28,7 @@ mod flips;
 mod gguf;
 mod grade;
 mod house;
+mod inspect;
 #[cfg(unix)]
 mod interrupt;
 mod kill;
@@ -35,6 +36,7 @@ mod learning;
 mod lock;
 mod look;
 mod losses;
+mod manual;
 mod model;
 mod report;
 mod rounds;
@@ -44,5 +46,6 @@ mod targets;
 mod value;
 #[cfg(unix)]
 mod verifier;
+mod watch;
 mod wgpu;
 mod words;

@@ -10,3 +10,4 @@ pub mod lock;
 mod pending;
 pub mod record;
 pub mod scan;
+pub mod space;

@@ -40,6 +40,39 @@ pub enum Exit {
 }
 
 impl Exit {
+    pub const ALL: [Exit; 8] = [
+        Exit::Done,
+        Exit::Usage,
+        Exit::Input,
+        Exit::Bug,
+        Exit::Full,
+        Exit::Io,
+        Exit::Busy,
+        Exit::Interrupted,
+    ];
+
+    /// It in a few words.
+    pub fn word(self) -> &'static str {
+        self.meaning().split(':').next().unwrap_or_default()
+    }
+
+    /// It in a few words, and after a colon what it is about.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Usage => "usage: command line or configuration",
+            Exit::Input => "bad input: a data file, a model directory, an endpoint that refuses",
+            Exit::Bug => "a bug",
+            Exit::Full => "disk full: the disk or a quota; free some space, then resume",
+            Exit::Io => "I/O: reading or writing failed",
+            Exit::Busy => {
+                "busy or incomplete (try again): run held by another process, endpoint down, GPU lost, an \
+                 earlier stage outstanding"
+            }
+            Exit::Interrupted => "interrupted",
+        }
+    }
+
     pub fn code(self) -> u8 {
         self as u8
     }

@@ -84,6 +84,15 @@ pub fn brief(text: &str, width: usize) -> String {
     short
 }
 
+/// A cell of CSV (RFC 4180): in quotes where it needs them.
+pub fn csv(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
 /// How alike two names are: 1 for the same. The mean of two measures: one favours a common beginning, the
 /// other counts edits.
 pub fn likeness(a: &str, b: &str) -> f64 {
@@ -125,11 +134,22 @@ pub fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
-/// How wide lines on stdout may be, in characters: what `COLUMNS` says, else a guess.
+/// How wide lines on stdout may be, in characters: what `COLUMNS` says, else what the terminal does, else a
+/// guess.
 pub fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
-    let guess = if io::stdout().is_terminal() { TERMINAL_WIDTH } else { WIDTH };
-    said.filter(|columns| *columns >= 40).unwrap_or(guess)
+    let guess = if io::stdout().is_terminal() { window().map_or(TERMINAL_WIDTH, |(w, _)| w) } else { WIDTH };
+    said.filter(|columns| *columns >= 40).unwrap_or(guess.max(40))
+}
+
+/// How many lines the terminal on stdout has; None if it is none, or does not tell.
+pub fn height() -> Option<usize> {
+    Some(window()?.1)
+}
+
+fn window() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some((usize::from(width.0), usize::from(height.0))).filter(|(width, height)| *width > 0 && *height > 0)
 }
 
 /// Writes results to stdout through a buffer. A reader that closed the pipe has seen enough: that is a

@@ -1,37 +1,44 @@
 //! `qstill inspect PATH`: what is in a run, a stage, a table, or any Parquet file.
 //!
 //! PATH may be a run (or its name), one of its rounds, a stage, one table of a stage
-//! (`runs/x/round-1/search/nodes`, which means all its committed shards), a Parquet file of any maker, or a
-//! folder of such files. Nothing is written, and the numbers of a run come from its commit records: what is
-//! not committed is named but never counted.
+//! (`runs/x/round-1/search/nodes`, which means all its committed shards), a Parquet file of any maker, a
+//! folder of such files, or a pattern. Nothing is written, and the numbers of a run come from its commit
+//! records: what is not committed is named but never counted.
+//!
+//! - `target`, `paths`: what a path means    - `table`: the rows of files    - `stage`: what is committed
+//! - `choose`: which rows are looked at
+//! - `summary`: columns in numbers    - `show`: tables as text    - `tokens`: rows as a student reads them
 
-use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::disk::durable::names;
-use crate::disk::layout::RunDir;
 use crate::disk::lock::Lock;
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
 use crate::terminal::look::Look;
 use crate::terminal::text;
 
+mod choose;
 mod options;
+mod paths;
 mod show;
 mod stage;
+mod summary;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
-use options::Options;
-use stage::{Summary, is_stage, round_number};
+use choose::choose;
+use options::{Form, Options};
+use summary::summaries;
 use table::Table;
+use target::{Target, of_paths, one_table};
 use tokens::Reader;
 
 /// Look into a run, a stage, or any Parquet file.
@@ -39,17 +46,34 @@ use tokens::Reader;
 #[command(after_help = "Examples:
   qstill inspect runs/demo
   qstill inspect runs/demo/round-1/curate --head 5
+  qstill inspect runs/demo/round-2/verify/verdicts --summary
+  qstill inspect runs/demo/round-2/search/solutions --where \"policy = 'model' AND tokens > 40\" --sample 3
   qstill inspect runs/demo/round-1/curate/kept --tokens --head 1
-  qstill inspect any.parquet --columns question,answer --json")]
+  qstill inspect 'data/*.parquet' --columns question,answer --csv > all.csv
+Conditions are SQL, as in `qstill sql`. One problem through all tables: `qstill show`.")]
 pub struct Inspect {
-    /// A run, a round, a stage, a table of a stage, a Parquet file, or a folder of them.
-    path: PathBuf,
-    /// Sample rows to show.
-    #[arg(long, default_value_t = 3)]
-    head: usize,
+    /// A run, a round, a stage, a table of a stage, Parquet files of any maker, folders of them, or a pattern
+    /// such as 'data/*.parquet'.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Rows of each table to show, the first ones [default: 3; all as CSV, none with --summary].
+    #[arg(long)]
+    head: Option<usize>,
     /// Only these columns.
     #[arg(long, value_delimiter = ',')]
     columns: Vec<String>,
+    /// Only rows that meet a condition of SQL, such as "round = 2 AND tokens > 40"; of one table.
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
+    /// Show rows drawn at random, in their order, instead of the first ones.
+    #[arg(long, value_name = "N", conflicts_with = "head")]
+    sample: Option<u64>,
+    /// Seed of the draw: the same seed draws the same rows.
+    #[arg(long, default_value_t = 0, requires = "sample")]
+    seed: u64,
+    /// Say of each column how many nulls and distinct values it has, its quantiles, its most frequent values.
+    #[arg(long)]
+    summary: bool,
     /// Show training rows as tokens: id, weight in the loss, text. The tokenizer is that of the round's
     /// student, or of the model that the run starts from.
     #[arg(long)]
@@ -57,6 +81,15 @@ pub struct Inspect {
     /// The model directory whose tokenizer --tokens asks.
     #[arg(long, value_name = "DIR", requires = "tokens")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    form: FormArgs,
+}
+
+#[derive(Args)]
+struct FormArgs {
+    /// Print the rows of one table as CSV.
+    #[arg(long, conflicts_with_all = ["json", "tokens", "summary"])]
+    csv: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -67,31 +100,49 @@ pub struct Inspect {
 /// # Errors
 /// Those of [`inspect`].
 pub fn run(args: Inspect, console: &Console) -> Result<Exit> {
-    let Inspect { path, head, columns, tokens, model, json } = args;
-    inspect(&path, &Options { head, columns, json, tokens, model, colour: console.colour() })?;
+    let Inspect { paths, head, columns, condition, sample, seed, summary, tokens, model, form } = args;
+    let form = match form {
+        FormArgs { csv: true, .. } => Form::Csv,
+        FormArgs { json: true, .. } => Form::Json,
+        FormArgs { .. } => Form::Text,
+    };
+    // A sample is shown whole.
+    let most = if form == Form::Csv || sample.is_some() {
+        usize::MAX
+    } else if summary {
+        0
+    } else {
+        3
+    };
+    let head = head.unwrap_or(most);
+    let colour = console.colour();
+    let options = Options { head, condition, sample, seed, summary, columns, form, tokens, model, colour };
+    // Colour that was allowed with the other stream in mind must not get into a file or a pipe.
+    let look = Look { width: text::width(), colour: options.colour && std::io::stdout().is_terminal() };
+    text::to_stdout(|out| inspect_to(out, &paths, &options, look))?;
     Ok(Exit::Done)
 }
 
-/// Prints what is at `path` to stdout.
+/// Writes what is at some paths.
 ///
 /// # Errors
 /// `Exit::Input` if nothing is there, or if it is no whole Parquet file; `Exit::Usage` for a column that is
 /// not there; `Exit::Io` for failed reads.
-fn inspect(path: &Path, options: &Options) -> Result<()> {
-    // Colour that was allowed with the other stream in mind must not get into a file or a pipe.
-    let look = Look { width: text::width(), colour: options.colour && std::io::stdout().is_terminal() };
-    text::to_stdout(|out| inspect_to(out, path, options, look))
-}
-
-fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -> Result<()> {
-    let target = target(path)?;
+fn inspect_to(out: &mut dyn Write, paths: &[PathBuf], options: &Options, look: Look) -> Result<()> {
+    let mut target = of_paths(paths)?;
+    if let Some(option) = options.of_one_table() {
+        target = Target::Tables(vec![one_table(target, option)?]);
+    }
+    if let Target::Tables(tables) = &mut target {
+        tables.iter_mut().try_for_each(|table| choose(table, options))?;
+    }
     if options.tokens {
         let Target::Tables(tables) = target else {
             let hint = "such as RUN/round-1/curate/kept, or a Parquet file";
             return Err(Failure::usage("--tokens needs a table of training rows", hint).into());
         };
-        let reader = Reader::of(path, options.model.as_deref())?;
-        if options.json {
+        let reader = Reader::of(&paths[0], options.model.as_deref())?;
+        if options.form == Form::Json {
             let all = tables.iter().map(|table| reader.to_json(table, options.head));
             let mut all = all.collect::<Result<Vec<_>>>()?;
             return print(out, &if all.len() == 1 { all.remove(0) } else { json!({"tables": all}) });
@@ -101,7 +152,7 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
     match target {
         Target::Run(run, round) => {
             let stages = stage::summaries(&run, round)?;
-            if options.json {
+            if options.form == Form::Json {
                 return print(out, &stage::to_json(&run, &stages));
             }
             writeln!(out, "{}", look.bold(&format!("run {} ({})", run.name(), run.root().display())))?;
@@ -116,12 +167,13 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
             Ok(())
         }
         Target::Stage(stage) => {
-            let tables = stage.all_tables()?;
+            let mut tables = stage.all_tables()?;
+            tables.iter_mut().try_for_each(|table| choose(table, options))?;
             if !tables.is_empty() {
                 check_columns(&tables, options)?;
             }
-            if options.json {
-                let samples = tables.iter().map(|table| table.to_json(&options.columns, options.head));
+            if options.form == Form::Json {
+                let samples = tables.iter().map(|table| to_json(table, options));
                 return print(out, &json!({"stage": stage, "tables": samples.collect::<Result<Vec<_>>>()?}));
             }
             write!(out, "{}", stage::to_text(std::slice::from_ref(&stage)))?;
@@ -139,11 +191,12 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
         }
         Target::Tables(tables) => {
             check_columns(&tables, options)?;
-            if options.json {
-                let mut samples = tables
-                    .iter()
-                    .map(|table| table.to_json(&options.columns, options.head))
-                    .collect::<Result<Vec<_>>>()?;
+            if options.form == Form::Csv {
+                return tables.iter().try_for_each(|table| show::csv(out, table, options));
+            }
+            if options.form == Form::Json {
+                let mut samples =
+                    tables.iter().map(|table| to_json(table, options)).collect::<Result<Vec<_>>>()?;
                 // One table is an object, so that a file's rows are always at `.sample`.
                 return print(
                     out,
@@ -161,109 +214,13 @@ fn inspect_to(out: &mut dyn Write, path: &Path, options: &Options, look: Look) -
     }
 }
 
-/// What a path means.
-#[derive(Debug)]
-enum Target {
-    Run(RunDir, Option<u32>),
-    Stage(Summary),
-    /// One or more, each with its files.
-    Tables(Vec<Table>),
-}
-
-fn target(path: &Path) -> Result<Target> {
-    let Ok(meta) = fs::metadata(path) else { return missing(path) };
-    if !meta.is_dir() {
-        return Ok(Target::Tables(vec![file(path)?]));
+/// A table for programs.
+fn to_json(table: &Table, options: &Options) -> Result<Value> {
+    let mut all = table.to_json(&options.columns, options.head)?;
+    if options.summary {
+        all["summary"] = serde_json::to_value(summaries(table, &options.columns)?)?;
     }
-    // `runs/x/.` and `round-1/..` should say their names too.
-    let path = &fs::canonicalize(path)
-        .ok()
-        .filter(|_| path.file_name().is_none())
-        .unwrap_or_else(|| path.to_owned());
-    if is_stage(path) {
-        return Ok(Target::Stage(Summary::of(path)?));
-    }
-    if is_run(path) {
-        return Ok(Target::Run(RunDir::at(path), None));
-    }
-    if let (Some(round), Some(run)) = (round_number(path), path.parent())
-        && is_run(run)
-    {
-        return Ok(Target::Run(RunDir::at(run), Some(round)));
-    }
-    let files = parquet_files(path)?;
-    if files.is_empty() {
-        let hint = "give a run, a stage, a table of a stage, a Parquet file, or a folder with some";
-        return Err(Failure::input(format!("{} has no Parquet files", path.display()), hint).into());
-    }
-    Ok(Target::Tables(Table::of_files(path, &files)?))
-}
-
-fn is_run(dir: &Path) -> bool {
-    dir.join("run.toml").is_file() || is_stage(&dir.join("problems"))
-}
-
-/// A path with nothing at it may still be the name of a run, or a table of a stage.
-fn missing(path: &Path) -> Result<Target> {
-    if let Some(stage) = path.parent().filter(|parent| is_stage(parent))
-        && let Some(name) = path.file_name().and_then(|name| name.to_str())
-    {
-        let stage = Summary::of(stage)?;
-        if let Some(table) = stage.table(name)? {
-            return Ok(Target::Tables(vec![table]));
-        }
-        let tables: Vec<&str> = stage.tables.iter().map(|line| line.table.as_str()).collect();
-        let hint = if tables.is_empty() {
-            "nothing is committed there yet".to_owned()
-        } else {
-            format!("it has {}", tables.join(", "))
-        };
-        let known = datasets::table::info(name).is_some() && !tables.is_empty();
-        let lacks = if known { "has no rows in the table" } else { "has no committed table" };
-        return Err(Failure::input(format!("{} {lacks} `{name}`", stage.name()), hint).into());
-    }
-    if let Some(run) =
-        path.to_str().and_then(|text| RunDir::named(text).ok()).filter(|run| is_run(run.root()))
-    {
-        return Ok(Target::Run(run, None));
-    }
-    // The system knows whether it is not there or may not be seen.
-    match fs::metadata(path) {
-        Err(err) if err.kind() == std::io::ErrorKind::PermissionDenied => {
-            Err(Failure::io(format!("cannot read {}", path.display()), "", err).into())
-        }
-        _ => Err(Failure::input(
-            format!("{} does not exist", path.display()),
-            "give a run, a stage, or a Parquet file",
-        )
-        .into()),
-    }
-}
-
-/// One file; a shard of a stage says so if it does not count.
-fn file(path: &Path) -> Result<Table> {
-    let mut table = Table::of_file(path)?;
-    let stage = path
-        .parent()
-        .filter(|dir| dir.ends_with("shards"))
-        .and_then(Path::parent)
-        .filter(|dir| is_stage(dir));
-    if let (Some(stage), Some(name)) = (stage, path.file_name().and_then(|name| name.to_str()))
-        && !Summary::of(stage)?.holds(name)
-    {
-        table.notes.push("this shard is not committed: it does not count".to_owned());
-    }
-    Ok(table)
-}
-
-/// Files right in a folder whose names say that they are Parquet, sorted.
-fn parquet_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let listed = names(dir).map_err(|err| Failure::io(format!("cannot list {}", dir.display()), "", err))?;
-    let parquet = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        ["parquet", "parq", "pq"].iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
-    };
-    Ok(listed.into_iter().map(|name| dir.join(name)).filter(parquet).collect())
+    Ok(all)
 }
 
 /// Every column that was asked for must be in one of the tables.

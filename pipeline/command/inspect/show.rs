@@ -9,6 +9,7 @@ use arrow::datatypes::FieldRef;
 use serde_json::{Map, Value};
 
 use super::options::Options;
+use super::summary::{ColumnSummary, summaries};
 use super::table::{Table, description};
 use crate::query::value::{fields_within, type_name};
 use crate::terminal::look::Look;
@@ -32,13 +33,106 @@ pub fn table(out: &mut dyn Write, table: &Table, options: &Options, look: Look) 
         writeln!(out, "note: {}", text::brief(note, look.width))?;
     }
     writeln!(out)?;
-    write!(out, "{}", columns(&table.shown(&options.columns), look.width))?;
+    if options.summary {
+        write!(out, "{}", in_numbers(&summaries(table, &options.columns)?, look.width))?;
+    } else {
+        write!(out, "{}", columns(&table.shown(&options.columns), look.width))?;
+    }
+    if table.matching.is_some() {
+        writeln!(out, "\n{} of {} meet the condition", table.matches(), text::plural(table.rows, "row"))?;
+    }
     let mut number = 0u64;
+    let word = if options.sample.is_some() { "sampled row" } else { "row" };
     table.sample(&options.columns, options.head, &mut |row| {
         number += 1;
-        writeln!(out, "\n{}", look.bold(&format!("row {number} of {}", table.rows)))?;
+        writeln!(out, "\n{}", look.bold(&format!("{word} {number} of {}", table.matches())))?;
         Ok(block(out, &row, look)?)
     })
+}
+
+/// The chosen rows as CSV, with a line of names; null is empty, lists and structs are JSON.
+///
+/// # Errors
+/// Failed writes; rows that cannot be decoded.
+pub fn csv(out: &mut dyn Write, table: &Table, options: &Options) -> Result<()> {
+    let names: Vec<String> =
+        table.shown(&options.columns).iter().map(|field| text::csv(field.name())).collect();
+    writeln!(out, "{}", names.join(","))?;
+    table.sample(&options.columns, options.head, &mut |row| {
+        let cell = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text::csv(text),
+            other => text::csv(&other.to_string()),
+        };
+        let cells: Vec<String> = row.values().map(cell).collect();
+        Ok(writeln!(out, "{}", cells.join(","))?)
+    })
+}
+
+/// Summaries of columns, one a line.
+fn in_numbers(columns: &[ColumnSummary], width: usize) -> String {
+    let headers = [
+        "column",
+        "type",
+        "nulls",
+        "distinct",
+        "min",
+        "25%",
+        "median",
+        "75%",
+        "max",
+        "mean",
+        "most frequent",
+    ];
+    let row = |column: &ColumnSummary| {
+        let distinct = column.distinct.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let mut cells =
+            vec![text::brief(&column.name, 40), column.kind.clone(), column.nulls.to_string(), distinct];
+        match (&column.numbers, &column.range) {
+            (Some(n), _) => {
+                cells.extend([n.min, n.p25, n.median, n.p75, n.max, n.mean].map(short));
+            }
+            (None, Some((first, last))) => {
+                let dash = || "-".to_owned();
+                cells.extend([text::brief(first, 24), dash(), dash(), dash(), text::brief(last, 24), dash()]);
+            }
+            (None, None) => cells.extend(["-"; 6].map(str::to_owned)),
+        }
+        // What is there once in a thousand rows is not frequent.
+        let frequent = column.top.iter().filter(|(_, count)| count * 1000 >= column.rows);
+        let top = frequent.map(|(value, count)| {
+            let mut shown = String::new();
+            match value.as_f64() {
+                Some(number) if value.is_f64() => shown = short(number),
+                _ => inline(value, false, 40, &mut shown),
+            }
+            let shown = if shown.is_empty() { "(empty)".to_owned() } else { text::brief(&shown, 24) };
+            format!("{shown} {}", text::percent(*count as f64 / column.rows.max(1) as f64))
+        });
+        cells.push(top.collect::<Vec<_>>().join(", "));
+        cells
+    };
+    let rows: Vec<Vec<String>> = columns.iter().map(row).collect();
+    let lists = columns.iter().any(|column| column.kind.starts_with("list") || column.kind == "map");
+    let table = text::table(&headers, &rows, &[2, 3, 4, 5, 6, 7, 8, 9]);
+    let mut said: String = table.lines().map(|line| text::brief(line, width) + "\n").collect();
+    if lists {
+        said.push_str("of lists: their lengths\n");
+    }
+    said
+}
+
+/// A number with the digits that say something.
+fn short(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        return format!("{number:.0}");
+    }
+    let size = number.abs().log10().floor();
+    if !number.is_finite() || !(-4.0..9.0).contains(&size) {
+        return format!("{number:.3e}");
+    }
+    let text = format!("{number:.*}", (3.0 - size).clamp(0.0, 7.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// E.g. `120 rows in 2 committed shards, 12.3 kB, zstd, 2 row groups`.

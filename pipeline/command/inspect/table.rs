@@ -6,18 +6,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datasets::table::{self, DESCRIPTION_KEY, TableError, TableInfo};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::basic::Type;
 use parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value, json};
 
 use crate::query::value::{cell, fields_within, type_name};
 use crate::terminal::exit::{Exit, Failure};
 
+/// Some rows: for each file of a table the numbers of its rows, in order.
+pub type Rows = Vec<Vec<u32>>;
+
+type Builder = ParquetRecordBatchReaderBuilder<File>;
+
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 256;
+/// The same where a column alone is read.
+const COLUMN_ROWS: usize = 8192;
 
 /// Parquet files that are looked at as one table.
 #[derive(Debug)]
@@ -32,6 +41,11 @@ pub struct Table {
     pub version: Option<String>,
     pub schema: SchemaRef,
     pub rows: u64,
+    /// Rows of each file.
+    pub file_rows: Vec<u64>,
+    /// The rows that meet a condition, and those of them that are shown; None for all.
+    pub matching: Option<Rows>,
+    pub chosen: Option<Rows>,
     pub bytes: u64,
     pub row_groups: usize,
     pub compression: BTreeSet<String>,
@@ -58,6 +72,9 @@ impl Table {
             version: heading.version,
             schema: heading.schema,
             rows: heading.rows,
+            file_rows: vec![heading.rows],
+            matching: None,
+            chosen: None,
             bytes,
             row_groups: heading.row_groups,
             compression,
@@ -79,6 +96,7 @@ impl Table {
                 Some(table) => {
                     table.files.append(&mut next.files);
                     table.rows += next.rows;
+                    table.file_rows.append(&mut next.file_rows);
                     table.bytes += next.bytes;
                     table.row_groups += next.row_groups;
                     table.compression.append(&mut next.compression);
@@ -109,7 +127,13 @@ impl Table {
         columns.iter().filter_map(index).map(|index| self.schema.fields()[index].clone()).collect()
     }
 
-    /// Hands the first `limit` rows to `each`, with the columns in the order of [`Table::shown`].
+    /// How many rows meet the condition; all if there is none.
+    pub fn matches(&self) -> u64 {
+        self.matching.as_ref().map_or(self.rows, |rows| rows.iter().map(|rows| rows.len() as u64).sum())
+    }
+
+    /// Hands the first `limit` of the chosen rows to `each`, with the columns in the order of
+    /// [`Table::shown`].
     ///
     /// # Errors
     /// Those of `each`; `Exit::Input` on rows that cannot be decoded.
@@ -120,9 +144,9 @@ impl Table {
         each: &mut dyn FnMut(Map<String, Value>) -> Result<()>,
     ) -> Result<()> {
         let mut left = limit;
-        for path in &self.files {
+        for file in 0..self.files.len() {
             if left > 0 {
-                left -= self.sample_file(path, columns, left, each)?;
+                left -= self.sample_file(file, columns, left, each)?;
             }
         }
         Ok(())
@@ -130,11 +154,16 @@ impl Table {
 
     fn sample_file(
         &self,
-        path: &Path,
+        file: usize,
         columns: &[String],
         limit: usize,
         each: &mut dyn FnMut(Map<String, Value>) -> Result<()>,
     ) -> Result<usize> {
+        let path = self.files[file].as_path();
+        let chosen = self.chosen.as_ref().map(|rows| rows[file].as_slice());
+        if chosen.is_some_and(<[u32]>::is_empty) {
+            return Ok(0);
+        }
         let names: Vec<String> = self.shown(columns).iter().map(|field| field.name().clone()).collect();
         let builder = builder(path, open(path)?)?;
         let roots = builder.schema().fields().iter().enumerate();
@@ -142,6 +171,7 @@ impl Table {
             roots.filter(|(_, field)| names.contains(field.name())).map(|(index, _)| index).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let builder = builder.with_projection(mask).with_batch_size(limit.min(BATCH_ROWS)).with_limit(limit);
+        let builder = select(builder, chosen, self.file_rows[file]);
         let mut reader = guarded(path, || builder.build())?.map_err(|err| damaged(path, err))?;
         let mut seen = 0;
         loop {
@@ -166,14 +196,51 @@ impl Table {
         }
     }
 
+    /// Hands the values of a column to `each`, batch by batch, of all rows that meet the condition. Of lists
+    /// only one field is read, so that they have their lengths.
+    ///
+    /// # Errors
+    /// Those of `each`; `Exit::Input` on rows that cannot be decoded.
+    pub fn column(&self, name: &str, each: &mut dyn FnMut(&ArrayRef) -> Result<()>) -> Result<()> {
+        for (file, path) in self.files.iter().enumerate() {
+            let matching = self.matching.as_ref().map(|rows| rows[file].as_slice());
+            if matching.is_some_and(<[u32]>::is_empty) {
+                continue;
+            }
+            let builder = builder(path, open(path)?)?;
+            let leaves = builder.parquet_schema().columns().iter().enumerate();
+            let of_column = leaves.filter(|(_, leaf)| leaf.path().parts().first().is_some_and(|p| p == name));
+            let mut of_column: Vec<(usize, bool)> =
+                of_column.map(|(at, leaf)| (at, leaf.physical_type() == Type::BYTE_ARRAY)).collect();
+            let kind = builder.schema().field_with_name(name).map(|field| field.data_type().clone());
+            if !matches!(kind, Ok(DataType::Map(_, _))) {
+                // One is enough, and numbers are read faster than texts.
+                of_column.sort_by_key(|(_, text)| *text);
+                of_column.truncate(1);
+            }
+            let leaves = of_column.into_iter().map(|(at, _)| at);
+            let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
+            let builder = builder.with_projection(mask).with_batch_size(COLUMN_ROWS);
+            let builder = select(builder, matching, self.file_rows[file]);
+            let mut reader = guarded(path, || builder.build())?.map_err(|err| damaged(path, err))?;
+            while let Some(batch) = guarded(path, || reader.next())? {
+                each(batch.map_err(|err| damaged(path, err))?.column(0))?;
+            }
+        }
+        Ok(())
+    }
+
     /// All that is known, with sample rows, for programs.
+    ///
+    /// # Errors
+    /// Rows that cannot be decoded.
     pub fn to_json(&self, columns: &[String], head: usize) -> Result<Value> {
         let mut sample = Vec::new();
         self.sample(columns, head, &mut |row| {
             sample.push(Value::Object(row));
             Ok(())
         })?;
-        Ok(json!({
+        let mut all = json!({
             "path": self.place,
             "table": self.name,
             "version": self.version,
@@ -187,7 +254,23 @@ impl Table {
             "notes": self.notes,
             "columns": self.shown(columns).iter().map(field_json).collect::<Value>(),
             "sample": sample,
-        }))
+        });
+        if self.matching.is_some() {
+            all["matching"] = self.matches().into();
+        }
+        Ok(all)
+    }
+}
+
+/// Some rows of a file, by their numbers.
+fn select(builder: Builder, rows: Option<&[u32]>, of: u64) -> Builder {
+    match rows {
+        None => builder,
+        Some(rows) => {
+            let ranges =
+                rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[0] as usize + run.len());
+            builder.with_row_selection(RowSelection::from_consecutive_ranges(ranges, of as usize))
+        }
     }
 }
 
@@ -219,7 +302,7 @@ fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|err| unreadable(path, err))
 }
 
-fn builder(path: &Path, file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
+fn builder(path: &Path, file: File) -> Result<Builder, Failure> {
     guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))?.map_err(|err| damaged(path, err))
 }
 

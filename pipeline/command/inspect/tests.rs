@@ -1,7 +1,8 @@
 //! Tests of inspection over real files and stage directories.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::*;
 use crate::disk::commit::StageDir;
+use crate::disk::durable::names;
 use crate::disk::layout::Stage;
 use crate::run::fingerprint::Fingerprint;
 use crate::terminal::exit::{Exit, exit_of, explain};
@@ -24,12 +26,12 @@ const PLAIN: Look = Look { width: 100, colour: false };
 
 fn text_of(path: &Path, options: &Options) -> Result<String> {
     let mut out = Vec::new();
-    inspect_to(&mut out, path, options, PLAIN)?;
+    inspect_to(&mut out, &[path.to_owned()], options, PLAIN)?;
     Ok(String::from_utf8(out)?)
 }
 
 fn json_of(path: &Path) -> Result<Value> {
-    Ok(serde_json::from_str(&text_of(path, &Options { json: true, ..Options::default() })?)?)
+    Ok(serde_json::from_str(&text_of(path, &Options { form: Form::Json, ..Options::default() })?)?)
 }
 
 /// The exit code and the line of an inspection that fails.

@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use crate::query::database::{Heading, Taker};
 use crate::query::source::Kind;
 use crate::terminal::look::Look;
-use crate::terminal::text::brief;
+use crate::terminal::text::{brief, csv};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -159,10 +159,7 @@ pub struct Csv<'a>(pub &'a mut dyn Write);
 impl Csv<'_> {
     fn cell(&mut self, at: usize, text: &str) -> Result<()> {
         self.0.write_all(if at > 0 { b"," } else { b"" })?;
-        if text.contains([',', '"', '\n', '\r']) {
-            return Ok(write!(self.0, "\"{}\"", text.replace('"', "\"\""))?);
-        }
-        Ok(self.0.write_all(text.as_bytes())?)
+        Ok(self.0.write_all(csv(text).as_bytes())?)
     }
 }
 
