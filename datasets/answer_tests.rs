@@ -174,7 +174,7 @@ fn a_formula_or_code_over_several_lines_is_one_step() {
 #[test]
 fn markers_of_ones_own_come_first() {
     let markers = ["RESULT".to_owned(), "=>".to_owned()];
-    let reader = Reader { markers: &markers, thinking: false };
+    let reader = Reader { markers: &markers, ..Reader::default() };
     let read = |text: &str| reader.completion(text);
     let found = read("3*4=12\n\\boxed{11} => 12\nThanks.");
     assert_eq!((found.answer.as_str(), found.lines), ("12", vec!["3*4=12".into(), "\\boxed{11}".into()]));
@@ -182,6 +182,41 @@ fn markers_of_ones_own_come_first() {
     assert_eq!(read("RESULT: 12\n#### 11").answer, "12");
     assert_eq!(read("no such word\n#### 12").answer, "12");
     assert_eq!(reader.marked("a => 5").answer, "5");
+}
+
+#[test]
+fn code_is_an_answer_as_it_stands() {
+    let code = "```python\ndef double(n):\n    # 4 -> 8\n    return 2*n\n```";
+    // Behind the marker, as students write it: the closing formula of the code is no answer.
+    let read = read_completion(&format!("Add it to itself.\n#### {code}\n"));
+    assert_eq!((read.answer.as_str(), read.lines), (code, vec!["Add it to itself.".to_owned()]));
+    assert_eq!(read_completion(&format!("####\n{code}")).answer, code);
+    // In a model's own words.
+    let reader = Reader { code: true, ..Reader::default() };
+    let text = format!(
+        "First ```x = 1```, badly:\n```\nx = 2\n```\nBetter:\n\n  {code}\nIt is 8 for 4, the answer is 8."
+    );
+    let read = reader.completion(&text);
+    assert_eq!(read.answer, code);
+    assert_eq!(read.lines, ["First ```x = 1```, badly:", "```\nx = 2\n```", "Better:"]);
+    for text in ["#### 8", "```python\ndef cut(", "no code"] {
+        assert_eq!(reader.completion(text).answer, "", "{text}");
+    }
+}
+
+#[test]
+fn a_text_ends_behind_its_answer() {
+    for (text, ends) in [
+        ("a\n#### 72\n", true),
+        ("a\n#### ```python\n", false),
+        ("a\n#### ```python\nx = 1\n", false),
+        ("a\n#### ```python\n# 1\nx = 1\n```\n", true),
+        ("a\n#### ```x = 1```\n", true),
+        ("a\n```python\nx = 1\n```\n", false),
+        ("a\n", false),
+    ] {
+        assert_eq!(ends_answer(text), ends, "{text}");
+    }
 }
 
 #[test]
@@ -212,7 +247,7 @@ fn thoughts_are_told_apart() {
     );
     assert_eq!((read.lines, read.answer.as_str()), (vec!["3*4=12".to_owned()], "12"));
     // A prompt may have opened the thought.
-    let reader = Reader { markers: &[], thinking: true };
+    let reader = Reader { thinking: true, ..Reader::default() };
     let cut = reader.completion("So \\boxed{12}, but");
     assert!(cut.thinking && cut.answer.is_empty() && cut.steps.is_empty(), "{cut:?}");
     assert_eq!(reader.completion("3*4=13</think>\n#### 12").answer, "12");

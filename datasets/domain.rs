@@ -127,6 +127,11 @@ pub trait Domain: Send + Sync {
     /// Judges steps and a final answer (empty: none was given) against the gold.
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
 
+    /// Whether a solution without a final answer is wrong, whatever its steps are.
+    fn needs_answer(&self) -> bool {
+        true
+    }
+
     /// Says beforehand what [`Domain::verify`] will be asked: a verifier that takes its time then judges many
     /// at once. Others do not look at the cases.
     fn foresee(&self, _cases: &mut dyn Iterator<Item = Case<'_>>) {}

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Prompt, PromptConfig, Sampling};
-use crate::verifier::CommandConfig;
+use crate::verifier::{CommandConfig, Sandbox};
 
 /// Version of what it is asked and how it is read, part of fingerprints.
 pub const VERSION: u32 = 1;
@@ -58,6 +58,7 @@ pub struct VerifyConfig {
     pub timeout_s: f64,
     /// 0 for no limit.
     pub memory_mb: u64,
+    pub sandbox: Sandbox,
     pub judge: Judge,
     pub judge_shown: Shown,
     /// Name of the model as the server knows it; empty for that of `[endpoint]`.
@@ -81,9 +82,9 @@ impl VerifyConfig {
 
     /// The command that gives the verdicts, if there is one.
     pub fn command(&self) -> Option<CommandConfig> {
-        let Self { workers, timeout_s, memory_mb, .. } = *self;
+        let Self { workers, timeout_s, memory_mb, sandbox, .. } = *self;
         let words = self.command.clone();
-        (!words.is_empty()).then_some(CommandConfig { words, workers, timeout_s, memory_mb })
+        (!words.is_empty()).then_some(CommandConfig { words, workers, timeout_s, memory_mb, sandbox })
     }
 
     fn shows(&self, row: &VerdictRow) -> bool {
@@ -243,6 +244,7 @@ mod tests {
             workers: 1,
             timeout_s: 1.0,
             memory_mb: 0,
+            sandbox: Sandbox::Off,
             judge: Judge::Endpoint,
             judge_shown: shown,
             judge_model: String::new(),

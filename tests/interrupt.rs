@@ -54,6 +54,19 @@ fn while_an_answer_is_awaited() {
 }
 
 #[test]
+fn while_a_verifier_is_at_work() {
+    let world = World::new();
+    world.write("check.sh", "read -r line; echo x > asked; exec sleep 10000");
+    let sets = ["verify.command=[\"sh\", \"check.sh\"]", "verify.timeout_s=10000"];
+    let mut running = world.start(&run("a", &sets));
+    running.until("a question", |_| world.path("asked").exists());
+    signal(&running, "INT");
+    let said = stopped(running, "runs/a");
+    assert!(!said.contains("verify.command"), "{said}");
+    assert_eq!(names(&world.left("a").join("round-1/search/commits")), [""; 0]);
+}
+
+#[test]
 fn while_a_model_is_trained() {
     let world = World::new();
     let sets = [

@@ -1,11 +1,14 @@
 //! `verify.command`: a verifier of the user's own, from `problems` to `evaluate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use datasets::table::{Evaluation, VerdictRow};
+use datasets::table::{Evaluation, ValueRow, VerdictRow};
 use datasets::types::{Kept, Solution, Verdict};
+use serde_json::{Value, json};
 
-use crate::kit::{Outcome, World, names, run};
+use crate::kit::{Outcome, World, copy_folder, names, run};
+use crate::server::{Answer, ENDPOINT, Server, sum, sums};
 
 /// Judges answers by their last digit: correct if it is that of the gold. Writes down that it was asked.
 const LAST_DIGIT: &str = r#"
@@ -141,4 +144,103 @@ fn a_command_that_never_answers_ends_the_run_with_one_line() {
     // It works once the command does.
     world.write("check.sh", LAST_DIGIT);
     world.resume("broken").done();
+}
+
+#[test]
+fn a_score_is_the_target_of_values() {
+    let world = World::new();
+    world.write_rows("train.jsonl", &sums(0, 24));
+    world.write_rows("test.jsonl", &sums(50, 2));
+    world
+        .write("check.sh", "while read -r line; do echo '{\"verdict\": \"correct\", \"score\": 0.25}'; done");
+    let server = Server::start(sum);
+    let setting = server.setting();
+    let own = [
+        &setting,
+        "verify.command=[\"sh\", \"check.sh\"]",
+        "value.model=decoder",
+        "value.epochs=1",
+        "value.holdout=0.5",
+    ];
+    let mut arguments = run("scored", &[ENDPOINT, &own].concat());
+    arguments.extend(["--until".to_owned(), "value".to_owned()]);
+    world.qstill(&arguments).done();
+    let run = world.left("scored");
+    let values: Vec<ValueRow> = run.rows("round-1/value");
+    assert!(!values.is_empty() && values.iter().all(|row| row.target == 0.25), "{values:?}");
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    assert!(verdicts.iter().all(|row| row.judgement.score == Some(0.25)));
+}
+
+/// Solves a few of the example's problems; of two samples, one has a fault.
+fn programmer(request: &Value) -> Answer {
+    let turns = request["messages"].as_array().unwrap();
+    let question = turns.last().unwrap()["content"].as_str().unwrap();
+    let known = [
+        ("double(n)", "2 * n", "n + 4"),
+        ("half(n)", "n // 2", "n / 2"),
+        ("largest(numbers)", "max(numbers)", "numbers[1]"),
+        ("triple(n)", "3 * n", "n"),
+    ];
+    let body = |index: u64| {
+        let head = question.split('`').nth(1).unwrap();
+        let of = known.iter().find(|(name, ..)| *name == head);
+        let value = of.map_or("None", |(_, right, wrong)| if index % 2 == 0 { right } else { wrong });
+        format!(
+            "This is how.\n\n```python\ndef {head}:\n    # It returns at once.\n    return {value}\n```\nDone."
+        )
+    };
+    let count = request["n"].as_u64().unwrap_or(1);
+    let choice = |index| {
+        let message = json!({"role": "assistant", "content": body(index)});
+        json!({"index": index, "finish_reason": "stop", "message": message})
+    };
+    let choices: Vec<Value> = (0..count).map(choice).collect();
+    Answer::Http(200, "", json!({"choices": choices, "usage": {"completion_tokens": 20 * count}}).to_string())
+}
+
+#[test]
+fn the_example_of_code_runs_from_problems_to_evaluate() {
+    let world = World::new();
+    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/code"), &world.path("examples/code"));
+    let server = Server::start(programmer);
+    let setting = server.setting();
+    let mut arguments: Vec<String> =
+        ["run", "--config", "examples/code/run.toml", "--run", "runs/code", "--device", "cpu"]
+            .map(str::to_owned)
+            .to_vec();
+    let sets = [
+        &setting,
+        "search.samples=2",
+        "model.vocab_size=400",
+        "model.hidden_size=32",
+        "model.intermediate_size=64",
+        "model.layers=1",
+        "model.heads=2",
+        "model.kv_heads=1",
+        "model.context=384",
+        "train.max_steps=3",
+        "evaluate.max_tokens=16",
+        "evaluate.samples=0",
+    ];
+    arguments.extend(sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
+    world.qstill(&arguments).done();
+    let run = world.left("code");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    assert_eq!(solutions.len(), 48);
+    for solution in &solutions {
+        assert!(solution.final_answer.starts_with("```python\ndef "), "{}", solution.final_answer);
+        assert_eq!(solution.texts(), ["This is how."]);
+    }
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    let reasons: BTreeSet<&str> = verdicts.iter().map(|row| row.judgement.reason.as_str()).collect();
+    assert_eq!(reasons.into_iter().collect::<Vec<_>>(), ["passed", "tests_failed"]);
+    assert!(verdicts.iter().any(|row| row.judgement.score.is_some_and(|score| score > 0.3 && score < 0.4)));
+    let kept: Vec<Kept> = run.rows("round-1/curate");
+    let texts: BTreeSet<&str> = kept.iter().map(|row| row.completion.as_str()).collect();
+    let double =
+        "This is how.\n#### ```python\ndef double(n):\n    # It returns at once.\n    return 2 * n\n```";
+    assert!(texts.contains(double) && texts.len() == 3, "{texts:#?}");
+    let evaluated: Vec<Evaluation> = run.rows("round-1/evaluate");
+    assert!(evaluated.iter().any(|row| row.model == "teacher" && row.correct && row.reason == "passed"));
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::blocks::{self, Blocks};
-use super::extract::{Rule, Scope, find_in};
+use super::extract::{Found, Rule, Scope, find_in};
 use super::said::{self, said, said_behind};
 
 /// The gold answer in a data set's answer field: what stands behind the last `####` of the last line
@@ -49,6 +49,8 @@ pub struct Reader<'a> {
     pub markers: &'a [String],
     /// Whether the text goes on from a thought that was opened before it.
     pub thinking: bool,
+    /// Whether the answer is the last code between fences, whatever is marked.
+    pub code: bool,
 }
 
 impl Reader<'_> {
@@ -69,7 +71,11 @@ impl Reader<'_> {
 
     fn take_apart(&self, text: &str, scope: Scope) -> Completion {
         let said = if self.thinking { said_behind(text) } else { said(text) };
-        let found = find_in(text, said.range.clone(), scope, self.markers);
+        let found = if self.code {
+            last_code(text, said.range.clone())
+        } else {
+            find_in(text, said.range.clone(), scope, self.markers)
+        };
         let found = found.filter(|found| found.rule != Rule::Whole || found.answer != UNDO);
         let mut read = Completion {
             thought: said.thought,
@@ -132,6 +138,26 @@ impl Reader<'_> {
     }
 }
 
+/// The last code between fences as the answer, with its fences.
+fn last_code(text: &str, said: Range<usize>) -> Option<Found<'_>> {
+    let (mut open, mut last, mut at) = (None, None, said.start);
+    for line in text[said].split_inclusive('\n') {
+        let fence = line.trim_start().starts_with(blocks::FENCE);
+        match open {
+            None if fence => open = Some(at),
+            Some(start) if line.trim() == blocks::FENCE => {
+                last = Some((start, at + line.trim_end().len()));
+                open = None;
+            }
+            _ => {}
+        }
+        at += line.len();
+    }
+    let (line_start, end) = last?;
+    let answer = text[line_start..end].trim_start().into();
+    Some(Found { rule: Rule::Hashes, line_start, beside: "".into(), answer, alone: false })
+}
+
 /// Where the line ends that begins here.
 fn line_end(text: &str, start: usize, end: usize) -> usize {
     let end = end.max(start);
@@ -173,6 +199,29 @@ pub fn spoken_from(text: &str) -> Option<usize> {
 /// Whether a prompt ends with the beginning of a thought.
 pub fn opens_thought(prompt: &str) -> bool {
     said::opens_at_end(prompt)
+}
+
+/// Whether a text ends behind its answer: a line behind `####`, or code over several lines that such a line
+/// begins.
+pub fn ends_answer(text: &str) -> bool {
+    let text = text.trim_end();
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    is_answer_line(last) && !opens_code(last) || closes_code(text)
+}
+
+/// Whether an answer line begins code that ends on another line.
+pub fn opens_code(line: &str) -> bool {
+    let code =
+        line.trim_start().strip_prefix("####").and_then(|rest| rest.trim_start().strip_prefix(blocks::FENCE));
+    code.is_some_and(|code| !code.contains(blocks::FENCE))
+}
+
+/// Whether a text ends with the end of such code.
+pub fn closes_code(text: &str) -> bool {
+    let mut lines = text.trim_end().lines().rev();
+    let closes = lines.next().is_some_and(|line| line.trim() == blocks::FENCE);
+    let opens = |line: &&str| line.trim_start().starts_with(blocks::FENCE) || is_answer_line(line);
+    closes && lines.find(opens).is_some_and(opens_code)
 }
 
 /// Whether a line is an answer behind `####`, and not a heading of Markdown (`#### Step 1: Add`).

@@ -4,7 +4,7 @@
 //! occurs decides, and of that kind the last marker with anything behind it:
 //!
 //! 1. `\boxed{}`, `\fbox{}`, `\boxed 2`.
-//! 2. `####`, up to the end of its line.
+//! 2. `####`, up to the end of its line, or of the code that begins on it: that is an answer as it stands.
 //! 3. `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised, or such words alone as a
 //!    heading; the answer is the rest of the line, or what follows if that is blank.
 //! 4. The phrase `answer is` (`solution is`, `correct choice is`), up to the end of its sentence.
@@ -128,7 +128,8 @@ pub(super) fn find_in<'a>(
 ) -> Option<Found<'a>> {
     let (start, said) = (range.start, &text[range]);
     if let Some(marker) = markers::own(said, own).or_else(|| marked(said, scope)) {
-        let answer = refined(marker.answer, scope);
+        let code = marker.rule == Rule::Hashes && blocks::is_code(&marker.answer);
+        let answer = if code { marker.answer } else { refined(marker.answer, scope) };
         let line_start = start + marker.line_start;
         return Some(Found { rule: marker.rule, line_start, beside: marker.beside, answer, alone: false });
     }
@@ -163,7 +164,8 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
     let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
-    if !is_box && readable(&marker) || is_box && text[marker.end..].trim().len() < 3 {
+    let is_code = marker.rule == Rule::Hashes && blocks::is_code(&marker.answer);
+    if !is_box && (is_code || readable(&marker)) || is_box && text[marker.end..].trim().len() < 3 {
         return Some(marker);
     }
     // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as

@@ -10,6 +10,23 @@ use super::{Message, Role};
 /// The template of a user's turn that is the question alone.
 pub const QUESTION: &str = "{{question}}";
 
+/// Where the answer stands in a text of the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerForm {
+    /// Behind a marker, or where the end of the text has it.
+    #[default]
+    Marked,
+    /// It is the last code between fences.
+    Code,
+}
+
+impl AnswerForm {
+    fn is_marked(&self) -> bool {
+        *self == Self::Marked
+    }
+}
+
 /// Prompt settings that the language-model policies share: `[prompt]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +35,8 @@ pub struct PromptConfig {
     pub instruction: String,
     /// Its user turn, a template of `question`.
     pub question: String,
+    #[serde(skip_serializing_if = "AnswerForm::is_marked")]
+    pub answer: AnswerForm,
     /// Words behind which the answer stands, before all that are known everywhere.
     pub answer_markers: Vec<String>,
     /// Texts at which a sample ends; they are no part of it.
@@ -30,6 +49,7 @@ impl Default for PromptConfig {
         Self {
             instruction: String::new(),
             question: QUESTION.to_owned(),
+            answer: AnswerForm::Marked,
             answer_markers: Vec::new(),
             stop: Vec::new(),
         }
@@ -85,6 +105,9 @@ impl Prompt {
         if config.question != QUESTION {
             parts.extend(["question".into(), Part::from(&config.question)]);
         }
+        if !config.answer.is_marked() {
+            parts.extend([Part::from("answer"), "code".into()]);
+        }
         for (name, texts) in [("answer_markers", &config.answer_markers), ("stop", &config.stop)] {
             for text in texts {
                 parts.extend([name.into(), Part::from(text)]);
@@ -95,7 +118,11 @@ impl Prompt {
 
     /// How answers are read.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { markers: &self.config.answer_markers, thinking: false }
+        Reader {
+            markers: &self.config.answer_markers,
+            code: self.config.answer == AnswerForm::Code,
+            ..Reader::default()
+        }
     }
 }
 
@@ -169,10 +196,11 @@ mod tests {
         let others = [
             PromptConfig { instruction: "Add.".into(), ..PromptConfig::default() },
             PromptConfig { question: "{{question}}!".into(), ..PromptConfig::default() },
+            PromptConfig { answer: AnswerForm::Code, ..PromptConfig::default() },
             PromptConfig { answer_markers: list(), ..PromptConfig::default() },
             PromptConfig { stop: list(), ..PromptConfig::default() },
         ];
         let ids: std::collections::HashSet<String> = others.into_iter().map(of).chain([plain]).collect();
-        assert_eq!(ids.len(), 5);
+        assert_eq!(ids.len(), 6);
     }
 }

@@ -33,7 +33,7 @@ pub struct Vote {
 /// once, however often the search went through it.
 pub fn votes(outcome: &SearchOutcome, config: &TreeConfig) -> Vec<Vote> {
     let of = |node: &u32| {
-        let answer = outcome.tree.get(*node).answer.as_deref()?;
+        let answer = outcome.tree.get(*node).answer.as_deref().filter(|answer| !answer.is_empty())?;
         let score = score(&outcome.tree, *node, config);
         Some(Vote {
             answer: answer::compare("0", answer).predicted_read,

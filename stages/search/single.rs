@@ -224,7 +224,7 @@ impl<'a> Search<'a> {
             domain: self.domain,
             steps,
             state: item.state.as_deref(),
-            answer: item.answer.as_deref().filter(|_| item.end),
+            answer: item.answer.as_deref().filter(|answer| item.end && !answer.is_empty()),
         }
     }
 

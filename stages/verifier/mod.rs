@@ -35,11 +35,13 @@ use crate::problems::content_hash;
 mod ask;
 mod pool;
 mod reply;
+mod sandbox;
 mod store;
 mod worker;
 
 use ask::Question;
 use pool::Pool;
+pub use sandbox::Sandbox;
 
 /// Version of what a command is asked and how its answers are read, part of fingerprints.
 pub const VERSION: u32 = 1;
@@ -56,6 +58,7 @@ pub struct CommandConfig {
     pub timeout_s: f64,
     /// Most memory of a process for its data, in MiB; 0 for no limit.
     pub memory_mb: u64,
+    pub sandbox: Sandbox,
 }
 
 /// All that the answers of a command depend on.
@@ -180,6 +183,11 @@ impl Domain for Commanded {
     /// A single step is not the command's business, and the rules of another domain say nothing of it.
     fn check_step(&self, _: &Problem, _: &[String], _: &str) -> StepCheck {
         StepCheck::Prose
+    }
+
+    /// The steps may be all that counts.
+    fn needs_answer(&self) -> bool {
+        false
     }
 
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {

@@ -13,7 +13,7 @@ use datasets::types::Judgement;
 use super::ask::Question;
 use super::reply::Reply;
 use super::store::Store;
-use super::worker::{Failure, Worker};
+use super::worker::{Failure, Worker, limited};
 use super::{CommandInputs, Host, limit};
 
 /// A command that has failed so often and never answered does not work.
@@ -24,6 +24,8 @@ const SHOWN: usize = 3;
 pub(super) struct Pool {
     name: String,
     inputs: CommandInputs,
+    /// What is started: the command within its limits and sandbox.
+    words: Vec<String>,
     /// Processes at once.
     workers: usize,
     host: Arc<Host>,
@@ -53,11 +55,17 @@ impl Pool {
         let name = inputs.name();
         let store = Store::open(folder, &name)
             .with_context(|| format!("failed to read the answers in {}", folder.display()))?;
+        let (mut words, line) = inputs.config.sandbox.words(&inputs.config.words)?;
+        words.extend(limited(&inputs.config));
+        if !line.is_empty() {
+            (host.warn)(&line);
+        }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if inputs.config.workers > 0 { inputs.config.workers } else { cores() };
         Ok(Self {
             name,
             inputs: inputs.clone(),
+            words,
             workers,
             host: Arc::new(host),
             works: AtomicBool::new(!store.is_empty()),
@@ -191,7 +199,7 @@ impl Pool {
     fn start(&self) -> Result<Worker, Failure> {
         let now = CommandInputs::of(self.inputs.config.clone()).map(|inputs| inputs.name());
         if now.is_ok_and(|now| now == self.name) {
-            return Worker::start(&self.inputs.config, &self.host);
+            return Worker::start(&self.words, &self.host);
         }
         let what = "a file of verify.command has changed while the run used it: resume with the new one";
         locked(&self.broken).get_or_insert_with(|| what.to_owned());

@@ -34,7 +34,8 @@ impl World {
         let script = folder.path().join("check.sh");
         std::fs::write(&script, text).unwrap();
         let words = vec!["sh".to_owned(), script.to_str().unwrap().to_owned()];
-        let config = CommandConfig { words, workers: 2, timeout_s: 60.0, memory_mb: 0 };
+        let config =
+            CommandConfig { words, workers: 2, timeout_s: 60.0, memory_mb: 0, sandbox: Sandbox::Off };
         Self { folder, config, said: Arc::default(), stop: Arc::default() }
     }
 
@@ -294,4 +295,27 @@ fn a_program_is_found_on_the_path_or_by_its_own() {
     assert!(program("sh").is_some_and(|path| path.ends_with("sh")));
     assert!(program("no-such-program-anywhere").is_none());
     assert!(program("./no/such/program").is_none() && program("/bin/sh").is_some());
+}
+
+#[test]
+fn a_sandbox_has_no_network_and_what_there_is_is_said() {
+    // Interfaces: two lines of headings, and one for each.
+    let mut world = World::of(
+        r#"n=$(grep -c : /proc/net/dev)
+        say '{"verdict": "undecidable", "reason": "interfaces '$n'"}'"#,
+    );
+    let interfaces = |world: &World| judge(&world.domains(), "q", "7").1;
+    let open = interfaces(&world);
+    assert!(!world.says("sandbox"), "{:?}", world.said);
+    world.config.sandbox = Sandbox::Auto;
+    let within = interfaces(&world);
+    if world.says("warn: verify.command runs in a sandbox of") {
+        assert_eq!(within, "interfaces_1", "the loopback alone; outside: {open}");
+        world.config.sandbox = Sandbox::Required;
+        assert_eq!(interfaces(&world), "interfaces_1");
+    } else {
+        assert!(world.says("warn: verify.command runs without a sandbox"), "{:?}", world.said);
+        assert_eq!(within, open);
+        assert!(Sandbox::Required.words(&world.config.words).is_err());
+    }
 }

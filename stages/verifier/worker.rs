@@ -93,8 +93,9 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts a process.
-    pub(super) fn start(config: &CommandConfig, host: &Arc<Host>) -> Result<Self, Failure> {
-        let mut command = command(config);
+    pub(super) fn start(words: &[String], host: &Arc<Host>) -> Result<Self, Failure> {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         for name in &host.secrets {
             command.env_remove(name);
         }
@@ -207,17 +208,12 @@ fn killed(status: std::process::ExitStatus) -> bool {
     }
 }
 
-fn command(config: &CommandConfig) -> Command {
-    let words = &config.words;
-    if cfg!(unix) && config.memory_mb > 0 {
-        let mut command = Command::new("sh");
-        command.args(["-c", LIMITED, &(config.memory_mb * 1024).to_string()]).args(words);
-        command
-    } else {
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
-        command
-    }
+/// The words of a command with its limit of memory.
+pub(super) fn limited(config: &CommandConfig) -> Vec<String> {
+    let limit = (config.memory_mb * 1024).to_string();
+    let shell = ["sh", "-c", LIMITED, &limit].map(str::to_owned);
+    let before = shell.into_iter().filter(|_| cfg!(unix) && config.memory_mb > 0);
+    before.chain(config.words.iter().cloned()).collect()
 }
 
 fn write(mut stdin: ChildStdin, asked: &Receiver<String>) {

@@ -1,6 +1,6 @@
 //! One answer in the making: drawing a token, filling in what the calculator says, and where it ends.
 
-use datasets::answer::{is_answer_line, is_open, spoken_from};
+use datasets::answer::{ends_answer, is_open, spoken_from};
 use datasets::key::Rng;
 use rand::RngExt;
 
@@ -59,10 +59,9 @@ impl Row {
             let written = format!("{begun}{text}");
             // No line of a thought ends a row.
             let said = spoken_from(&written).map(|said| &text[said.saturating_sub(begun.len())..]);
-            let line =
-                said.unwrap_or_default().trim_end().rsplit('\n').next().unwrap_or_default().trim_start();
-            let ends = is_answer_line(line) || work.stop == Stop::Line && !is_open(&written);
-            if !line.is_empty() && ends {
+            let said = said.unwrap_or_default().trim_end();
+            let ends = ends_answer(said) || work.stop == Stop::Line && !is_open(&written);
+            if !said.is_empty() && ends {
                 self.out.finished = true;
                 return self.end(work);
             }

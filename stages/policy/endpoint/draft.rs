@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use datasets::answer::{Completion, is_answer_line, is_open, spoken_from};
+use datasets::answer::{Completion, closes_code, is_answer_line, is_open, opens_code, spoken_from};
 use datasets::expr::calculator;
 use datasets::types::{End, Step};
 
@@ -224,7 +224,9 @@ impl Draft {
             let spoken = &line[said.saturating_sub(start).min(line.len())..];
             let wanted = match self.horizon {
                 Horizon::Step => !spoken.trim().is_empty() && !is_open(&self.text[..start + line.len()]),
-                Horizon::Path => has_answer(spoken),
+                Horizon::Path => {
+                    has_answer(spoken) && !opens_code(spoken) || closes_code(&self.text[..start + line.len()])
+                }
             };
             if full && wanted {
                 return Some(start + line.len() - 1);

@@ -200,8 +200,9 @@ impl Search<'_> {
         }
         let depth = self.tree.get(parent).depth + 1;
         let line = if answer.is_empty() { String::new() } else { format!("#### {answer}") };
-        let status = if answer.is_empty() { Status::Wrong } else { Status::Open };
-        let answer = Some(answer).filter(|a| !a.is_empty());
+        let judged = !answer.is_empty() || !self.domain.needs_answer();
+        let status = if judged { Status::Open } else { Status::Wrong };
+        let answer = Some(answer).filter(|_| judged);
         let node = self.tree.add(Item {
             tokens,
             status,

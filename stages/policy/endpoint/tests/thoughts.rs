@@ -80,6 +80,7 @@ fn prompts_markers_and_stops_are_the_users() {
         question: "Problem: {{question}}\nGo!".into(),
         answer_markers: vec!["RESULT".into()],
         stop: vec!["Problem:".into()],
+        ..PromptConfig::default()
     };
     // One server stops at the text, the other knows no stop strings.
     for text in ["48/2=24\nRESULT 24\n", "48/2=24\nRESULT 24\nProblem: 1+1?\nRESULT 2"] {
