@@ -167,7 +167,7 @@ fn a_score_is_the_target_of_values() {
     world.qstill(&arguments).done();
     let run = world.left("scored");
     let values: Vec<ValueRow> = run.rows("round-1/value");
-    assert!(!values.is_empty() && values.iter().all(|row| row.target == 0.25), "{values:?}");
+    assert!(!values.is_empty() && values.iter().all(|row| (row.target - 0.25).abs() < 1e-6), "{values:?}");
     let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
     assert!(verdicts.iter().all(|row| row.judgement.score == Some(0.25)));
 }
@@ -185,7 +185,8 @@ fn programmer(request: &Value) -> Answer {
     let body = |index: u64| {
         let head = question.split('`').nth(1).unwrap();
         let of = known.iter().find(|(name, ..)| *name == head);
-        let value = of.map_or("None", |(_, right, wrong)| if index % 2 == 0 { right } else { wrong });
+        let value =
+            of.map_or("None", |(_, right, wrong)| if index.is_multiple_of(2) { right } else { wrong });
         format!(
             "This is how.\n\n```python\ndef {head}:\n    # It returns at once.\n    return {value}\n```\nDone."
         )

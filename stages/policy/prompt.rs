@@ -21,10 +21,9 @@ pub enum AnswerForm {
     Code,
 }
 
-impl AnswerForm {
-    fn is_marked(&self) -> bool {
-        *self == Self::Marked
-    }
+/// Whether a setting is left as it is.
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
 }
 
 /// Prompt settings that the language-model policies share: `[prompt]`.
@@ -35,7 +34,7 @@ pub struct PromptConfig {
     pub instruction: String,
     /// Its user turn, a template of `question`.
     pub question: String,
-    #[serde(skip_serializing_if = "AnswerForm::is_marked")]
+    #[serde(skip_serializing_if = "is_default")]
     pub answer: AnswerForm,
     /// Words behind which the answer stands, before all that are known everywhere.
     pub answer_markers: Vec<String>,
@@ -105,7 +104,7 @@ impl Prompt {
         if config.question != QUESTION {
             parts.extend(["question".into(), Part::from(&config.question)]);
         }
-        if !config.answer.is_marked() {
+        if !is_default(&config.answer) {
             parts.extend([Part::from("answer"), "code".into()]);
         }
         for (name, texts) in [("answer_markers", &config.answer_markers), ("stop", &config.stop)] {
