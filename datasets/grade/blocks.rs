@@ -57,15 +57,16 @@ const DISPLAYS: [(&str, &str); 11] = [
 
 /// What stands before and behind code.
 pub(super) const FENCE: &str = "```";
+
+/// Lines of a formula or of code that still belong together.
+const MOST_LINES: usize = 60;
+
 /// Whether a text is code between fences: in a named language, or of several lines.
 pub(super) fn is_code(text: &str) -> bool {
     let inner = text.trim().strip_prefix(FENCE).and_then(|rest| rest.strip_suffix(FENCE));
     let Some((language, code)) = inner.and_then(|inner| inner.split_once('\n')) else { return false };
     !language.trim().is_empty() || lines(code).count() > 1
 }
-
-/// Lines of a formula or of code that still belong together.
-const MOST_LINES: usize = 60;
 
 /// A text cut into lines that are not blank, each trimmed. A formula or code over several lines is one.
 pub(super) struct Blocks {

@@ -75,10 +75,10 @@ pub fn arms(sides: &Sides, most: usize) -> Result<(Vec<Arm>, Vec<String>)> {
     for rounds @ (a, b) in sides.rounds.iter().copied() {
         let (mut of_a, mut of_b) = (measured(&sides.a, a)?, measured(&sides.b, b)?);
         if sides.one
-            && let Some(base) = measured(&sides.a, 1)?.remove("base")
-            && let Some(student) = measured(&sides.b, b)?.remove("student")
+            && let Some(student) = of_b.get("student")
+            && let Some(base) = measured(&sides.a, 1)?.get("base")
         {
-            arms.push(arm("base to student", (1, b), &base, &student));
+            arms.push(arm("base to student", (1, b), base, student));
         }
         if sides.alike(rounds) {
             continue;
