@@ -50,7 +50,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        9
+        10
     }
 
     fn start(&self, problem: &Problem) -> State {

@@ -74,7 +74,7 @@ use select::Share;
 use value::{HeadConfig, ValueLoss};
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Loads the base model, or makes an untrained one with a tokenizer trained on `texts`.
 ///

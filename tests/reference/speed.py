@@ -70,7 +70,8 @@ class Train:
 
     def step(self):
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.tokens).backward()
+        for rows in self.tokens.split(self.options.micro or len(self.tokens)):
+            (self.loss(rows) * len(rows) / len(self.tokens)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         wait(self.options)
@@ -132,6 +133,8 @@ def qstill(what, name, rows, options):
     command += ["--seconds", str(options.seconds), "--device", "cpu" if options.device == "cpu" else "wgpu"]
     if what == "generate":
         command += ["--tokens", str(options.tokens)]
+    elif options.micro:
+        command += ["--set", f"train.micro_batch={options.micro}"]
     for key in options.set:
         command += ["--set", key]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)[0]
@@ -149,6 +152,7 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", default="f32", choices=list(DTYPES))
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--micro", type=int, help="rows of a pass in training, for both, where memory is short")
     parser.add_argument("--set", action="append", default=[], help="a key for qstill, e.g. model.dtype=bf16")
     parser.add_argument("--qstill", default="target/release/qstill")
     parser.add_argument("--llama", help="llama.cpp's llama-batched-bench, instead of PyTorch")
@@ -159,13 +163,14 @@ def main():
     results = []
     for name in options.model or ["demo", "50m"]:
         for rows in options.rows or [32 if options.what == "train" else 8]:
-            reference = (Llama if options.llama else Train if options.what == "train" else Generate)(name, rows, options)
+            reference = Llama if options.llama else Train if options.what == "train" else Generate
             own, other, memory = [], [], []
             for _ in range(options.turns):
                 report = qstill(options.what, name, rows, options)
                 own.append(report["tokens_per_second"])
                 memory.append(report["peak_bytes"] or 0)
-                other.append(reference.rate())
+                # One model in memory at a time.
+                other.append(reference(name, rows, options).rate())
             ratio = statistics.median(a / b for a, b in zip(own, other))
             results.append(dict(
                 bench=options.what, model=name, rows=rows, length=options.length, tokens=options.tokens, dtype=options.dtype,
@@ -176,7 +181,6 @@ def main():
                 print(f"{options.what} {name} rows {rows}: qstill {statistics.median(own):.0f} tok/s, "
                       f"{results[-1]['against']} {statistics.median(other):.0f} tok/s, ratio {ratio:.2f}, "
                       f"qstill's peak {max(memory) / 2**20:.0f} MiB", flush=True)
-            del reference
     if options.json:
         json.dump(results, sys.stdout, indent=2)
 

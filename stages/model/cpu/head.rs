@@ -16,8 +16,6 @@ use soft::{largest, soft_row};
 const ROWS: usize = 128;
 /// Most logits held at once.
 const LOGITS: usize = 1 << 26;
-/// Rows of the output matrix whose gradient is one task.
-const BLOCK: usize = 128;
 
 /// What to predict: for each of M rows the token and its weight in the loss.
 #[derive(Clone, Copy)]
@@ -54,6 +52,8 @@ struct Cut {
     together: usize,
     /// Columns of the hidden states' gradient that are one task.
     columns: usize,
+    /// Rows of the output matrix whose gradient is one task.
+    block: usize,
 }
 
 impl Cut {
@@ -61,10 +61,20 @@ impl Cut {
         let (rows, tokens) = (ROWS, 8192);
         if vocab <= tokens {
             let together = (LOGITS / 2 / vocab / rows).clamp(1, 16) * rows;
-            return Self { rows, tokens: vocab, together, columns: size };
+            return Self { rows, tokens: vocab, together, columns: size, block: 128 };
         }
         let rows = (LOGITS / vocab).clamp(1, 3 * rows);
-        Self { rows, tokens, together: rows, columns: 128 }
+        Self { rows, tokens, together: rows, columns: 128, block: 256 }
+    }
+
+    /// The same for so many rows in all: where a task has all rows that are held at once, the last ones have
+    /// as many as the first.
+    fn evenly(self, all: usize) -> Self {
+        if self.rows < self.together {
+            return self;
+        }
+        let rows = all.div_ceil(all.div_ceil(self.rows));
+        Self { rows, together: rows, ..self }
     }
 }
 
@@ -114,7 +124,7 @@ pub fn cross_entropy(
     }
     let size = hidden.len() / targets.tokens.len();
     let vocab = matrix.len() / size;
-    let cut = Cut::of(vocab, size);
+    let cut = Cut::of(vocab, size).evenly(targets.tokens.len());
     let mut logits = vec![0.0; cut.together.min(hidden.len() / size) * vocab];
     let mut loss = 0.0;
     for (hidden, targets) in hidden.chunks_mut(cut.together * size).zip(targets.chunks(cut.together)) {
@@ -131,16 +141,13 @@ pub fn cross_entropy(
         // The inputs of the product are needed once more for the gradient of the matrix.
         let inputs = if sums.is_empty() { Vec::new() } else { hidden.to_vec() };
         back(hidden, matrix, logits, (size, cut));
-        sums.par_chunks_mut(BLOCK * size).enumerate().for_each(|(i, block)| {
+        sums.par_chunks_mut(cut.block * size).enumerate().for_each(|(i, block)| {
+            let from = i * cut.block;
             // The rows of a task that has not all tokens are all rows.
-            let first = i * BLOCK / cut.tokens * cut.tokens;
+            let first = from / cut.tokens * cut.tokens;
             let width = cut.tokens.min(vocab - first);
             let slopes = &logits[first * tokens.len()..][..tokens.len() * width];
-            add_outer(
-                block,
-                i * BLOCK - first,
-                Outer { slopes, rows: width, inputs: &inputs, columns: size },
-            );
+            add_outer(block, from - first, Outer { slopes, rows: width, inputs: &inputs, columns: size });
         });
     }
     loss

@@ -1,4 +1,4 @@
-//! Matrix products on one thread, by the `gemm` crate, behind bounds that are checked.
+//! Matrix products by the `gemm` crate, behind bounds that are checked.
 
 /// A matrix inside a slice: element (r, c) stands at r * row_stride + c * column_stride.
 #[derive(Clone, Copy)]
@@ -37,8 +37,25 @@ impl<'a> View<'a> {
     }
 }
 
+/// How a product is made.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// `out += a b` instead of `out = a b`.
+    pub accumulate: bool,
+    /// At most so many threads; what is computed is the same with any number.
+    pub threads: usize,
+}
+
+/// On one thread.
+impl From<bool> for How {
+    fn from(accumulate: bool) -> Self {
+        Self { accumulate, threads: 1 }
+    }
+}
+
 /// out = a b, or out += a b; `out` is row-major with rows `stride` apart.
-pub fn product(out: &mut [f32], stride: usize, a: View<'_>, b: View<'_>, accumulate: bool) {
+pub fn product(out: &mut [f32], stride: usize, a: View<'_>, b: View<'_>, how: impl Into<How>) {
+    let How { accumulate, threads } = how.into();
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert_eq!(k, b.rows, "matrices that do not fit");
     if m == 0 || n == 0 {
@@ -68,7 +85,7 @@ pub fn product(out: &mut [f32], stride: usize, a: View<'_>, b: View<'_>, accumul
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None },
         );
     }
 }

@@ -24,7 +24,7 @@ pub mod int8;
 pub mod low_rank;
 pub mod matrix;
 pub mod packed;
-mod pages;
+pub mod pages;
 pub mod simd;
 pub mod trunk;
 

@@ -6,6 +6,15 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
 use memmap2::MmapMut;
+use rayon::prelude::*;
+
+/// Zeros that have been written: a page that is read before it is written faults twice, and the second fault
+/// stops all threads.
+pub fn zeros(length: usize) -> Vec<f32> {
+    let mut numbers = vec![0.0; length];
+    numbers.par_chunks_mut(1 << 16).for_each(|block| block.fill(0.0));
+    numbers
+}
 
 /// Numbers of one type, zero at first.
 pub struct Pages<T> {

@@ -20,10 +20,18 @@ mod layer;
 pub use chunk::Chunk;
 use chunk::Pass;
 
-/// About how many tokens a chunk has: enough for full matrix products, few enough to divide a batch.
+/// About how many tokens a chunk has at most: enough for full matrix products, few enough to divide a batch.
 const CHUNK: usize = 512;
-/// Rows of a weight whose gradient is one task.
-const BLOCK: usize = 64;
+/// About how many it has at least, if that leaves two chunks, where weights are [`LARGE`]: a product packs
+/// its weight first, which takes a quarter of its time with 64 tokens and a tenth with 256.
+const FULL: usize = 256;
+/// Values of a weight that no cache of one core holds.
+const LARGE: usize = 1 << 20;
+
+/// Rows of a weight `[rows, columns]` whose gradient is one task. Each task packs the inputs anew.
+fn block(rows: usize, columns: usize) -> usize {
+    if rows * columns > LARGE { 256 } else { 64 }
+}
 
 /// A decoder at work on batches. `recompute` keeps a layer's input only and runs its forward pass again in
 /// the backward pass (gradient checkpointing, arXiv 1604.06174): a third more work for a fraction of the
@@ -55,7 +63,7 @@ impl Trunk {
             self.rotary = Rotary::new(&weights.config, longest);
         }
         self.divide(sequences);
-        let pass = Pass { weights, shape: self.shape, rotary: &self.rotary, recompute: self.recompute };
+        let pass = Pass::new(weights, &self.rotary, self.recompute, self.used);
         self.chunks[..self.used].par_iter_mut().for_each(|chunk| chunk.forward(pass));
     }
 
@@ -68,7 +76,7 @@ impl Trunk {
         }
         self.used = from.used;
         self.chunks.resize_with(self.chunks.len().max(self.used), Chunk::default);
-        let pass = Pass { weights, shape: self.shape, rotary: &self.rotary, recompute: self.recompute };
+        let pass = Pass::new(weights, &self.rotary, self.recompute, self.used);
         self.chunks[..self.used].par_iter_mut().zip(&from.chunks).for_each(|(chunk, from)| {
             chunk.tokens.clone_from(&from.tokens);
             chunk.sequences.clone_from(&from.sequences);
@@ -96,7 +104,7 @@ impl Trunk {
     /// out).
     pub fn backward(&mut self, weights: &Weights, gradients: &mut [Vec<f32>]) {
         let shape = self.shape;
-        let pass = Pass { weights, shape, rotary: &self.rotary, recompute: self.recompute };
+        let pass = Pass::new(weights, &self.rotary, self.recompute, self.used);
         let chunks = &mut self.chunks[..self.used];
         let norm = weights.norm_index();
         chunks.par_iter_mut().for_each(|chunk| chunk.backward_start(&weights.all[norm]));
@@ -123,10 +131,12 @@ impl Trunk {
     }
 
     /// Cuts a batch into chunks: whole sequences, in order, of [`CHUNK`] tokens or an eighth of a smaller
-    /// batch.
+    /// batch, though not below [`FULL`] tokens or half of the batch where weights are large.
     fn divide(&mut self, sequences: &[&[u32]]) {
         let total: usize = sequences.iter().map(|s| s.len()).sum();
-        let goal = CHUNK.min(total.div_ceil(8));
+        let large = 2 * self.shape.inner * self.shape.hidden > LARGE;
+        let least = if large { FULL.min(total.div_ceil(2)) } else { 0 };
+        let goal = CHUNK.min(total.div_ceil(8).max(least));
         self.used = 0;
         let mut open = false;
         for sequence in sequences {
@@ -175,9 +185,10 @@ fn sum_weights(chunks: &[Chunk], layer: usize, weights: &Weights, gradients: &mu
             products.iter().find(|product| product.0 == *part).map(|p| (sum, p.1, p.2, p.3))
         })
         .flat_map(|(sum, rows, columns, of)| {
-            sum.chunks_mut(BLOCK * columns)
+            let height = block(rows, columns);
+            sum.chunks_mut(height * columns)
                 .enumerate()
-                .map(move |(i, block)| (block, i * BLOCK, rows, columns, of))
+                .map(move |(i, block)| (block, i * height, rows, columns, of))
         })
         .collect();
     tasks.into_par_iter().for_each(|(block, from, rows, columns, of)| {

@@ -10,6 +10,7 @@ use super::losses::Objective;
 use super::optimizer::{Adam, Slot, State, Step, weight_sum};
 use super::value::{self, HeadConfig, ValueLoss};
 use crate::model::cpu::head::{Targets, cross_entropy};
+use crate::model::cpu::pages::zeros;
 use crate::model::cpu::trunk::Trunk;
 use crate::model::cpu::{Weights, simd};
 use crate::model::{Decoder, FutureHeads, ValueHead};
@@ -94,11 +95,11 @@ impl Cpu {
                 (0..weights.every().count()).map(|at| at >= weights.all.len()).collect()
             }
         };
-        let room = |(values, trains): (&Vec<f32>, &bool)| vec![0.0; if *trains { values.len() } else { 0 }];
+        let room = |(values, trains): (&Vec<f32>, &bool)| zeros(if *trains { values.len() } else { 0 });
         let sums = weights.every().zip(&trains).map(room).collect();
         let slot = |shape: [usize; 2], values: Vec<f32>| {
             let len = shape[0] * shape[1];
-            Slot { shape, values, first: vec![0.0; len], second: vec![0.0; len] }
+            Slot { shape, values, first: zeros(len), second: zeros(len) }
         };
         let shapes = decoder.weights().into_iter().map(|w| w.dims());
         let shapes = shapes.chain(tuned.first_values().into_iter().map(|(shape, _)| shape)).zip(&trains);

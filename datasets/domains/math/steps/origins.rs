@@ -10,12 +10,14 @@ use crate::types::{Fault, FaultKind};
 ///
 /// What is known grows along the path: by results, by what is stated (`x = 5`, `1 hour = 60 minutes`), and by
 /// numbers that the prose of an earlier step says and that follow from what is known in one operation (`then
-/// there will be 14`).
+/// there will be 14`), and by what is computed silently from what is known (`100 - (15 + 23)`, then `100 -
+/// 38`).
 pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
     let mut known = Known::of(reading);
     let mut found = Vec::new();
     let mut next = 0;
     let mut said: Vec<&Mention> = Vec::new();
+    let mut silent = reading.silent.iter().peekable();
     for outcome in &reading.outcomes {
         while let Some(mention) = reading.mentions.get(next).filter(|_| next < outcome.at) {
             match mention.place {
@@ -29,6 +31,11 @@ pub(super) fn made_up(reading: &Reading) -> Vec<Fault> {
         for mention in said.drain(..earlier) {
             if known.derives(mention.value) {
                 known.learn(mention.value);
+            }
+        }
+        while let Some(part) = silent.next_if(|part| part.step <= outcome.step) {
+            if part.operands.iter().all(|&operand| known.has(operand)) {
+                known.learn(part.value);
             }
         }
         for &operand in outcome.operands.iter().filter(|&&operand| !known.has(operand)) {

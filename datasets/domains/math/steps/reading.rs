@@ -19,6 +19,16 @@ pub(super) struct Reading<'a> {
     pub outcomes: Vec<EquationResult>,
     /// All numbers, in order.
     pub mentions: Vec<Mention>,
+    /// What is computed without a result beside it, in order.
+    pub silent: Vec<Silent>,
+}
+
+/// A bracket, `(15 + 23)` in `100 - (15 + 23)`, or a row that is an expression and nothing else: what follows
+/// may go on with its value.
+pub(super) struct Silent {
+    pub step: usize,
+    pub value: Number,
+    pub operands: Vec<Number>,
 }
 
 /// A step.
@@ -81,6 +91,7 @@ impl<'a> Reading<'a> {
             lines: Vec::with_capacity(steps.len()),
             outcomes: Vec::new(),
             mentions: Vec::new(),
+            silent: Vec::new(),
         };
         for (step, text) in steps.iter().enumerate() {
             let mut line = Line { equations: Vec::new(), echoes: Vec::new(), tokens: Vec::new() };
@@ -144,6 +155,7 @@ impl<'a> Reading<'a> {
                 at = length;
             }
             self.prose(step, &tokens, at, &line);
+            self.silent.extend(expressions(&tokens).into_iter().filter_map(|part| silent(step, part)));
             line.tokens.extend(tokens);
             let Some((_, (annotation, behind))) = cut else { break };
             // The annotation's own equations, one for each `=` in it.
@@ -194,6 +206,27 @@ impl<'a> Reading<'a> {
             at = end;
         }
     }
+}
+
+/// The insides of brackets, the inner ones first, and all of the tokens.
+fn expressions(tokens: &[Token]) -> Vec<&[Token]> {
+    let (mut open, mut found) = (Vec::new(), Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Open => open.push(at + 1),
+            Kind::Close => found.extend(open.pop().map(|from| &tokens[from..at])),
+            _ => {}
+        }
+    }
+    found.push(tokens);
+    found
+}
+
+/// What an expression computes, if it is one.
+fn silent(step: usize, tokens: &[Token]) -> Option<Silent> {
+    let value = parse(tokens).ok().filter(|node| node.computes())?.value().ok()?;
+    let operands = tokens.iter().filter_map(plain).collect();
+    Some(Silent { step, value: Number::from_big(&value)?, operands })
 }
 
 /// The value of a number token.

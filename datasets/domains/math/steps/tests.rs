@@ -11,6 +11,7 @@ const SHARE: &str = "Of 250 guests 40% are children, of whom 1/4 sing. What perc
 const RACE: &str = "Ann, Bo and Cy run 5, 8 and 11 laps of 400 meters. What is the average number of laps?";
 const TIME: &str = "A film takes 2 hours and 15 minutes. How many minutes do 4 films take?";
 const MONEY: &str = "A pen costs 85 cents. How many dollars do 12 pens cost?";
+const SUMS: &str = "Of 100 stamps Ann gives 15 to Bo and 23 to Cy. How many has she left?";
 const DEPTH: &str = "A diver is at 400 meters and dives 800 meters deeper. How deep is he?";
 
 fn found(question: &str, steps: &[&str], answer: &str) -> Vec<FaultKind> {
@@ -80,6 +81,11 @@ fn right_solutions() {
         (MONEY, &["12*85=<<12*85=1020>>1020 cents", "1020/100=$<<1020/100=10.2>>10.20"], "10.20"),
         (MONEY, &["12*.85=$<<12*.85=10.2>>10.20"], "10.2"),
         (MONEY, &["12*85=<<12*85=1020>>1,020 cents, which is $10.20"], "10.20"),
+        (SUMS, &["\\[ 100 - (15 + 23) \\]", "\\[ 100 - 38 = 62 \\]"], "62"),
+        (SUMS, &["100 - (15 + 23) = 62", "100 - 38 = 62"], "62"),
+        (SUMS, &["\\(100 - (15 + 23) = 100 - 38 = 62\\)", "38 + 62 = 100", "100 - 38 = 62"], "62"),
+        (SUMS, &["He gives away 15 + 23.", "15 + 23", "100 - 38 = 62"], "62"),
+        (SUMS, &["100 - ($15 + $23)", "100 - 38 = 62"], "62"),
         (DEPTH, &["400+800=<<400+800=1200>>1,200"], "1,200"),
         (DEPTH, &["-400-800=-1200, so he is 1200 meters deep"], "1200"),
         (
@@ -204,6 +210,7 @@ fn made_up_numbers() {
         (PENS, &["6*24=144", "144/2=72", "72*3=216", "216+17=233"], "233", &[MadeUpNumber]),
         (PENS, &["200+16=216"], "216", &[MadeUpNumber, MadeUpNumber]),
         (RACE, &["5+8+11=24", "24/6=4"], "4", &[MadeUpNumber]),
+        (SUMS, &["100 - (15 + 27)", "100 - 42 = 58"], "58", &[MadeUpNumber]),
         (
             TIME,
             &["2*50=<<2*50=100>>100", "100+15=<<100+15=115>>115", "115*4=<<115*4=460>>460"],

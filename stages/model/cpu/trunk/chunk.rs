@@ -12,6 +12,16 @@ pub(super) struct Pass<'a> {
     pub(super) rotary: &'a Rotary,
     /// Keep a layer's input only, and compute the rest again.
     pub(super) recompute: bool,
+    /// Threads for one chunk's products with weights.
+    pub(super) threads: usize,
+}
+
+impl<'a> Pass<'a> {
+    /// Of so many chunks.
+    pub(super) fn new(weights: &'a Weights, rotary: &'a Rotary, recompute: bool, chunks: usize) -> Self {
+        let threads = (rayon::current_num_threads() / chunks.max(1)).max(1);
+        Self { weights, shape: Shape::of(&weights.config), rotary, recompute, threads }
+    }
 }
 
 /// Some sequences of a batch and what was computed of them. Buffers are kept for the next batch.

@@ -1,7 +1,7 @@
 //! A layer on one chunk, forward and backward.
 
 use super::super::low_rank::LowRank;
-use super::super::matrix::{View, product};
+use super::super::matrix::{How, View, product};
 use super::super::simd::{self, Normed};
 use super::super::{Shape, Weights};
 use super::chunk::{Chunk, Pass, sized, zeroed};
@@ -90,12 +90,13 @@ struct Layer<'a> {
     index: usize,
     shape: Shape,
     attention: Attention,
+    threads: usize,
 }
 
 impl<'a> Layer<'a> {
     fn of(pass: Pass<'a>, index: usize) -> Self {
         let attention = pass.weights.config.attention[index];
-        Self { weights: pass.weights, index, shape: pass.shape, attention }
+        Self { weights: pass.weights, index, shape: pass.shape, attention, threads: pass.threads }
     }
 
     /// Empty if its family has none.
@@ -111,7 +112,8 @@ impl<'a> Layer<'a> {
     fn linear(&self, part: Part, out: &mut Vec<f32>, x: &[f32], accumulate: bool) {
         let [rows, columns] = self.weights.config.shape(part);
         sized(out, x.len() / columns * rows);
-        product(out, rows, View::rows(x, columns), View::rows(self.get(part), columns).t(), accumulate);
+        let how = How { accumulate, threads: self.threads };
+        product(out, rows, View::rows(x, columns), View::rows(self.get(part), columns).t(), how);
         for adapter in self.adapters(part) {
             adapter.add(x, out, rows);
         }
@@ -121,7 +123,8 @@ impl<'a> Layer<'a> {
     fn linear_backward(&self, part: Part, out: &mut Vec<f32>, dy: &[f32]) {
         let [rows, columns] = self.weights.config.shape(part);
         sized(out, dy.len() / rows * columns);
-        product(out, columns, View::rows(dy, rows), View::rows(self.get(part), columns), false);
+        let how = How { accumulate: false, threads: self.threads };
+        product(out, columns, View::rows(dy, rows), View::rows(self.get(part), columns), how);
         for adapter in self.adapters(part) {
             adapter.add_back(dy, out, rows);
         }
