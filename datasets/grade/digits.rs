@@ -32,12 +32,16 @@ impl Lexer {
         } else if self.peek(0) == '.' && self.repeats(1).is_some() {
             self.at += 1;
             plain = false;
+        } else if self.peek(0) == '.' && self.repeats_in_brackets(1).is_some() {
+            self.at += 1;
+            plain = false;
         } else if self.peek(0) == '.' && !matches!(self.peek(1), '.' | '\0') {
             // `18.` before a closing sign or a word.
             self.at += 1;
         }
         let mut value = ratio(&format!("{whole}{fraction}"), fraction.len());
-        if !plain && let Some((digits, end)) = self.repeats(0) {
+        let brackets = if fraction.is_empty() { self.repeats_in_brackets(0) } else { None };
+        if !plain && let Some((digits, end)) = self.repeats(0).or(brackets) {
             let nines = BigInt::from(10).pow(digits.len() as u32) - 1;
             let shift = BigInt::from(10).pow(fraction.len() as u32);
             value += BigRational::new(ratio(&digits, 0).to_integer(), nines * shift);
@@ -63,7 +67,22 @@ impl Lexer {
             return Err(Stop::Fuel);
         }
         self.push(Kind::Number(value, plain), 0);
+        // `0.1(6)` alone is a repeating decimal, or a product.
+        if !fraction.is_empty()
+            && let Some((_, end)) = self.repeats_in_brackets(0)
+            && self.chars[end..].iter().all(|c| c.is_whitespace() || *c == '$')
+        {
+            self.push(Kind::Other, 0);
+        }
         Ok(())
+    }
+
+    /// Digits in brackets at `ahead`, and where they end: `0.(3)`.
+    fn repeats_in_brackets(&self, ahead: usize) -> Option<(String, usize)> {
+        let count = self.run(ahead + 1, |c| c.is_ascii_digit());
+        let closed = self.peek(ahead) == '(' && self.peek(ahead + 1 + count) == ')';
+        (closed && (1..=64).contains(&count))
+            .then(|| (self.text(ahead + 1, count), self.at + ahead + count + 2))
     }
 
     /// The size of the exponent behind an `e` here, and the length of both.
@@ -115,7 +134,10 @@ impl Lexer {
     /// Length of a thousands separator here, if three digits follow it and so on to the end of the number.
     fn group_follows(&self) -> Option<usize> {
         let separator = |n: usize| -> usize {
-            let rest = self.text(n, 11);
+            let rest = self.text(n, 20);
+            if let Some(length) = comma(&rest) {
+                return length;
+            }
             let explicit = ["\\thinspace ", "{,}", "{\\,}", "\\,", "\\;", "\\:", "\\!", "\\ ", ",", "~", "'"];
             match explicit.iter().find(|sign| rest.starts_with(**sign)) {
                 Some(sign) => sign.len(),
@@ -170,6 +192,18 @@ impl Lexer {
             self.push(Kind::Number(value, false), 1);
         }
     }
+}
+
+/// Length of a comma that commands of spacing draw to the digits: `,\!`, `\!,\!`, `,\! `, `\text{,}`. Behind
+/// `,\,` a list may go on, unless zero begins the next digits.
+fn comma(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix("\\!").unwrap_or(text);
+    let boxed = ["\\text{,}", "\\mathrm{,}", "\\mbox{,}"].into_iter().find_map(|sign| rest.strip_prefix(sign));
+    let behind = boxed.or_else(|| rest.strip_prefix("{,}")).or_else(|| rest.strip_prefix(','))?;
+    let drawn = behind.trim_start().strip_prefix("\\!").map(str::trim_start);
+    let spaced = behind.strip_prefix("\\,").filter(|rest| rest.starts_with('0'));
+    let rest = drawn.or(spaced).or_else(|| (boxed.is_some() || text.starts_with('\\')).then_some(behind))?;
+    Some(text[..text.len() - rest.len()].chars().count())
 }
 
 /// `digits` divided by a power of ten.

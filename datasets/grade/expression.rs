@@ -280,7 +280,7 @@ impl<'a> Parser<'a> {
                     Expr::Call(Function::Binomial, vec![over, under])
                 })
             }
-            "sqrt" | "cbrt" => {
+            "sqrt" | "root" | "cbrt" => {
                 let degree = if name == "cbrt" {
                     Expr::integer(3)
                 } else if self.take('[') {
@@ -288,7 +288,13 @@ impl<'a> Parser<'a> {
                 } else {
                     Expr::integer(2)
                 };
-                let inner = self.argument()?;
+                // TeX takes one token: `\sqrt2x` is `\sqrt{2}x`.
+                let inner = match self.kind() {
+                    Some(Kind::Number(..) | Kind::Variable(_) | Kind::Name(_)) if name == "root" => {
+                        self.primary()?
+                    }
+                    _ => self.argument()?,
+                };
                 Ok(Expr::binary('^', inner, Expr::binary('/', Expr::integer(1), degree)))
             }
             "exp" => Ok(Expr::binary('^', Expr::E, self.argument()?)),
@@ -321,7 +327,7 @@ impl<'a> Parser<'a> {
         }
         let negative = self.take('-');
         let mut left = self.power()?;
-        while matches!(self.kind(), Some(Kind::Variable(_) | Kind::Name("pi" | "frac" | "sqrt"))) {
+        while matches!(self.kind(), Some(Kind::Variable(_) | Kind::Name("pi" | "frac" | "sqrt" | "root"))) {
             left = Expr::binary('*', left, self.power()?);
         }
         Ok(if negative { Expr::Negate(Box::new(left)) } else { left })

@@ -237,6 +237,10 @@ impl Lexer {
     fn variable_named(&mut self, mut name: String, length: usize) {
         let mut end = length;
         if self.peek(end) == '_' {
+            if let Some((index, length)) = self.index_in_words(end + 1) {
+                name = format!("{name}_{index}");
+                end += 1 + length;
+            }
             let braced = usize::from(self.peek(end + 1) == '{');
             let index = self.run(end + 1 + braced, char::is_alphanumeric);
             let closed = braced == 0 || self.peek(end + 2 + index) == '}';
@@ -252,6 +256,26 @@ impl Lexer {
             end += 1;
         }
         self.push(Kind::Variable(name), end);
+    }
+
+    /// An index in words at `ahead` and its length: `\min`, `{\max}`, `{\text{max}}`.
+    fn index_in_words(&self, ahead: usize) -> Option<(String, usize)> {
+        let text = self.text(ahead, 32);
+        let (inner, brace) = text.strip_prefix('{').map_or((text.as_str(), ""), |inner| (inner, "}"));
+        let command = inner.strip_prefix('\\')?;
+        let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (name, rest) = command.split_at(letters(command));
+        let (index, rest) = match name {
+            "min" | "max" => (name, rest),
+            _ if TEXTS.contains(&name) => {
+                let inner = rest.strip_prefix('{')?;
+                let (index, rest) = inner.split_at(letters(inner));
+                (index, rest.strip_prefix('}').filter(|_| !index.is_empty())?)
+            }
+            _ => return None,
+        };
+        let rest = rest.strip_prefix(brace)?;
+        Some((index.to_owned(), text.len() - rest.len()))
     }
 
     fn command(&mut self) {
@@ -272,6 +296,9 @@ impl Lexer {
                 _ => self.push(Kind::Other, 1),
             };
         }
+        if name == "sqrt" {
+            return self.push(Kind::Name("root"), length);
+        }
         if let Some((_, known)) = NAMES.iter().find(|(word, _)| *word == name) {
             return self.push(Kind::Name(known), length);
         }
@@ -282,7 +309,12 @@ impl Lexer {
             };
         }
         if SILENT.contains(&name) {
-            self.skip(length);
+            // A bracket stands as close to what is before it as without them.
+            if matches!(name, "left" | "right") {
+                self.at += length;
+            } else {
+                self.skip(length);
+            }
             // `\left.` is a bracket that is not there.
             if matches!(name, "left" | "right") && self.peek(0) == '.' {
                 self.skip(1);

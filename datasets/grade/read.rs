@@ -118,6 +118,7 @@ pub(super) fn undecorated(answer: &str) -> &str {
     let mut text = answer;
     loop {
         let before = text.len();
+        text = without_spacing(text);
         text =
             text.trim().trim_end_matches([',', ';']).trim_start_matches("**").trim_start_matches("\u{feff}");
         if !text.ends_with("\\left.") && !text.ends_with("\\right.") {
@@ -140,6 +141,18 @@ pub(super) fn undecorated(answer: &str) -> &str {
         }
         if text.len() == before {
             return text;
+        }
+    }
+}
+
+/// The text without commands of spacing at its end: `12\,`, `12\ `, `12~`.
+fn without_spacing(mut text: &str) -> &str {
+    loop {
+        text = text.trim_end();
+        let spacing = ["\\,", "\\;", "\\:", "\\!", "\\", "~", "\\quad", "\\qquad"];
+        match spacing.into_iter().find_map(|command| text.strip_suffix(command)) {
+            Some(rest) => text = rest,
+            None => return text,
         }
     }
 }
