@@ -150,6 +150,7 @@ impl Lexer {
         if first == 0 {
             return None;
         }
+        let drawn = |n: usize| comma(&self.text(n, 20)).is_some();
         let blank = matches!(self.peek(0), ' ' | '\u{a0}' | '~');
         let mut n = 0;
         loop {
@@ -160,7 +161,9 @@ impl Lexer {
             }
             n += gap + 3;
             let next = separator(n);
-            if next == 0 || !self.peek(n + next).is_ascii_digit() {
+            // `1,\!000,2` goes on behind a comma of another kind.
+            let ends = drawn(0) && !drawn(n);
+            if next == 0 || ends || !self.peek(n + next).is_ascii_digit() {
                 // `1 234/500` is a mixed number, and `1 234` in a text of several numbers is unclear.
                 return (!blank || !matches!(self.peek(n), '/' | '\\' | '.' | '^')).then_some(first);
             }

@@ -1,15 +1,17 @@
-//! Forms of answers that hold expressions: sets by a condition, `±`, matrices, numbers in other bases, names
-//! of functions, brackets with a factor before them or a unit behind them.
+//! Forms of answers that hold expressions: sets by a condition, `±`, matrices, names of functions,
+//! brackets with a factor before them or a unit behind them.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{ToPrimitive, Zero};
+use num_traits::Zero;
 
 use super::expression::Parser;
 use super::lex::{Kind, Token, is};
 use super::limits::Stop;
 use super::names::{MATRIX_OPEN, ROW, SET_CLOSE, SET_OPEN};
 use super::parse::{answer, enclosed, is_close, is_open, is_separator, item, split};
+use super::poly::Algebra;
+use super::read::{FUEL, WORK, is_equal};
 use super::tree::{Answer, Expr, expr_depends};
 use super::units;
 
@@ -168,6 +170,7 @@ pub(super) fn restated(tokens: &[Token], depth: usize) -> Option<Result<Answer, 
         [Token { kind: Kind::Sign(sign @ ('=' | '≈')), .. }, rest @ ..] => (*sign, rest),
         [first, rest @ ..] if first.kind == Kind::Word("or".into()) => ('=', rest),
         all if tokens[open].spaced && (percent(before) || percent(inner)) => ('=', all),
+        all if tokens[open].spaced => return beside(before, all, depth),
         _ => return None,
     };
     let both = item(before, depth + 1).and_then(|first| Ok([first, item(inner, depth + 1)?]));
@@ -179,6 +182,28 @@ pub(super) fn restated(tokens: &[Token], depth: usize) -> Option<Result<Answer, 
         Ok(_) => Err(Stop::Unreadable),
         Err(stop) => Err(stop),
     })
+}
+
+/// `1/2 (0.5)`: a value behind a blank that equals the one before it is no factor. Where it is written in
+/// the same way, is computed, or is near the one before it, it may be one.
+fn beside(before: &[Token], inner: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
+    let numeral = |tokens: &[Token]| {
+        tokens.iter().all(|t| matches!(t.kind, Kind::Number(..) | Kind::Name("frac") | Kind::Sign('/' | '{' | '}')))
+    };
+    if !before.iter().chain(inner).any(|t| matches!(t.kind, Kind::Number(..))) {
+        return None;
+    }
+    let (first, second) = (item(before, depth + 1).ok()?, item(inner, depth + 1).ok()?);
+    let mut algebra = Algebra::new(FUEL, WORK);
+    if is_equal(&first, &second, &mut algebra) {
+        let kinds = |tokens: &[Token]| tokens.iter().map(|t| t.kind.clone()).collect::<Vec<_>>();
+        let sure = numeral(inner) && kinds(before) != kinds(inner);
+        return Some(if sure { Ok(first) } else { Err(Stop::Unreadable) });
+    }
+    let fixed = first.expr().is_some_and(|expr| !expr_depends(expr, None));
+    let surd = fixed && algebra.normal(first.expr()?).ok().is_some_and(|normal| normal.rational().is_none());
+    let decimal = matches!(inner, [Token { kind: Kind::Number(value, false), .. }] if !value.is_integer());
+    (surd && decimal).then_some(Err(Stop::Unreadable))
 }
 
 /// The unit on every value that has none.
@@ -206,47 +231,6 @@ fn scaled(answer: Answer, factor: &Expr) -> Answer {
         }
         other => other,
     }
-}
-
-/// `4343_6`, `(4343)_{6}`, `4343_{\text{six}}`, `4343 base 6`.
-pub(super) fn based(tokens: &[Token]) -> Option<Answer> {
-    let without = |open, close, tokens: &[Token]| -> Vec<Token> {
-        tokens
-            .iter()
-            .filter(|t| !matches!(t.kind, Kind::Sign(c) if c == open || c == close))
-            .cloned()
-            .collect()
-    };
-    let bare = without('(', ')', &without('{', '}', tokens));
-    let (number, base) = match bare.as_slice() {
-        [number, sign, base] if sign.kind == Kind::Sign('_') => (number, base),
-        [number, word, base] if word.kind == Kind::Word("base".into()) => (number, base),
-        [number, inside, word, base]
-            if word.kind == Kind::Word("base".into()) && inside.kind == Kind::Word("in".into()) =>
-        {
-            (number, base)
-        }
-        _ => return None,
-    };
-    let Kind::Number(number, true) = &number.kind else { return None };
-    let base = match &base.kind {
-        Kind::Number(base, true) => base.to_integer().to_u32()?,
-        Kind::Word(word) => {
-            const WORDS: [&str; 11] =
-                ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-            WORDS.iter().position(|name| name == word)? as u32 + 2
-        }
-        _ => return None,
-    };
-    let digits = number.to_integer().to_string();
-    if !(2..=36).contains(&base) {
-        return None;
-    }
-    let value = BigInt::parse_bytes(digits.as_bytes(), base)?;
-    Some(match base {
-        10 => Answer::value(Expr::Number(BigRational::from_integer(value))),
-        _ => Answer::Based(value, base),
-    })
 }
 
 /// `f(x)`, `f(3)`, `f^{-1}(x)`, `P(2, 3)` as the left side of an equation: no product. Arguments are other

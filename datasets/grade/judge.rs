@@ -164,6 +164,10 @@ impl Judge {
             return Equality::Different("other_unit");
         };
         let found = self.amounts((a, *p), (b, *q), factor);
+        // `20%` is no `$20`.
+        if p != q && found == Equality::Same && (u.is_some() || v.is_some()) {
+            return NOT_DECIDED;
+        }
         // `5m` is no 5, as long as nobody says that it is a length.
         let unclear = match (m, n) {
             (Some(m), None) => !m.unlikely && v.is_none(),
@@ -306,7 +310,11 @@ impl Judge {
     fn items(&mut self, gold: &Answer, given: &Answer) -> Equality {
         let found = self.compare(gold, given);
         let (a, b) = (gold.noun(), given.noun());
-        if found == Equality::Same && a != b && !a.is_empty() && !b.is_empty() { NOT_DECIDED } else { found }
+        let set = |answer: &Answer| matches!(answer, Answer::Group { open: '{', .. });
+        let named_apart = a != b && !a.is_empty() && !b.is_empty();
+        // `{1, {2}}` is not {1, 2}.
+        let apart = named_apart || set(gold) != set(given);
+        if found == Equality::Same && apart { NOT_DECIDED } else { found }
     }
 
     /// Lists and sets have no order, but `9 chickens and 6 rabbits` beside `6, 9` has one.
@@ -395,6 +403,11 @@ fn based(gold: &Answer, given: &Answer) -> Equality {
             }
         }
         (Answer::Based(value, base), other) | (other, Answer::Based(value, base)) => {
+            // `2A_{16}` may be a product of 2 and a variable.
+            let lettered = matches!(other, Answer::Value { product: Some(_), .. });
+            if lettered || other.expr().is_some_and(|expr| expr_depends(expr, None)) {
+                return NOT_DECIDED;
+            }
             let Some(number) = other.expr().and_then(Expr::number) else { return OTHER_KIND };
             let digits = number.is_integer() && number.to_integer().to_string() == value.to_str_radix(*base);
             if digits || number == BigRational::from_integer(value.clone()) { NOT_DECIDED } else { WRONG }

@@ -7,7 +7,7 @@ use super::names::{
     ACCENTS, DOLLAR, GREEK, GREEK_LETTERS, MATRIX_CLOSE, MATRIX_OPEN, NAMES, ROW, SET_CLOSE, SET_OPEN, SIGNS,
     SILENT, SKIPPED, TEXTS, is_product, power_of, vulgar,
 };
-use super::units;
+use super::{scripts, units};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
@@ -192,6 +192,9 @@ impl Lexer {
             return self.sign('%', length);
         }
         if self.at < self.words_until {
+            if !text.is_ascii() {
+                return self.foreign(&lower, length);
+            }
             return self.push(Kind::Word(lower), length);
         }
         if self.at < self.product_until {
@@ -208,10 +211,7 @@ impl Lexer {
             return self.variable_named(format!("\\{name}"), 1);
         }
         if !text.is_ascii() {
-            // `3万元`: what multiplies is a word of its own.
-            let length = if units::scale(first.encode_utf8(&mut [0; 4])).is_some() { 1 } else { length };
-            let word = self.text(0, length).to_lowercase();
-            return self.push(Kind::Word(word), length);
+            return self.foreign(&lower, length);
         }
         if let Some((_, name)) = NAMES.iter().find(|(word, _)| *word == lower && length > 1) {
             return self.push(Kind::Name(name), length);
@@ -227,6 +227,20 @@ impl Lexer {
             self.product_until = self.at + length;
         }
         if product || length == 1 { self.variable(1) } else { self.push(Kind::Word(lower), length) }
+    }
+
+    /// A word that is not in ASCII: `3万元` and `5平方米` are several words of the tables.
+    fn foreign(&mut self, lower: &str, length: usize) {
+        match scripts::begins(lower) {
+            Some((length, &[])) => self.push(Kind::Word(lower.chars().take(length).collect()), length),
+            Some((length, words)) => {
+                for word in words {
+                    self.push(Kind::Word((*word).into()), 0);
+                }
+                self.at += length;
+            }
+            None => self.push(Kind::Word(lower.to_owned()), length),
+        }
     }
 
     fn variable(&mut self, length: usize) {

@@ -63,6 +63,7 @@
 //! algebraic numbers equal by a bound on how small such a number can be.
 
 mod amount;
+mod bases;
 mod blocks;
 mod bound;
 mod closing;
@@ -87,6 +88,7 @@ mod poly;
 mod read;
 mod relations;
 mod said;
+mod scripts;
 mod steps;
 mod tree;
 mod trigonometry;

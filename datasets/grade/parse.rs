@@ -3,8 +3,9 @@
 
 use num_rational::BigRational;
 
+use super::bases::based;
 use super::forms::{
-    application, around_brackets, based, bracketed, has_either, plus_minus, reals_without, restated,
+    application, around_brackets, bracketed, has_either, plus_minus, reals_without, restated,
 };
 use super::lex::{Kind, Token, is, lex};
 use super::limits::{MAX_DEPTH, Stop};

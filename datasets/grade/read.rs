@@ -1,16 +1,18 @@
 //! Reads an answer: without its decoration it is a choice, yes or no, mathematics, or else text.
 
+use super::amount::Amount;
+use super::bases::lettered;
 use super::limits::Stop;
 use super::moments::moment;
 use super::names::TEXTS;
 use super::parse;
 use super::plain::plain;
 use super::poly::Algebra;
-use super::tree::{Answer, Expr};
+use super::tree::{Answer, Expr, expr_depends};
 
 /// Work spent on numbers when they are read.
-const FUEL: u64 = 2_000;
-const WORK: u64 = 1_000;
+pub(super) const FUEL: u64 = 2_000;
+pub(super) const WORK: u64 = 1_000;
 
 /// What a letter e between digits means in `2e-1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,9 @@ fn content(text: &str, euler: bool) -> Result<Answer, Stop> {
     if let Some(moment) = moment(&normal) {
         return Ok(moment);
     }
+    if let Some(based) = lettered(text) {
+        return Ok(based);
+    }
     match parse::parse(text, euler) {
         Ok(mut answer) => {
             simplify(&mut answer, &mut Algebra::new(FUEL, WORK));
@@ -87,8 +92,11 @@ fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
             }
         }
         Answer::Relation { sides: items, .. } | Answer::Group { items, .. } => {
-            for item in items {
+            for item in items.iter_mut() {
                 simplify(item, algebra);
+            }
+            if let Some(value) = said_again(answer, algebra) {
+                *answer = value;
             }
         }
         Answer::Choice(_, Some(body)) => simplify(body, algebra),
@@ -99,6 +107,35 @@ fn simplify(answer: &mut Answer, algebra: &mut Algebra) {
         | Answer::Based(..)
         | Answer::Clock(_)
         | Answer::Date(_) => {}
+    }
+}
+
+/// The value that `3/4 or 0.75` says twice.
+fn said_again(answer: &Answer, algebra: &mut Algebra) -> Option<Answer> {
+    let Answer::Group { open: ',', close: '∨', items } = answer else { return None };
+    let (first, rest) = items.split_first()?;
+    rest.iter().all(|item| is_equal(first, item, algebra)).then(|| first.clone())
+}
+
+/// Whether two values without variables are surely equal, in one unit and under one name.
+pub(super) fn is_equal(a: &Answer, b: &Answer, algebra: &mut Algebra) -> bool {
+    let (
+        Answer::Value { expr: a, percent: p, unit: u, noun: m, .. },
+        Answer::Value { expr: b, percent: q, unit: v, noun: n, .. },
+    ) = (a, b)
+    else {
+        return false;
+    };
+    let fixed = |expr: &Expr| !expr_depends(expr, None);
+    if u != v || m != n || !fixed(a) || !fixed(b) {
+        return false;
+    }
+    let (Ok(a), Ok(b)) = (algebra.normal(a), algebra.normal(b)) else { return false };
+    match (a.rational(), b.rational()) {
+        (Some(a), Some(b)) => {
+            Amount { value: a, percent: *p }.is_same(&Amount { value: b, percent: *q })
+        }
+        _ => p == q && a == b,
     }
 }
 

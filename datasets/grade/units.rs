@@ -8,6 +8,7 @@ use num_traits::One;
 
 use super::lex::{Kind, Token, is};
 use super::names::DOLLAR;
+use super::scripts;
 
 /// A unit as its dimensions with powers, in the order of their names, and its size in their base units.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +33,16 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
     (&["kg", "kilogram"], "mass", 1, 1),
     (&["lb", "lbs", "pound"], "mass", 45_359_237, 100_000_000),
     (&["oz", "ounce"], "mass", 45_359_237, 1_600_000_000),
+    (&["t", "tonne"], "mass", 1000, 1),
     (&["ml", "milliliter", "millilitre"], "volume", 1, 1000),
     (&["l", "liter", "litre"], "volume", 1, 1),
-    (&["s", "sec", "second"], "time", 1, 1),
-    (&["min", "minute"], "time", 60, 1),
-    (&["h", "hr", "hour"], "time", 3600, 1),
-    (&["day"], "time", 86_400, 1),
+    (&["gallon"], "volume", 473_176_473, 125_000_000),
+    (&["quart"], "volume", 473_176_473, 500_000_000),
+    (&["pint"], "volume", 473_176_473, 1_000_000_000),
+    (&["s", "sec", "second", "sekunde", "sekunden", "seconde", "segundo"], "time", 1, 1),
+    (&["min", "minute", "minuten", "minuto"], "time", 60, 1),
+    (&["h", "hr", "hour", "stunde", "stunden", "heure", "hora"], "time", 3600, 1),
+    (&["day", "tag", "tage", "jour"], "time", 86_400, 1),
     (&["week"], "time", 604_800, 1),
     (&["month"], "month", 1, 1),
     (&["year", "yr"], "month", 12, 1),
@@ -47,6 +52,8 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
     (&["pence"], "pound sterling", 1, 100),
     (&["£", "gbp"], "pound sterling", 1, 1),
     (&["¥", "yen"], "yen", 1, 1),
+    (&["yuan", "rmb", "cny"], "yuan", 1, 1),
+    (&["jiao"], "yuan", 1, 10),
     (&["₹", "rupee", "rs"], "rupee", 1, 1),
     (&["°", "degree"], "degree", 1, 1),
     (&["celsius"], "celsius", 1, 1),
@@ -119,18 +126,27 @@ const NO_UNITS: &[&str] = &[
     "factorial",
     "times",
     "ish",
+    "twelfths",
+    "elevenths",
+    "demi",
+    "bn",
+    "mn",
+    "mil",
 ];
 
 /// Words that multiply the number before them.
 const SCALES: &[(&[&str], i64)] = &[
-    (&["hundred", "hundreds", "百"], 100),
+    (&["hundred", "hundreds", "百", "hundert"], 100),
     (&["thousand", "thousands", "mille", "tausend", "千"], 1000),
     (&["lakh", "lakhs"], 100_000),
     (&["万", "萬"], 10_000),
-    (&["million", "millions", "millionen", "millones", "mio"], 1_000_000),
+    (&["million", "millions", "millionen", "millones", "mio", "mln"], 1_000_000),
     (&["crore", "crores"], 10_000_000),
     (&["亿", "億"], 100_000_000),
-    (&["billion", "billions"], 1_000_000_000),
+    (
+        &["billion", "billions", "milliard", "milliards", "milliarde", "milliarden", "mrd", "mld"],
+        1_000_000_000,
+    ),
     (&["trillion", "trillions"], 1_000_000_000_000),
 ];
 
@@ -170,7 +186,7 @@ pub(super) fn scale_letter(letter: &str) -> Option<i64> {
 pub(super) fn currency(token: &Token) -> Option<Unit> {
     match &token.kind {
         Kind::Sign('$' | '£' | '€' | '¥' | '₹' | DOLLAR) => known(&word(token)?, 1),
-        Kind::Word(text) if matches!(text.as_str(), "usd" | "eur" | "gbp" | "rs") => known(text, 1),
+        Kind::Word(text) if matches!(text.as_str(), "usd" | "eur" | "gbp" | "rs" | "rmb" | "cny") => known(text, 1),
         _ => None,
     }
 }
@@ -198,7 +214,12 @@ fn known(word: &str, power: i32) -> Option<Unit> {
     let find = |word: &str| TABLE.iter().find(|(words, ..)| words.contains(&word));
     let (_, dimension, over, under) = find(word).or_else(|| find(word.strip_suffix('s')?))?;
     let size = BigRational::new((*over).into(), (*under).into());
-    Some(Unit { dimensions: vec![(dimension, power)], size: size.pow(power) })
+    // A liter is a cubic decimeter.
+    let (dimension, size, times) = match *dimension {
+        "volume" => ("length", size / BigRational::from_integer(1000.into()), 3),
+        dimension => (dimension, size, 1),
+    };
+    Some(Unit { dimensions: vec![(dimension, times * power)], size: size.pow(power) })
 }
 
 impl Unit {
@@ -222,9 +243,10 @@ impl Unit {
 
     /// What a number in this unit is multiplied by in another one of the same dimension.
     pub(super) fn conversions(&self) -> impl Iterator<Item = BigRational> {
-        let of = |(_, dimension, over, under): &(&[&str], &str, i64, i64)| {
-            (self.dimensions == [(*dimension, 1)])
-                .then(|| &self.size / BigRational::new((*over).into(), (*under).into()))
+        let of = |(words, ..): &(&[&str], &str, i64, i64)| {
+            known(words[0], 1)
+                .filter(|unit| unit.dimensions == self.dimensions)
+                .map(|unit| &self.size / unit.size)
         };
         TABLE.iter().filter_map(of)
     }
@@ -255,7 +277,7 @@ pub(super) fn may_follow(tokens: &[Token]) -> bool {
         let fine = match &token.kind {
             // `6 times`, `6 (times)`: how often; `6 times 3` holds a number.
             Kind::Word(text) if text == "times" => at + 1 == tokens.len() || bracketed(at),
-            Kind::Word(text) => !NO_UNITS.contains(&text.as_str()) && scale(text).is_none(),
+            Kind::Word(text) => leaves_number(text),
             Kind::Variable(name) => {
                 // Two letters side by side are variables: `3 g h`.
                 let beside = at > 0 && is_unit_letter(&tokens[at - 1]) && !tokens[at].upright;
@@ -284,8 +306,15 @@ pub(super) fn may_follow(tokens: &[Token]) -> bool {
     true
 }
 
+/// Whether a word behind a number says nothing of its size.
+fn leaves_number(word: &str) -> bool {
+    let part = word.ends_with("teenths") || word.ends_with("ieths");
+    let script = word.chars().all(scripts::is_latin) || scripts::is_counter(word);
+    !part && script && !NO_UNITS.contains(&word) && scale(word).is_none()
+}
+
 fn is_money(unit: Option<&Unit>) -> bool {
-    const CURRENCIES: [&str; 5] = ["dollar", "euro", "pound sterling", "yen", "rupee"];
+    const CURRENCIES: [&str; 6] = ["yuan", "dollar", "euro", "pound sterling", "yen", "rupee"];
     unit.is_some_and(|unit| matches!(unit.dimensions.as_slice(), [(name, 1)] if CURRENCIES.contains(name)))
 }
 
