@@ -4,9 +4,10 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 
+use super::judge::{Equality, NOT_DECIDED, OTHER_KIND, WRONG};
 use super::lex::{Kind, Token};
 use super::names::TEXTS;
-use super::tree::{Answer, Expr};
+use super::tree::{Answer, Expr, expr_depends};
 
 /// Most digits of a number that is read as a text.
 const MAX_LENGTH: usize = 64;
@@ -77,4 +78,30 @@ pub(super) fn lettered(text: &str) -> Option<Answer> {
         return None;
     }
     BigInt::parse_bytes(digits.as_bytes(), base).map(|value| Answer::Based(value, base))
+}
+
+/// Equal values in different bases are not the same answer, and no other one either; nor is a number without
+/// a base that has the value or the digits.
+pub(super) fn compare(gold: &Answer, given: &Answer) -> Equality {
+    match (gold, given) {
+        (Answer::Based(a, p), Answer::Based(b, q)) if p == q => Equality::when(a == b),
+        (Answer::Based(a, _), Answer::Based(b, _)) => {
+            if a == b {
+                NOT_DECIDED
+            } else {
+                WRONG
+            }
+        }
+        (Answer::Based(value, base), other) | (other, Answer::Based(value, base)) => {
+            // `2A_{16}` may be a product of 2 and a variable.
+            let lettered = matches!(other, Answer::Value { product: Some(_), .. });
+            if lettered || other.expr().is_some_and(|expr| expr_depends(expr, None)) {
+                return NOT_DECIDED;
+            }
+            let Some(number) = other.expr().and_then(Expr::number) else { return OTHER_KIND };
+            let digits = number.is_integer() && number.to_integer().to_string() == value.to_str_radix(*base);
+            if digits || number == BigRational::from_integer(value.clone()) { NOT_DECIDED } else { WRONG }
+        }
+        _ => OTHER_KIND,
+    }
 }

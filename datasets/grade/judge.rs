@@ -9,7 +9,7 @@ use super::poly::Algebra;
 use super::relations::interval;
 use super::tree::{Answer, Expr, Product, expr_depends, variable};
 use super::units::Unit;
-use super::{decide, field, moments, units};
+use super::{bases, decide, field, moments, reals, units};
 
 /// Products of terms that one comparison may compute.
 const FUEL: u64 = 8_000;
@@ -78,6 +78,17 @@ impl Judge {
             return Equality::Unknown("out_of_fuel");
         }
         self.pairs -= 1;
+        let found = self.forms(gold, given);
+        let plain = |answer: &Answer| !matches!(answer, Answer::Relation { .. } | Answer::Group { .. });
+        match found {
+            Equality::Same if named_apart(gold, given) => NOT_DECIDED,
+            WRONG if self.is_renamed(gold, given) => NOT_DECIDED,
+            _ if plain(gold) && plain(given) => found,
+            _ => reals::reconsider(found, gold, given),
+        }
+    }
+
+    fn forms(&mut self, gold: &Answer, given: &Answer) -> Equality {
         match (gold, given) {
             (Answer::Text(a), Answer::Text(b)) if compact(a) == compact(b) => Equality::Same,
             (Answer::Choice(..), _) | (_, Answer::Choice(..)) => self.choices(gold, given),
@@ -91,7 +102,7 @@ impl Judge {
             (Answer::Clock(_) | Answer::Date(_), _) | (_, Answer::Clock(_) | Answer::Date(_)) => {
                 moments::compare(gold, given)
             }
-            (Answer::Based(..), _) | (_, Answer::Based(..)) => based(gold, given),
+            (Answer::Based(..), _) | (_, Answer::Based(..)) => bases::compare(gold, given),
             (Answer::Group { .. }, Answer::Group { .. }) => self.groups(gold, given),
             (Answer::Group { open: ':', items, .. }, one) | (one, Answer::Group { open: ':', items, .. }) => {
                 ratio_and_number(items, one)
@@ -113,7 +124,9 @@ impl Judge {
                 }
             }
             (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => {
-                OTHER_KIND
+                let real = [gold, given].into_iter().any(|side| variable(side) == Some("R"));
+                let all = [gold, given].into_iter().any(|side| *side == Answer::reals());
+                if real && all { NOT_DECIDED } else { OTHER_KIND }
             }
         }
     }
@@ -180,7 +193,13 @@ impl Judge {
                 .and_then(|product| product.scaled())
                 .is_some_and(|value| other.number() == Some(value))
         };
+        let degrees = |unit: &Option<Unit>| unit == &Unit::named("degree");
         match (found, u, v) {
+            (Equality::Different(_), ..)
+                if degrees(u) && given.noun() == "radian" || degrees(v) && gold.noun() == "radian" =>
+            {
+                NOT_DECIDED
+            }
             (Equality::Same, ..) if unclear => NOT_DECIDED,
             // `5K` may be 5000.
             (Equality::Different(_), ..) if scaled(m, b) || scaled(n, a) => NOT_DECIDED,
@@ -295,6 +314,8 @@ impl Judge {
                     && [(a, c), (b, d)].iter().any(|(open, close)| **open == '[' || **close == ']');
                 if interval && (a, c) != (b, d) { OTHER_KIND } else { self.in_order(x, y) }
             }
+            // A program writes a list as `[1, 2, 3]`.
+            ('{', '[') | ('[', '{') if x.len() > 2 && self.same_set(x, y) == Equality::Same => NOT_DECIDED,
             _ => OTHER_KIND,
         }
     }
@@ -376,6 +397,13 @@ fn compact(text: &str) -> String {
     compact
 }
 
+/// `AB = 5` and `CD = 5`: names without a word in common.
+fn named_apart(gold: &Answer, given: &Answer) -> bool {
+    let (a, b) = (gold.label(), given.label());
+    let says = |name: &str| !name.is_empty() && !matches!(name, "answer" | "result" | "value" | "final answer");
+    says(a) && says(b) && !a.split(' ').any(|word| b.split(' ').any(|other| word == other))
+}
+
 /// The name of what an item of a list says: `9 chickens`, `x = 4`.
 fn name_of(item: &Answer) -> &str {
     match item {
@@ -388,32 +416,6 @@ fn name_of(item: &Answer) -> &str {
 fn is_converted(unit: &Unit, amount: &Expr, number: &Expr) -> bool {
     let (Some(amount), Some(number)) = (amount.number(), number.number()) else { return false };
     unit.conversions().any(|factor| &amount * factor == number)
-}
-
-/// Equal values in different bases are not the same answer, and no other one either; nor is a number without
-/// a base that has the value or the digits.
-fn based(gold: &Answer, given: &Answer) -> Equality {
-    match (gold, given) {
-        (Answer::Based(a, p), Answer::Based(b, q)) if p == q => Equality::when(a == b),
-        (Answer::Based(a, _), Answer::Based(b, _)) => {
-            if a == b {
-                NOT_DECIDED
-            } else {
-                WRONG
-            }
-        }
-        (Answer::Based(value, base), other) | (other, Answer::Based(value, base)) => {
-            // `2A_{16}` may be a product of 2 and a variable.
-            let lettered = matches!(other, Answer::Value { product: Some(_), .. });
-            if lettered || other.expr().is_some_and(|expr| expr_depends(expr, None)) {
-                return NOT_DECIDED;
-            }
-            let Some(number) = other.expr().and_then(Expr::number) else { return OTHER_KIND };
-            let digits = number.is_integer() && number.to_integer().to_string() == value.to_str_radix(*base);
-            if digits || number == BigRational::from_integer(value.clone()) { NOT_DECIDED } else { WRONG }
-        }
-        _ => OTHER_KIND,
-    }
 }
 
 /// `2:3` may stand for 2/3.

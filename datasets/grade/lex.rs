@@ -251,18 +251,9 @@ impl Lexer {
     fn variable_named(&mut self, mut name: String, length: usize) {
         let mut end = length;
         if self.peek(end) == '_' {
-            if let Some((index, length)) = self.index_in_words(end + 1) {
+            if let Some((index, length)) = self.index_in_words(end + 1).or_else(|| self.index(end + 1)) {
                 name = format!("{name}_{index}");
                 end += 1 + length;
-            }
-            let braced = usize::from(self.peek(end + 1) == '{');
-            let index = self.run(end + 1 + braced, char::is_alphanumeric);
-            let closed = braced == 0 || self.peek(end + 2 + index) == '}';
-            let index = if braced == 0 { index.min(1) } else { index };
-            if (1..=8).contains(&index) && closed {
-                name.push('_');
-                name.push_str(&self.text(end + 1 + braced, index));
-                end += 1 + index + 2 * braced;
             }
         }
         while self.peek(end) == '\'' {
@@ -270,6 +261,15 @@ impl Lexer {
             end += 1;
         }
         self.push(Kind::Variable(name), end);
+    }
+
+    /// An index of letters and digits at `ahead` and its length: `1`, `{12}`.
+    fn index(&self, ahead: usize) -> Option<(String, usize)> {
+        let braced = usize::from(self.peek(ahead) == '{');
+        let index = self.run(ahead + braced, char::is_alphanumeric);
+        let closed = braced == 0 || self.peek(ahead + 1 + index) == '}';
+        let index = if braced == 0 { index.min(1) } else { index };
+        ((1..=8).contains(&index) && closed).then(|| (self.text(ahead + braced, index), index + 2 * braced))
     }
 
     /// An index in words at `ahead` and its length: `\min`, `{\max}`, `{\text{max}}`.

@@ -12,7 +12,7 @@ use super::limits::{MAX_DEPTH, Stop};
 use super::names::{
     CEIL_CLOSE, CEIL_OPEN, FLOOR_CLOSE, FLOOR_OPEN, MATRIX_CLOSE, MATRIX_OPEN, SET_CLOSE, SET_OPEN,
 };
-use super::tree::{Answer, Expr};
+use super::tree::{Answer, Expr, NAMED};
 use super::value::{amounts, sum, value};
 
 /// Reads an answer that is mathematics from end to end. `euler`: see [`lex`].
@@ -109,6 +109,7 @@ pub(super) fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
         return parts.first().map_or(Err(Stop::Unreadable), |one| item(one, depth));
     }
     let either = signs.iter().any(|sign| is_word(sign, "or"));
+    let both = signs.iter().any(|sign| is_word(sign, "and"));
     // `3 hours and 5 minutes`
     if !either && let Some(sum) = sum(&parts) {
         return Ok(sum);
@@ -133,7 +134,12 @@ pub(super) fn answer(tokens: &[Token], depth: usize) -> Result<Answer, Stop> {
             one => items.push(one),
         }
     }
-    Ok(Answer::group(',', if either { '∨' } else { ',' }, items))
+    let close = match (either, both) {
+        (true, _) => '∨',
+        (_, true) => '∧',
+        _ => ',',
+    };
+    Ok(Answer::group(',', close, items))
 }
 
 /// Words before an answer that say nothing of it.
@@ -284,7 +290,7 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
             // `Total cost = 18`: a name in words.
             Err(Stop::Unreadable) if i == 0 && matches!(signs[0], '=' | '≈') && is_name(side) => {
                 signs.remove(0);
-                name = super::units::noun(side);
+                name = super::units::noun(side) + NAMED;
             }
             side => read.push(side?),
         }

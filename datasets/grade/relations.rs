@@ -1,7 +1,5 @@
 //! Equations, inequalities and intervals: what they state, and when two of them state the same.
 
-use std::collections::BTreeSet;
-
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
@@ -10,7 +8,7 @@ use super::forms::reals_without;
 use super::judge::{Equality, Judge, NOT_DECIDED, OTHER_KIND, WRONG, unknown};
 use super::limits::Stop;
 use super::poly::{Generator, Poly};
-use super::tree::{Answer, Expr, Function, depends, expr_depends, stated, variable};
+use super::tree::{Answer, Expr, depends, expr_depends, stated, variable};
 
 impl Judge {
     pub(super) fn relations(&mut self, gold: &Answer, given: &Answer) -> Equality {
@@ -58,22 +56,6 @@ impl Judge {
                     None => self.quantity(relation, other, turned),
                 }
             }
-            _ => OTHER_KIND,
-        }
-    }
-
-    /// `m + n = 113` and 113: the value of an expression that no single variable is solved from. `x + y = 7`
-    /// may be a line, `|x| = 5` an equation; `x + 2 = 5` is one.
-    fn quantity(&mut self, relation: &Answer, other: &Answer, turned: bool) -> Equality {
-        let Some((quantity, value, computed)) = quantity(relation) else { return OTHER_KIND };
-        if !other.expr().is_some_and(|expr| !expr_depends(expr, None)) {
-            return OTHER_KIND;
-        }
-        let found = if turned { self.compare(other, value) } else { self.compare(value, other) };
-        match found {
-            Equality::Same if computed || is_quantity(quantity) => found,
-            Equality::Same => NOT_DECIDED,
-            _ if computed || is_quantity(quantity) => found,
             _ => OTHER_KIND,
         }
     }
@@ -262,63 +244,6 @@ impl Rounded {
     }
 }
 
-/// The expression and the value of a chain of equations between them, where the expression has more than one
-/// variable or is no equation for its only one; and whether the chain computes the value.
-fn quantity(relation: &Answer) -> Option<(&Expr, &Answer, bool)> {
-    let Answer::Relation { sides, signs } = relation else { return None };
-    if signs.iter().any(|sign| *sign != '=') {
-        return None;
-    }
-    let fixed = |side: &&Answer| side.expr().is_some_and(|expr| !expr_depends(expr, None));
-    let (first, last) = (sides.first()?, sides.last()?);
-    let (open, value) = if fixed(&last) { (first, last) } else { (last, first) };
-    let expr = open.expr().filter(|expr| expr_depends(expr, None))?;
-    let single = variables(expr).len() < 2;
-    let closed = matches!(expr, Expr::Call(Function::Abs | Function::Floor | Function::Ceil, _));
-    let called = single && applies(expr);
-    // `3x - y + 13 = 0` is an equation.
-    if value.expr().and_then(Expr::number).is_some_and(|value| value.is_zero()) {
-        return None;
-    }
-    let computed = sides.len() > 2 && sides.iter().filter(fixed).count() + 1 == sides.len();
-    (fixed(&value) && (!single || closed || called)).then_some((expr, value, computed && !single))
-}
-
-/// `f(2) + f(3)` was read as products of f.
-fn applies(expr: &Expr) -> bool {
-    match expr {
-        Expr::Binary('*', f, x) if matches!(**f, Expr::Variable(_)) => !expr_depends(x, None),
-        Expr::Binary(_, a, b) => applies(a) || applies(b),
-        _ => false,
-    }
-}
-
-/// Whether an expression is rather what is asked for than a side of an equation.
-fn is_quantity(expr: &Expr) -> bool {
-    let unknown = |name: &str| matches!(name, "x" | "y" | "t");
-    let names = variables(expr);
-    let closed = matches!(expr, Expr::Call(Function::Abs, inner) if matches!(inner[..], [Expr::Variable(_)]));
-    (names.len() > 1 || closed) && !names.iter().any(|name| unknown(name))
-}
-
-/// The names of the variables in an expression, each once.
-pub(super) fn variables(expr: &Expr) -> BTreeSet<&str> {
-    let mut names = BTreeSet::new();
-    let mut left = vec![expr];
-    while let Some(expr) = left.pop() {
-        match expr {
-            Expr::Variable(name) if name != "∞" => {
-                names.insert(name.as_str());
-            }
-            Expr::Negate(inner) | Expr::Percent(inner) => left.push(inner),
-            Expr::Binary(_, a, b) => left.extend([&**a, &**b]),
-            Expr::Call(_, arguments) => left.extend(arguments),
-            _ => {}
-        }
-    }
-    names
-}
-
 /// Name and value of `x = …` and `f(x) = …`.
 fn named<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {
     match (sides, signs) {
@@ -333,7 +258,7 @@ fn named<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Ans
 }
 
 /// An answer with another variable in place of one.
-fn renamed(answer: Answer, from: &str, to: &Expr) -> Answer {
+pub(super) fn renamed(answer: Answer, from: &str, to: &Expr) -> Answer {
     fn expr(of: Expr, from: &str, to: &Expr) -> Expr {
         match of {
             Expr::Variable(name) if name == from => to.clone(),

@@ -148,6 +148,9 @@ impl Product {
     }
 }
 
+/// Behind the name of a value that an equation gave it.
+pub(super) const NAMED: &str = " =";
+
 /// An answer as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
@@ -177,7 +180,7 @@ pub(super) enum Answer {
     Date(Date),
     /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its
     /// rows), `{` for sets, `,` for a list without brackets (`close` is
-    /// `∨` if its items are alternatives), `∪` for a union, `:` for a ratio, `-` for a
+    /// `∨` if its items are alternatives, `∧` behind the word `and`), `∪` for a union, `:` for a ratio, `-` for a
     /// range.
     Group {
         open: char,
@@ -198,7 +201,15 @@ impl Answer {
 
     pub(super) fn noun(&self) -> &str {
         match self {
-            Answer::Value { noun, .. } => noun,
+            Answer::Value { noun, .. } => noun.strip_suffix(NAMED).unwrap_or(noun),
+            _ => "",
+        }
+    }
+
+    /// The name that an equation gives to a value, if one does.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Answer::Value { noun, .. } => noun.strip_suffix(NAMED).unwrap_or(""),
             _ => "",
         }
     }
@@ -333,7 +344,8 @@ pub(super) fn stated(answer: &Answer) -> Option<&Answer> {
         name => variable(name).is_some_and(|name| depends(value, name)),
     };
     let computes = |answer: &Answer| answer.expr().is_some_and(|expr| !expr_depends(expr, None));
-    if (is_name(first) && !own(first, last)) || computes(first) && !is_name(last) {
+    let open = |answer: &Answer| answer.expr().is_some_and(|expr| expr_depends(expr, None));
+    if (is_name(first) && !own(first, last)) || computes(first) && !open(last) {
         return Some(last);
     }
     (is_name(last) && !own(last, first)).then_some(first)
