@@ -58,7 +58,9 @@ pub(super) fn based(tokens: &[Token]) -> Option<Answer> {
 pub(super) fn lettered(text: &str) -> Option<Answer> {
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit()) && digits.len() <= MAX_LENGTH;
-        return hexadecimal.then(|| BigInt::parse_bytes(digits.as_bytes(), 16))?.map(|n| Answer::Based(n, 16));
+        return hexadecimal
+            .then(|| BigInt::parse_bytes(digits.as_bytes(), 16))?
+            .map(|n| Answer::Based(n, 16));
     }
     let (digits, base) = text.rsplit_once('_')?;
     let base = base.strip_prefix('{').and_then(|base| base.strip_suffix('}')).unwrap_or(base);

@@ -201,7 +201,8 @@ impl Lexer {
 /// `,\,` a list may go on, unless zero begins the next digits.
 fn comma(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("\\!").unwrap_or(text);
-    let boxed = ["\\text{,}", "\\mathrm{,}", "\\mbox{,}"].into_iter().find_map(|sign| rest.strip_prefix(sign));
+    let boxed =
+        ["\\text{,}", "\\mathrm{,}", "\\mbox{,}"].into_iter().find_map(|sign| rest.strip_prefix(sign));
     let behind = boxed.or_else(|| rest.strip_prefix("{,}")).or_else(|| rest.strip_prefix(','))?;
     let drawn = behind.trim_start().strip_prefix("\\!").map(str::trim_start);
     let spaced = behind.strip_prefix("\\,").filter(|rest| rest.starts_with('0'));

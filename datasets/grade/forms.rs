@@ -188,7 +188,9 @@ pub(super) fn restated(tokens: &[Token], depth: usize) -> Option<Result<Answer, 
 /// the same way, is computed, or is near the one before it, it may be one.
 fn beside(before: &[Token], inner: &[Token], depth: usize) -> Option<Result<Answer, Stop>> {
     let numeral = |tokens: &[Token]| {
-        tokens.iter().all(|t| matches!(t.kind, Kind::Number(..) | Kind::Name("frac") | Kind::Sign('/' | '{' | '}')))
+        tokens
+            .iter()
+            .all(|t| matches!(t.kind, Kind::Number(..) | Kind::Name("frac") | Kind::Sign('/' | '{' | '}')))
     };
     if !before.iter().chain(inner).any(|t| matches!(t.kind, Kind::Number(..))) {
         return None;
@@ -197,7 +199,7 @@ fn beside(before: &[Token], inner: &[Token], depth: usize) -> Option<Result<Answ
     let mut algebra = Algebra::new(FUEL, WORK);
     if is_equal(&first, &second, &mut algebra) {
         let kinds = |tokens: &[Token]| tokens.iter().map(|t| t.kind.clone()).collect::<Vec<_>>();
-        let sure = numeral(inner) && kinds(before) != kinds(inner);
+        let sure = numeral(inner) && kinds(before) != kinds(inner) && enclosed(before).is_none();
         return Some(if sure { Ok(first) } else { Err(Stop::Unreadable) });
     }
     let fixed = first.expr().is_some_and(|expr| !expr_depends(expr, None));

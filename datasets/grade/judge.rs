@@ -35,7 +35,7 @@ impl Equality {
     }
 
     /// Both must hold: a difference is certain whatever else is not known.
-    fn and(self, other: impl FnOnce() -> Equality) -> Equality {
+    pub(super) fn and(self, other: impl FnOnce() -> Equality) -> Equality {
         match self {
             Equality::Same => other(),
             Equality::Different(_) => self,
@@ -126,7 +126,8 @@ impl Judge {
             (Answer::Group { .. }, Answer::Value { .. }) | (Answer::Value { .. }, Answer::Group { .. }) => {
                 let real = [gold, given].into_iter().any(|side| variable(side) == Some("R"));
                 let all = [gold, given].into_iter().any(|side| *side == Answer::reals());
-                if real && all { NOT_DECIDED } else { OTHER_KIND }
+                let identity = [gold, given].into_iter().any(|side| variable(side) == Some("I"));
+                if real && all || identity { NOT_DECIDED } else { OTHER_KIND }
             }
         }
     }
@@ -319,69 +320,6 @@ impl Judge {
             _ => OTHER_KIND,
         }
     }
-
-    pub(super) fn in_order(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
-        if gold.len() != given.len() {
-            return WRONG;
-        }
-        gold.iter().zip(given).fold(Equality::Same, |so_far, (a, b)| so_far.and(|| self.items(a, b)))
-    }
-
-    /// Two items of lists: equal numbers of what has different names may be the same or not.
-    fn items(&mut self, gold: &Answer, given: &Answer) -> Equality {
-        let found = self.compare(gold, given);
-        let (a, b) = (gold.noun(), given.noun());
-        let set = |answer: &Answer| matches!(answer, Answer::Group { open: '{', .. });
-        let named_apart = a != b && !a.is_empty() && !b.is_empty();
-        // `{1, {2}}` is not {1, 2}.
-        let apart = named_apart || set(gold) != set(given);
-        if found == Equality::Same && apart { NOT_DECIDED } else { found }
-    }
-
-    /// Lists and sets have no order, but `9 chickens and 6 rabbits` beside `6, 9` has one.
-    fn lists(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
-        let names = |items: &[Answer]| {
-            items.iter().any(|item| items.first().is_some_and(|first| name_of(item) != name_of(first)))
-        };
-        if names(gold) == names(given) {
-            return self.same_set(gold, given);
-        }
-        self.in_order(gold, given).or(|| match self.same_set(gold, given) {
-            Equality::Same => NOT_DECIDED,
-            other => other,
-        })
-    }
-
-    fn same_set(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
-        let all_in = |judge: &mut Self, from: &[Answer], to: &[Answer], turned: bool| {
-            from.iter().fold(Equality::Same, |so_far, a| {
-                so_far.and(|| {
-                    let named = |b: &&Answer| !a.noun().is_empty() && a.noun() == b.noun();
-                    let named_so = to.iter().any(|b| named(&b));
-                    to.iter().filter(|b| !named_so || named(b)).fold(WRONG, |found, b| {
-                        found.or(|| if turned { judge.items(b, a) } else { judge.items(a, b) })
-                    })
-                })
-            })
-        };
-        all_in(self, gold, given, false).and(|| all_in(self, given, gold, true))
-    }
-
-    /// `3:4` and `6:8` may be one ratio, and are two times of day.
-    fn ratios(&mut self, gold: &[Answer], given: &[Answer]) -> Equality {
-        let written = self.in_order(gold, given);
-        let numbers = |items: &[Answer]| -> Option<Vec<BigRational>> {
-            items.iter().map(|i| i.expr()?.number()).collect()
-        };
-        if let (Equality::Different(_), Some(x), Some(y)) = (written, numbers(gold), numbers(given))
-            && x.len() == y.len()
-            && x.iter().chain(&y).all(|n| !n.is_zero())
-            && x.iter().zip(&y).all(|(p, q)| p * &y[0] == q * &x[0])
-        {
-            return NOT_DECIDED;
-        }
-        written
-    }
 }
 
 /// A text without blanks beside anything but letters and digits: `1,2,...,n` is `1, 2, ..., n`.
@@ -400,16 +338,9 @@ fn compact(text: &str) -> String {
 /// `AB = 5` and `CD = 5`: names without a word in common.
 fn named_apart(gold: &Answer, given: &Answer) -> bool {
     let (a, b) = (gold.label(), given.label());
-    let says = |name: &str| !name.is_empty() && !matches!(name, "answer" | "result" | "value" | "final answer");
+    let says =
+        |name: &str| !name.is_empty() && !matches!(name, "answer" | "result" | "value" | "final answer");
     says(a) && says(b) && !a.split(' ').any(|word| b.split(' ').any(|other| word == other))
-}
-
-/// The name of what an item of a list says: `9 chickens`, `x = 4`.
-fn name_of(item: &Answer) -> &str {
-    match item {
-        Answer::Relation { sides, signs } if signs.as_slice() == ['='] => variable(&sides[0]).unwrap_or(""),
-        item => item.noun(),
-    }
 }
 
 /// Is the amount, in another unit of the same dimension, the number?
@@ -427,6 +358,7 @@ fn ratio_and_number(items: &[Answer], other: &Answer) -> Equality {
         {
             NOT_DECIDED
         }
+        _ if moments::lasts(items, other) => NOT_DECIDED,
         _ => OTHER_KIND,
     }
 }

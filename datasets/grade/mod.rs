@@ -78,6 +78,7 @@ mod interval;
 mod judge;
 mod lex;
 mod limits;
+mod lists;
 mod markers;
 mod moments;
 mod names;

@@ -7,7 +7,7 @@ use std::fmt;
 use num_rational::BigRational;
 
 use super::judge::{Equality, NOT_DECIDED, OTHER_KIND, WRONG};
-use super::tree::Answer;
+use super::tree::{Answer, Expr};
 
 /// A time of which the half of the day is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,10 +160,29 @@ pub(super) fn compare(gold: &Answer, given: &Answer) -> Equality {
         (Answer::Date(date), other) | (other, Answer::Date(date)) => {
             let parts = [date.year, Some(date.month), date.day];
             let part = whole(other).is_some_and(|number| parts.contains(&Some(number)));
-            if part { NOT_DECIDED } else { OTHER_KIND }
+            if part || is_quotient(*date, other) { NOT_DECIDED } else { OTHER_KIND }
         }
         _ => OTHER_KIND,
     }
+}
+
+/// `07/04/1776`, which was read as a number.
+fn is_quotient(date: Date, other: &Answer) -> bool {
+    let (Some(year), month, Some(day)) = (date.year, date.month, date.day) else { return false };
+    let Some(value) = other.expr().and_then(Expr::number) else { return false };
+    let over = |a: u32, b: u32| BigRational::new(a.into(), (u64::from(b) * u64::from(year)).max(1).into());
+    value == over(month, day) || value == over(day, month)
+}
+
+/// Whether `3:20` may be this time, in hours and minutes or in minutes and seconds.
+pub(super) fn lasts(items: &[Answer], other: &Answer) -> bool {
+    let Answer::Value { expr, unit: Some(unit), .. } = other else { return false };
+    let (Some(value), [major, minor]) = (expr.number(), items) else { return false };
+    let (Some(major), Some(minor)) = (whole(major), whole(minor)) else { return false };
+    let seconds = BigRational::from_integer((u64::from(major) * 60 + u64::from(minor)).into());
+    let minute = BigRational::from_integer(60.into());
+    let value = value * &unit.size;
+    unit.dimensions == [("time", 1)] && (value == seconds || value == seconds * minute)
 }
 
 fn whole(answer: &Answer) -> Option<u32> {

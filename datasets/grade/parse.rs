@@ -292,6 +292,11 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
                 signs.remove(0);
                 name = super::units::noun(side) + NAMED;
             }
+            // `P(X = 2) = 1/4`
+            Err(Stop::Unreadable) if i == 0 && signs[0] == '=' && sides.len() == 2 && is_event(side) => {
+                signs.remove(0);
+                name = spelled(side) + NAMED;
+            }
             side => read.push(side?),
         }
     }
@@ -299,6 +304,27 @@ fn relation(sides: &[&[Token]], signs: &[&Token], depth: usize) -> Result<Answer
         return read.pop().ok_or(Stop::Unreadable).map(|value| value.named(&name));
     }
     Ok(Answer::Relation { sides: read, signs })
+}
+
+/// `P(X = 2)`, `P(A | B)`.
+fn is_event(tokens: &[Token]) -> bool {
+    let [Token { kind: Kind::Variable(name), .. }, rest @ ..] = tokens else { return false };
+    name == "P" && matches!(enclosed(rest), Some(('(', ')', _)))
+}
+
+/// Tokens as one word.
+fn spelled(tokens: &[Token]) -> String {
+    let mut text = String::new();
+    for token in tokens {
+        match &token.kind {
+            Kind::Number(value, _) => text += &value.to_string(),
+            Kind::Variable(name) | Kind::Word(name) => text += name,
+            Kind::Name(name) => text += name,
+            Kind::Sign(sign) => text.push(*sign),
+            Kind::Other => text.push('?'),
+        }
+    }
+    text
 }
 
 fn is_name(tokens: &[Token]) -> bool {

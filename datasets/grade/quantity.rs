@@ -11,6 +11,8 @@ use super::tree::{Answer, Expr, Function, expr_depends};
 
 /// Letters that name parameters.
 const PARAMETERS: &str = "abcdklmnpqrtCK";
+/// Those of whole numbers and constants.
+const WHOLE: &str = "klmnCK";
 
 impl Judge {
     /// `m + n = 113` and 113: the value of an expression that no single variable is solved from. `x + y = 7`
@@ -34,7 +36,12 @@ impl Judge {
         let (Some(a), Some(b)) = (parametric(gold), parametric(given)) else { return false };
         let (Some(x), Some(y)) = (a.expr(), b.expr()) else { return false };
         let (x_names, y_names) = (variables(x), variables(y));
-        let parameter = |name: &&&str| name.len() == 1 && PARAMETERS.contains(**name);
+        // The letters of a formula `A = bc` are known.
+        let letters = match gold {
+            Answer::Relation { sides, .. } if matches!(sides[0], Answer::Application { .. }) => PARAMETERS,
+            _ => WHOLE,
+        };
+        let parameter = |name: &&&str| name.len() == 1 && letters.contains(**name);
         let (mut from, mut to): (Vec<&str>, Vec<&str>) = (
             y_names.difference(&x_names).filter(parameter).copied().collect(),
             x_names.difference(&y_names).filter(parameter).copied().collect(),

@@ -132,9 +132,7 @@ pub(super) fn is_equal(a: &Answer, b: &Answer, algebra: &mut Algebra) -> bool {
     }
     let (Ok(a), Ok(b)) = (algebra.normal(a), algebra.normal(b)) else { return false };
     match (a.rational(), b.rational()) {
-        (Some(a), Some(b)) => {
-            Amount { value: a, percent: *p }.is_same(&Amount { value: b, percent: *q })
-        }
+        (Some(a), Some(b)) => Amount { value: a, percent: *p }.is_same(&Amount { value: b, percent: *q }),
         _ => p == q && a == b,
     }
 }

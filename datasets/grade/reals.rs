@@ -323,7 +323,8 @@ mod tests {
 
     #[test]
     fn common_parts() {
-        let common = intersection(&set(&[(1, true, 3, true), (5, false, 7, true)]), &set(&[(3, true, 6, false)]));
+        let common =
+            intersection(&set(&[(1, true, 3, true), (5, false, 7, true)]), &set(&[(3, true, 6, false)]));
         assert_eq!(common, Some(set(&[(3, true, 3, true), (5, false, 6, false)])));
     }
 }

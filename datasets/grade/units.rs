@@ -33,7 +33,7 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
     (&["kg", "kilogram"], "mass", 1, 1),
     (&["lb", "lbs", "pound"], "mass", 45_359_237, 100_000_000),
     (&["oz", "ounce"], "mass", 45_359_237, 1_600_000_000),
-    (&["t", "tonne"], "mass", 1000, 1),
+    (&["tonne"], "mass", 1000, 1),
     (&["ml", "milliliter", "millilitre"], "volume", 1, 1000),
     (&["l", "liter", "litre"], "volume", 1, 1),
     (&["gallon"], "volume", 473_176_473, 125_000_000),
@@ -186,7 +186,9 @@ pub(super) fn scale_letter(letter: &str) -> Option<i64> {
 pub(super) fn currency(token: &Token) -> Option<Unit> {
     match &token.kind {
         Kind::Sign('$' | '£' | '€' | '¥' | '₹' | DOLLAR) => known(&word(token)?, 1),
-        Kind::Word(text) if matches!(text.as_str(), "usd" | "eur" | "gbp" | "rs" | "rmb" | "cny") => known(text, 1),
+        Kind::Word(text) if matches!(text.as_str(), "usd" | "eur" | "gbp" | "rs" | "rmb" | "cny") => {
+            known(text, 1)
+        }
         _ => None,
     }
 }
