@@ -51,7 +51,8 @@ const TABLE: &[(&[&str], &str, i64, i64)] = &[
     (&["euro", "€", "eur"], "euro", 1, 1),
     (&["pence"], "pound sterling", 1, 100),
     (&["£", "gbp"], "pound sterling", 1, 1),
-    (&["¥", "yen"], "yen", 1, 1),
+    (&["¥"], "¥", 1, 1),
+    (&["yen"], "yen", 1, 1),
     (&["yuan", "rmb", "cny"], "yuan", 1, 1),
     (&["jiao"], "yuan", 1, 10),
     (&["₹", "rupee", "rs"], "rupee", 1, 1),
@@ -316,7 +317,7 @@ fn leaves_number(word: &str) -> bool {
 }
 
 fn is_money(unit: Option<&Unit>) -> bool {
-    const CURRENCIES: [&str; 6] = ["yuan", "dollar", "euro", "pound sterling", "yen", "rupee"];
+    const CURRENCIES: [&str; 7] = ["¥", "yuan", "dollar", "euro", "pound sterling", "yen", "rupee"];
     unit.is_some_and(|unit| matches!(unit.dimensions.as_slice(), [(name, 1)] if CURRENCIES.contains(name)))
 }
 
@@ -372,9 +373,14 @@ pub(super) fn quotient(a: Option<&Unit>, b: Option<&Unit>) -> Option<BigRational
                 [(name, 1)] => *name,
                 _ => "",
             };
-            let scale = |name: &str| matches!(name, "celsius" | "fahrenheit");
-            let (a, b) = (name(a), name(b));
-            (a == "degree" && scale(b) || scale(a) && b == "degree").then(BigRational::one)
+            // `¥5` is 5 yen or 5 yuan.
+            let wide = |one: &str, other: &str| match one {
+                "degree" => matches!(other, "celsius" | "fahrenheit"),
+                "¥" => matches!(other, "yen" | "yuan"),
+                _ => false,
+            };
+            let (p, q) = (name(a), name(b));
+            (wide(p, q) || wide(q, p)).then(|| &a.size / &b.size)
         }
         (Some(a), Some(b)) => Some(&a.size / &b.size),
         _ => Some(BigRational::one()),
