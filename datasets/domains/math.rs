@@ -50,7 +50,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        10
+        11
     }
 
     fn start(&self, problem: &Problem) -> State {

@@ -67,6 +67,14 @@ impl Lexer {
             return Err(Stop::Fuel);
         }
         self.push(Kind::Number(value, plain), 0);
+        // `1.234,5` is a number in some languages, and a list in others.
+        if (1..=3).contains(&whole.len()) && fraction.len() == 3 && self.peek(0) == ',' {
+            let digits = self.run(1, |c| c.is_ascii_digit());
+            let ends = self.at + 1 + digits == self.chars.len() && self.tokens.len() == 1;
+            if digits > 0 && ends {
+                self.push(Kind::Other, 0);
+            }
+        }
         // `0.1(6)` alone is a repeating decimal, or a product.
         if !fraction.is_empty()
             && let Some((_, end)) = self.repeats_in_brackets(0)

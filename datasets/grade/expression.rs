@@ -98,6 +98,8 @@ impl<'a> Parser<'a> {
             // `98!2!`, `(n-2) 2^n`
             Some(Kind::Number(..)) => match before {
                 Some(Kind::Sign('!')) => true,
+                // `3 + i4`
+                Some(Kind::Variable(name)) if name == "i" => true,
                 Some(Kind::Sign(')' | '}') | Kind::Variable(_)) => {
                     self.tokens[self.at].spaced && self.ahead(1) == Some(&Kind::Sign('^'))
                 }
@@ -206,6 +208,13 @@ impl<'a> Parser<'a> {
         self.at += 1;
         match kind {
             Kind::Number(value, whole) => self.number(value, *whole),
+            // Functions that the grammar has no name for.
+            Kind::Variable(name)
+                if matches!(name.as_str(), "\\zeta" | "\\Gamma" | "\\Phi")
+                    && is(self.tokens.get(self.at), '(') =>
+            {
+                Err(Stop::Unreadable)
+            }
             Kind::Variable(name) => Ok(match name.as_str() {
                 "e" => Expr::E,
                 "i" => Expr::I,
