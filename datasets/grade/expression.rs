@@ -99,7 +99,7 @@ impl<'a> Parser<'a> {
             Some(Kind::Number(..)) => match before {
                 Some(Kind::Sign('!')) => true,
                 // `3 + i4`
-                Some(Kind::Variable(name)) if name == "i" => true,
+                Some(Kind::Variable(name)) if name == "i" && self.is_added(self.at - 1) => true,
                 Some(Kind::Sign(')' | '}') | Kind::Variable(_)) => {
                     self.tokens[self.at].spaced && self.ahead(1) == Some(&Kind::Sign('^'))
                 }
@@ -131,6 +131,10 @@ impl<'a> Parser<'a> {
             Some(Kind::Sign('|')) => self.bars == 0,
             _ => false,
         }
+    }
+
+    fn is_added(&self, at: usize) -> bool {
+        at > 0 && matches!(self.tokens[at - 1].kind, Kind::Sign('+' | '-'))
     }
 
     fn unary(&mut self) -> Result<Expr, Stop> {
