@@ -1,5 +1,5 @@
-//! Words of scripts other than the Latin one behind a number: units, multipliers and plain counters. Any other
-//! word may change the number (`72以上`, `72分之一`), so it is none that may be dropped.
+//! Words of scripts other than the Latin one behind a number: units, multipliers and plain counters. Any
+//! other word may change the number (`72以上`, `72分之一`), so it is none that may be dropped.
 
 /// A word or the beginning of one, and the words of the table of units that it stands for.
 const UNITS: &[(&[&str], &[&str])] = &[

@@ -179,9 +179,8 @@ pub(super) enum Answer {
     Clock(Clock),
     Date(Date),
     /// Answers between brackets. `open` is `(` or `[` for tuples and intervals (a matrix is a tuple of its
-    /// rows), `{` for sets, `,` for a list without brackets (`close` is
-    /// `∨` if its items are alternatives, `∧` behind the word `and`), `∪` for a union, `:` for a ratio, `-` for a
-    /// range.
+    /// rows), `{` for sets, `,` for a list without brackets (`close` is `∨` if its items are alternatives,
+    /// `∧` behind the word `and`), `∪` for a union, `:` for a ratio, `-` for a range.
     Group {
         open: char,
         close: char,
