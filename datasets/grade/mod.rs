@@ -42,23 +42,24 @@
 //! 4. Mathematics, end to end, by the grammar below.
 //! 5. Anything else is text, compared without case, markup and runs of blanks.
 //!
-//! Lists (`1, 2`, `1 and 2`) and sets have no order, tuples, matrices and intervals do; a list equals a tuple
-//! in its order. A value said twice (`3/4 or 0.75`, `1/2 (0.5)`) is that value, unless it may be a product. `a ± b` is the set of both. `x = …` is its right side where the other answer is no equation.
-//! Two equations are the same if one is a multiple of the other; a bound on one variable is an interval. `m +
-//! n = 113` states 113, `x + 2 = 5` does not state 5, and with x, y or t it is `not_decided`. Names that an
+//! Lists (`1, 2`, `1 and 2`) and sets have no order, tuples, matrices and intervals do; a list equals a
+//! tuple in its order. A value said twice (`3/4 or 0.75`, `1/2 (0.5)`) is that value, unless it may be a
+//! product. `a ± b` is the set of both. `x = …` is its right side where the other answer is no equation. Two
+//! equations are the same if one is a multiple of the other; a bound on one variable is an interval. `m + n
+//! = 113` states 113, `x + 2 = 5` does not state 5, and with x, y or t it is `not_decided`. Names that an
 //! equation gives (`AB = 5`) must not differ; parameters (`2kπ`, `2nπ`) may, undecided. Sets of reals are
 //! compared in any form: `and` is their intersection, `or` their union, and a comma whichever makes sense
-//! (`reals`).
-//! `18-20` is a range, `3:4` a ratio or a time.
+//! (`reals`). `18-20` is a range, `3:4` a ratio or a time.
 //!
 //! Numbers: `1,234`, `1,\!234`, `1 234`, `.5`, `1 1/4`, `1½`, `1e3`, `0.\overline{3}`, `0.(3)`, `2 million`,
-//! `3万`, `0xFF`, `2A_{16}`, `50%` (see `Amount::is_same` for percent: one prediction never matches 100 and 1). Words behind a number are dropped,
-//! unless both sides have units of measure or currencies that are known: then `100 cm` is `1 m` and not `100
-//! m`. Words of other scripts are units, counters and multipliers that are known (`scripts`), and any other one
-//! makes the answer a text (`72以上`). Words behind a letter alone make it a text (`C major`). `5 m` is an amount, `5m` a product. Functions:
-//! roots, powers, `!`, binomials, sines and their inverses, logarithms (without a base: to one that is not
-//! known, so `log 100` and 2 are `not_decided`), absolute value, floor and ceiling. A variable is a real
-//! number. There is no tolerance, unless [`Options::precision`] asks for one.
+//! `3万`, `0xFF`, `2A_{16}`, `50%` (see `Amount::is_same` for percent: one prediction never matches 100 and
+//! 1). Words behind a number are dropped, unless both sides have units of measure or currencies that are
+//! known: then `100 cm` is `1 m` and not `100 m`. Words of other scripts are units, counters and multipliers
+//! that are known (`scripts`), and any other one makes the answer a text (`72以上`). Words behind a letter
+//! alone make it a text (`C major`). `5 m` is an amount, `5m` a product. Functions: roots, powers, `!`,
+//! binomials, sines and their inverses, logarithms (without a base: to one that is not known, so `log 100`
+//! and 2 are `not_decided`), absolute value, floor and ceiling. A variable is a real number. There is no
+//! tolerance, unless [`Options::precision`] asks for one.
 //!
 //! # How equality is proved
 //!
