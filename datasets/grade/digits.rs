@@ -29,10 +29,7 @@ impl Lexer {
             self.at += 1;
             fraction = self.take_digits();
             plain = false;
-        } else if self.peek(0) == '.' && self.repeats(1).is_some() {
-            self.at += 1;
-            plain = false;
-        } else if self.peek(0) == '.' && self.repeats_in_brackets(1).is_some() {
+        } else if self.peek(0) == '.' && self.repeats(1).or_else(|| self.repeats_in_brackets(1)).is_some() {
             self.at += 1;
             plain = false;
         } else if self.peek(0) == '.' && !matches!(self.peek(1), '.' | '\0') {

@@ -250,11 +250,11 @@ impl Lexer {
     /// A variable that is written in `length` characters, with the index and the primes behind it.
     fn variable_named(&mut self, mut name: String, length: usize) {
         let mut end = length;
-        if self.peek(end) == '_' {
-            if let Some((index, length)) = self.index_in_words(end + 1).or_else(|| self.index(end + 1)) {
-                name = format!("{name}_{index}");
-                end += 1 + length;
-            }
+        if self.peek(end) == '_'
+            && let Some((index, length)) = self.index_in_words(end + 1).or_else(|| self.index(end + 1))
+        {
+            name = format!("{name}_{index}");
+            end += 1 + length;
         }
         while self.peek(end) == '\'' {
             name.push('\'');

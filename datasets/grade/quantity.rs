@@ -19,7 +19,7 @@ impl Judge {
     /// may be a line, `|x| = 5` an equation; `x + 2 = 5` is one.
     pub(super) fn quantity(&mut self, relation: &Answer, other: &Answer, turned: bool) -> Equality {
         let Some((quantity, value, computed)) = quantity(relation) else { return OTHER_KIND };
-        if !other.expr().is_some_and(|expr| !expr_depends(expr, None)) {
+        if other.expr().is_none_or(|expr| expr_depends(expr, None)) {
             return OTHER_KIND;
         }
         let found = if turned { self.compare(other, value) } else { self.compare(value, other) };
