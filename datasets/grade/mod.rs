@@ -65,6 +65,8 @@
 mod amount;
 mod blocks;
 mod bound;
+mod boxes;
+mod calculation;
 mod closing;
 mod completion;
 mod decide;
@@ -87,6 +89,7 @@ mod poly;
 mod read;
 mod relations;
 mod said;
+mod side;
 mod steps;
 mod tree;
 mod trigonometry;
