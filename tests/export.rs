@@ -210,6 +210,35 @@ fn check<R: Row + Debug>(dir: &Path, head: &Value, stages: &[&str], run: &Left) 
     all.len()
 }
 
+/// Of a run that goes on, whole rounds are taken, and a student on whom the gate has yet to decide is none.
+#[test]
+fn a_round_at_work_is_left_out() {
+    let world = World::new();
+    let two = ["run.rounds=2", "train.validation_share=0.3", "gate.problems=2"];
+    world.run("a", &two).done();
+    let run = world.left("a");
+    let records = run.join("round-2/curate/commits");
+    fs::remove_file(records.join(&names(&records)[0])).unwrap();
+    fs::remove_file(run.join("round-1/gate.json")).unwrap();
+    export(&world, "one", &[]).fails(75, &["gate.json", "qstill resume"]);
+    assert!(!world.path("one").exists());
+    let tables = ["--no-student", "--json"];
+    let out = export(&world, "one", &tables).done().says("round 2 is not curated in whole");
+    assert_eq!(out.json()["student"], Value::Null);
+    let head = head(&world.path("one/README.md"));
+    check::<Solution>(&world.path("one"), &head, &["round-1/search"], &run);
+    check::<Dropped>(&world.path("one"), &head, &["round-1/curate"], &run);
+    // Without its records, round 2 is no round at all.
+    let (_, body) = card(&world.path("one/README.md"));
+    assert!(body.contains("Round 1") && !body.contains("Round 2"), "{body}");
+
+    // Verdicts that are not those of the curated solutions do not stand beside them.
+    let records = run.join("round-1/verify/commits");
+    fs::remove_file(records.join(&names(&records)[0])).unwrap();
+    export(&world, "two", &["--no-student"])
+        .fails(65, &["round 1 verify has", "verdicts, but", "were curated"]);
+}
+
 #[test]
 fn what_is_written_can_be_chosen_and_replaced() {
     let (world, run) = made();

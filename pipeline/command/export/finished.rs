@@ -1,6 +1,7 @@
 //! What of a run is finished and can be given away: whole rounds, with every byte compared with its record.
 
 use anyhow::Result;
+use stages::Events;
 
 use crate::command::show::sheet::Outputs;
 use crate::disk::layout::{RunDir, Stage};
@@ -32,19 +33,28 @@ impl Finished {
     /// decided on the student, if that is wanted; damaged files; failed reads.
     pub fn of(session: &Session, with_student: bool) -> Result<Self> {
         let run = &session.workspace.run;
-        let problems = intact(run, 0, Stage::Problems)?;
+        let numbers = run.rounds()?;
+        let stages = 1 + 5 * numbers.len() + usize::from(with_student);
+        let events = session.workspace.console.stage("export check", "stages", stages as u64, 0);
+        let intact = |round, stage| -> Result<StageOutput> {
+            events.check()?;
+            let output = intact(run, round, stage)?;
+            events.advance(1, 0, 0);
+            Ok(output)
+        };
+        let problems = intact(0, Stage::Problems)?;
         let shards = train_shards(&problems).len();
         let (mut rounds, mut unfinished) = (Vec::new(), None);
-        for round in run.rounds()? {
-            let curate = intact(run, round, Stage::Curate)?;
+        for round in numbers {
+            let curate = intact(round, Stage::Curate)?;
             if shards == 0 || curate.commits.len() != shards {
                 unfinished = Some(round);
                 break;
             }
-            let (search, verify) = (intact(run, round, Stage::Search)?, intact(run, round, Stage::Verify)?);
+            let (search, verify) = (intact(round, Stage::Search)?, intact(round, Stage::Verify)?);
             let outputs = Outputs { round, search, verify, curate };
             agree(run, &outputs)?;
-            let (value, evaluate) = (intact(run, round, Stage::Value)?, intact(run, round, Stage::Evaluate)?);
+            let (value, evaluate) = (intact(round, Stage::Value)?, intact(round, Stage::Evaluate)?);
             rounds.push(Round { outputs, value, evaluate });
         }
         let Some(last) = rounds.last() else {
@@ -53,7 +63,12 @@ impl Finished {
             return Err(Failure::input(what, hint).into());
         };
         let last = last.outputs.round;
-        let student = if with_student { student(session, last)? } else { None };
+        let found = if with_student { policy_before(session, last + 1)? } else { None };
+        let student = match found {
+            Some(found) => student(&found.round_name(), &intact)?,
+            None => None,
+        };
+        events.finish();
         Ok(Self { problems, rounds, unfinished, student })
     }
 
@@ -63,13 +78,12 @@ impl Finished {
     }
 }
 
-/// Round of the student that would search after a round.
-fn student(session: &Session, last: u32) -> Result<Option<u32>> {
-    let Some(found) = policy_before(session, last + 1)? else { return Ok(None) };
-    let name = found.round_name();
-    let round = name.strip_prefix("round-").and_then(|round| round.parse().ok()).unwrap_or(last);
-    let train = intact(&session.workspace.run, round, Stage::Train)?;
-    Ok((!train.commits.is_empty()).then_some(round))
+/// Round of a student, by the name of its folder.
+fn student(folder: &str, intact: &dyn Fn(u32, Stage) -> Result<StageOutput>) -> Result<Option<u32>> {
+    let Some(round) = folder.strip_prefix("round-").and_then(|round| round.parse().ok()) else {
+        return Ok(None);
+    };
+    Ok((!intact(round, Stage::Train)?.commits.is_empty()).then_some(round))
 }
 
 /// A round's solutions, verdicts and what became of them are of the same search. What was deleted of a round
