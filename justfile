@@ -109,7 +109,7 @@ ablate RUN *ARGS: build
 audit RUN *ARGS: build
     @{{ qstill }} audit "$@"
 
-# What all rounds kept as JSON lines for other trainers: just export runs/mine > rows.jsonl
+# What all rounds kept as JSON lines: just export runs/mine > rows.jsonl; for the Hub: just export runs/mine DIR
 [group('run')]
 export RUN *ARGS: build
     @{{ qstill }} export "$@"

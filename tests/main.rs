@@ -23,6 +23,7 @@ mod diff;
 mod disk;
 mod docs;
 mod endpoint;
+mod export;
 mod files;
 mod flips;
 mod gguf;

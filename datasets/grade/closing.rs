@@ -1,17 +1,18 @@
 //! The answer of a text without a marker, by its end: the last formula of the closing sentence, the last bold
 //! words, or the last relation or number of the closing sentence.
 //!
-//! A closing sentence that denies, supposes or estimates what it says is an answer that cannot be read. One
-//! without any claim leaves the text without an answer.
+//! A closing sentence that denies, supposes or estimates what it says is an answer that cannot be read, and
+//! so is one with several numbers of which nobody can tell which is meant (`3 groups of 4`); what a
+//! calculation comes to is always meant (`9 + 6 = 15 of the 24`). A sentence without any claim leaves the
+//! text without an answer. What checks the answer behind it (`Check: …`) is passed over.
 
 use std::borrow::Cow;
 
 use super::blocks::{aligned, inline_formulas, last_display, sentence_end, sentence_start};
+use super::calculation::{computed, value_of};
 use super::extract::{Rule, is_readable};
-use super::limits::MAX_BYTES;
 use super::moments::month;
-use super::read::{Exponents, read};
-use super::tree::{Answer, Expr, expr_depends};
+use super::side;
 
 /// An answer by the end of a text.
 #[derive(Clone, Debug)]
@@ -25,118 +26,41 @@ pub(super) struct Closing<'a> {
 /// Words before what is no longer the answer.
 const REASONS: [&str; 5] = ["because", "since", "as", "so", "which"];
 /// Words of a sentence that does not say what it names.
-const DOUBTS: [&str; 24] = [
-    "not",
-    "never",
-    "cannot",
-    "cant",
-    "isnt",
-    "doesnt",
-    "dont",
-    "didnt",
-    "wasnt",
-    "arent",
-    "wrong",
-    "incorrect",
-    "impossible",
-    "unknown",
-    "unclear",
-    "if",
-    "unless",
-    "maybe",
-    "perhaps",
-    "might",
-    "could",
-    "suppose",
-    "assume",
-    "whether",
-];
+const DOUBTS: &str = "\
+    not never cannot cant isnt doesnt dont didnt wasnt arent wrong incorrect impossible unknown \
+    unclear if unless maybe perhaps might could suppose assume whether";
 /// Words before a number that is only about right, or a bound.
-const HEDGES: [&str; 19] = [
-    "about",
-    "approximately",
-    "approx",
-    "around",
-    "roughly",
-    "nearly",
-    "almost",
-    "least",
-    "most",
-    "than",
-    "over",
-    "under",
-    "within",
-    "between",
-    "step",
-    "case",
-    "or",
-    "to",
-    "~",
-];
+const HEDGES: &str = "\
+    about approximately approx around roughly nearly almost least most than over under within between \
+    step case or to ~";
 /// Words before `to` and what a sentence comes to.
-const TOTALS: [&str; 12] = [
-    "comes",
-    "come",
-    "out",
-    "up",
-    "down",
-    "amounts",
-    "amount",
-    "equal",
-    "sums",
-    "simplifies",
-    "evaluates",
-    "leads",
-];
+const TOTALS: &str = "comes come out up down amounts amount equal sums simplifies evaluates leads";
 /// Words before all of what a sentence comes to.
-const VERBS: [&str; 16] = [
-    "is", "are", "was", "were", "be", "has", "have", "had", "gets", "get", "equals", "total", "totals",
-    "needs", "costs", "pays",
-];
+const VERBS: &str = "is are was were be has have had gets get equals total totals needs costs pays";
+/// Words behind which a sentence says what it comes to.
+const LEADS: &str = "\
+    so then thus hence therefore that gives giving makes making leaves leaving becomes means";
 /// Words that begin a conclusion.
-const CONCLUSIONS: [&str; 9] =
-    ["so", "thus", "hence", "therefore", "finally", "altogether", "consequently", "total", "together"];
+const CONCLUSIONS: &str = "so thus hence therefore finally altogether consequently total together";
 /// How sentences begin that close a text politely.
 const PLEASANTRIES: [&str; 8] =
     ["i hope", "hope ", "let me know", "please ", "feel free", "thank", "good luck", "if you have"];
-const NUMBERS: [&str; 30] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "half",
-];
+const NUMBERS: &str = "\
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
+    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred \
+    half";
 /// Most words that one number or relation may have.
 const MAX_WORDS: usize = 12;
 
 /// The text before a first word that gives a reason or draws a conclusion.
 pub(super) fn before_reason(text: &str) -> &str {
     before(text, &REASONS)
+}
+
+/// The text before a first `because` or `since`.
+pub(super) fn before_because(text: &str) -> &str {
+    let cut = before(text, &["because", "since"]);
+    if cut.is_empty() { text } else { cut }
 }
 
 fn before<'a>(text: &'a str, words: &[&str]) -> &'a str {
@@ -149,7 +73,7 @@ fn before<'a>(text: &'a str, words: &[&str]) -> &'a str {
 }
 
 /// Words with the byte at which each begins.
-fn split_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn split_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_whitespace().map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
@@ -157,17 +81,36 @@ fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
-fn is_among(words: &[&str], word: &str) -> bool {
+pub(super) fn is_among(words: &str, word: &str) -> bool {
     let word: String =
         word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase();
-    words.contains(&word.as_str())
+    side::is(words, &word)
 }
 
 /// The answer by the end of a text.
 pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
+    let whole = text;
+    let text = side::before_check(text);
+    let checked = text.len() < whole.trim_end().len();
     let sentence = final_sentence(text);
     let alone = sentence.is_some_and(|sentence| sentence.len() == text.trim().len());
     let closing = |rule, answer| Closing { rule, answer, alone };
+    let cut = sentence.map(side::without_conditions);
+    if let (Some(cut), Some(sentence)) = (&cut, sentence)
+        && (cut.denied || side::claims_nothing(cut.main) || side::supposes(sentence))
+        && computed(cut.main).is_none()
+        && sentence.contains(|c: char| c.is_ascii_digit())
+        && last_display(text).is_none()
+    {
+        return Some(closing(Rule::Sentence, sentence.into()));
+    }
+    let sentence = cut.map(|cut| {
+        let main = before_because(cut.main);
+        if main.contains(|c: char| c.is_ascii_digit()) { main } else { cut.main }
+    });
+    if alone && checked && sentence.is_some_and(is_readable) {
+        return sentence.map(|sentence| closing(Rule::Sentence, value_of(sentence).into()));
+    }
     if let Some(answer) = formula(text, sentence) {
         return Some(closing(Rule::Formula, answer));
     }
@@ -211,10 +154,10 @@ fn is_claim(sentence: &str) -> bool {
         .split_whitespace()
         .filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1)
         .collect();
-    let first = words.first().is_some_and(|word| is_among(&CONCLUSIONS, word));
+    let first = words.first().is_some_and(|word| is_among(CONCLUSIONS, word));
     let contracted =
         words.iter().any(|word| word.ends_with("'s") || word.ends_with("’s") || word.ends_with("'re"));
-    let verb = words.iter().any(|word| is_among(&VERBS, word));
+    let verb = words.iter().any(|word| is_among(VERBS, word));
     let equation = sentence.contains('=') && (!words.is_empty() || value_of(sentence) != sentence);
     first || equation || contracted || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
 }
@@ -242,8 +185,16 @@ fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>>
         }
         first -= 1;
     }
-    // With what stands behind it: a unit, a percent sign.
     let opens = sentence[..formulas[first].start].trim_end_matches(['$', '(', '\\']).len();
+    let number = |word: &str| is_number(word) && !word.starts_with('(');
+    let computed = value_of(&sentence[last.clone()]) != &sentence[last.clone()];
+    let behind = || sentence[last.end..].split_whitespace().any(number);
+    let before = sentence[..opens].split_whitespace().next_back().unwrap_or("");
+    let hedged = is_among(HEDGES, before) && !is_among("to or", before);
+    if hedged || is_modular(sentence) || side::qualifies(&sentence[..opens]) || !computed && behind() {
+        return None;
+    }
+    // With what stands behind it: a unit, a percent sign.
     let behind = before_reason(&sentence[last.end..]);
     let end = last.end + sentence_end(behind).min(behind.len());
     let candidates = [&sentence[opens..end], &sentence[last.clone()]];
@@ -290,7 +241,9 @@ fn yes_or_no(text: &str) -> Option<&str> {
 }
 
 fn is_doubtful(sentence: &str) -> bool {
-    sentence.split_whitespace().any(|word| is_among(&DOUBTS, word))
+    let supposes = |word: &str| is_among("if unless suppose assume", word);
+    sentence.split_whitespace().any(supposes)
+        || side::last_clause(sentence).split_whitespace().any(|word| is_among(DOUBTS, word))
 }
 
 /// What a sentence says: the last relation or number in it, or a choice. The sentence itself, where it says
@@ -304,9 +257,12 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     if let Some(choice) = choice(part) {
         return Some(if is_doubtful(part) { sentence } else { choice }.into());
     }
+    if let Some(value) = computed(part).or_else(|| computed(sentence)) {
+        return Some(value.into());
+    }
     let words: Vec<(usize, &str)> = split_words(part).collect();
     let Some(last) = words.iter().rposition(|(_, word)| is_number(word)) else {
-        let counts = || words.iter().any(|(_, word)| is_among(&NUMBERS, word));
+        let counts = || words.iter().any(|(_, word)| is_among(NUMBERS, word));
         return counts().then(|| sentence.into());
     };
     if is_doubtful(part) {
@@ -316,10 +272,22 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     while first > 0 && last - first < MAX_WORDS && is_mathematics(words[first - 1].1) {
         first -= 1;
     }
+    // All of a bracket: `(3, 4)`.
+    let inside = |from: usize| {
+        let part = &part[words[from].0..];
+        let count = |signs: [char; 2]| part.matches(signs).count();
+        count([')', ']']) > count(['(', '['])
+    };
+    while first > 0 && last - first < MAX_WORDS && inside(first) {
+        first -= 1;
+    }
     let before = |back: usize| first.checked_sub(back).map_or("", |at| words[at].1);
+    if is_modular(part) || side::qualifies(&part[..words[first].0]) {
+        return Some(sentence.into());
+    }
     // `comes to 14`, unlike `close to 14`.
-    let sums = is_among(&["to"], before(1)) && is_among(&TOTALS, before(2));
-    if is_among(&HEDGES, before(1)) && !sums || before(1).ends_with('~') {
+    let sums = is_among("to", before(1)) && is_among(TOTALS, before(2));
+    if is_among(HEDGES, before(1)) && !sums || before(1).ends_with('~') {
         return Some(sentence.into());
     }
     let text = |from: usize, to: usize| {
@@ -327,7 +295,7 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
         part[words[from].0..end].trim().trim_end_matches([',', ';', ':', '!'])
     };
     // All of a list or of amounts that belong together, behind a verb: `there are 9 chickens and 6 rabbits`.
-    let lists = (1..first).filter(|at| is_number(words[*at].1) && is_among(&VERBS, words[at - 1].1));
+    let lists = (1..first).filter(|at| is_number(words[*at].1) && is_among(VERBS, words[at - 1].1));
     for from in lists.take(3) {
         let whole = text(from, words.len());
         if is_readable(whole) {
@@ -335,6 +303,14 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
         }
     }
     let ends = [words.len(), last + 3, last + 2, last + 1];
+    if let Some(from) = uncovered(&words, first).filter(|_| !text(first, last + 1).contains('=')) {
+        // One quantity of several numbers, or what nobody can tell apart.
+        if from > 0 && is_among(HEDGES, words[from - 1].1) {
+            return Some(sentence.into());
+        }
+        let whole = ends.into_iter().filter(|to| *to <= words.len()).map(|to| text(from, to));
+        return Some(whole.into_iter().find(|whole| is_readable(whole)).unwrap_or(sentence).into());
+    }
     for from in first..=last {
         for to in ends.into_iter().filter(|to| *to <= words.len()) {
             let candidate = text(from, to);
@@ -344,6 +320,39 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
         }
     }
     Some(sentence.into())
+}
+
+/// The first number of the clause that ends in words `first..`, if there is one before these; also where two
+/// clauses that are joined by `and` each have a number.
+fn uncovered(words: &[(usize, &str)], first: usize) -> Option<usize> {
+    let breaks = |word: &str| {
+        word.ends_with([',', ';', ':'])
+            || word.contains('=')
+            || is_among(VERBS, word)
+            || is_among(LEADS, word)
+    };
+    let mut start = (0..first).rev().find(|at| breaks(words[*at].1)).map_or(0, |at| at + 1);
+    // All of `: 1, 2, 3`.
+    while start > 1
+        && is_number(words[first].1)
+        && words[start - 1].1.ends_with(',')
+        && is_number(words[start - 1].1)
+    {
+        start -= 1;
+    }
+    let listed = start > 0 && words[start - 1].1.ends_with(':');
+    if let Some(at) = (start..first).find(|at| is_number(words[*at].1)).filter(|_| !listed) {
+        return Some(at);
+    }
+    let number = |at: &usize| is_number(words[*at].1);
+    if start > 0 && words[start - 1].1.ends_with(':') && (start..=first).filter(number).count() > 1 {
+        return (0..start).find(number);
+    }
+    let verb = start.checked_sub(1).filter(|at| is_among(VERBS, words[*at].1))?;
+    let comma = (0..verb).rev().find(|at| words[*at].1.ends_with([',', ';', ':'])).map_or(0, |at| at + 1);
+    let joined = (comma..verb).rev().find(|at| is_among("and but", words[*at].1))?;
+    let other = (comma..joined).find(|at| is_number(words[*at].1))?;
+    (comma..joined).any(|at| is_among(VERBS, words[at].1) || words[at].1.contains('=')).then_some(other)
 }
 
 /// What a sentence comes to: what stands before a reason, but behind `so`.
@@ -370,7 +379,7 @@ fn choice(sentence: &str) -> Option<&str> {
     for (at, word) in split_words(sentence) {
         let letter = bare(word);
         let is_letter = letter.len() == 1 && matches!(letter.as_bytes()[0], b'A'..=b'H');
-        let named = is_among(&["option", "choice", "answer"], before) && !before.ends_with(['.', ',']);
+        let named = is_among("option choice answer", before) && !before.ends_with(['.', ',']);
         let behind = sentence[at + word.len()..].trim_start();
         let named = named || before.is_empty() && RIGHT.iter().any(|words| behind.starts_with(words));
         if is_letter && (named || word.starts_with('(') && word[1..].contains(')')) {
@@ -384,7 +393,13 @@ fn choice(sentence: &str) -> Option<&str> {
     found
 }
 
-fn is_number(word: &str) -> bool {
+/// Whether a sentence speaks of remainders or divisors.
+fn is_modular(sentence: &str) -> bool {
+    let row = sentence.trim_start().starts_with('|');
+    ["\\pmod", "\\equiv", "\\mid", "≡", " | "].iter().any(|sign| sentence.contains(sign)) && !row
+}
+
+pub(super) fn is_number(word: &str) -> bool {
     let core = bare(word);
     let ordinal = ["st", "nd", "rd", "th"].iter().any(|end| {
         core.strip_suffix(end)
@@ -408,28 +423,4 @@ fn is_mathematics(word: &str) -> bool {
         || sign
         || joined
         || month(word).is_some() && core.len() > 2
-}
-
-/// Of `48 + 24 = 72` the last side, of `x = 5` all.
-fn value_of(claim: &str) -> &str {
-    let Some((_, value)) = claim.rsplit_once('=') else { return claim };
-    let computed = read(claim, Exponents::AsWritten).is_ok_and(|answer| is_computed(&answer));
-    if computed && is_readable(value) { value.trim() } else { claim }
-}
-
-/// `48 + 24 = 72`: an equation that begins with no name.
-fn is_computed(answer: &Answer) -> bool {
-    let Answer::Relation { sides, signs } = answer else { return false };
-    let first = sides.first().and_then(Answer::expr);
-    signs.iter().all(|sign| *sign == '=')
-        && first.is_some_and(|expr| !expr_depends(expr, None) && *expr != Expr::E)
-}
-
-/// `48/2 = 24, 48 + 24 = 72`: several equations in a line, of which the last one says the answer.
-pub(super) fn is_calculation(text: &str) -> bool {
-    if text.matches('=').count() < 2 || text.len() > MAX_BYTES {
-        return false;
-    }
-    let Ok(Answer::Group { open: ',', items, .. }) = read(text, Exponents::AsWritten) else { return false };
-    items.iter().all(is_computed)
 }

@@ -18,7 +18,9 @@
 //!    relation or number of the closing sentence;
 //! 8. its own answer in words, if it is one line.
 //!
-//! An answer in words ends before `because`, `since`, `as`, `so` and `which`, if it can be read so.
+//! An answer in words ends before `because`, `since`, `as`, `so` and `which`, if it can be read so, and
+//! before a condition (`5 when x = 3`, `5 (x = -2 is extraneous)`, see `side`). A text that denies or
+//! supposes what it names, or that answers several parts, is no value.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -27,7 +29,7 @@ use super::limits::{MAX_BYTES, Stop};
 use super::markers::{self, Marker};
 use super::read::{Exponents, read};
 use super::tree::Answer;
-use super::{amount, blocks, closing, said};
+use super::{amount, blocks, boxes, calculation, closing, said, side};
 
 /// What found an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,14 +142,18 @@ pub(super) fn find_in<'a>(
         Some(Found { rule, line_start: start + said.len(), beside: "".into(), answer, alone })
     };
     let one_line = !said.trim().contains('\n');
+    let parts = side::is_parts(said);
     let whole = || Found {
         rule: Rule::Whole,
         line_start: start,
         beside: "".into(),
-        answer: said.trim().into(),
+        answer: if parts { said.trim().into() } else { refined(said.trim().into(), Scope::Marked) },
         alone: false,
     };
-    if (one_line || blocks::is_display(said)) && is_readable(said) && !closing::is_calculation(said) {
+    if (one_line || blocks::is_display(said)) && is_readable(said) && !calculation::is_calculation(said) {
+        return Some(whole());
+    }
+    if parts {
         return Some(whole());
     }
     match closing::closing(said) {
@@ -160,7 +166,7 @@ pub(super) fn find_in<'a>(
 fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     type Find = fn(&str) -> Option<Marker<'_>>;
     const RULES: [Find; 6] =
-        [markers::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
+        [boxes::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
     let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
     let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
@@ -195,11 +201,24 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
 
 /// What of the text behind a marker is the answer.
 fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
-    if is_readable(&answer) {
+    let cut = side::without_conditions(&answer);
+    if !cut.denied && cut.main.len() < answer.len() && is_readable(cut.main) {
+        let end = cut.main.len();
+        return match answer {
+            Cow::Borrowed(answer) => Cow::Borrowed(&answer[..end]),
+            Cow::Owned(answer) => Cow::Owned(answer[..end].to_owned()),
+        };
+    }
+    let reason = closing::before_because(&answer).len();
+    if cut.denied || reason == answer.len() && is_readable(&answer) {
         return answer;
     }
     let cut = closing::before_reason(&answer).len();
-    if cut < answer.len() && is_readable(&answer[..cut]) {
+    // `m = 5 and n = 7, so the sum is 12`
+    let concludes = scope == Scope::Whole && answer[cut..].trim_start_matches([',', ' ']).starts_with("so ");
+    let concludes =
+        concludes && answer[..cut].contains('=') && answer[cut..].contains(|c: char| c.is_ascii_digit());
+    if cut < answer.len() && !concludes && is_readable(&answer[..cut]) {
         return match answer {
             Cow::Borrowed(answer) => Cow::Borrowed(&answer[..cut]),
             Cow::Owned(answer) => Cow::Owned(answer[..cut].to_owned()),
@@ -215,6 +234,16 @@ fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
         if let Some(closing) = closing.filter(|answer| is_readable(answer)) {
             return closing;
         }
+        // `the point (3, 4)`
+        if let Some(at) = answer.find(['(', '[']).filter(|at| !answer[..*at].contains(|c: char| !is_prose(c)))
+            && is_readable(&answer[at..])
+        {
+            return answer[at..].to_owned().into();
+        }
     }
     answer
+}
+
+fn is_prose(c: char) -> bool {
+    c.is_ascii_lowercase() || c == ' '
 }

@@ -2,9 +2,9 @@
 //! field of JSON. Each rule gives its last marker with an answer behind it.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use super::blocks::{display_length, first_block, sentence_end};
+use super::boxes;
 use super::extract::Rule;
 
 /// A marker with its answer.
@@ -22,120 +22,15 @@ pub(super) struct Marker<'a> {
 
 /// Whether a text has a marked answer.
 pub(super) fn has_any(text: &str) -> bool {
-    boxed(text).is_some()
+    boxes::boxed(text).is_some()
         || hashes(text).is_some()
         || labelled(text).is_some()
         || phrase(text).is_some()
         || tag(text).is_some()
 }
 
-fn line_start(text: &str, at: usize) -> usize {
+pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
-}
-
-/// A box: where it begins and ends, and its content.
-struct Boxed {
-    all: Range<usize>,
-    content: Range<usize>,
-}
-
-/// The last closed box that starts before `end` and holds anything.
-fn last_box(text: &str, end: usize) -> Option<Boxed> {
-    let mut before = end;
-    loop {
-        // A search for one byte from the end is much faster than one for a word.
-        let at = text[..before].rfind('\\')?;
-        let rest = &text[at..];
-        if let Some(name) = ["\\boxed", "\\fbox", "\\framebox"].iter().find(|name| rest.starts_with(**name)) {
-            let body = &rest[name.len()..];
-            let blanks = body.len() - body.trim_start_matches(' ').len();
-            let from = at + name.len() + blanks;
-            let found = match body[blanks..].strip_prefix('{') {
-                Some(inner) => closing_brace(inner)
-                    .map(|length| Boxed { all: at..from + length + 2, content: from + 1..from + 1 + length }),
-                None => bare_content(&body[blanks..], blanks > 0)
-                    .map(|length| Boxed { all: at..from + length, content: from..from + length }),
-            };
-            if let Some(found) = found.filter(|found| !text[found.content.clone()].trim().is_empty()) {
-                return Some(found);
-            }
-        }
-        before = at;
-    }
-}
-
-/// The length of what `\boxed` without braces holds: a number, a choice or a command with its arguments.
-fn bare_content(text: &str, spaced: bool) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let sign = usize::from(bytes.first() == Some(&b'-'));
-    match bytes.get(sign)? {
-        b'0'..=b'9' => {
-            let run = text[sign..]
-                .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '/'))
-                .unwrap_or(text.len() - sign);
-            Some(text[..sign + run].trim_end_matches(['.', ',', '/']).len())
-        }
-        b'A'..=b'H' if spaced && sign == 0 => {
-            (!bytes.get(1).is_some_and(u8::is_ascii_alphanumeric)).then_some(1)
-        }
-        b'\\' => {
-            let name = 1 + text[sign + 1..]
-                .find(|c: char| !c.is_ascii_alphabetic())
-                .unwrap_or(text.len() - sign - 1);
-            let mut length = sign + name;
-            while let Some(inner) = text[length..].strip_prefix('{') {
-                length += closing_brace(inner)? + 2;
-            }
-            let known = ["\\frac", "\\dfrac", "\\tfrac", "\\sqrt", "\\pi", "\\text", "\\mathrm", "\\textbf"];
-            known.contains(&&text[sign..sign + name]).then_some(length)
-        }
-        _ => None,
-    }
-}
-
-/// Byte of the `}` that closes a brace opened just before the text.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, c) in text.bytes().enumerate() {
-        match c {
-            b'{' => depth += 1,
-            b'}' if depth == 0 => return Some(at),
-            b'}' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// `\boxed{}` and `\fbox{}` with balanced braces; boxes side by side, with nothing but commas, `and`, `or`
-/// and dollar signs between them, are one list.
-pub(super) fn boxed(text: &str) -> Option<Marker<'_>> {
-    let last = last_box(text, text.len())?;
-    let (mut at, end) = (last.all.start, last.all.end);
-    let mut answer = Cow::Borrowed(text[last.content].trim());
-    while let Some(earlier) = last_box(text, at)
-        && earlier.all.end <= at
-        && between_boxes(&text[earlier.all.end..at])
-    {
-        let content = text[earlier.content].trim();
-        if content != answer {
-            answer = Cow::Owned(format!("{content}, {answer}"));
-        }
-        at = earlier.all.start;
-    }
-    let start = line_start(text, at);
-    let before = &text[start..at];
-    let behind = text[end..].lines().next().unwrap_or("");
-    let digits = before.contains(|c: char| c.is_ascii_digit());
-    let beside = if digits { Cow::Owned(format!("{before}{answer}{behind}")) } else { Cow::Borrowed("") };
-    Some(Marker { rule: Rule::Box, line_start: start, end, beside, answer })
-}
-
-fn between_boxes(text: &str) -> bool {
-    let mut words = text
-        .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | ';'))
-        .filter(|word| !word.is_empty());
-    words.all(|word| matches!(word, "and" | "or" | "\\text{and}" | "\\text{or}")) && !text.contains('\n')
 }
 
 /// `####`, with the rest of its line or, if that is blank, what follows.
@@ -146,7 +41,7 @@ pub(super) fn hashes(text: &str) -> Option<Marker<'_>> {
         if text[..last].ends_with("###") {
             let start = line_start(text, last);
             let (at, answer) = behind(text, last + 1);
-            if !answer.is_empty() {
+            if !answer.is_empty() && !is_section(answer) {
                 let beside = text[start..=last].trim_end_matches('#').into();
                 return Some(Marker {
                     rule: Rule::Hashes,
@@ -159,6 +54,23 @@ pub(super) fn hashes(text: &str) -> Option<Marker<'_>> {
         }
         end = last;
     }
+}
+
+/// Whether a heading is that of what stands behind an answer.
+fn is_section(heading: &str) -> bool {
+    const SECTIONS: [&str; 9] = [
+        "explanation",
+        "verification",
+        "check",
+        "checking",
+        "reasoning",
+        "justification",
+        "proof",
+        "notes",
+        "note",
+    ];
+    let heading = heading.trim_end_matches([':', '.', '*']);
+    SECTIONS.iter().any(|section| heading.eq_ignore_ascii_case(section))
 }
 
 /// The last of some markers of the user's own.
@@ -236,6 +148,21 @@ fn is_label(words: &str) -> bool {
         && names == 1
 }
 
+/// A line without the marks of a heading, an item or a number before it.
+fn unmarked(line: &str) -> &str {
+    let mark = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '*' | '_' | '#' | '>' | '-' | '•')
+            || !c.is_ascii() && !c.is_alphanumeric()
+    };
+    let bare = line.trim_start_matches(mark);
+    // `1. **Answer:** 5`
+    let numbered = bare.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(". ");
+    numbered
+        .filter(|rest| rest.len() + 4 >= bare.len() && rest.starts_with("**"))
+        .map_or(bare, |rest| rest.trim_start_matches(mark))
+}
+
 /// `A:`, `Answer:`, `Final answer:` at the start of a line, perhaps emphasised; or such words alone as a
 /// heading.
 pub(super) fn labelled(text: &str) -> Option<Marker<'_>> {
@@ -243,7 +170,7 @@ pub(super) fn labelled(text: &str) -> Option<Marker<'_>> {
     let mut last = None;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let bare = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_' | '#' | '>'));
+        let bare = unmarked(line);
         let offset = line.len() - bare.len();
         let colon = bare
             .char_indices()
@@ -252,7 +179,9 @@ pub(super) fn labelled(text: &str) -> Option<Marker<'_>> {
             .map(|(at, c)| (at, at + c.len_utf8()));
         let body = match colon {
             Some((at, end))
-                if &bare[..at] == "A" || is_label(&bare[..at]) || bare[..at].ends_with("答案") =>
+                if &bare[..at] == "A"
+                    || is_label(&bare[..at])
+                    || ["答案", "答案是", "答案为"].iter().any(|name| bare[..at].ends_with(name)) =>
             {
                 Some(end)
             }
@@ -369,8 +298,16 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
 pub(super) fn tag(text: &str) -> Option<Marker<'_>> {
     [("<answer>", "</answer>"), ("<final_answer>", "</final_answer>")].into_iter().find_map(
         |(open, close)| {
-            let at = text.contains('<').then(|| last_word(text.as_bytes(), open.as_bytes()))??;
-            let from = at + open.len();
+            if !text.contains('<') {
+                return None;
+            }
+            let opened = last_word(text.as_bytes(), open.as_bytes());
+            let (at, from) = match opened {
+                Some(at) => (at, at + open.len()),
+                // It was opened in the prompt.
+                None if text.trim_end().ends_with(close) => (0, 0),
+                None => return None,
+            };
             let is_close = |end: &usize| {
                 text[*end..].get(..close.len()).is_some_and(|end| end.eq_ignore_ascii_case(close))
             };
@@ -391,33 +328,35 @@ pub(super) fn tag(text: &str) -> Option<Marker<'_>> {
 
 /// The field `answer` of an object in JSON.
 pub(super) fn json(text: &str) -> Option<Marker<'_>> {
-    ["\"answer\"", "\"final_answer\"", "'answer'"].into_iter().find_map(|name| {
-        let at = text.rfind(name)?;
-        let rest = &text[at + name.len()..];
-        let value = rest.trim_start().strip_prefix(':')?.trim_start();
-        let from = text.len() - value.len();
-        let (length, answer) = match value.chars().next()? {
-            quote @ ('"' | '\'') => {
-                quoted(&value[1..], quote).map(|(length, text)| (length + 2, Cow::Owned(text)))?
-            }
-            '[' => {
-                let length = value.find(']')? + 1;
-                (length, Cow::Borrowed(&value[1..length - 1]))
-            }
-            _ => {
-                let length = value.find([',', '}', '\n']).unwrap_or(value.len());
-                (length, Cow::Borrowed(value[..length].trim()))
-            }
-        };
-        let line_start = text[..at].rfind('{').map_or(at, |brace| line_start(text, brace));
-        (!answer.trim().is_empty()).then(|| Marker {
-            rule: Rule::Json,
-            line_start,
-            end: from + length,
-            beside: "".into(),
-            answer,
-        })
-    })
+    ["\"answer\"", "\"final_answer\"", "'answer'", "\"Answer\"", "\"final answer\""].into_iter().find_map(
+        |name| {
+            let at = text.rfind(name)?;
+            let rest = &text[at + name.len()..];
+            let value = rest.trim_start().strip_prefix(':')?.trim_start();
+            let from = text.len() - value.len();
+            let (length, answer) = match value.chars().next()? {
+                quote @ ('"' | '\'') => {
+                    quoted(&value[1..], quote).map(|(length, text)| (length + 2, Cow::Owned(text)))?
+                }
+                '[' => {
+                    let length = value.find(']')? + 1;
+                    (length, Cow::Borrowed(&value[1..length - 1]))
+                }
+                _ => {
+                    let length = value.find([',', '}', '\n']).unwrap_or(value.len());
+                    (length, Cow::Borrowed(value[..length].trim()))
+                }
+            };
+            let line_start = text[..at].rfind('{').map_or(at, |brace| line_start(text, brace));
+            (!answer.trim().is_empty()).then(|| Marker {
+                rule: Rule::Json,
+                line_start,
+                end: from + length,
+                beside: "".into(),
+                answer,
+            })
+        },
+    )
 }
 
 /// The content of a string that was opened before the text, and its length as written.

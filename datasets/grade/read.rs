@@ -8,6 +8,7 @@ use super::names::TEXTS;
 use super::parse;
 use super::plain::plain;
 use super::poly::Algebra;
+use super::side;
 use super::tree::{Answer, Expr, expr_depends};
 
 /// Work spent on numbers when they are read.
@@ -25,6 +26,9 @@ pub(super) enum Exponents {
 
 /// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
 pub(super) fn read(answer: &str, exponents: Exponents) -> Result<Answer, Stop> {
+    if side::is_no_value(answer) {
+        return Ok(Answer::Text(normal(undecorated(&plain(answer)))));
+    }
     let plain = plain(answer);
     let text = undecorated(&plain);
     let delimited = text.len() < plain.trim().len() && plain.contains(['$', '\\']);
@@ -74,8 +78,8 @@ fn content(text: &str, euler: bool) -> Result<Answer, Stop> {
             Ok(answer)
         }
         Err(Stop::Fuel) => Err(Stop::Fuel),
-        Err(_) if normal.starts_with("yes,") => Ok(Answer::Truth(true)),
-        Err(_) if normal.starts_with("no,") => Ok(Answer::Truth(false)),
+        Err(_) if normal.starts_with("yes,") || normal.starts_with("yes:") => Ok(Answer::Truth(true)),
+        Err(_) if normal.starts_with("no,") || normal.starts_with("no:") => Ok(Answer::Truth(false)),
         Err(_) => Ok(Answer::Text(normal)),
     }
 }

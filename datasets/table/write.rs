@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use arrow::array::Array;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use super::error::from_arrow;
 use super::{Row, TABLE_KEY, TableError, VERSION_KEY};
 
 /// Rows that are turned into columns at once.
@@ -26,13 +28,15 @@ pub struct Writer<R: Row, W: Write + Send> {
     pending: Vec<R>,
     /// Rows that have left `pending`.
     written: u64,
+    /// Bytes of their columns.
+    bytes: u64,
 }
 
 impl<R: Row, W: Write + Send> Writer<R, W> {
     pub fn new(sink: W) -> Result<Self, TableError> {
         let inner =
             ArrowWriter::try_new(sink, R::schema(), Some(properties::<R>()?)).map_err(failure::<R>)?;
-        Ok(Writer { inner, pending: Vec::new(), written: 0 })
+        Ok(Writer { inner, pending: Vec::new(), written: 0, bytes: 0 })
     }
 
     /// Adds a row. Memory stays bounded: full batches are encoded and full row groups go to the sink.
@@ -49,6 +53,12 @@ impl<R: Row, W: Write + Send> Writer<R, W> {
     /// Rows added so far.
     pub fn rows(&self) -> u64 {
         self.written + self.pending.len() as u64
+    }
+
+    /// Bytes of all rows added so far as Arrow columns, uncompressed. Encodes those that wait.
+    pub fn columns_bytes(&mut self) -> Result<u64, TableError> {
+        self.encode()?;
+        Ok(self.bytes)
     }
 
     /// Writes what is left and the footer; gives back the number of rows and the sink, which is flushed but
@@ -71,6 +81,10 @@ impl<R: Row, W: Write + Send> Writer<R, W> {
             problem: bad.problem,
         })?;
         self.inner.write(&batch).map_err(failure::<R>)?;
+        for column in batch.columns() {
+            let bytes = column.to_data().get_slice_memory_size();
+            self.bytes += bytes.map_err(|error| failure::<R>(from_arrow(error)))? as u64;
+        }
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())

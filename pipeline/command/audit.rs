@@ -37,11 +37,11 @@ pub fn run(args: Audit, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Audits every round of a run that has been curated, and prints what was found.
+/// What the audit finds in the rounds of a run that have been curated, and whether there are any.
 ///
 /// # Errors
-/// Nothing is curated yet, or no problem knows how it was made; failed reads.
-fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
+/// Failed reads.
+pub fn found(run: &RunDir, console: &Console) -> Result<(Vec<Line>, Vec<Sign>, bool)> {
     let problems: HashMap<String, Problem> = committed(run, 0, Stage::Problems)?
         .read::<Problem>()?
         .into_iter()
@@ -73,6 +73,15 @@ fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
         stages::Events::advance(&progress, 1, 0, 0);
     }
     progress.finish();
+    Ok((lines, estimates, curated))
+}
+
+/// Prints what the audit finds.
+///
+/// # Errors
+/// Nothing is curated yet, or no problem knows how it was made; failed reads.
+fn print(run: &RunDir, console: &Console, json: bool) -> Result<()> {
+    let (lines, estimates, curated) = found(run, console)?;
     if lines.is_empty() && estimates.is_empty() {
         let (what, hint) = if curated {
             ("no word problem was kept", "only word problems can be audited")

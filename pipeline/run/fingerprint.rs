@@ -97,6 +97,11 @@ impl Fingerprint {
         self.fields.get("format").map(String::as_str) == Some(FORMAT)
     }
 
+    /// A field by its name: `search.samples`.
+    pub fn get(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+
     /// SHA-256 over all fields, in hex.
     pub fn hash(&self) -> String {
         let parts: Vec<Part<'_>> =

@@ -16,6 +16,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::disk::record::{Check, Commit, content_hash};
 use crate::disk::scan::{scan, table_paths};
 use crate::run::fingerprint::Fingerprint;
+use crate::terminal::exit::Failure;
 
 /// Counts that go into a commit record.
 pub type Counts = BTreeMap<String, i64>;
@@ -202,6 +203,23 @@ pub fn committed(run: &RunDir, round: u32, stage: Stage) -> Result<StageOutput> 
         None => Vec::new(),
     };
     Ok(StageOutput::new(path, commits))
+}
+
+/// The same with every byte compared with its record, for what is to leave the run.
+///
+/// # Errors
+/// Damaged files; failed reads.
+pub fn intact(run: &RunDir, round: u32, stage: Stage) -> Result<StageOutput> {
+    let path = run.stage(round, stage);
+    let Some(fingerprint) = Fingerprint::load(&path)? else { return Ok(StageOutput::new(path, Vec::new())) };
+    let found = scan(&path, &fingerprint.hash(), Check::Hash)?;
+    match found.damaged.first() {
+        None => Ok(StageOutput::new(path, found.good)),
+        Some(damaged) => {
+            let what = format!("{} is damaged: {}", stage.in_round(round), damaged.why);
+            Err(Failure::input(what, format!("`qstill resume {}` mends it", run.root().display())).into())
+        }
+    }
 }
 
 /// The shards of train problems, in order.

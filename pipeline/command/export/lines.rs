@@ -1,4 +1,4 @@
-//! `qstill export`: what a run kept, in one file for other trainers, in the form of their choice.
+//! `qstill export RUN`: what a run kept as JSON lines for other trainers, in the form of their choice.
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -6,35 +6,26 @@ use datasets::table::{Preference, StepLabels};
 use serde_json::{Map, Value, json};
 use stages::train::Thoughts;
 
-use crate::command::arguments::existing;
 use crate::disk::layout::{RunDir, Stage};
 use crate::run::rows::{Rounds, StageOutput, committed, pool};
 use crate::terminal::console::Console;
 use crate::terminal::exit::{Exit, Failure};
 use crate::terminal::text::{plural, to_stdout};
 
-/// Write what the rounds of a run kept as JSON lines, as trainers of chat models read them
+/// What is written as JSON lines, and how.
 #[derive(Args)]
-#[command(after_help = "Examples:
-  qstill export runs/demo > rows.jsonl
-  qstill export runs/demo --form prompt-completion > rows.jsonl
-  qstill export runs/demo --table preferences --round 2 > pairs.jsonl
-
-Rows of `kept` are those that the last round trains on: of all rounds, less what was retired, each
-text once.")]
-pub struct Export {
-    /// The run's directory, or its name under runs/.
-    pub run: String,
-    #[arg(long, value_enum, default_value_t = Exported::Kept)]
+#[command(next_help_heading = "JSON lines")]
+pub struct Lines {
+    #[arg(long, value_enum, default_value_t = Exported::Kept, conflicts_with = "dir")]
     table: Exported,
     /// How a row of `kept` is written.
-    #[arg(long, value_enum, default_value_t = Form::Messages)]
+    #[arg(long, value_enum, default_value_t = Form::Messages, conflicts_with = "dir")]
     form: Form,
     /// Rows up to and with this round; of other tables than `kept`, rows of this round alone. Default: all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dir")]
     round: Option<u32>,
     /// Put what the model thought before its answer, between <think> and </think>.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dir")]
     thoughts: bool,
 }
 
@@ -55,20 +46,19 @@ enum Form {
     PromptCompletion,
 }
 
-/// Exports a table of a run.
+/// Writes a table of a run to stdout.
 ///
 /// # Errors
 /// Nothing is curated; failed reads and writes.
-pub fn run(args: Export, console: &Console) -> Result<Exit> {
-    let run = existing(&args.run)?;
-    let rows = args.rows(&run)?;
+pub fn run(run: &RunDir, args: &Lines, console: &Console) -> Result<Exit> {
+    let rows = args.rows(run)?;
     let count = rows.len() as u64;
     to_stdout(|out| rows.iter().try_for_each(|row| Ok(writeln!(out, "{}", Value::Object(row.clone()))?)))?;
     console.say(&format!("export: {}", plural(count, "row")));
     Ok(Exit::Done)
 }
 
-impl Export {
+impl Lines {
     fn rows(&self, run: &RunDir) -> Result<Vec<Map<String, Value>>> {
         let mut rounds: Vec<StageOutput> = Vec::new();
         for round in run.rounds()? {

@@ -1,0 +1,347 @@
+//! What stands beside an answer: the condition under which it holds, what was rejected, what was only
+//! supposed, and words that make a number an operand, a bound or a part of another.
+
+use super::calculation::computed;
+
+/// Words that begin a condition, whatever follows.
+const CONDITIONS: &str = "\
+    when whenever where while whereas although though which attained achieved obtained reached occurs \
+    occurring occur provided assuming given namely";
+/// Words that begin one if a relation follows: `for x = 3`.
+const RELATED: &str = "for with at if on by";
+/// Words of what is not so.
+const DENIALS: &str = "\
+    impossible contradiction contradicts contradicting extraneous rejected reject rejecting discard \
+    discarded invalid fails exclude excluded excluding except undefined incorrect wrong suppose assume \
+    consider unless isn't can't cannot isnt try trying double below false not";
+/// How sentences begin that suppose something, or go about it.
+const BEGINNINGS: &str = "\
+    suppose assume let consider try case setting substituting plugging given next now first second \
+    substitute multiply divide subtract add by from using as check test";
+/// Words before a number that names something, or that is computed with.
+const OPERANDS: &str = "\
+    equation theorem lemma figure fig table section chapter problem question exercise example case \
+    step part base mod modulo pmod bmod times plus minus negative twice thrice double half except \
+    exceeds exceed divides divided multiplied increased decreased reduced remainder below above beyond";
+/// Words before `of` and a number that is a part of something else: `a multiple of 4`.
+const PARTS_OF: &str = "\
+    multiple multiples divisor divisors factor factors root roots power powers square cube half third \
+    thirds quarter quarters fourth fourths groups sets out percent fraction";
+/// Words before `by` and a number that something is divided by or comes in.
+const DIVIDED: &str = "divisible divided divide multiplied multiply sides bounded increased";
+/// How a check of the answer begins.
+const CHECKS: [&str; 16] = [
+    "check:",
+    "check ",
+    "checking",
+    "verification",
+    "verifying",
+    "verify",
+    "to check",
+    "to verify",
+    "let's check",
+    "let's verify",
+    "we can check",
+    "we can verify",
+    "double-check",
+    "explanation",
+    "as a check",
+    "note that",
+];
+
+/// The words of a text with the byte at which each begins, without what is around them, in lower case.
+pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
+    text.split_whitespace().filter_map(|word| {
+        // `\text{when}` is a word.
+        let at = word.as_ptr() as usize - text.as_ptr() as usize;
+        let from = word.rfind("text{").map_or(0, |from| from + "text{".len());
+        let bare = word[from..].trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        (!bare.is_empty()).then_some((at, bare))
+    })
+}
+
+/// Whether a word is one of a list, which has a blank between two.
+pub(super) fn is(list: &str, word: &str) -> bool {
+    !word.is_empty() && list.split(' ').any(|known| known == word)
+}
+
+fn has_digit(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit())
+}
+
+/// Whether something is said to equal, differ from or bound something.
+pub(super) fn has_relation(text: &str) -> bool {
+    const SIGNS: [char; 9] = ['=', '<', '>', '≤', '≥', '≠', '∈', '≡', '≈'];
+    const NAMES: [&str; 8] = ["\\ne", "\\le", "\\ge", "\\lt", "\\gt", "\\in", "\\equiv", "\\approx"];
+    text.contains(SIGNS) || text.contains('\\') && NAMES.iter().any(|name| text.contains(name))
+}
+
+/// Whether a text denies or supposes what it names.
+pub(super) fn denies(text: &str) -> bool {
+    // Words of at least three letters; nearly all answers have none.
+    let long = |run: &[u8]| run.iter().all(u8::is_ascii_alphabetic);
+    text.as_bytes().windows(3).any(long) && words(text).any(|(_, word)| is(DENIALS, &word))
+}
+
+/// Whether the last clause of a sentence denies what it names.
+pub(super) fn claims_nothing(sentence: &str) -> bool {
+    denies(last_clause(sentence))
+}
+
+/// What stands behind the last comma, if there is a number in it; else all.
+pub(super) fn last_clause(sentence: &str) -> &str {
+    let behind = sentence.match_indices(", ").map(|(at, _)| &sentence[at + 2..]);
+    behind.filter(|clause| has_digit(clause)).last().unwrap_or(sentence)
+}
+
+/// Whether a text with a number in it denies or supposes it, or answers several parts: it is no value.
+pub(super) fn is_no_value(text: &str) -> bool {
+    has_digit(text) && (denies(text) || supposes(text) || is_parts(text))
+}
+
+/// A text cut behind its answer.
+pub(super) struct Cut<'a> {
+    pub main: &'a str,
+    /// Whether what was cut off says that the answer is none.
+    pub denied: bool,
+}
+
+/// Cuts off the conditions at the end of a text: `5 when x = 3`, `5 (x = -2 is extraneous)`.
+pub(super) fn without_conditions(text: &str) -> Cut<'_> {
+    let mut main = text.trim_end();
+    let mut denied = false;
+    for _ in 0..3 {
+        let Some(at) = bracket(main).or_else(|| clause(main)) else { break };
+        let tail = &main[at..];
+        if is_about(tail, &main[..at]) || computed(tail).is_some() {
+            break;
+        }
+        denied |= !has_digit(tail) && denies(tail);
+        main =
+            main[..at].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '$' | '\\'));
+        if text[main.len()..].starts_with('$') && main.matches('$').count() % 2 == 1 {
+            main = &text[..=main.len()];
+        }
+        for close in ["\\)", "\\]"] {
+            if text[main.len()..].starts_with(close) {
+                main = &text[..main.len() + close.len()];
+            }
+        }
+    }
+    Cut { main, denied }
+}
+
+/// Whether a condition is about a variable of the answer: `k\pi (k \in \mathbb{Z})` is all of an answer.
+fn is_about(tail: &str, main: &str) -> bool {
+    const SIGNS: [char; 8] = ['=', '<', '>', '≤', '≥', '≠', '∈', '\\'];
+    let variable = |(at, _): (usize, &str)| {
+        let name = tail[..at].trim_end().chars().next_back()?;
+        name.is_alphabetic().then_some(name)
+    };
+    let value = main.rsplit('=').next().unwrap_or(main);
+    let symbols = || value.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() == 1);
+    tail.match_indices(SIGNS).filter_map(variable).any(|name| symbols().any(|word| word.starts_with(name)))
+}
+
+/// Where a condition in brackets begins that ends the text.
+fn bracket(text: &str) -> Option<usize> {
+    let body = text.trim_end_matches(['.', '$', '*', ' ']);
+    let inner = body.strip_suffix(')')?;
+    let mut depth = 0;
+    let open = inner.char_indices().rev().find_map(|(at, c)| match c {
+        ')' => {
+            depth += 1;
+            None
+        }
+        '(' if depth == 0 => Some(at),
+        '(' => {
+            depth -= 1;
+            None
+        }
+        _ => None,
+    })?;
+    let before = inner[..open].trim_end_matches("\\text{");
+    let apart = before.is_empty() || before.ends_with([' ', '$', '\\', '\n', '*', '~']);
+    let said = &inner[open + 1..];
+    // `(x, y) = (1, 2)` and `x \in (1, 3)` are no conditions.
+    let stands = !before.trim_end().ends_with(['=', '<', '>', '+', '-', '*', '/', '^', '∈', '×', '∪', ','])
+        && !["\\in", "\\times", "\\cdot", "\\cup", "\\le", "\\ge", "\\ne"]
+            .iter()
+            .any(|name| before.trim_end().ends_with(name));
+    let condition = has_relation(said)
+        || words(said).any(|(_, word)| is(CONDITIONS, &word) || is(DENIALS, &word) || word == "confidence");
+    (apart && stands && condition && has_value(before)).then_some(before.len())
+}
+
+/// Where a clause begins that is a condition and ends the text.
+fn clause(text: &str) -> Option<usize> {
+    let found: Vec<(usize, String)> = words(text).collect();
+    let at = |i: usize| found[i].0;
+    let begins = (1..found.len()).find(|&i| {
+        let (word, rest) = (&found[i].1, &text[at(i)..]);
+        let strong = is(CONDITIONS, word);
+        let apart = text[..at(i)].trim_end().ends_with(',') && word == "with";
+        let weak = apart || is(RELATED, word) && has_relation(rest) && !has_value_before_relation(rest);
+        // What goes on with a claim of its own is no condition: `when x = 4, the maximum is 24`.
+        (strong || weak) && has_value(&text[..at(i)]) && !goes_on(rest)
+    })?;
+    // `attained at`, `with equality when`: from the first such word.
+    let mut from = begins;
+    while from > 1
+        && matches!(found[from - 1].1.as_str(), "with" | "equality" | "it" | "is" | "value" | "this")
+        && has_value(&text[..at(from - 1)])
+    {
+        from -= 1;
+    }
+    Some(text[..at(from)].trim_end_matches("\\text{").trim_end_matches("\\(").len())
+}
+
+/// A number or a formula.
+fn has_value(text: &str) -> bool {
+    has_digit(text) || text.contains(['$', '\\']) || words(text).any(|(_, word)| word.len() == 1)
+}
+
+/// `for $12 when x = 3`: what follows the word is a value by itself.
+fn has_value_before_relation(rest: &str) -> bool {
+    let end = rest.find(['=', '<', '>', '≤', '≥', '≠', '\\']).unwrap_or(rest.len());
+    has_digit(&rest[..end])
+}
+
+fn goes_on(rest: &str) -> bool {
+    let Some((_, behind)) = rest.split_once([',', ';']) else { return false };
+    let verbs = "is are has have get gets equals becomes gives";
+    has_digit(behind) && words(behind).any(|(_, word)| is(verbs, &word))
+}
+
+/// Whether a sentence supposes what it names, or does something with it.
+pub(super) fn supposes(sentence: &str) -> bool {
+    let mut all = words(sentence);
+    let first = all.next().map(|(_, word)| word).unwrap_or_default();
+    let second = all.next().map(|(_, word)| word).unwrap_or_default();
+    let open = sentence.trim_end().trim_end_matches(['*', '$']).ends_with([':', ',']);
+    let acts = "check test need want use must try consider divide multiply subtract add substitute plug";
+    is(BEGINNINGS, &first) && !is("there", &second) && !claims(sentence)
+        || (first == "we" || first == "then" && second == "we")
+            && words(sentence).take(3).any(|(_, word)| is(acts, &word) || word == "now")
+        || open && is("for when if where case", &first)
+        || sentence.trim_end().ends_with(" gives")
+        || sentence.trim_end().ends_with(" get")
+}
+
+/// `Now she has 5 apples`, `By symmetry, the answer is 5`.
+fn claims(sentence: &str) -> bool {
+    let verbs = "is are was has have had equals get gets makes earns costs";
+    let supposes = "suppose assume let consider try case setting";
+    let mut all = words(sentence).map(|(_, word)| word);
+    let first = all.next().unwrap_or_default();
+    !is(supposes, &first) && all.any(|word| is(verbs, &word))
+}
+
+/// Whether the words before a value make it something else: an operand, a bound, a name, a part.
+pub(super) fn qualifies(before: &str) -> bool {
+    let found: Vec<String> = words(before).map(|(_, word)| word).collect();
+    let back = |n: usize| found.len().checked_sub(n).map_or("", |at| found[at].as_str());
+    let sign = before.trim_end().ends_with(['~', '+', '×', '÷']);
+    sign || is(OPERANDS, back(1))
+        || back(1) == "of" && (is(PARTS_OF, back(2)) || has_digit(back(2)) && !back(2).contains('='))
+        || back(1) == "by" && is(DIVIDED, back(2))
+        || back(1) == "in" && is("ends end", back(2))
+        || back(1) == "to" && is("equal congruent", back(2)) && is("than or", back(3))
+        || back(1) == "to" && is("or than", back(2))
+        || back(1) == "the" && is("to of", back(2)) && has_digit(back(3))
+        || back(1) == "equal" && back(2) == "or"
+}
+
+/// The text before a check of its answer.
+pub(super) fn before_check(text: &str) -> &str {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let mut from = 0;
+        while from < line.len() {
+            let sentence = &line[from..];
+            let bare = sentence.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '\\');
+            let head: String = bare.chars().take(16).collect::<String>().to_lowercase().replace('’', "'");
+            if CHECKS.iter().any(|check| head.starts_with(check)) && has_value(&text[..at + from]) {
+                return text[..at + from].trim_end();
+            }
+            let end = super::blocks::sentence_end(sentence);
+            from += (end + 1).min(sentence.len()).max(1);
+            while !line.is_char_boundary(from.min(line.len())) {
+                from += 1;
+            }
+        }
+        at += line.len();
+    }
+    text
+}
+
+/// Marks of parts, by the number of each: `(1)`, `1)`, `1.`, `(a)`, `a.`, `(i)`, `①`, `Part 1:`.
+fn part(text: &str) -> Option<usize> {
+    const ROMAN: [&str; 4] = ["i", "ii", "iii", "iv"];
+    let body = text.trim_start().trim_start_matches(['*', '#', '-']).trim_start();
+    let circled = |c: char| ('①'..='⑨').contains(&c).then(|| c as usize - '①' as usize);
+    if let Some(number) = body.chars().next().and_then(circled) {
+        return Some(number);
+    }
+    let (named, rest) = match ["Part ", "part ", "Question "].iter().find_map(|name| body.strip_prefix(name))
+    {
+        Some(rest) => (true, rest),
+        None => (false, body),
+    };
+    let open = rest.starts_with('(');
+    let rest = rest.trim_start_matches('(');
+    let length = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+    let (name, behind) = rest.split_at(length);
+    let closed = behind.starts_with(')') || !open && behind.starts_with([':', '.']);
+    if !closed || !(open || named || behind.len() > 1 && behind[1..].starts_with(' ')) {
+        return None;
+    }
+    if matches!(name.as_bytes(), [b'A'..=b'H']) {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let roman = name.chars().map(|c| match c {
+        'ⅰ' => "i".to_owned(),
+        'ⅱ' => "ii".to_owned(),
+        'ⅲ' => "iii".to_owned(),
+        _ => c.to_string(),
+    });
+    let name: String = roman.collect();
+    match name.as_bytes() {
+        [digit @ b'1'..=b'9'] => Some((digit - b'1') as usize),
+        [letter @ b'a'..=b'f'] => Some((letter - b'a') as usize),
+        _ => ROMAN.iter().position(|roman| *roman == name),
+    }
+}
+
+/// Whether a text is answers to several parts, each behind its mark or on a line of its own.
+pub(super) fn is_parts(text: &str) -> bool {
+    let text = text.trim();
+    let left = text.split('=').rev().skip(1);
+    let calculates = || {
+        left.clone().any(|left| left.trim_end().trim_end_matches(')').ends_with(|c: char| c.is_ascii_digit()))
+    };
+    if text.len() > 200 || text.lines().any(|line| line.len() > 60) || calculates() {
+        return false;
+    }
+    let second = |(at, _): (usize, &str)| part(&text[at + 1..]) == Some(1);
+    part(text) == Some(0) && text.match_indices([';', '\n', ',', ' ']).any(second) || is_lines(text)
+}
+
+/// `x = 3` and `y = 5` on two lines, or two numbers: nobody knows which of them is asked.
+fn is_lines(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let value = |line: &&str| {
+        let (name, value) = line.split_once([':', '=']).unwrap_or(("", line));
+        let plain = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,-/()[]$%".contains(c);
+        name.len() <= 20 && !has_digit(name) && has_digit(value) && value.chars().all(plain)
+    };
+    let total = |line: &&str| {
+        let name = line.split([':', '=']).next().unwrap_or("").trim().to_lowercase();
+        name.split(' ').any(|word| is("total sum result answer altogether final", word))
+    };
+    (2..=6).contains(&lines.len())
+        && !lines.last().is_some_and(total)
+        && lines.iter().all(value)
+        && lines.iter().any(|line| line != &lines[0])
+}
