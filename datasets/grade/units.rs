@@ -1,8 +1,8 @@
 //! Units of measure and currencies: which words may stand behind a number without changing it, and when two
 //! units make different amounts of equal numbers.
 //!
-//! Only units in [`TABLE`] are compared. Any other words (`18 clips`, `clips per day`) are dropped, in the Latin
-//! script; `scripts` has those of others.
+//! Only units in [`TABLE`] are compared. Any other words (`18 clips`, `clips per day`) are dropped, in the
+//! Latin script; `scripts` has those of others.
 
 use num_rational::BigRational;
 use num_traits::One;
