@@ -201,6 +201,9 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
 
 /// What of the text behind a marker is the answer.
 fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
+    if amount::scan(&answer).is_some() {
+        return answer;
+    }
     let cut = side::without_conditions(&answer);
     if !cut.denied && cut.main.len() < answer.len() && is_readable(cut.main) {
         let end = cut.main.len();
