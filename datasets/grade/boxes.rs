@@ -156,9 +156,12 @@ fn surrounded<'a>((before, behind): (&str, &str), answer: Cow<'a, str>) -> (usiz
     }
     if word == "and" {
         let rest = &close[..sentence_end(close)];
-        let value = rest["and".len()..].trim_start().starts_with(['(', '$', '-', '[']);
-        let value = value || rest["and".len()..].trim_start().starts_with(|c: char| c.is_ascii_digit());
-        if (value || rest.contains("permutation")) && rest.len() < 60 && !rest.contains("boxed") {
+        // Another of its kind, and nothing else: `and (2,1)`.
+        let other = rest["and".len()..].trim_matches([' ', '$', '.', '*']);
+        let tuple = answer.starts_with('(') && other.starts_with('(') && other.ends_with(')');
+        let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+        let value = tuple && other.matches('(').count() == 1 || digits(&answer) && digits(other);
+        if value && !other.is_empty() || rest.contains("permutation") {
             return (behind.len() - close.len() + rest.len(), Cow::Owned(format!("{answer} {rest}")));
         }
     }
@@ -207,7 +210,7 @@ fn tail(behind: &str) -> usize {
     let adjacent = rest.len() == behind.len();
     let mut chars = rest.chars();
     let (first, second) = (chars.next().unwrap_or(' '), chars.next().unwrap_or(' '));
-    let letter = adjacent && first.is_ascii_alphabetic() && !second.is_alphanumeric();
+    let letter = adjacent && "xyznkiabcpqrtuvw".contains(first) && !second.is_alphanumeric();
     let operator = first == '^' || first == '/' && (second.is_ascii_digit() || matches!(second, '\\' | '('));
     let named = ["\\sqrt", "\\pi", "\\cdot", "\\times", "\\div"].iter().any(|name| rest.starts_with(name));
     if letter || operator || named { formula_end(behind) } else { 0 }

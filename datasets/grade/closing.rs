@@ -36,7 +36,7 @@ const HEDGES: &str = "\
 /// Words before `to` and what a sentence comes to.
 const TOTALS: &str = "comes come out up down amounts amount equal sums simplifies evaluates leads";
 /// Words before all of what a sentence comes to.
-const VERBS: &str = "is are was were be has have had gets get equals total totals needs costs pays";
+const VERBS: &str = "is are was were be has have had gets get equals total totals needs costs pays receive receives paid earned";
 /// Words behind which a sentence says what it comes to.
 const LEADS: &str = "\
     so then thus hence therefore that gives giving makes making leaves leaving becomes means";
@@ -97,11 +97,26 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
     let closing = |rule, answer| Closing { rule, answer, alone };
     let cut = sentence.map(side::without_conditions);
     if let (Some(cut), Some(sentence)) = (&cut, sentence)
-        && (cut.denied || side::claims_nothing(cut.main) || side::supposes(sentence))
+        && (cut.denied
+            || side::claims_nothing(cut.main)
+            || side::negates(sentence)
+            || side::supposes(sentence))
         && computed(cut.main).is_none()
         && sentence.contains(|c: char| c.is_ascii_digit())
         && last_display(text).is_none()
     {
+        if let Some(answer) = yes_or_no(text) {
+            return Some(closing(Rule::Sentence, answer.into()));
+        }
+        // `The answer is **5**, not 6.`
+        let said = bold(text).filter(|answer| {
+            sentence
+                .find(answer)
+                .is_some_and(|at| !side::denies(&sentence[..at]) && !side::supposes(sentence))
+        });
+        if let Some(answer) = said {
+            return Some(closing(Rule::Bold, answer.into()));
+        }
         return Some(closing(Rule::Sentence, sentence.into()));
     }
     let sentence = cut.map(|cut| {
@@ -282,7 +297,8 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
         first -= 1;
     }
     let before = |back: usize| first.checked_sub(back).map_or("", |at| words[at].1);
-    if is_modular(part) || side::qualifies(&part[..words[first].0]) {
+    let equation = part[words[first].0..].contains('=');
+    if is_modular(part) || !equation && side::qualifies(&part[..words[first].0]) {
         return Some(sentence.into());
     }
     // `comes to 14`, unlike `close to 14`.
@@ -352,7 +368,12 @@ fn uncovered(words: &[(usize, &str)], first: usize) -> Option<usize> {
     let comma = (0..verb).rev().find(|at| words[*at].1.ends_with([',', ';', ':'])).map_or(0, |at| at + 1);
     let joined = (comma..verb).rev().find(|at| is_among("and but", words[*at].1))?;
     let other = (comma..joined).find(|at| is_number(words[*at].1))?;
-    (comma..joined).any(|at| is_among(VERBS, words[at].1) || words[at].1.contains('=')).then_some(other)
+    (comma..joined)
+        .any(|at| {
+            is_among("is are was were has have had gets get costs pays", words[at].1)
+                || words[at].1.contains('=')
+        })
+        .then_some(other)
 }
 
 /// What a sentence comes to: what stands before a reason, but behind `so`.

@@ -69,7 +69,7 @@ fn is_section(heading: &str) -> bool {
         "notes",
         "note",
     ];
-    let heading = heading.trim_end_matches([':', '.', '*']);
+    let heading = heading.split(':').next().unwrap_or("").trim_end_matches(['.', '*']);
     SECTIONS.iter().any(|section| heading.eq_ignore_ascii_case(section))
 }
 

@@ -13,7 +13,10 @@ const RELATED: &str = "for with at if on by";
 const DENIALS: &str = "\
     impossible contradiction contradicts contradicting extraneous rejected reject rejecting discard \
     discarded invalid fails exclude excluded excluding except undefined incorrect wrong suppose assume \
-    consider unless isn't can't cannot isnt try trying double below false not";
+    consider unless isn't can't cannot isnt not";
+/// Words behind an answer that say that it is none.
+const REJECTIONS: &str = "\
+    impossible contradiction contradicts extraneous rejected reject discarded invalid fails wrong incorrect";
 /// How sentences begin that suppose something, or go about it.
 const BEGINNINGS: &str = "\
     suppose assume let consider try case setting substituting plugging given next now first second \
@@ -30,7 +33,7 @@ const PARTS_OF: &str = "\
 /// Words before `by` and a number that something is divided by or comes in.
 const DIVIDED: &str = "divisible divided divide multiplied multiply sides bounded increased";
 /// How a check of the answer begins.
-const CHECKS: [&str; 16] = [
+const CHECKS: [&str; 15] = [
     "check:",
     "check ",
     "checking",
@@ -46,7 +49,6 @@ const CHECKS: [&str; 16] = [
     "double-check",
     "explanation",
     "as a check",
-    "note that",
 ];
 
 /// The words of a text with the byte at which each begins, without what is around them, in lower case.
@@ -96,7 +98,20 @@ pub(super) fn last_clause(sentence: &str) -> &str {
 
 /// Whether a text with a number in it denies or supposes it, or answers several parts: it is no value.
 pub(super) fn is_no_value(text: &str) -> bool {
-    has_digit(text) && (denies(text) || supposes(text) || is_parts(text))
+    has_digit(text) && !is_truth(text) && (denies(text) || negates(text) || supposes(text) || is_parts(text))
+}
+
+/// `No, it cannot be 5`.
+fn is_truth(text: &str) -> bool {
+    let body = text.trim_start().trim_start_matches('*').trim_start_matches("\\text{");
+    let word = &body[..body.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(body.len())];
+    let known = is("yes no true false", &word.to_lowercase());
+    known && body[word.len()..].starts_with([',', '.', ';', ':', '*', '!'])
+}
+
+/// Whether words around a number change its sign or deny it.
+pub(super) fn negates(text: &str) -> bool {
+    ["below zero", "below sea", "false for"].iter().any(|words| text.contains(words))
 }
 
 /// A text cut behind its answer.
@@ -113,10 +128,13 @@ pub(super) fn without_conditions(text: &str) -> Cut<'_> {
     for _ in 0..3 {
         let Some(at) = bracket(main).or_else(|| clause(main)) else { break };
         let tail = &main[at..];
+        if has_another(tail) {
+            return Cut { main: text, denied: false };
+        }
         if is_about(tail, &main[..at]) || computed(tail).is_some() {
             break;
         }
-        denied |= !has_digit(tail) && denies(tail);
+        denied |= !has_digit(tail) && words(tail).any(|(_, word)| is(REJECTIONS, &word));
         main =
             main[..at].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '$' | '\\'));
         if text[main.len()..].starts_with('$') && main.matches('$').count() % 2 == 1 {
@@ -129,6 +147,20 @@ pub(super) fn without_conditions(text: &str) -> Cut<'_> {
         }
     }
     Cut { main, denied }
+}
+
+/// Whether what follows an answer has another one: `5 when x = 3, 7 otherwise`.
+fn has_another(tail: &str) -> bool {
+    let joined = |(at, word): (usize, String)| {
+        is("and or but so otherwise should giving", &word) && has_digit(&tail[at + word.len()..])
+    };
+    let listed = |(at, _): (usize, &str)| {
+        tail[at + 1..].trim_start_matches([' ', '$']).starts_with(|c: char| c.is_ascii_digit())
+    };
+    words(tail).any(joined)
+        || words(tail).any(|(_, word)| word == "otherwise")
+        || tail.contains(';')
+        || tail.match_indices(", ").any(listed)
 }
 
 /// Whether a condition is about a variable of the answer: `k\pi (k \in \mathbb{Z})` is all of an answer.
@@ -220,12 +252,25 @@ pub(super) fn supposes(sentence: &str) -> bool {
     let second = all.next().map(|(_, word)| word).unwrap_or_default();
     let open = sentence.trim_end().trim_end_matches(['*', '$']).ends_with([':', ',']);
     let acts = "check test need want use must try consider divide multiply subtract add substitute plug";
-    is(BEGINNINGS, &first) && !is("there", &second) && !claims(sentence)
+    is(BEGINNINGS, &first) && !is("there", &second) && !claims(sentence) && !concludes(sentence, &first)
         || (first == "we" || first == "then" && second == "we")
             && words(sentence).take(3).any(|(_, word)| is(acts, &word) || word == "now")
         || open && is("for when if where case", &first)
         || sentence.trim_end().ends_with(" gives")
         || sentence.trim_end().ends_with(" get")
+}
+
+/// `By symmetry, AB = 3`, `Setting y = 0 gives x = 3`, `Now x = 5`.
+fn concludes(sentence: &str, first: &str) -> bool {
+    let last = [", ", ": ", " gives ", " yields "]
+        .iter()
+        .fold(sentence, |rest, end| rest.rsplit(end).next().unwrap_or(rest));
+    let whole = last.len() == sentence.len();
+    let acts = "check test need want use try consider divide multiply subtract add substitute plug find";
+    last.contains('=')
+        && !(whole && is("suppose assume let consider try given setting substituting plugging", first))
+        && first != "case"
+        && !words(last).any(|(_, word)| is(acts, &word))
 }
 
 /// `Now she has 5 apples`, `By symmetry, the answer is 5`.
@@ -262,7 +307,10 @@ pub(super) fn before_check(text: &str) -> &str {
             let bare = sentence.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '\\');
             let head: String = bare.chars().take(16).collect::<String>().to_lowercase().replace('’', "'");
             if CHECKS.iter().any(|check| head.starts_with(check)) && has_value(&text[..at + from]) {
-                return text[..at + from].trim_end();
+                let rest = &text[at + from..];
+                let more = "so thus therefore hence finally instead fails extraneous not altogether answer";
+                let goes_on = rest.contains('≠') || words(rest).any(|(_, word)| is(more, &word));
+                return if goes_on { text } else { text[..at + from].trim_end() };
             }
             let end = super::blocks::sentence_end(sentence);
             from += (end + 1).min(sentence.len()).max(1);
@@ -336,6 +384,17 @@ fn is_lines(text: &str) -> bool {
         let plain = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,-/()[]$%".contains(c);
         name.len() <= 20 && !has_digit(name) && has_digit(value) && value.chars().all(plain)
     };
+    let names: Vec<&str> = lines
+        .iter()
+        .map(|line| line.split([':', '=']).next().unwrap_or("").trim_matches(['$', ' ']))
+        .collect();
+    let named = |at: usize| lines[at].contains([':', '=']);
+    let again = (1..lines.len()).any(|at| named(at) && names[..at].contains(&names[at]));
+    let last = names.last().copied().unwrap_or("");
+    let built = names.iter().any(|name| !name.is_empty() && name.len() < last.len() && last.contains(name));
+    if again || built {
+        return false;
+    }
     let total = |line: &&str| {
         let name = line.split([':', '=']).next().unwrap_or("").trim().to_lowercase();
         name.split(' ').any(|word| is("total sum result answer altogether final", word))
