@@ -36,7 +36,9 @@ const HEDGES: &str = "\
 /// Words before `to` and what a sentence comes to.
 const TOTALS: &str = "comes come out up down amounts amount equal sums simplifies evaluates leads";
 /// Words before all of what a sentence comes to.
-const VERBS: &str = "is are was were be has have had gets get equals total totals needs costs pays receive receives paid earned";
+const VERBS: &str = "\
+    is are was were be has have had gets get equals total totals needs costs pays receive receives \
+    paid earned";
 /// Words behind which a sentence says what it comes to.
 const LEADS: &str = "\
     so then thus hence therefore that gives giving makes making leaves leaving becomes means";
