@@ -109,6 +109,24 @@ mod tests {
         assert_eq!((out[3].to_bits(), out[7].to_bits()), (1f32.to_bits(), 1f32.to_bits()));
     }
 
+    /// Sizes beyond every block of the product's, none of them a multiple of one.
+    #[test]
+    fn threads_change_no_bit() {
+        let (m, n, k) = (259, 1031, 897);
+        let numbers = |count: usize, step: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * step) % 1009) as f32 / 1009.0 - 0.5).collect()
+        };
+        let (a, b) = (numbers(m * k, 7), numbers(n * k, 13));
+        let bits = |threads| {
+            let mut out = vec![0.0; m * n];
+            let how = How { accumulate: false, threads };
+            product(&mut out, n, View::rows(&a, k), View::rows(&b, k).t(), how);
+            out.iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>()
+        };
+        let one = bits(1);
+        assert!([2, 3, 8].into_iter().all(|threads| bits(threads) == one));
+    }
+
     #[test]
     #[should_panic(expected = "outside")]
     fn a_view_must_lie_in_its_slice() {
