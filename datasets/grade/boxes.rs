@@ -106,11 +106,13 @@ pub(super) fn boxed(text: &str) -> Option<Marker<'_>> {
     let start = line_start(text, at);
     let before = &text[start..at];
     let behind = text[end..].lines().next().unwrap_or("");
-    let (all, whole) = surrounded((before, behind), answer);
-    let end = end + all;
-    let answer = whole;
-    let digits = before.contains(|c: char| c.is_ascii_digit());
-    let beside = if digits { Cow::Owned(format!("{before}{answer}{behind}")) } else { Cow::Borrowed("") };
+    let (more, answer) = surrounded((before, behind), answer);
+    let end = end + more;
+    let beside = if side::has_digit(before) {
+        Cow::Owned(format!("{before}{answer}{behind}"))
+    } else {
+        Cow::Borrowed("")
+    };
     Some(Marker { rule: Rule::Box, line_start: start, end, beside, answer })
 }
 
@@ -180,14 +182,13 @@ fn surrounded<'a>((before, behind): (&str, &str), answer: Cow<'a, str>) -> (usiz
 fn is_denied(before: &str, behind: &str) -> bool {
     let bare = before.trim_end_matches(['$', ' ', '(', '*']);
     let bare = bare.strip_suffix('\\').unwrap_or(bare).trim_end();
-    let found: Vec<String> = side::words(before).map(|(_, word)| word).collect();
-    let back = |n: usize| found.len().checked_sub(n).map_or("", |at| found[at].as_str());
+    let [_, second, last] = &side::last_words(before);
     let not = "not cannot can't isn't never";
     let after: Vec<String> = side::words(behind).take(3).map(|(_, word)| word).collect();
     let wrong = "not incorrect wrong invalid impossible false extraneous rejected";
     ["\\ne", "\\neq", "≠", "!="].iter().any(|sign| bare.ends_with(sign))
-        || side::is(not, back(1)) && !before.trim_end().ends_with([':', '.', ','])
-        || back(1) == "be" && side::is(not, back(2))
+        || side::is(not, last) && !before.trim_end().ends_with([':', '.', ','])
+        || last == "be" && side::is(not, second)
         || after.len() > 1 && after[0] == "is" && side::is(wrong, &after[1])
 }
 

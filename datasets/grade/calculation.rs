@@ -4,22 +4,22 @@ use super::closing::{is_among, is_number, split_words};
 use super::extract::is_readable;
 use super::limits::MAX_BYTES;
 use super::read::{Exponents, read};
+use super::side::has_digit;
 use super::tree::{Answer, Expr, expr_depends};
 
 /// What the last calculation of a sentence comes to, whatever is said around it: `9 + 6 = 15 liters of the
 /// 24`.
 pub(super) fn computed(part: &str) -> Option<&str> {
-    let digit = |text: &str| text.contains(|c: char| c.is_ascii_digit());
     let (left, right) = part.rsplit_once('=')?;
     let left = ["=", ", ", ";", ":"].iter().fold(left, |left, end| left.rsplit(end).next().unwrap_or(left));
     let mut signs = left.match_indices(['+', '-', '−', '*', '/', '×', '÷', 'x']);
-    if !signs.any(|(at, _)| digit(&left[..at]) && digit(&left[at..])) {
+    if !signs.any(|(at, _)| has_digit(&left[..at]) && has_digit(&left[at..])) {
         return None;
     }
     let right = right.trim_start();
     let words: Vec<(usize, &str)> = split_words(right).collect();
     let behind = &right[words.first().filter(|first| is_number(first.1))?.1.len()..];
-    if digit(behind) && split_words(behind).any(|(_, word)| is_among("and but", word)) {
+    if has_digit(behind) && split_words(behind).any(|(_, word)| is_among("and but", word)) {
         return None;
     }
     let more = words[1..].iter().take(2).take_while(|(_, word)| !is_number(word)).count();

@@ -104,7 +104,7 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
             || side::negates(sentence)
             || side::supposes(sentence))
         && computed(cut.main).is_none()
-        && sentence.contains(|c: char| c.is_ascii_digit())
+        && side::has_digit(sentence)
         && last_display(text).is_none()
     {
         if let Some(answer) = yes_or_no(text) {
@@ -123,7 +123,7 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
     }
     let sentence = cut.map(|cut| {
         let main = before_because(cut.main);
-        if main.contains(|c: char| c.is_ascii_digit()) { main } else { cut.main }
+        if side::has_digit(main) { main } else { cut.main }
     });
     if alone && checked && sentence.is_some_and(is_readable) {
         return sentence.map(|sentence| closing(Rule::Sentence, value_of(sentence).into()));
@@ -380,15 +380,14 @@ fn uncovered(words: &[(usize, &str)], first: usize) -> Option<usize> {
 
 /// What a sentence comes to: what stands before a reason, but behind `so`.
 fn conclusion(sentence: &str) -> &str {
-    let digit = |text: &str| text.contains(|c: char| c.is_ascii_digit());
     let mut part = sentence;
     for (at, word) in split_words(sentence) {
-        if at > 0 && bare(word).eq_ignore_ascii_case("so") && digit(&sentence[at..]) {
+        if at > 0 && bare(word).eq_ignore_ascii_case("so") && side::has_digit(&sentence[at..]) {
             part = &sentence[at + word.len()..];
         }
     }
     let cut = before(part, &["because", "since", "as", "which"]);
-    if digit(cut) { cut } else { part }
+    if side::has_digit(cut) { cut } else { part }
 }
 
 /// How a sentence goes on behind the letter of a choice.

@@ -176,7 +176,6 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     }
     // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as
     // the heading `#### Answer`.
-    let line_of = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let between = |c: char| matches!(c, '.' | ',' | ';' | '$' | ')' | '*' | ' ');
     let from = if is_box {
         text.len() - text[marker.end..].trim_start_matches(between).len()
@@ -185,7 +184,7 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     };
     let later = RULES[strongest + 1..].iter().find_map(|find| find(&text[from..]).filter(&readable));
     if let Some(later) = later {
-        let line_start = line_of(from + later.line_start);
+        let line_start = markers::line_start(text, from + later.line_start);
         return Some(Marker { line_start, end: from + later.end, ..later });
     }
     // One that says nothing, before a text that comes to something.
@@ -207,10 +206,7 @@ fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
     let cut = side::without_conditions(&answer);
     if !cut.denied && cut.main.len() < answer.len() && is_readable(cut.main) {
         let end = cut.main.len();
-        return match answer {
-            Cow::Borrowed(answer) => Cow::Borrowed(&answer[..end]),
-            Cow::Owned(answer) => Cow::Owned(answer[..end].to_owned()),
-        };
+        return up_to(answer, end);
     }
     let reason = closing::before_because(&answer).len();
     if cut.denied || reason == answer.len() && is_readable(&answer) {
@@ -219,13 +215,9 @@ fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
     let cut = closing::before_reason(&answer).len();
     // `m = 5 and n = 7, so the sum is 12`
     let concludes = scope == Scope::Whole && answer[cut..].trim_start_matches([',', ' ']).starts_with("so ");
-    let concludes =
-        concludes && answer[..cut].contains('=') && answer[cut..].contains(|c: char| c.is_ascii_digit());
+    let concludes = concludes && answer[..cut].contains('=') && side::has_digit(&answer[cut..]);
     if cut < answer.len() && !concludes && is_readable(&answer[..cut]) {
-        return match answer {
-            Cow::Borrowed(answer) => Cow::Borrowed(&answer[..cut]),
-            Cow::Owned(answer) => Cow::Owned(answer[..cut].to_owned()),
-        };
+        return up_to(answer, cut);
     }
     if scope == Scope::Whole {
         let closing = match &answer {
@@ -243,6 +235,15 @@ fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
         {
             return answer[at..].to_owned().into();
         }
+    }
+    answer
+}
+
+/// The first bytes of an answer.
+fn up_to(mut answer: Cow<'_, str>, end: usize) -> Cow<'_, str> {
+    match &mut answer {
+        Cow::Borrowed(text) => *text = &text[..end],
+        Cow::Owned(text) => text.truncate(end),
     }
     answer
 }

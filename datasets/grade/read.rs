@@ -26,11 +26,11 @@ pub(super) enum Exponents {
 
 /// `Err` only for [`Stop::Fuel`]: what is no mathematics is text.
 pub(super) fn read(answer: &str, exponents: Exponents) -> Result<Answer, Stop> {
-    if side::is_no_value(answer) {
-        return Ok(Answer::Text(normal(undecorated(&plain(answer)))));
-    }
     let plain = plain(answer);
     let text = undecorated(&plain);
+    if side::is_no_value(answer) {
+        return Ok(Answer::Text(normal(text)));
+    }
     let delimited = text.len() < plain.trim().len() && plain.contains(['$', '\\']);
     let euler = delimited == (exponents == Exponents::AsWritten);
     choice(text, euler).map_or_else(|| content(text, euler), Ok)

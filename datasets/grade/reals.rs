@@ -6,7 +6,7 @@ use num_traits::{Signed, Zero};
 
 use super::forms::reals_without;
 use super::judge::{Equality, NOT_DECIDED};
-use super::relations::interval;
+use super::relations::{interval, turned};
 use super::tree::{Answer, Expr, Function, expr_depends, variable};
 
 /// Most spans of one set.
@@ -203,16 +203,6 @@ fn absolute(left: &Answer, right: &Answer, sign: char) -> Option<Reading> {
     };
     // Whoever asks for bounds may not take an equation for them.
     Some(Reading { name: Some(name.clone()), set, other: None, sure: false })
-}
-
-fn turned(sign: char) -> char {
-    match sign {
-        '<' => '>',
-        '>' => '<',
-        '≤' => '≥',
-        '≥' => '≤',
-        other => other,
-    }
 }
 
 fn number(answer: &Answer) -> Option<BigRational> {

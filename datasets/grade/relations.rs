@@ -141,16 +141,7 @@ impl Judge {
             return if p == q { self.in_order(x, y) } else { OTHER_KIND };
         };
         match self.proportional(&first, &second) {
-            Ok(Some(factor)) => {
-                let turned = |sign: char| match sign {
-                    '<' => '>',
-                    '>' => '<',
-                    '≤' => '≥',
-                    '≥' => '≤',
-                    other => other,
-                };
-                Equality::when(*p == if factor.is_negative() { turned(*q) } else { *q })
-            }
+            Ok(Some(factor)) => Equality::when(*p == if factor.is_negative() { turned(*q) } else { *q }),
             Ok(None) if *p == '=' && *q == '=' => self.witness(&first, &second),
             Ok(None) => NOT_DECIDED,
             Err(stop) => unknown(stop),
@@ -366,5 +357,16 @@ pub(super) fn interval(answer: &Answer) -> Option<(Option<String>, Answer)> {
             ))
         }
         _ => None,
+    }
+}
+
+/// The sign of a relation whose sides change places.
+pub(super) fn turned(sign: char) -> char {
+    match sign {
+        '<' => '>',
+        '>' => '<',
+        '≤' => '≥',
+        '≥' => '≤',
+        other => other,
     }
 }

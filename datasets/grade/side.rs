@@ -2,6 +2,7 @@
 //! supposed, and words that make a number an operand, a bound or a part of another.
 
 use super::calculation::computed;
+use super::closing::split_words;
 
 /// Words that begin a condition, whatever follows.
 const CONDITIONS: &str = "\
@@ -21,6 +22,8 @@ const REJECTIONS: &str = "\
 const BEGINNINGS: &str = "\
     suppose assume let consider try case setting substituting plugging given next now first second \
     substitute multiply divide subtract add by from using as check test";
+/// What is done with numbers on the way.
+const ACTS: &str = "check test need want use try consider divide multiply subtract add substitute plug";
 /// Words before a number that names something, or that is computed with.
 const OPERANDS: &str = "\
     equation theorem lemma figure fig table section chapter problem question exercise example case \
@@ -53,13 +56,17 @@ const CHECKS: [&str; 15] = [
 
 /// The words of a text with the byte at which each begins, without what is around them, in lower case.
 pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
-    text.split_whitespace().filter_map(|word| {
+    split_words(text).filter_map(|(at, word)| {
         // `\text{when}` is a word.
-        let at = word.as_ptr() as usize - text.as_ptr() as usize;
         let from = word.rfind("text{").map_or(0, |from| from + "text{".len());
         let bare = word[from..].trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         (!bare.is_empty()).then_some((at, bare))
     })
+}
+
+/// The last three words of a text, empty where there are fewer.
+pub(super) fn last_words(text: &str) -> [String; 3] {
+    words(text).fold(Default::default(), |[_, b, c], (_, word)| [b, c, word])
 }
 
 /// Whether a word is one of a list, which has a blank between two.
@@ -67,12 +74,12 @@ pub(super) fn is(list: &str, word: &str) -> bool {
     !word.is_empty() && list.split(' ').any(|known| known == word)
 }
 
-fn has_digit(text: &str) -> bool {
+pub(super) fn has_digit(text: &str) -> bool {
     text.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Whether something is said to equal, differ from or bound something.
-pub(super) fn has_relation(text: &str) -> bool {
+fn has_relation(text: &str) -> bool {
     const SIGNS: [char; 9] = ['=', '<', '>', '≤', '≥', '≠', '∈', '≡', '≈'];
     const NAMES: [&str; 8] = ["\\ne", "\\le", "\\ge", "\\lt", "\\gt", "\\in", "\\equiv", "\\approx"];
     text.contains(SIGNS) || text.contains('\\') && NAMES.iter().any(|name| text.contains(name))
@@ -251,10 +258,9 @@ pub(super) fn supposes(sentence: &str) -> bool {
     let first = all.next().map(|(_, word)| word).unwrap_or_default();
     let second = all.next().map(|(_, word)| word).unwrap_or_default();
     let open = sentence.trim_end().trim_end_matches(['*', '$']).ends_with([':', ',']);
-    let acts = "check test need want use must try consider divide multiply subtract add substitute plug";
     is(BEGINNINGS, &first) && !is("there", &second) && !claims(sentence) && !concludes(sentence, &first)
         || (first == "we" || first == "then" && second == "we")
-            && words(sentence).take(3).any(|(_, word)| is(acts, &word) || word == "now")
+            && words(sentence).take(3).any(|(_, word)| is(ACTS, &word) || is("must now", &word))
         || open && is("for when if where case", &first)
         || sentence.trim_end().ends_with(" gives")
         || sentence.trim_end().ends_with(" get")
@@ -266,11 +272,10 @@ fn concludes(sentence: &str, first: &str) -> bool {
         .iter()
         .fold(sentence, |rest, end| rest.rsplit(end).next().unwrap_or(rest));
     let whole = last.len() == sentence.len();
-    let acts = "check test need want use try consider divide multiply subtract add substitute plug find";
     last.contains('=')
         && !(whole && is("suppose assume let consider try given setting substituting plugging", first))
         && first != "case"
-        && !words(last).any(|(_, word)| is(acts, &word))
+        && !words(last).any(|(_, word)| is(ACTS, &word) || word == "find")
 }
 
 /// `Now she has 5 apples`, `By symmetry, the answer is 5`.
@@ -284,17 +289,16 @@ fn claims(sentence: &str) -> bool {
 
 /// Whether the words before a value make it something else: an operand, a bound, a name, a part.
 pub(super) fn qualifies(before: &str) -> bool {
-    let found: Vec<String> = words(before).map(|(_, word)| word).collect();
-    let back = |n: usize| found.len().checked_sub(n).map_or("", |at| found[at].as_str());
+    let [third, second, last] = &last_words(before);
     let sign = before.trim_end().ends_with(['~', '+', '×', '÷']);
-    sign || is(OPERANDS, back(1))
-        || back(1) == "of" && (is(PARTS_OF, back(2)) || has_digit(back(2)) && !back(2).contains('='))
-        || back(1) == "by" && is(DIVIDED, back(2))
-        || back(1) == "in" && is("ends end", back(2))
-        || back(1) == "to" && is("equal congruent", back(2)) && is("than or", back(3))
-        || back(1) == "to" && is("or than", back(2))
-        || back(1) == "the" && is("to of", back(2)) && has_digit(back(3))
-        || back(1) == "equal" && back(2) == "or"
+    sign || is(OPERANDS, last)
+        || last == "of" && (is(PARTS_OF, second) || has_digit(second) && !second.contains('='))
+        || last == "by" && is(DIVIDED, second)
+        || last == "in" && is("ends end", second)
+        || last == "to" && is("equal congruent", second) && is("than or", third)
+        || last == "to" && is("or than", second)
+        || last == "the" && is("to of", second) && has_digit(third)
+        || last == "equal" && second == "or"
 }
 
 /// The text before a check of its answer.
@@ -384,23 +388,18 @@ fn is_lines(text: &str) -> bool {
         let plain = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,-/()[]$%".contains(c);
         name.len() <= 20 && !has_digit(name) && has_digit(value) && value.chars().all(plain)
     };
-    let names: Vec<&str> = lines
-        .iter()
-        .map(|line| line.split([':', '=']).next().unwrap_or("").trim_matches(['$', ' ']))
-        .collect();
-    let named = |at: usize| lines[at].contains([':', '=']);
-    let again = (1..lines.len()).any(|at| named(at) && names[..at].contains(&names[at]));
-    let last = names.last().copied().unwrap_or("");
-    let built = names.iter().any(|name| !name.is_empty() && name.len() < last.len() && last.contains(name));
-    if again || built {
-        return false;
-    }
-    let total = |line: &&str| {
-        let name = line.split([':', '=']).next().unwrap_or("").trim().to_lowercase();
-        name.split(' ').any(|word| is("total sum result answer altogether final", word))
-    };
+    // Of a line that has no name, all.
+    let names: Vec<&str> = lines.iter().map(|line| line.split([':', '=']).next().unwrap_or("")).collect();
+    let bare: Vec<&str> = names.iter().map(|name| name.trim_matches(['$', ' '])).collect();
+    let Some(last) = bare.last() else { return false };
+    // A chain of one name, or what is made of the names before it.
+    let named = |at: usize| names[at].len() < lines[at].len();
+    let again = (1..bare.len()).any(|at| named(at) && bare[..at].contains(&bare[at]));
+    let built = bare.iter().any(|name| !name.is_empty() && name.len() < last.len() && last.contains(name));
+    let name = names[names.len() - 1].trim().to_lowercase();
+    let total = name.split(' ').any(|word| is("total sum result answer altogether final", word));
     (2..=6).contains(&lines.len())
-        && !lines.last().is_some_and(total)
+        && !(again || built || total)
         && lines.iter().all(value)
         && lines.iter().any(|line| line != &lines[0])
 }

@@ -8,7 +8,6 @@ TRL has had none for steps since 1.14: with 1.13 that part runs, too.
 """
 import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from datasets import get_dataset_config_names, load_dataset, load_dataset_builde
 from huggingface_hub import DatasetCard, ModelCard
 from transformers import (AutoModelForCausalLM, AutoModelForSequenceClassification,
                           AutoModelForTokenClassification, AutoTokenizer)
+from trainers import check
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 try:
@@ -31,12 +31,6 @@ except ImportError:
     PRMTrainer = None
 
 ROWS = 16
-
-
-def check(holds, what):
-    print("ok  " if holds else "NOT ", what)
-    if not holds:
-        sys.exit(1)
 
 
 def main():

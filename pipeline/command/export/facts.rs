@@ -119,6 +119,8 @@ impl Facts {
             line.of == "kept" && line.algorithm == "all" && line.operations.is_none() && line.round <= last
         };
         let splits = ["train", "validation", "test"].map(|split| (split, finished.problems.count(split)));
+        let settings = settings(run, last)?;
+        let contamination = settings.iter().find(|setting| setting.key == "curate.contamination");
         let mut pages = tables();
         pages.sort_by_key(|page| configs.iter().position(|config| config.name == page.name));
         pages.retain(|page| configs.iter().any(|config| config.name == page.name));
@@ -133,10 +135,10 @@ impl Facts {
             problems: splits.into_iter().filter(|(_, count)| *count > 0).collect(),
             domain: config.problems.domain().name(),
             verifier: verifier(run, last, config)?,
-            settings: settings(run, last)?,
             models: models(config),
             origins: curated().map(|(round, curate)| (round, curate.reasons("kept "))).collect(),
-            contamination: setting(run, last, Stage::Curate, "curate.contamination")?,
+            contamination: contamination.map(|setting| setting.value.clone()),
+            settings,
             contaminated: curated().map(|(round, of)| (round, of.count("dropped contaminated"))).collect(),
             audit: lines.into_iter().filter(kept).collect(),
             measured: measured(run, finished)?,
@@ -214,11 +216,6 @@ const SHOWN: [(Stage, &[&str]); 4] = [
         ],
     ),
 ];
-
-fn setting(run: &RunDir, round: u32, stage: Stage, key: &str) -> Result<Option<String>> {
-    let made = Fingerprint::load(&run.stage(round, stage))?;
-    Ok(made.and_then(|made| made.get(key).map(str::to_owned)))
-}
 
 /// Those of a round.
 fn settings(run: &RunDir, round: u32) -> Result<Vec<Setting>> {
