@@ -42,6 +42,8 @@ fn wrong_settings_are_named() {
         ("tree.weights=[]", &["tree.weights", "1 or more"]),
         ("tree.c_base=0", &["tree.c_base is 0"]),
         ("curate.min_pass_rate=2", &["curate.min_pass_rate is 2"]),
+        ("curate.answer_line=\"so\"", &["curate.answer_line is \"so\"", "one line with {answer}"]),
+        ("curate.answer_line=\"perhaps {answer} or 5\"", &["no answer is read", "prompt.answer_markers"]),
         ("gate.max_length=0.5", &["gate.max_length is 0.5", "1 or more"]),
         ("problems.max_operations=9", &["problems.max_operations is 9", "to 8"]),
         ("problems.source=files", &["problems.files", "problems.train_files"]),

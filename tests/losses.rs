@@ -5,9 +5,11 @@ use std::fs;
 
 use datasets::table::{Loss, TokenTargets};
 use datasets::types::{Kept, Solution};
-use serde_json::Value;
+use serde_json::{Value, json};
+use stages::model::Tokenizer;
 
 use crate::kit::{World, copy_folder};
+use crate::server::{Answer, Server};
 
 const SETS: &[&str] = &[
     "train.max_steps=12",
@@ -110,6 +112,77 @@ fn a_teacher_reads_what_is_kept_once_and_the_student_learns_from_that() {
     let given = [distil(&[]), vec!["model.path=runs/other/round-1/student"]].concat();
     world.run("given", &given).fails(65, &["cannot be the teacher"]);
     assert!(!world.left("given").join("problems/commits").exists());
+}
+
+/// A server with vLLM's `prompt_logprobs` that says of rows what is written in `targets`; `name` writes tokens.
+fn scorer(targets: Vec<TokenTargets>, name: impl Fn(u32) -> String + Send + Sync + 'static) -> Server {
+    Server::start(move |request| {
+        let given: Vec<u32> = serde_json::from_value(request["prompt"].clone()).unwrap();
+        assert_eq!((&request["prompt_logprobs"], &request["max_tokens"]), (&json!(4), &json!(1)));
+        let row = targets.iter().find(|row| given.ends_with(&row.tokens)).unwrap();
+        let from = given.len() - row.tokens.len();
+        let entry = |id: u32, log: f32| (id.to_string(), json!({"logprob": log, "decoded_token": name(id)}));
+        let logs = given.iter().enumerate().map(|(at, id)| {
+            let Some(at) = at.checked_sub(from) else {
+                return (at > 0).then(|| json!({"5": {"logprob": -1}}));
+            };
+            let (ids, logs) = (&row.top_ids[4 * at..4 * at + 4], &row.top_logprobs[4 * at..4 * at + 4]);
+            let own = (!ids.contains(id)).then(|| entry(*id, -25.0));
+            let top = ids.iter().zip(logs).map(|(id, log)| entry(*id, *log));
+            Some(Value::Object(own.into_iter().chain(top).collect()))
+        });
+        let logs: Vec<Option<Value>> = logs.collect();
+        let choice = json!({"index": 0, "text": "x", "finish_reason": "length", "prompt_logprobs": logs});
+        let usage = json!({"prompt_tokens": given.len(), "completion_tokens": 1});
+        Answer::Http(200, "", json!({"choices": [choice], "usage": usage}).to_string())
+    })
+}
+
+#[test]
+fn a_teacher_behind_a_server_says_the_same_as_one_in_the_process() {
+    let world = World::new();
+    world.run("ce", &with(&[])).done();
+    let folder = world.left("ce").join("round-1/student");
+    let path = format!("model.path={}", folder.display());
+    let sets = ["train.loss=distil", "train.top_k=4", &path];
+    let own = ["model.teacher=runs/ce/round-1/student"];
+    world.run("own", &with(&[&sets[..], &own].concat())).done();
+    let targets: Vec<TokenTargets> = world.left("own").rows("round-1/score");
+
+    let tokenizer = Tokenizer::load(&folder).unwrap();
+    let server = scorer(targets.clone(), move |id| tokenizer.decode(&[id]));
+    let served = |url: String| {
+        let more = ["train.teacher=endpoint".to_owned(), url];
+        with(&sets).into_iter().map(str::to_owned).chain(more).collect::<Vec<_>>()
+    };
+    let run = |name: &str, url: String| {
+        let sets = served(url);
+        world.run(name, &sets.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run("served", server.setting()).done().says("behind the endpoint read");
+    let read: Vec<TokenTargets> = world.left("served").rows("round-1/score");
+    assert_eq!((read.len(), server.count()), (targets.len(), targets.len()));
+    for (read, own) in read.iter().zip(&targets) {
+        assert_eq!((&read.tokens, &read.top_logprobs), (&own.tokens, &own.top_logprobs));
+        assert!(
+            read.tail_logprobs.iter().zip(&own.tail_logprobs).all(|(a, b)| (a.exp() - b.exp()).abs() < 1e-4)
+        );
+    }
+    let losses = |run: &str| world.left(run).rows::<Loss>("round-1/train").last().unwrap().loss;
+    assert!((losses("served") - losses("own")).abs() < 1e-3);
+    // Scored rows are not asked for again.
+    run("served", server.setting()).done();
+    assert_eq!(server.count(), targets.len());
+
+    let other = scorer(targets, |id| format!("<{id}>"));
+    run("other", other.setting()).fails(65, &["cannot be the teacher", "for the student", "endpoint.model"]);
+    let plain = Server::start(|_| {
+        let body = json!({"choices": [{"text": "x", "finish_reason": "stop"}]});
+        Answer::Http(200, "", body.to_string())
+    });
+    run("plain", plain.setting()).fails(65, &["no `prompt_logprobs`", "vLLM", "model.teacher"]);
+    let scratch = ["train.loss=distil", "train.teacher=endpoint"];
+    world.run("scratch", &with(&scratch)).fails(64, &["from scratch", "model.path"]);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use stages::model::{DecoderConfig, hf};
 use stages::search::Sampler;
-use stages::train::NO_END;
 use stages::train::losses::TokenLoss;
 use stages::train::teacher::Tokens;
+use stages::train::{NO_END, TeacherAt};
 
 use crate::config::check::tuned;
 use crate::disk::layout::Stage;
@@ -170,7 +170,7 @@ pub fn preflight(session: &Session) -> Result<()> {
     if session.config.search.policy == Sampler::Teacher {
         DecoderConfig::read(path)?;
     }
-    if train.loss == TokenLoss::Distil {
+    if train.loss == TokenLoss::Distil && train.teacher == TeacherAt::Model {
         let (shape, tokenizer) = hf::shape(path)?;
         let teacher = Tokens { tokenizer: &tokenizer, ends: &shape.eos_token_ids };
         if !model.from_scratch() {

@@ -6,22 +6,22 @@ use datasets::types::Kept;
 use serde::Serialize;
 use stages::model::Precision;
 use stages::train::Thoughts;
-use stages::train::teacher::{self, Lesson, Teacher};
+use stages::train::teacher::{self, Lesson};
 
 use crate::run::inputs::{self, Tables};
 use crate::run::rows::{StageOutput, counts, train_shards, write_some};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
 use crate::stage::earlier::EarlierRounds;
-use crate::stage::policy::{Base, ModelFiles};
-use crate::stage::teacher::{refuse_other_tokens, tokens};
+use crate::stage::policy::Base;
+use crate::stage::teacher::TeacherInputs;
 
 /// What a teacher's targets depend on.
 #[derive(Serialize)]
 pub struct Inputs {
     code: u32,
     tables: Tables,
-    teacher: ModelFiles,
+    teacher: TeacherInputs,
     #[serde(serialize_with = "inputs::dtype")]
     dtype: Precision,
     /// Whose tokens the rows are.
@@ -54,7 +54,7 @@ pub fn inputs(
     Ok(Inputs {
         code: teacher::VERSION,
         tables: Tables::default().with::<Kept>().with::<TokenTargets>(),
-        teacher: ModelFiles::of(session, &model.teacher)?,
+        teacher: TeacherInputs::of(session)?,
         dtype: model.dtype,
         student: Base::of(session, problems, &earlier.kept)?,
         problems: problems.clone(),
@@ -71,22 +71,20 @@ pub fn inputs(
 /// A teacher of other tokens than the student's; failed reads and writes.
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
     let student = inputs.student.load(workspace)?;
-    let model = inputs.teacher.load(workspace, inputs.dtype)?;
-    let named = inputs.teacher.path.display();
-    refuse_other_tokens(&inputs.teacher.path, tokens(&model), tokens(&student))?;
+    let loaded = inputs.teacher.load(workspace, inputs.dtype, &student)?;
     let lesson = Lesson {
         tokenizer: &student.tokenizer,
         student: &student.decoder.config,
-        max_tokens: inputs.max_tokens,
+        max_tokens: inputs.max_tokens.min(loaded.context()),
         top_k: inputs.top_k,
         thoughts: inputs.thoughts,
     };
-    let mut teacher = Teacher::new(&model.decoder, workspace.device()?);
+    let mut teacher = loaded.teacher(workspace, &student.tokenizer)?;
     let units = inputs.kept.count("kept") as u64;
     let size = Size { shards: inputs.shards(), unit: "rows", units };
     let output = workspace.shards(opened, &size, |shard, attempt, progress| {
         let kept: Vec<Kept> = inputs.kept.shard(shard)?;
-        let (targets, tokens) = teacher::score(&kept, &lesson, (&model, &mut teacher), progress)?;
+        let (targets, tokens) = teacher::score(&kept, &lesson, &mut teacher, progress)?;
         let counts = counts(&[
             ("units", kept.len()),
             ("scored", targets.len()),
@@ -97,8 +95,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         Ok(counts)
     })?;
     workspace.console.say(&format!(
-        "{}: {named} read {} rows ({} too long), {} tokens; {} likeliest of each are kept",
+        "{}: {} read {} rows ({} too long), {} tokens; {} likeliest of each are kept",
         opened.name(),
+        inputs.teacher.name(),
         output.count("scored"),
         output.count("too_long"),
         output.count("teacher_tokens"),

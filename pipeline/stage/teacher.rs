@@ -11,10 +11,11 @@ use datasets::types::{Kept, Problem, Split};
 use serde::Serialize;
 use stages::curate::contamination::normalised;
 use stages::model::soft::TopK;
-use stages::model::{Model, Precision};
+use stages::model::{Model, Precision, Tokenizer};
+use stages::policy::endpoint::{EndpointConfig, Scorer};
 use stages::train::on_policy::OnPolicy;
-use stages::train::teacher::{Tokens, same_tokens, stored};
-use stages::train::{TrainConfig, row_tokens, validates};
+use stages::train::teacher::{Teacher, Tokens, same_tokens, stored};
+use stages::train::{TeacherAt, TrainConfig, row_tokens, validates};
 
 use crate::run::rows::{Rounds, StageOutput, problems_of};
 use crate::run::session::Session;
@@ -55,10 +56,93 @@ pub fn refuse_other_tokens(path: &Path, teacher: Tokens<'_>, student: Tokens<'_>
     })
 }
 
+/// Who teaches, as an input.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum TeacherInputs {
+    Model(ModelFiles),
+    /// What the server's model is called; where it is does not count.
+    Server {
+        endpoint: String,
+        revision: String,
+        #[serde(skip)]
+        settings: Box<EndpointConfig>,
+    },
+}
+
+/// A teacher that is there to be asked.
+pub enum Loaded {
+    Model(Arc<Model>),
+    Server(Box<EndpointConfig>),
+}
+
+impl TeacherInputs {
+    /// The teacher of a session.
+    ///
+    /// # Errors
+    /// A model that cannot be read.
+    pub fn of(session: &Session) -> Result<Self> {
+        let c = &session.config;
+        Ok(match c.train.teacher {
+            TeacherAt::Model => Self::Model(ModelFiles::of(session, &c.model.teacher)?),
+            TeacherAt::Endpoint => Self::Server {
+                endpoint: c.endpoint.model.clone(),
+                revision: c.endpoint.revision.clone(),
+                settings: Box::new(c.endpoint.clone()),
+            },
+        })
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Model(files) => files.path.display().to_string(),
+            Self::Server { endpoint, .. } => format!("{endpoint} behind the endpoint"),
+        }
+    }
+
+    /// # Errors
+    /// A teacher that cannot be read, or has other tokens than the student. A server's tokens are looked at
+    /// in what it says.
+    pub fn load(&self, workspace: &Workspace, dtype: Precision, student: &Model) -> Result<Loaded> {
+        match self {
+            Self::Model(files) => {
+                let teacher = files.load(workspace, dtype)?;
+                refuse_other_tokens(&files.path, tokens(&teacher), tokens(student))?;
+                Ok(Loaded::Model(teacher))
+            }
+            Self::Server { settings, .. } => Ok(Loaded::Server(settings.clone())),
+        }
+    }
+}
+
+impl Loaded {
+    /// The teacher of a student with this tokenizer.
+    ///
+    /// # Errors
+    /// Settings of a server that cannot work.
+    pub fn teacher<'a>(&'a self, workspace: &Workspace, tokenizer: &'a Tokenizer) -> Result<Teacher<'a>> {
+        Ok(match self {
+            Self::Model(model) => Teacher::new(&model.decoder, workspace.device()?),
+            Self::Server(settings) => {
+                Teacher::Server(Box::new(Scorer::new(settings, workspace.run.responses())?), tokenizer)
+            }
+        })
+    }
+
+    /// Longest text that it reads, in tokens, as far as that is known.
+    pub fn context(&self) -> usize {
+        match self {
+            Self::Model(model) => model.decoder.config.max_position_embeddings,
+            Self::Server(_) => usize::MAX,
+        }
+    }
+}
+
 /// What rows that a student writes itself depend on.
 #[derive(Serialize)]
 pub struct OwnRows {
-    teacher: ModelFiles,
+    teacher: TeacherInputs,
 }
 
 impl OwnRows {
@@ -70,17 +154,15 @@ impl OwnRows {
         if session.config.train.on_policy == 0.0 {
             return Ok(None);
         }
-        Ok(Some(Self { teacher: ModelFiles::of(session, &session.config.model.teacher)? }))
+        Ok(Some(Self { teacher: TeacherInputs::of(session)? }))
     }
 
     /// The teacher.
     ///
     /// # Errors
-    /// One that cannot be read, or has other tokens than the student.
-    pub fn load(&self, workspace: &Workspace, dtype: Precision, student: &Model) -> Result<Arc<Model>> {
-        let teacher = self.teacher.load(workspace, dtype)?;
-        refuse_other_tokens(&self.teacher.path, tokens(&teacher), tokens(student))?;
-        Ok(teacher)
+    /// Those of [`TeacherInputs::load`].
+    pub fn load(&self, workspace: &Workspace, dtype: Precision, student: &Model) -> Result<Loaded> {
+        self.teacher.load(workspace, dtype, student)
     }
 
     /// The questions of train problems as the student is asked them: not of those that validate, and none

@@ -17,7 +17,6 @@ use stages::policy::model::ModelPolicy;
 use stages::train::losses::TokenLoss;
 use stages::train::on_policy::OnPolicy;
 use stages::train::select::Targets;
-use stages::train::teacher::Teacher;
 use stages::train::value::HeadConfig;
 use stages::train::{self, Known, Rows, Start, TrainConfig, lora};
 use stages::value::targets::Level;
@@ -192,7 +191,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     };
     let own = match &own {
         Some(teacher) => Some(OnPolicy {
-            teacher: Teacher::new(&teacher.decoder, workspace.device()?),
+            teacher: teacher.teacher(workspace, &start.tokenizer)?,
             tokenizer: &start.tokenizer,
             prompts: &prompts,
             limits: inputs.limits,

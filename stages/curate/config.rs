@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use datasets::types::FaultKind;
+use datasets::types::{FaultKind, Solution};
 use serde::{Deserialize, Serialize};
 
 /// What makes two correct solutions of a problem the same.
@@ -67,6 +67,15 @@ impl Keep {
     }
 }
 
+/// Stands for the answer in [`CurateConfig::answer_line`].
+pub const ANSWER: &str = "{answer}";
+/// The answer line as in GSM8K.
+const HASHES: &str = "#### {answer}";
+
+fn is_hashes(line: &str) -> bool {
+    line == HASHES
+}
+
 /// `[curate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +83,9 @@ pub struct CurateConfig {
     /// Left out of fingerprints where it changes nothing, so that rows from before it was there count.
     #[serde(skip_serializing_if = "Keep::is_default")]
     pub keep: Keep,
+    /// The last line of a text to learn from, a template of [`ANSWER`]. Left out of fingerprints likewise.
+    #[serde(skip_serializing_if = "is_hashes")]
+    pub answer_line: String,
     /// Faults of its steps for which a solution is dropped.
     #[serde(with = "fault_names")]
     pub faults: Vec<FaultKind>,
@@ -116,11 +128,24 @@ pub struct CurateConfig {
     pub preferences: usize,
 }
 
+impl CurateConfig {
+    /// A solution's text as a student learns it; without an answer line where it has no answer.
+    pub(super) fn written(&self, solution: &Solution) -> String {
+        let mut lines: Vec<&str> = solution.texts();
+        let answer = self.answer_line.replace(ANSWER, &solution.final_answer);
+        if !solution.final_answer.is_empty() {
+            lines.push(&answer);
+        }
+        lines.join("\n")
+    }
+}
+
 impl Default for CurateConfig {
     /// The defaults of `qstill init`; a test there compares them.
     fn default() -> Self {
         Self {
             keep: Keep::default(),
+            answer_line: HASHES.to_owned(),
             faults: FaultKind::ALL.to_vec(),
             max_repetition: 0.6,
             max_compression: 4.0,

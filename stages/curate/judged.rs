@@ -7,18 +7,6 @@ use anyhow::{Context, Result};
 use datasets::table::VerdictRow;
 use datasets::types::{Judgement, Solution, Verdict};
 
-use crate::policy::completion;
-
-/// A solution's text as a student would write it; without an answer line where it has no answer.
-pub(super) fn written(solution: &Solution) -> String {
-    let steps = solution.texts();
-    if solution.final_answer.is_empty() {
-        steps.join("\n")
-    } else {
-        completion(&steps, &solution.final_answer)
-    }
-}
-
 /// Solutions with their judgements by problem, in their order.
 pub(super) fn judged<'a>(
     solutions: &'a [Solution],

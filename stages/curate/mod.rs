@@ -42,7 +42,6 @@ use datasets::types::{Judgement, Kept, Problem, REPAIR, Solution};
 use rayon::prelude::*;
 
 use crate::events::Events;
-use crate::policy::completion;
 
 pub mod choose;
 mod config;
@@ -59,7 +58,7 @@ mod survey;
 pub(crate) mod tests;
 pub mod text;
 
-pub use config::{Choose, Contamination, CurateConfig, Duplicates, Keep, Retire};
+pub use config::{ANSWER, Choose, Contamination, CurateConfig, Duplicates, Keep, Retire};
 use judged::judged;
 pub use judged::{Rate, rates};
 pub use rules::RULES;
@@ -232,7 +231,7 @@ impl<'a> Settled<'a> {
             let round = solution.round;
             match fate {
                 Fate::Kept => {
-                    let completion = completion(&solution.texts(), &solution.final_answer);
+                    let completion = self.scope.context.config.written(solution);
                     let prompt = self.problem.question.clone();
                     let origin =
                         if solution.algorithm == REPAIR { REPAIR } else { &solution.policy }.to_owned();
@@ -263,7 +262,7 @@ impl<'a> Settled<'a> {
                     outputs::step_labels(self.problem, self.rows, &self.fates, &prefixes, &config.faults);
             }
             curated.preferences =
-                outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config.preferences);
+                outputs::preferences(self.problem, self.rows, &self.fates, &prefixes, config);
         }
         curated
     }

@@ -17,9 +17,9 @@ use datasets::expr::canonical_path;
 use datasets::table::{Preference, StepLabels};
 use datasets::types::{FaultKind, Judgement, Problem, Solution, Verdict};
 
+use super::CurateConfig;
 use super::choose::step_text;
 use super::contamination::hash;
-use super::judged::written;
 use super::subject::Fate;
 
 /// Reasons for which a text is degenerate.
@@ -119,13 +119,13 @@ pub fn step_labels(
     labels
 }
 
-/// Pairs of a problem's solutions, at most `most`.
+/// Pairs of a problem's solutions, at most `curate.preferences`.
 pub fn preferences(
     problem: &Problem,
     rows: &[Row<'_>],
     fates: &[Fate],
     prefixes: &[Vec<u64>],
-    most: usize,
+    config: &CurateConfig,
 ) -> Vec<Preference> {
     let margin = |at: usize| match (&fates[at], rows[at].1.verdict) {
         // With `curate.keep = "all"` a wrong answer may be kept, or dropped for its steps.
@@ -137,13 +137,13 @@ pub fn preferences(
     };
     let right = |at: &usize| fates[*at] == Fate::Kept && rows[*at].1.verdict == Verdict::Correct;
     let chosen: Vec<usize> = (0..rows.len()).filter(right).collect();
-    if most == 0 || chosen.is_empty() {
+    if config.preferences == 0 || chosen.is_empty() {
         return Vec::new();
     }
     let mut texts = HashSet::new();
     let rejected: Vec<(usize, String)> = (0..rows.len())
         .filter(|at| margin(*at).is_some() && !rows[*at].0.steps.is_empty())
-        .map(|at| (at, written(rows[at].0)))
+        .map(|at| (at, config.written(rows[at].0)))
         .filter(|(_, text)| texts.insert(text.clone()))
         .collect();
     let mut pairs: Vec<(Reverse<usize>, usize, usize)> = Vec::new();
@@ -155,7 +155,7 @@ pub fn preferences(
     }
     pairs.sort_unstable();
     let mut used = HashSet::new();
-    let pairs = pairs.into_iter().filter(|(_, _, r)| used.insert(*r)).take(most);
+    let pairs = pairs.into_iter().filter(|(_, _, r)| used.insert(*r)).take(config.preferences);
     pairs
         .filter_map(|(_, c, r)| {
             let (chosen, (rejected, text)) = (rows[chosen[c]].0, &rejected[r]);
@@ -164,7 +164,7 @@ pub fn preferences(
                 problem_id: problem.problem_id.clone(),
                 round: chosen.round,
                 prompt: problem.question.clone().into(),
-                chosen: written(chosen).into(),
+                chosen: config.written(chosen).into(),
                 rejected: text.clone().into(),
                 chosen_id: chosen.solution_id.clone(),
                 rejected_id: rows[*rejected].0.solution_id.clone(),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use datasets::agreement::classes;
+use datasets::answer::split_completion;
 use datasets::table::{Retired, VerdictRow};
 use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
 use rayon::prelude::*;
@@ -63,10 +64,9 @@ fn of_problem(
     };
     let voters: Vec<&Solution> =
         judged.iter().filter(|(s, j)| s.votes() && sound(j)).map(|(s, _)| *s).collect();
-    let written: Vec<Vec<&str>> = rows
-        .iter()
-        .map(|row| row.completion.lines().filter(|line| !line.starts_with("####")).collect())
-        .collect();
+    let written: Vec<Vec<String>> = rows.iter().map(|row| split_completion(&row.completion).0).collect();
+    let written: Vec<Vec<&str>> =
+        written.iter().map(|steps| steps.iter().map(String::as_str).collect()).collect();
     let drawn: Vec<Vec<&str>> = voters.iter().map(|solution| solution.texts()).collect();
     let paths: Vec<&[&str]> = written.iter().chain(&drawn).map(Vec::as_slice).collect();
     let classes = classes(problem, &paths);

@@ -459,6 +459,18 @@ fn wrong_answers_are_kept_where_that_is_asked_for() {
 }
 
 #[test]
+fn the_answer_line_is_the_runs_own() {
+    let answer_line = "The answer is \\boxed{{answer}}.".to_owned();
+    let config = CurateConfig { answer_line, preferences: 1, ..bare() };
+    let curated = run(&[problem("clips", CLIPS, "72")], &everything(), &config);
+    let at = ids(&curated).iter().position(|id| *id == "first").unwrap();
+    assert_eq!(curated.kept[at].completion, "48/2=24\n48+24=72\nThe answer is \\boxed{72}.");
+    let [pair] = &curated.preferences[..] else { panic!("one pair") };
+    let ends: Vec<_> = [&pair.chosen, &pair.rejected].map(|text| text.lines().last().unwrap()).into();
+    assert!(ends.iter().all(|end| end.starts_with("The answer is \\boxed{")), "{ends:?}");
+}
+
+#[test]
 fn stories_end_where_the_solution_did() {
     let (problems, solutions) = ([problem("clips", CLIPS, "72")], everything());
     let verdicts = verify(&Domains::default(), &problems, &solutions, &Silent).unwrap();

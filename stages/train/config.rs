@@ -140,6 +140,9 @@ pub struct TrainConfig {
     /// Model directory of the reference of [`losses::Golden`]; empty for the previous round's student, or the
     /// base in round 1.
     pub reference: String,
+    /// Left out of fingerprints where it is a model in this process, as it was before there was a choice.
+    #[serde(default, skip_serializing_if = "TeacherAt::is_model")]
+    pub teacher: TeacherAt,
     /// How many of a teacher's likeliest tokens are stored and learned, beside the sum of all others.
     pub top_k: usize,
     /// What the divergence from the teacher weighs; cross-entropy weighs the rest.
@@ -179,6 +182,24 @@ pub struct TrainConfig {
     pub value_weight: f64,
     /// Whether rows may ask a test question, word for word; else the caller refuses to train on them.
     pub allow_leaks: bool,
+}
+
+/// Where the teacher of [`TokenLoss::Distil`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherAt {
+    /// In this process: [`ModelConfig::teacher`].
+    #[default]
+    Model,
+    /// Behind the server of `[endpoint]`.
+    Endpoint,
+}
+
+impl TeacherAt {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
+    fn is_model(&self) -> bool {
+        *self == Self::Model
+    }
 }
 
 impl TrainConfig {

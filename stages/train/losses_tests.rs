@@ -54,7 +54,8 @@ fn teach(decoder: &Decoder, rows: &mut [Example]) {
     let mut teacher = Teacher::new(decoder, &cpu());
     for (_, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != 2) {
         let bare = Example::new(&row.tokens[..=row.asked], &row.tokens[row.asked + 1..], 0.0, 1.0);
-        row.teacher = Some(Arc::new(teacher.likeliest(&[&bare], (5, decoder.config.vocab_size)).unwrap()));
+        row.teacher =
+            Some(Arc::new(teacher.likeliest(&[&bare], (5, decoder.config.vocab_size), &Silent).unwrap()));
     }
 }
 
@@ -448,7 +449,8 @@ fn a_student_comes_close_to_its_teacher_where_the_text_alone_would_not() {
         let mut own = Teacher::new(&decoder, &cpu());
         let apart = |row: &Example| {
             let vocabulary = teacher.config.vocab_size;
-            let read = |of: &mut Teacher<'_>| of.likeliest(&[row], (vocabulary, vocabulary)).unwrap();
+            let read =
+                |of: &mut Teacher<'_>| of.likeliest(&[row], (vocabulary, vocabulary), &Silent).unwrap();
             let (q, p) = (read(&mut Teacher::new(&teacher, &cpu())), read(&mut own));
             let by_id = |top: &TopK, place: usize| {
                 let mut logs = vec![0.0; vocabulary];

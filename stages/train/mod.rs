@@ -64,7 +64,7 @@ mod value_tests;
 use batch::Example;
 use checkpoint::Cursor;
 use config::TokenLoss;
-pub use config::{ModelConfig, Start, Thoughts, TrainConfig};
+pub use config::{ModelConfig, Start, TeacherAt, Thoughts, TrainConfig};
 use learner::Learner;
 use lora::{Setup, Tuned};
 use losses::Objective;

@@ -120,7 +120,7 @@ impl OnPolicy<'_> {
         }
         let examples: Vec<&Example> = out.rows.iter().map(|(_, row)| row).collect();
         out.read = examples.iter().map(|row| row.tokens.len() - 1).sum();
-        let read = self.teacher.each(&examples, (config.top_k, vocabulary))?;
+        let read = self.teacher.each(&examples, (config.top_k, vocabulary), events)?;
         for ((_, row), top) in out.rows.iter_mut().zip(read) {
             row.teacher = Some(Arc::new(top));
         }

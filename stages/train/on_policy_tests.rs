@@ -62,7 +62,8 @@ fn noise(teacher: &Decoder) -> Rows {
         .map(|(i, row)| Example::new(&row.tokens[..=row.asked], &[7 + i as u32 % 50, 4], 0.0, 1.0))
         .collect();
     for row in &mut train {
-        row.teacher = Some(Arc::new(reader.likeliest(&[row], (8, teacher.config.vocab_size)).unwrap()));
+        row.teacher =
+            Some(Arc::new(reader.likeliest(&[row], (8, teacher.config.vocab_size), &Silent).unwrap()));
     }
     Rows { train, validation: Vec::new(), too_long: 0, exact: Vec::new() }
 }

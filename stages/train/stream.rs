@@ -32,7 +32,6 @@ use datasets::types::{Kept, Problem, StepCheck, Verdict};
 use datasets::{Domain, key};
 use rayon::prelude::*;
 
-use crate::policy::completion;
 use crate::value::targets::{is_end, is_solution};
 
 /// A row's text.
@@ -232,9 +231,8 @@ impl<'a> Explored<'a> {
     fn tell(&self, row: &Kept, most: usize) -> StreamText {
         let plain = StreamText { completion: row.completion.clone(), dead_ends: 0 };
         let (steps, answer) = split_completion(&row.completion);
-        if completion(&steps, &answer) != row.completion {
-            return plain;
-        }
+        let path: String = steps.iter().map(|step| format!("{step}\n")).collect();
+        let Some(end) = row.completion.strip_prefix(&path) else { return plain };
         let share = key::unit(&["dead ends".into(), (&row.solution_id).into()]);
         let chosen = self.choose(&steps, (share * (most + 1) as f64) as usize);
         let (mut lines, mut at) = (Vec::new(), Some(0));
@@ -245,7 +243,8 @@ impl<'a> Explored<'a> {
             }
             lines.push(step.as_str());
         }
-        let told = completion(&lines, &answer);
+        lines.push(end);
+        let told = lines.join("\n");
         // No step of a dead end may change what is read.
         if split_completion(&told) == (steps, answer) {
             StreamText { completion: told, dead_ends: chosen.len() }

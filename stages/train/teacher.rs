@@ -10,20 +10,26 @@ use super::config::{Thoughts, TrainConfig};
 use super::{cpu, device, row_tokens};
 use crate::events::Events;
 use crate::model::fault::{DeviceFault, recover};
-use crate::model::soft::TopK;
-use crate::model::{Choice, Decoder, DecoderConfig, Model, ModelError, Tokenizer};
+use crate::model::soft::{NONE, TopK};
+use crate::model::{Choice, Decoder, DecoderConfig, ModelError, Tokenizer};
+use crate::policy::endpoint::{Given, Scorer};
 
 /// Version of what is stored, part of the stage's fingerprint.
 pub const VERSION: u32 = 1;
 
-/// Rows that a teacher reads at once.
+/// Rows that a teacher in this process reads at once.
 const TOGETHER: usize = 8;
+/// Rows that a server is given at once: it decides for itself how many it reads together.
+const IN_FLIGHT: usize = 256;
+/// Log-probability of a bucket that is all but impossible.
+const LEAST: f32 = -30.0;
 
 /// Which rows a teacher reads, and how much of what it says is stored.
 pub struct Lesson<'a> {
     /// The student's: rows are its tokens.
     pub tokenizer: &'a Tokenizer,
     pub student: &'a DecoderConfig,
+    /// Longest row that training takes and the teacher reads.
     pub max_tokens: usize,
     pub top_k: usize,
     pub thoughts: Thoughts,
@@ -33,6 +39,8 @@ pub struct Lesson<'a> {
 pub enum Teacher<'a> {
     Cpu(Box<cpu::Reader>),
     Device(&'a Decoder),
+    /// Behind `[endpoint]`, with the student's tokenizer, which has to be the server's too.
+    Server(Box<Scorer>, &'a Tokenizer),
 }
 
 impl<'a> Teacher<'a> {
@@ -43,14 +51,26 @@ impl<'a> Teacher<'a> {
         }
     }
 
+    fn together(&self) -> usize {
+        if matches!(self, Self::Server(..)) { IN_FLIGHT } else { TOGETHER }
+    }
+
     /// The likeliest tokens at each target of some rows that weighs something, in the order of the rows: of
     /// the first `vocabulary`, `k` of them.
     ///
     /// # Errors
-    /// If the device fails.
-    pub fn likeliest(&mut self, rows: &[&Example], (k, vocabulary): (usize, usize)) -> Result<TopK> {
+    /// If the device or the server fails; a server with other tokens.
+    pub fn likeliest(
+        &mut self,
+        rows: &[&Example],
+        (k, vocabulary): (usize, usize),
+        events: &dyn Events,
+    ) -> Result<TopK> {
         let decoder = match self {
             Self::Cpu(reader) => return Ok(reader.likeliest(rows, (k, vocabulary))),
+            Self::Server(scorer, tokenizer) => {
+                return served(scorer, tokenizer, rows, (k, vocabulary), events);
+            }
             Self::Device(decoder) => decoder,
         };
         let mut micro = rows.len();
@@ -69,11 +89,16 @@ impl<'a> Teacher<'a> {
     /// The same for each row by itself.
     ///
     /// # Errors
-    /// If the device fails.
-    pub fn each(&mut self, rows: &[&Example], (k, vocabulary): (usize, usize)) -> Result<Vec<TopK>> {
+    /// Those of [`Teacher::likeliest`].
+    pub fn each(
+        &mut self,
+        rows: &[&Example],
+        (k, vocabulary): (usize, usize),
+        events: &dyn Events,
+    ) -> Result<Vec<TopK>> {
         let mut out = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(TOGETHER) {
-            let top = self.likeliest(rows, (k, vocabulary))?;
+        for rows in rows.chunks(self.together()) {
+            let top = self.likeliest(rows, (k, vocabulary), events)?;
             let mut first = 0;
             for row in rows {
                 let places = first..first + row.weights.iter().filter(|weight| **weight > 0.0).count();
@@ -85,6 +110,44 @@ impl<'a> Teacher<'a> {
         }
         Ok(out)
     }
+}
+
+/// What a server says of rows, as [`Teacher::likeliest`]. Tokens that the student does not have count to the
+/// tail.
+fn served(
+    scorer: &mut Scorer,
+    tokenizer: &Tokenizer,
+    rows: &[&Example],
+    (k, vocabulary): (usize, usize),
+    events: &dyn Events,
+) -> Result<TopK> {
+    let given: Vec<Given<'_>> =
+        rows.iter().map(|row| Given { tokens: &row.tokens, from: row.asked + 1 }).collect();
+    let (mut ids, mut logs) = (Vec::new(), Vec::new());
+    for (row, places) in given.iter().zip(scorer.read(&given, k, events)?) {
+        for (id, place) in row.tokens[row.from..].iter().zip(places) {
+            let own = tokenizer.decode(&[*id]);
+            if let Some(text) = place.text.filter(|text| !same_text(text, &own)) {
+                return Err(scorer.other_tokens(*id, text, own).into());
+            }
+            let known = place.likely.iter().filter(|(id, _)| (*id as usize) < vocabulary);
+            let (mut own, mut own_logs): (Vec<u32>, Vec<f32>) = known.copied().unzip();
+            let sum: f64 = own_logs.iter().map(|log| f64::from(*log).exp()).sum();
+            own.resize(k, NONE);
+            own_logs.resize(k, f32::NEG_INFINITY);
+            ids.extend(own);
+            logs.extend(own_logs);
+            logs.push(((1.0 - sum).ln() as f32).max(LEAST));
+        }
+    }
+    Ok(TopK { k, ids, logs })
+}
+
+/// Whether two texts of a token are the same, as far as they can be compared: parts of characters cannot, and
+/// some tokenizers drop a space at the beginning.
+fn same_text(a: &str, b: &str) -> bool {
+    let partial = |text: &str| text.is_empty() || text.contains(char::REPLACEMENT_CHARACTER);
+    partial(a) || partial(b) || a.trim_start() == b.trim_start()
 }
 
 /// A model's tokens, and those that end its texts.
@@ -128,21 +191,17 @@ pub fn same_tokens(teacher: Tokens<'_>, student: Tokens<'_>) -> Result<(), Strin
 /// teacher are left out. Also the number of tokens read, prompts with them.
 ///
 /// # Errors
-/// If the student's template does not render or the device fails; [`crate::Cancelled`].
+/// If the student's template does not render, or the device or the server fails; [`crate::Cancelled`].
 pub fn score(
     kept: &[Kept],
     lesson: &Lesson<'_>,
-    teacher: (&Model, &mut Teacher<'_>),
+    teacher: &mut Teacher<'_>,
     events: &dyn Events,
 ) -> Result<(Vec<TokenTargets>, usize)> {
     let Some(end) = lesson.student.eos_token_ids.first().copied() else {
         bail!("the model {}", super::NO_END)
     };
-    let (model, teacher) = teacher;
-    let limit = lesson
-        .max_tokens
-        .min(lesson.student.max_position_embeddings)
-        .min(model.decoder.config.max_position_embeddings);
+    let limit = lesson.max_tokens.min(lesson.student.max_position_embeddings);
     let (mut rows, mut of) = (Vec::new(), Vec::new());
     for row in kept {
         let spoken = lesson.thoughts.spoken(&row.thought, row.completion.clone());
@@ -155,9 +214,10 @@ pub fn score(
     let tokens = rows.iter().map(|row| row.tokens.len() - 1).sum();
     let k = lesson.top_k;
     let mut out = Vec::with_capacity(rows.len());
-    for (rows, of) in rows.chunks(TOGETHER).zip(of.chunks(TOGETHER)) {
+    let together = teacher.together();
+    for (rows, of) in rows.chunks(together).zip(of.chunks(together)) {
         let examples: Vec<&Example> = rows.iter().collect();
-        let read = teacher.each(&examples, (k, lesson.student.vocab_size))?;
+        let read = teacher.each(&examples, (k, lesson.student.vocab_size), events)?;
         out.extend(of.iter().zip(read).map(|((row, completion), top)| TokenTargets {
             solution_id: row.solution_id.clone(),
             problem_id: row.problem_id.clone(),

@@ -11,7 +11,7 @@ use super::lora::{Setup, TARGETS, Tuned, peft_files};
 use super::losses::TokenLoss;
 use super::select::{Select, Targets};
 use super::value::HeadConfig;
-use super::{Moment, Rows, Start, TrainConfig, Training, checkpoint, train};
+use super::{Moment, Rows, Start, TeacherAt, TrainConfig, Training, checkpoint, train};
 use crate::events::Silent;
 use crate::model::fault::{DeviceFault, read};
 use crate::model::soft::Divergence;
@@ -76,6 +76,7 @@ pub(super) fn config(epochs: f64, checkpoint_every: usize) -> TrainConfig {
         face_floor: 0.2,
         golden_share: 0.8,
         reference: String::new(),
+        teacher: TeacherAt::Model,
         top_k: 32,
         distil_share: 1.0,
         distil_temperature: 1.0,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use datasets::answer::UNDO;
+use datasets::answer::{UNDO, read_marked};
 use datasets::types::{Kept, Problem};
 
 use super::Trained;
@@ -48,11 +48,11 @@ pub fn of_kept(
     Ok(out)
 }
 
-/// The lines of a completion, and the answer that its last line says.
+/// The lines of a completion, and the answer if its last line says nothing else.
 fn path(completion: &str) -> (Vec<String>, Option<String>) {
     let mut steps: Vec<String> = completion.lines().map(str::to_owned).collect();
-    let answer =
-        steps.last().and_then(|last| last.strip_prefix("####")).map(|answer| answer.trim().to_owned());
+    let last = read_marked(steps.last().map_or("", String::as_str));
+    let answer = Some(last.answer).filter(|answer| !answer.is_empty() && last.lines.is_empty());
     if answer.is_some() {
         steps.pop();
     }
@@ -90,6 +90,8 @@ mod tests {
             [(0, false), (1, false), (2, false), (2, true)]
         );
         assert_eq!(states(&path("1+2=3").0, None).len(), 2);
+        assert_eq!(path("1+2=3\nThe answer is \\boxed{3}.").1.as_deref(), Some("3"));
+        assert_eq!(path("1+2 = \\boxed{3}"), (vec!["1+2 = \\boxed{3}".to_owned()], None));
         let (lines, answer) = path("1+1=2\n2+2=4\nundo\nundo\n1+2=3\n#### 3");
         let back: Vec<usize> =
             states(&lines, answer.as_deref()).iter().map(|(steps, _)| steps.len()).collect();

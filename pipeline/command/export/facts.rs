@@ -12,6 +12,7 @@ use stages::audit::Line;
 use stages::evaluate::Summary;
 use stages::judge::Judge;
 use stages::search::Sampler;
+use stages::train::TeacherAt;
 use stages::train::losses::TokenLoss;
 
 use super::configs::Config;
@@ -262,11 +263,16 @@ fn models(config: &Settings) -> Vec<Named> {
         all.push(of_path("the student was made from it", &config.model.path));
     }
     let distils = config.train.loss == TokenLoss::Distil;
-    if (distils || config.search.policy == Sampler::Teacher) && !config.model.teacher.is_empty() {
-        let role = if distils { "teacher of the student's tokens" } else { "sampled solutions" };
+    let served_teacher = distils && config.train.teacher == TeacherAt::Endpoint;
+    let local = distils && !served_teacher;
+    if (local || config.search.policy == Sampler::Teacher) && !config.model.teacher.is_empty() {
+        let role = if local { "teacher of the student's tokens" } else { "sampled solutions" };
         all.push(of_path(role, &config.model.teacher));
     }
     let served = |role: &'static str, name: &str| Named { role, name: name.to_owned(), terms: None };
+    if served_teacher {
+        all.push(served("teacher of the student's tokens, behind an endpoint", &config.endpoint.model));
+    }
     if config.search.policy == Sampler::Endpoint {
         all.push(served("sampled solutions, behind an endpoint", &config.endpoint.model));
     }

@@ -1,6 +1,8 @@
-//! `[prompt]`: a template that shows the question, and texts that are there; and what may be learned of
-//! thoughts.
+//! `[prompt]`: a template that shows the question, and texts that are there; answer lines that are read; and
+//! what may be learned of thoughts.
 
+use datasets::answer::Reader;
+use stages::curate::ANSWER;
 use stages::policy::check_question;
 use stages::train::Thoughts;
 use stages::train::losses::TokenLoss;
@@ -20,6 +22,16 @@ pub(super) fn check(config: &Config) -> Checked {
         if texts.iter().any(|text| text.trim().is_empty()) {
             return Err(refuse(format!("{key} has a text that is empty"), "permitted: words, or signs"));
         }
+    }
+    let line = &config.curate.answer_line;
+    let reader = Reader { markers: &prompt.answer_markers, ..Reader::default() };
+    let read = reader.completion(&format!("3 + 4 = 7\n{}", line.replace(ANSWER, "-16"))).answer;
+    if line.matches(ANSWER).count() != 1 || line.contains('\n') || read != "-16" {
+        return Err(refuse(
+            format!("curate.answer_line is {line:?}, and no answer is read from such a line"),
+            "permitted: one line with {answer} in it, e.g. \"#### {answer}\" or \"The answer is {answer}.\"; \
+             words of your own need prompt.answer_markers",
+        ));
     }
     if train.loss == TokenLoss::Value && train.thoughts == Thoughts::Keep {
         return Err(refuse(

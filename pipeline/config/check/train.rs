@@ -1,10 +1,10 @@
 //! `[train]`, and what the student's losses need of other sections.
 
 use stages::model::DecoderConfig;
-use stages::train::TrainConfig;
 use stages::train::lora::{FREEZABLE, TARGETS, Tuned};
 use stages::train::losses::TokenLoss;
 use stages::train::select::{Select, Targets};
+use stages::train::{TeacherAt, TrainConfig};
 use stages::value::Estimator;
 use stages::value::targets::Level;
 
@@ -79,10 +79,17 @@ pub(super) fn losses(config: &Config) -> Checked {
         ));
     }
     if train.loss == TokenLoss::Distil {
-        if config.model.teacher.is_empty() {
+        if train.teacher == TeacherAt::Model && config.model.teacher.is_empty() {
             return Err(refuse(
                 "train.loss is \"distil\", but model.teacher is empty",
-                "set model.teacher to the directory of a model with the student's tokenizer",
+                "set model.teacher to the directory of a model with the student's tokenizer, or \
+                 train.teacher to \"endpoint\"",
+            ));
+        }
+        if train.teacher == TeacherAt::Endpoint && config.model.from_scratch() {
+            return Err(refuse(
+                "train.teacher is \"endpoint\", but a student from scratch has tokens of its own",
+                "set model.path to a model with the tokens of the server's model",
             ));
         }
         if train.targets == Targets::Search {

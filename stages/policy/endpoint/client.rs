@@ -33,7 +33,7 @@ const SHORTEST_SECRET: usize = 8;
 pub(super) struct Client {
     pub config: EndpointConfig,
     http: reqwest::Client,
-    /// `.../chat/completions`
+    /// `.../chat/completions`, or another service.
     url: Url,
     /// The address for messages, without its query.
     pub shown: String,
@@ -57,12 +57,14 @@ pub(super) struct Health {
 }
 
 impl Client {
+    /// A client of one service of the server.
     pub(super) fn new(
         config: EndpointConfig,
+        service: &str,
         key: Option<String>,
         store: Store,
     ) -> Result<Self, EndpointError> {
-        let (url, timeout) = (config.address()?, config.timeout()?);
+        let (url, timeout) = (config.address_of(service)?, config.timeout()?);
         // One process-wide provider; an earlier one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A redirect could carry the key to another host, or turn the POST into a GET.

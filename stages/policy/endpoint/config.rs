@@ -13,6 +13,9 @@ use super::field::MaxTokens;
 const RESERVED: [&str; 10] =
     ["model", "messages", "seed", "temperature", "top_p", "top_k", "max_tokens", "n", "stop", "stream"];
 
+/// The service that answers chats.
+pub(super) const CHAT: &str = "chat/completions";
+
 /// How a server is told to continue what the assistant has begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -114,8 +117,13 @@ impl EndpointConfig {
         self.has_prices() || self.max_tokens_total > 0
     }
 
-    /// The address that requests go to; checks the other settings as well.
+    /// The address that chats go to; checks the other settings as well.
     pub(super) fn address(&self) -> Result<Url, EndpointError> {
+        self.address_of(CHAT)
+    }
+
+    /// The address of a service of the server.
+    pub(super) fn address_of(&self, service: &str) -> Result<Url, EndpointError> {
         let wrong = |text: String| Err(EndpointError::Config(text));
         if self.concurrency == 0 {
             return wrong("`concurrency` must be at least 1".to_owned());
@@ -135,7 +143,8 @@ impl EndpointConfig {
             );
         }
         let base = url.path().trim_end_matches('/');
-        let path = format!("{}/chat/completions", base.strip_suffix("/chat/completions").unwrap_or(base));
+        let base = base.strip_suffix(CHAT).map_or(base, |base| base.trim_end_matches('/'));
+        let path = format!("{base}/{service}");
         url.set_path(&path);
         url.set_fragment(None);
         Ok(url)

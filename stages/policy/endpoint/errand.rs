@@ -62,18 +62,34 @@ impl<'a> Errand<'a> {
         }
         let received = self.ask(request, (&name, &text), stops).await?;
         let Received { status, body, reply } = received;
-        client.health.answered.fetch_add(1, Relaxed);
-        locked(&client.health.suspect).take();
-        let cost = Spent::of(request, &reply);
-        {
-            let mut spent = locked(&client.spent);
-            *spent = spent.plus(cost);
-        }
+        let cost = self.account(request, &reply);
         // The next request need not wait for the disk.
         self.permit = None;
         let answer = Answer { name, request: &text, status, body: &body, spent: cost };
         let earlier = client.store.put(self.label, &answer).await?;
         Ok(earlier.as_deref().and_then(read).unwrap_or(reply))
+    }
+
+    /// The body of the answer to a request, which is not stored: the caller keeps what it needs of it.
+    pub(super) async fn fetch(&mut self, request: &Value) -> Result<String, Halt> {
+        if *self.talk.stop.borrow() {
+            return Err(Halt::Stopped);
+        }
+        let text = canonical(request);
+        let name = Store::name(&self.client.config.revision, &text);
+        let received = self.ask(request, (&name, &text), &[]).await?;
+        self.account(request, &received.reply);
+        Ok(received.body)
+    }
+
+    /// Counts an answer and what it costs.
+    fn account(&self, request: &Value, reply: &Reply) -> Spent {
+        self.client.health.answered.fetch_add(1, Relaxed);
+        locked(&self.client.health.suspect).take();
+        let cost = Spent::of(request, reply);
+        let mut spent = locked(&self.client.spent);
+        *spent = spent.plus(cost);
+        cost
     }
 
     /// Sends a request until it is answered.

@@ -71,6 +71,28 @@ pub enum EndpointError {
     )]
     NoChoices { url: String, excerpt: String },
 
+    /// Tokens were given to be read, and the answer says nothing of them.
+    #[error(
+        "{url} does not say how likely given tokens are ({what}): that takes a server with vLLM's \
+         `prompt_logprobs`; or set train.teacher to \"model\" and model.teacher to the model's directory or \
+         GGUF file"
+    )]
+    Silent { url: String, what: String },
+
+    /// Given tokens were not read.
+    #[error(
+        "{url} did not read a row of {tokens} tokens ({why}): see the server's limits, and train.max_tokens"
+    )]
+    Unread { url: String, tokens: usize, why: String, temporary: bool },
+
+    /// The server's model has another vocabulary than the student.
+    #[error(
+        "{url} cannot be the teacher: token {id} is {served:?} for its model, but {own:?} for the student: a \
+         student learns a teacher's distribution over the same tokens; set endpoint.model to a model of the \
+         student's family, or train.loss to \"ce\" to learn from its samples"
+    )]
+    OtherTokens { url: String, id: u32, served: String, own: String },
+
     /// `choices` is an empty list.
     #[error("{url} answered with no choice (tries: {tries}): look at the server's log, then try again")]
     Empty { url: String, tries: u32 },
@@ -124,7 +146,7 @@ impl EndpointError {
     /// Temporary errors are also the ones that a request was repeated for, `retries` times.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::TooManyLost { temporary, .. } => *temporary,
+            Self::TooManyLost { temporary, .. } | Self::Unread { temporary, .. } => *temporary,
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::Busy { .. }

@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use self::client::Client;
+use self::config::CHAT;
 use self::draw::Job;
 use self::error::Halt;
 use self::queue::Queue;
@@ -46,6 +47,7 @@ mod draw;
 mod errand;
 mod error;
 mod field;
+mod given;
 mod queue;
 mod said;
 mod spent;
@@ -60,6 +62,7 @@ mod tests;
 pub use config::{EndpointConfig, Prefill};
 pub use error::EndpointError;
 pub use field::{MaxTokens, OMITTABLE};
+pub use given::{Given, Place, Scorer};
 pub use spent::{Spent, dollars};
 pub use store::{Answers, check as check_answers, clear as clear_answers};
 
@@ -103,7 +106,7 @@ impl Endpoint {
         key: Option<String>,
     ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(&config, &prompt)?;
-        let client = Arc::new(Client::new(config, key, Store::open(cache_dir)?)?);
+        let client = Arc::new(Client::new(config, CHAT, key, Store::open(cache_dir)?)?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("endpoint")
