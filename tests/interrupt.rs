@@ -1,4 +1,4 @@
-//! Ctrl-C: a clean stop, exit code 130, and how to go on.
+//! Ctrl-C: a clean stop, exit code 130, and how to go on. Signals of the system: the same with exit code 75.
 
 use std::io::Write;
 use std::process::Command;
@@ -14,9 +14,9 @@ fn signal(running: &Running, name: &str) {
 }
 
 #[track_caller]
-fn stopped(running: Running, run: &str) -> String {
+fn stopped(running: Running, run: &str, code: i32) -> String {
     let (status, said) = running.wait();
-    assert_eq!(status.code(), Some(130), "{said}");
+    assert_eq!(status.code(), Some(code), "{said}");
     let last = said.lines().last().unwrap_or_default();
     assert!(
         last.contains(&format!("resume with `qstill resume {run}`")) && !said.contains("error"),
@@ -43,7 +43,7 @@ fn while_an_answer_is_awaited() {
     signal(&running, "INT");
     running.until("the signal is heard", |said| said.contains("stopping after the current batch"));
     gate.open();
-    stopped(running, "runs/a");
+    stopped(running, "runs/a", 130);
     let (asked, stored) = (server.count(), world.left("a").answers().len());
     // Eight problems to a shard, two samples each.
     assert!(asked <= 16 && stored == asked, "{asked} were asked, {stored} are stored");
@@ -60,8 +60,8 @@ fn while_a_verifier_is_at_work() {
     let sets = ["verify.command=[\"sh\", \"check.sh\"]", "verify.timeout_s=10000"];
     let mut running = world.start(&run("a", &sets));
     running.until("a question", |_| world.path("asked").exists());
-    signal(&running, "INT");
-    let said = stopped(running, "runs/a");
+    signal(&running, "USR1");
+    let said = stopped(running, "runs/a", 75);
     assert!(!said.contains("verify.command"), "{said}");
     assert_eq!(names(&world.left("a").join("round-1/search/commits")), [""; 0]);
 }
@@ -79,7 +79,7 @@ fn while_a_model_is_trained() {
     let mut running = world.start(&run("a", &sets));
     running.until("training begins", |said| said.contains("round 1 train: ") && said.contains(" steps\n"));
     signal(&running, "TERM");
-    stopped(running, "runs/a");
+    stopped(running, "runs/a", 75);
     assert_eq!(
         names(&world.left("a").join("round-1/train/checkpoints")).len(),
         1,

@@ -16,7 +16,7 @@ fn a_run_at_work_is_watched_to_its_end() {
     let watched = watched.done();
     let blocks: Vec<&str> = watched.stdout.split("run a (runs/a)\n").skip(1).collect();
     assert!(blocks.len() > 1, "{}", watched.stdout);
-    assert!(blocks[0].starts_with(&format!("running: pid {id} since ")), "{}", blocks[0]);
+    assert!(blocks[0].starts_with(&format!("running: pid {id} on ")), "{}", blocks[0]);
     assert!(blocks[0].contains("\nnow: ") && blocks[0].contains("it is at work"), "{}", blocks[0]);
     let last = blocks[blocks.len() - 1];
     assert!(!last.contains("running:") && last.contains("all is done"), "{last}");

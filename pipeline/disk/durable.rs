@@ -1,6 +1,8 @@
 //! The few durable file operations that a run directory is built on.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +30,9 @@ pub fn names(dir: &Path) -> io::Result<Vec<String>> {
 pub fn unique() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-    format!("{}-{nanos:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+    // Processes of several machines have the same numbers, and may begin in the same instant.
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}-{nanos:x}-{random:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Makes the bytes of a file durable.

@@ -20,6 +20,9 @@ use crate::terminal::exit::Failure;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
+    /// The machine it runs on; empty if that is not known.
+    #[serde(default)]
+    pub host: String,
     pub command: String,
     /// UTC.
     pub started: String,
@@ -27,8 +30,20 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} (`{}`, since {})", self.pid, self.command, self.started)
+        write!(f, "process {}{} (`{}`, since {})", self.pid, self.on(), self.command, self.started)
     }
+}
+
+impl Holder {
+    /// ` on HOST`, or nothing.
+    pub fn on(&self) -> String {
+        if self.host.is_empty() { String::new() } else { format!(" on {}", self.host) }
+    }
+}
+
+/// The name of this machine, where the system says so in a file.
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or(String::new(), |name| name.trim().to_owned())
 }
 
 /// The right to write to a run, until dropped.
@@ -61,8 +76,8 @@ impl Lock {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => return Ok(Self { file }),
                 Ok(()) => {
-                    let holder =
-                        Holder { pid: std::process::id(), command: command.to_owned(), started: now_utc() };
+                    let (pid, command) = (std::process::id(), command.to_owned());
+                    let holder = Holder { pid, host: host(), command, started: now_utc() };
                     write_holder(&mut file, &holder).map_err(refused)?;
                     remove_leftovers(run).map_err(refused)?;
                     return Ok(Self { file });
@@ -86,6 +101,7 @@ impl Lock {
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_holder(&path(run)).unwrap_or(Holder {
                 pid: 0,
+                host: String::new(),
                 command: "unknown".to_owned(),
                 started: "an unknown time".to_owned(),
             })),
@@ -127,14 +143,15 @@ fn read_holder(path: &Path) -> Option<Holder> {
 fn living_holder(path: &Path) -> Option<Holder> {
     for _ in 0..50 {
         let lives = |holder: &Holder| {
-            !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{}", holder.pid)).exists()
+            holder.host != host()
+                || !Path::new("/proc/self").exists()
+                || Path::new(&format!("/proc/{}", holder.pid)).exists()
         };
         if let Some(holder) = read_holder(path).filter(lives) {
             return Some(holder);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    // On a file system that several machines share, the holder may be a process of another one.
     read_holder(path)
 }
 
@@ -152,7 +169,8 @@ mod tests {
         let held = Lock::acquire(&run, "qstill run a")?;
         let Err(second) = Lock::acquire(&run, "qstill resume a") else { anyhow::bail!("two locks") };
         assert_eq!(second.exit, Exit::Busy);
-        assert!(second.what.contains(&format!("process {} (`qstill run a`", std::process::id())), "{second}");
+        let holder = format!("process {} on {} (`qstill run a`", std::process::id(), host());
+        assert!(second.what.contains(&holder), "{second}");
         assert_eq!(Lock::holder(&run).map(|h| h.command), Some("qstill run a".to_owned()));
         drop(held);
         assert_eq!(Lock::holder(&run), None);

@@ -287,7 +287,7 @@ impl Learning<'_> {
         let head = learner.head().context("a value head was trained")?;
         let mut files = hf::files(&decoder, &start.tokenizer)?;
         files.push(head.file()?);
-        let fingerprint = self.opened.fingerprint.clone();
+        let fingerprint = self.opened.fingerprint.clone().into();
         let tokenizer = start.tokenizer.clone();
         let model = Model { decoder, tokenizer, value: Some(head), future: None, fingerprint };
         let last = losses.iter().rev().find_map(|l| l.validation_value_loss);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::terminal::clock::now_utc;
-use crate::terminal::exit::{self, Exit};
+use crate::terminal::exit;
 
 /// Says lines, above the bar if there is one. Clones speak through the same mouth.
 ///
@@ -133,8 +133,8 @@ impl Console {
         self.0.cancel.store(true, Ordering::Relaxed);
     }
 
-    /// From now on, the first Ctrl-C or SIGTERM asks to stop, and the second ends the process at once: the
-    /// commit protocol makes even that safe. Call it once.
+    /// From now on, the first Ctrl-C, SIGTERM, SIGUSR1 or SIGUSR2 asks to stop, and the second ends the
+    /// process at once: the commit protocol makes even that safe. Call it once.
     ///
     /// # Errors
     /// The handlers or their thread cannot be set up.
@@ -148,15 +148,19 @@ impl Console {
         };
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
-                signals.next().await;
+                let person = signals.next().await;
+                if !person {
+                    exit::preempt();
+                }
                 console.cancel();
-                console.warn("stopping after the current batch (press again to stop at once)…");
+                let again = if person { "press again" } else { "a second signal" };
+                console.warn(&format!("stopping after the current batch ({again} to stop at once)…"));
                 signals.next().await;
                 if let Some(bar) = locked(&console.0.bar).take() {
                     bar.finish_and_clear();
                 }
                 console.log("stopped at once");
-                std::process::exit(i32::from(Exit::Interrupted.code()));
+                std::process::exit(i32::from(exit::stopped().code()));
             });
         })?;
         Ok(self.cancel_flag())
@@ -186,20 +190,27 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    /// What schedulers send before they kill.
+    system: [tokio::signal::unix::Signal; 3],
 }
 
 #[cfg(unix)]
 impl Signals {
     fn install() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let system = [SignalKind::terminate(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+        let [terminate, first, second] = system.map(signal);
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, system: [terminate?, first?, second?] })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next; whether a person sent it.
+    async fn next(&mut self) -> bool {
+        let [terminate, first, second] = &mut self.system;
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => true,
+            _ = terminate.recv() => false,
+            _ = first.recv() => false,
+            _ = second.recv() => false,
         }
     }
 }
@@ -214,10 +225,11 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> bool {
         if tokio::signal::ctrl_c().await.is_err() {
             // No handler, then nothing to wait for.
             std::future::pending::<()>().await;
         }
+        true
     }
 }

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stages::events::Cancelled;
@@ -67,9 +68,9 @@ impl Exit {
             Exit::Io => "I/O: reading or writing failed",
             Exit::Busy => {
                 "busy or incomplete (try again): run held by another process, endpoint down, GPU lost, an \
-                 earlier stage outstanding"
+                 earlier stage outstanding, stopped by the system (SIGTERM, SIGUSR1, SIGUSR2)"
             }
-            Exit::Interrupted => "interrupted",
+            Exit::Interrupted => "interrupted: Ctrl-C",
         }
     }
 
@@ -208,6 +209,19 @@ static LOG: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// Place of the latest panic, for the line that reports it.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
+/// Whether it was the system that asked to stop.
+static PREEMPTED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the system asked to stop, as schedulers do before a limit of time or a preemption.
+pub fn preempt() {
+    PREEMPTED.store(true, Ordering::Relaxed);
+}
+
+/// The exit of work that was stopped: a person's wish, or [`Exit::Busy`], for whoever starts it again.
+pub fn stopped() -> Exit {
+    if PREEMPTED.load(Ordering::Relaxed) { Exit::Busy } else { Exit::Interrupted }
+}
+
 /// Names the log that a report of a bug should come with, and to which panics are appended.
 pub fn set_log(path: &Path) {
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_path_buf());
@@ -223,7 +237,7 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<Exit>, more: &[Mapping]) -> Exi
             // A stop that was asked for is no error.
             let kind = if exit == Exit::Interrupted { "" } else { "error: " };
             complain(&format!("{kind}{}", explain(&err, more)));
-            exit.into()
+            if exit == Exit::Interrupted { stopped().into() } else { exit.into() }
         }
         Err(payload) => {
             let text = payload_text(payload.as_ref());

@@ -19,8 +19,8 @@ use super::decoder::Layer;
 use super::tensors::{self, Stored};
 use super::weight::Weight;
 use super::{
-    Decoder, DecoderConfig, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families, future_heads,
-    gguf, value_head,
+    Decoder, DecoderConfig, Fingerprint, FutureHeads, Model, ModelError, Tokenizer, ValueHead, families,
+    future_heads, gguf, value_head,
 };
 
 /// Loads a model directory; weights in f32 on `device`, or where they stand in its files for the CPU, whose
@@ -31,23 +31,28 @@ use super::{
 /// lacks a tensor.
 pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     let (config, tokenizer) = shape(dir)?;
-    let mut hash = Sha256::new();
-    hash.update(config.to_json().to_string());
-    hash.update(tokenizer.json().as_bytes());
-    hash.update(tokenizer.template_source().as_bytes());
-    let decoder = read_weights(dir, &config, device, &mut |bytes| hash.update(bytes))?;
-    let value = match beside(dir, value_head::FILE)? {
-        Some((path, bytes)) => {
-            hash.update(&bytes);
-            Some(ValueHead::parse(&path, &bytes, config.hidden_size)?)
-        }
-        None => None,
-    };
+    let (decoder, maps) =
+        with_tensors(dir, |all, files| Ok((assemble(&config, all, files, device)?, files.1.to_vec())))?;
+    let value = beside(dir, value_head::FILE)?;
+    let head = value.as_ref().map(|(path, bytes)| ValueHead::parse(path, bytes, config.hidden_size));
     let future = match beside(dir, future_heads::FILE)? {
         Some((path, bytes)) => Some(FutureHeads::parse(&path, &bytes, &config)?),
         None => None,
     };
-    Ok(Model { decoder, tokenizer, value, future, fingerprint: hex(&hash.finalize()[..16]) })
+    let mut hash = Sha256::new();
+    hash.update(config.to_json().to_string());
+    hash.update(tokenizer.json().as_bytes());
+    hash.update(tokenizer.template_source().as_bytes());
+    let fingerprint = Fingerprint::new(move || {
+        for map in &maps {
+            tensors::through(map, &mut |bytes| hash.update(bytes));
+        }
+        if let Some((_, bytes)) = value {
+            hash.update(&bytes);
+        }
+        hex(&hash.finalize()[..16])
+    });
+    Ok(Model { decoder, tokenizer, value: head.transpose()?, future, fingerprint })
 }
 
 /// A file of qstill's own beside the weights, if there is one. A GGUF file has none.
@@ -89,34 +94,23 @@ type Files<'a> = (&'a Path, &'a [Arc<Mmap>]);
 /// # Errors
 /// As [`load`].
 pub fn load_decoder(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
-    read_weights(dir, &DecoderConfig::read(dir)?, device, &mut |_| {})
-}
-
-/// Reads all files of weights; `seen` is given the bytes of each.
-fn read_weights(
-    dir: &Path,
-    config: &DecoderConfig,
-    device: &Device,
-    seen: &mut dyn FnMut(&[u8]),
-) -> Result<Decoder, ModelError> {
-    with_tensors(dir, seen, |all, files| assemble(config, all, files, device))
+    let config = DecoderConfig::read(dir)?;
+    with_tensors(dir, |all, files| assemble(&config, all, files, device))
 }
 
 /// Gives `then` all tensors of a model by their names, with the first file of them and the files as they are
-/// mapped. `seen` is given the bytes of each file.
+/// mapped.
 ///
 /// # Errors
 /// Files that are missing or damaged, and what `then` returns.
 pub fn with_tensors<T>(
     dir: &Path,
-    seen: &mut dyn FnMut(&[u8]),
     then: impl FnOnce(BTreeMap<String, Stored<'_>>, Files<'_>) -> Result<T, ModelError>,
 ) -> Result<T, ModelError> {
     let files = weight_files(dir)?;
     let maps = files.iter().map(|path| tensors::map(path)).collect::<Result<Vec<_>, _>>()?;
     let mut all = BTreeMap::new();
     for (path, map) in files.iter().zip(&maps) {
-        tensors::through(map, seen);
         all.extend(if gguf::is(dir) { gguf::views(path, map)? } else { tensors::views(path, map)? });
     }
     then(all, (&files[0], &maps))

@@ -16,7 +16,9 @@
 //! - [`device`]: which device, and why
 
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 pub mod cache;
 pub mod config;
@@ -90,5 +92,39 @@ pub struct Model {
     /// They draft answers, where the directory has some.
     pub future: Option<FutureHeads>,
     /// SHA-256 over config, weights, tokenizer, and the value head if there is one: which policy this is.
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
+}
+
+/// A hash that takes a while: it is computed beside other work, from the moment that it is known of what.
+#[derive(Clone)]
+pub struct Fingerprint(Arc<LazyLock<String, Work>>);
+
+type Work = Box<dyn FnOnce() -> String + Send>;
+
+impl Fingerprint {
+    pub fn new(work: impl FnOnce() -> String + Send + 'static) -> Self {
+        let hash: Arc<LazyLock<String, Work>> = Arc::new(LazyLock::new(Box::new(work)));
+        let early = Arc::clone(&hash);
+        // Without a thread for it, whoever asks computes it.
+        let _ = std::thread::Builder::new().spawn(move || {
+            LazyLock::force(&early);
+        });
+        Self(hash)
+    }
+}
+
+/// One that is known.
+impl From<String> for Fingerprint {
+    fn from(hash: String) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(|| hash))))
+    }
+}
+
+impl Deref for Fingerprint {
+    type Target = str;
+
+    /// Waits until it is known.
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }

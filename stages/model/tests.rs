@@ -156,7 +156,7 @@ fn a_model_directory_gives_back_its_value_head_and_is_another_model_with_it() {
     let head = ValueHead { weight: (0..32).map(|i| i as f32 * 0.1 - 1.0).collect(), bias: 0.25 };
     let valued = with(&head).unwrap();
     assert_eq!(valued.value, Some(head));
-    assert_ne!(valued.fingerprint, plain.fingerprint);
+    assert_ne!(*valued.fingerprint, *plain.fingerprint);
     assert!(hf::file_hashes(dir.path()).unwrap().contains_key(FILE));
     let error = with(&ValueHead::new(31)).err().unwrap().to_string();
     assert!(error.contains(FILE) && error.contains("[1, 32]"), "{error}");

@@ -39,7 +39,7 @@ impl Policy for ModelPolicy {
     }
 
     fn fingerprint(&self) -> String {
-        let model = datasets::key::Part::from(self.model.fingerprint.as_str());
+        let model = datasets::key::Part::from(&*self.model.fingerprint);
         let parts: Vec<_> = [model].into_iter().chain(self.prompt.parts()).collect();
         datasets::key::id(&parts)
     }
@@ -233,7 +233,7 @@ mod tests {
             tokenizer,
             value: None,
             future: None,
-            fingerprint: String::new(),
+            fingerprint: String::new().into(),
         };
         ModelPolicy::new(Arc::new(model), Prompt::default(), Limits { rows: 1, cache: 1 << 20 })
     }

@@ -108,7 +108,7 @@ fn load(
     let decoder = Decoder::random(&shape, seed, &device.device);
     let fingerprint =
         key::id(&[tokenizer.json().into(), shape.to_json().to_string().as_str().into(), seed.into()]);
-    Ok(Model { decoder, tokenizer, value: None, future: None, fingerprint })
+    Ok(Model { decoder, tokenizer, value: None, future: None, fingerprint: fingerprint.into() })
 }
 
 /// Why a model cannot be trained without a token that ends its texts.

@@ -193,8 +193,9 @@ impl State {
         let mut text =
             format!("{}\n", look.bold(&brief(&format!("run {} ({root})", self.run.name()), look.width)));
         let mut say = |line: String| text.push_str(&(brief(&line, look.width) + "\n"));
-        if let Some(Holder { pid, command, started }) = &self.holder {
-            say(format!("running: pid {pid} since {started} ({command})"));
+        if let Some(holder) = &self.holder {
+            let Holder { pid, command, started, .. } = holder;
+            say(format!("running: pid {pid}{} since {started} ({command})", holder.on()));
         }
         if let Some(last) = &self.said.last {
             let word = if self.holder.is_some() { "now" } else { "last" };
@@ -322,9 +323,10 @@ next: search of round 1; resume with `qstill resume /none/first`
         };
         assert_eq!(state.text(PLAIN), expected);
         let (pid, command) = (7, "qstill run".to_owned());
-        state.holder = Some(Holder { pid, command, started: "2026-03-09T11:05:00Z".to_owned() });
+        state.holder =
+            Some(Holder { pid, host: "n7".to_owned(), command, started: "2026-03-09T11:05:00Z".to_owned() });
         let text = state.text(PLAIN);
-        assert!(text.contains("\nrunning: pid 7 since 2026-03-09T11:05:00Z (qstill run)\n"), "{text}");
+        assert!(text.contains("\nrunning: pid 7 on n7 since 2026-03-09T11:05:00Z (qstill run)\n"), "{text}");
         assert!(text.contains("\nnow: 11:05:09 round 1 search: 3/10\n"), "{text}");
         assert!(text.ends_with("look again later\n"), "{text}");
         let narrow = state.text(Look { width: 40, colour: false });

@@ -10,6 +10,7 @@
 // What is dispatched to an instruction set must be inlined into it.
 #![allow(clippy::inline_always)]
 
+use bytemuck::Pod;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -45,22 +46,22 @@ impl Packed {
     /// Packs a row-major weight.
     pub fn new(weight: &[f32], inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
+        let row = |output: usize| weight.get(output * inputs..(output + 1) * inputs).unwrap_or_default();
         let panels = if weight.iter().all(|w| w.to_bits().trailing_zeros() >= 16) {
-            let word = |low: usize, high: usize, i: usize| {
-                let bits = |row: usize| weight.get(row * inputs + i).map_or(0, |w| w.to_bits());
-                bits(low) >> 16 | bits(high)
-            };
-            Panels::Bf16(words(outputs, inputs, word))
-        } else {
-            let mut all = Pages::zeroed(outputs.div_ceil(PANEL) * PANEL * inputs);
-            all.par_chunks_mut(PANEL * inputs).enumerate().for_each(|(p, panel)| {
-                for (i, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-                    for (c, w) in row.iter_mut().enumerate() {
-                        *w = weight.get((p * PANEL + c) * inputs + i).copied().unwrap_or(0.0);
+            let pairs = |output: usize, from: usize, into: &mut [u32]| {
+                for (shift, row) in [(16, row(output)), (0, row(output + PANEL / 2))] {
+                    for (word, w) in into.iter_mut().zip(row.get(from..).unwrap_or_default()) {
+                        *word |= w.to_bits() >> shift;
                     }
                 }
-            });
-            Panels::F32(all)
+            };
+            Panels::Bf16(panels((outputs, inputs), PANEL / 2, pairs))
+        } else {
+            Panels::F32(panels((outputs, inputs), PANEL, |output, from, into| {
+                if let Some(row) = row(output).get(from..from + into.len()) {
+                    into.copy_from_slice(row);
+                }
+            }))
         };
         Self { outputs, inputs, panels }
     }
@@ -69,10 +70,16 @@ impl Packed {
     pub fn of(weight: &Weight) -> Self {
         let [outputs, inputs] = weight.dims();
         let halves = weight.with_halves(|rows| {
-            let half =
-                |bytes: &[u8], i: usize| u32::from(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]));
-            let bits = |row: usize, i: usize| rows.get(row).map_or(0, |bytes| half(bytes, i));
-            words(outputs, inputs, |low, high, i| bits(low, i) | bits(high, i) << 16)
+            let pairs = |output: usize, from: usize, into: &mut [u32]| {
+                for (shift, output) in [(0, output), (16, output + PANEL / 2)] {
+                    let row = rows.get(output).copied().unwrap_or_default();
+                    let halves = row.get(2 * from..).unwrap_or_default().as_chunks::<2>().0;
+                    for (word, half) in into.iter_mut().zip(halves) {
+                        *word |= u32::from(u16::from_le_bytes(*half)) << shift;
+                    }
+                }
+            };
+            panels((outputs, inputs), PANEL / 2, pairs)
         });
         match halves {
             Some(words) => Self { outputs, inputs, panels: Panels::Bf16(words) },
@@ -193,15 +200,28 @@ impl Packed {
     }
 }
 
-/// Words of panels: `word` makes them of two outputs' numbers for one input; beyond the last output these are
-/// zero.
-fn words(outputs: usize, inputs: usize, word: impl Fn(usize, usize, usize) -> u32 + Sync) -> Pages<u32> {
-    let mut all = Pages::zeroed(outputs.div_ceil(PANEL) * (PANEL / 2) * inputs);
-    all.par_chunks_mut(PANEL / 2 * inputs).enumerate().for_each(|(p, panel)| {
-        for (i, row) in panel.chunks_exact_mut(PANEL / 2).enumerate() {
-            for (c, w) in row.iter_mut().enumerate() {
-                let output = p * PANEL + c;
-                *w = word(output, output + PANEL / 2, i);
+/// Panels of so many numbers to an input. `read` writes some of an output's numbers (of a pair of outputs,
+/// where two share a number), from an input on; those of outputs that are not there it leaves zero.
+fn panels<T: Pod + Send>(
+    (outputs, inputs): (usize, usize),
+    width: usize,
+    read: impl Fn(usize, usize, &mut [T]) + Sync,
+) -> Pages<T> {
+    /// Inputs that are read at once.
+    const ALONG: usize = 16;
+    let mut all = Pages::zeroed(outputs.div_ceil(PANEL) * width * inputs);
+    all.par_chunks_mut(width * inputs).enumerate().for_each(|(panel, numbers)| {
+        let mut columns = [[T::zeroed(); ALONG]; PANEL];
+        for (block, numbers) in numbers.chunks_mut(width * ALONG).enumerate() {
+            let inputs = numbers.len() / width;
+            for (column, into) in columns[..width].iter_mut().enumerate() {
+                into.fill(T::zeroed());
+                read(panel * PANEL + column, block * ALONG, &mut into[..inputs]);
+            }
+            for (i, row) in numbers.chunks_exact_mut(width).enumerate() {
+                for (number, column) in row.iter_mut().zip(&columns) {
+                    *number = column[i];
+                }
             }
         }
     });

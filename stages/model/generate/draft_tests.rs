@@ -179,7 +179,7 @@ fn a_model_directory_gives_back_its_heads_and_is_the_same_model_with_them() {
     std::fs::write(dir.path().join(&name), &bytes).unwrap();
     let again = hf::load(dir.path(), &decoder.device()).unwrap();
     assert_eq!((plain.future, again.future), (None, Some(heads)));
-    assert_eq!((plain.fingerprint, hashes), (again.fingerprint, hf::file_hashes(dir.path()).unwrap()));
+    assert_eq!((&*plain.fingerprint, hashes), (&*again.fingerprint, hf::file_hashes(dir.path()).unwrap()));
     std::fs::write(dir.path().join(&name), &bytes[..bytes.len() / 2]).unwrap();
     assert!(hf::load(dir.path(), &decoder.device()).err().unwrap().to_string().contains(&name));
 }

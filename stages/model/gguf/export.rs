@@ -71,7 +71,7 @@ pub fn export(
     metadata.extend(shape(&config).map_err(bad)?);
     let bad = |what| ModelError::Tokenizer { path: model.to_owned(), what };
     metadata.extend(pieces::metadata(&tokenizer, &config).map_err(bad)?);
-    hf::with_tensors(model, &mut |_| {}, |tensors, (path, _)| {
+    hf::with_tensors(model, |tensors, (path, _)| {
         let plan = plan(&config, tensors, kind);
         let plan = plan.map_err(|what| ModelError::Weights { path: path.to_owned(), what })?;
         events.expect(plan.len() as u64);

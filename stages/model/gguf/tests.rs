@@ -181,6 +181,8 @@ fn written(dir: &Path, kind: Type) -> Result<PathBuf, ModelError> {
     let path = dir.with_extension("gguf");
     let mut bytes = Vec::new();
     assert_eq!(export(dir, kind, "tiny", (&path, &mut bytes), &Silent)?, Written::Whole);
+    // An earlier one may still be looked at.
+    let _ = std::fs::remove_file(&path);
     std::fs::write(&path, bytes).unwrap();
     Ok(path)
 }
