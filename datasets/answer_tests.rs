@@ -192,7 +192,7 @@ fn code_is_an_answer_as_it_stands() {
     assert_eq!((read.answer.as_str(), read.lines), (code, vec!["Add it to itself.".to_owned()]));
     assert_eq!(read_completion(&format!("####\n{code}")).answer, code);
     // In a model's own words.
-    let reader = Reader { code: true, ..Reader::default() };
+    let reader = Reader { form: Form::Code, ..Reader::default() };
     let text = format!(
         "First ```x = 1```, badly:\n```\nx = 2\n```\nBetter:\n\n  {code}\nIt is 8 for 4, the answer is 8."
     );
