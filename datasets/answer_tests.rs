@@ -205,6 +205,18 @@ fn code_is_an_answer_as_it_stands() {
 }
 
 #[test]
+fn a_whole_text_is_an_answer_on_one_line() {
+    let reader = Reader { form: Form::Whole, ..Reader::default() };
+    let read = reader.completion("<think>\nred?\n</think>\n{\"colour\":\n  \"red\"}\n");
+    assert_eq!((read.answer.as_str(), read.lines.len()), ("{\"colour\": \"red\"}", 0));
+    // A text that may go on, and none.
+    for read in [reader.marked("red"), reader.completion(" \n")] {
+        assert_eq!(read.answer, "");
+    }
+    assert_eq!(reader.marked("red").lines, ["red"]);
+}
+
+#[test]
 fn a_text_ends_behind_its_answer() {
     for (text, ends) in [
         ("a\n#### 72\n", true),

@@ -153,6 +153,10 @@ fn good_solutions_of_a_column() {
     for kind in ["other", "cut", "empty"] {
         assert_eq!(counts(&report, kind), [6, 0, 6, 0], "{kind}: {report}");
     }
+    // The example's own.
+    let own = ["check-verifier", "--config", "examples/code/run.toml", "--good", "solution", "--json"];
+    let report = world.qstill(&own).done().json();
+    assert_eq!(counts(&report, "good"), [24, 24, 0, 0], "{report}");
     // Tests are no solutions.
     let outcome = run(&[]);
     assert_eq!(outcome.code, Some(65));
@@ -203,4 +207,40 @@ fn further_columns_reach_the_verifier() {
     assert_eq!(found[1]["unit"], Value::Null);
     let named = [FILES, &["problems.meta=[\"line\"]"]].concat();
     world.qstill(&of_preset("demo", "run", "named", &named)).fails(64, &["problems.meta names `line`"]);
+}
+
+#[test]
+fn answers_compared_as_texts_and_sets() {
+    let world = World::new();
+    let rows: Vec<(String, String)> = (0..8)
+        .map(|n| (format!("Which are near {n}?"), format!("item {n}, Item {}, other", n + 1)))
+        .collect();
+    world.write_rows("in.jsonl", &rows);
+    for how in ["set", "words", "text"] {
+        let report = check(&world, &[&format!("verify.compare={how}")], &["--json"]).done().json();
+        assert_eq!(counts(&report, "good"), [8, 8, 0, 0], "{how}");
+        for kind in ["other", "altered", "empty"] {
+            assert_eq!(counts(&report, kind), [8, 0, 8, 0], "{how}: {kind}");
+        }
+    }
+    // Which of them takes another order, and another case.
+    let good: String = (0..8)
+        .map(|n| {
+            let (question, answer) = &rows[n];
+            let said = format!("#### other, ITEM {}, item {n}", n + 1);
+            json!({"question": question, "answer": answer, "said": said}).to_string() + "\n"
+        })
+        .collect();
+    world.write("in.jsonl", good);
+    let accepted = |how: &str| {
+        let own = ["--json", "--good", "said", "--least-good", "0"];
+        let report = check(&world, &[&format!("verify.compare={how}")], &own).done().json();
+        counts(&report, "good")[1]
+    };
+    assert_eq!(["set", "words", "text"].map(accepted), [8, 0, 0]);
+    check(&world, &["verify.compare=set", COMMAND], &[])
+        .fails(64, &["verify.compare is \"set\"", "leave one"]);
+    let options = ["verify.compare=set", "problems.options=[\"o\"]", "search.policy=endpoint"];
+    check(&world, &options, &[]).fails(64, &["verify.compare is \"set\"", "letters"]);
+    check(&world, &["verify.compare=fuzzy"], &[]).fails(64, &["fuzzy", "words"]);
 }

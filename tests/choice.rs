@@ -12,7 +12,7 @@ use datasets::table::{Evaluation, VerdictRow};
 use datasets::types::{Kept, Problem};
 use serde_json::{Value, json};
 
-use crate::kit::{Left, World, copy_folder, of_preset};
+use crate::kit::{World, copy_folder, of_preset};
 use crate::server::{Answer, Server};
 
 const FILES: &[&str] = &[
@@ -208,7 +208,8 @@ fn quiz(right: &BTreeMap<(String, Vec<String>), String>, request: &Value) -> Ans
     Answer::Http(200, "", json!({"choices": choices, "usage": {"completion_tokens": 20 * count}}).to_string())
 }
 
-fn example(world: &World, name: &str, own: &[&str]) -> Left {
+/// Starts the example's teacher; how it is run under a name.
+fn example(world: &World, own: &[&str]) -> impl Fn(&str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/choice");
     copy_folder(&folder, &world.path("examples/choice"));
     let mut right = BTreeMap::new();
@@ -223,11 +224,6 @@ fn example(world: &World, name: &str, own: &[&str]) -> Left {
     }
     let server = Server::start(move |request| quiz(&right, request));
     let setting = server.setting();
-    let run = format!("runs/{name}");
-    let mut arguments: Vec<String> =
-        ["run", "--config", "examples/choice/run.toml", "--run", &run, "--device", "cpu"]
-            .map(str::to_owned)
-            .to_vec();
     let sets = [
         &setting,
         "model.vocab_size=400",
@@ -239,18 +235,24 @@ fn example(world: &World, name: &str, own: &[&str]) -> Left {
         "model.context=256",
         "evaluate.max_tokens=24",
     ];
-    arguments.extend(sets.iter().chain(own).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
-    let said = world.qstill(&arguments).done().stdout;
-    assert!(said.contains("round 1 student, solved by the right letter: A "), "{said}");
-    assert!(said.contains("; chosen: A "), "{said}");
-    world.left(name)
+    let sets: Vec<String> =
+        sets.iter().chain(own).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]).collect();
+    move |name| {
+        let run = format!("runs/{name}");
+        let head = ["run", "--config", "examples/choice/run.toml", "--run", &run, "--device", "cpu"];
+        head.map(str::to_owned).into_iter().chain(sets.clone()).collect()
+    }
 }
 
 #[test]
 fn the_example_runs_from_problems_to_evaluate() {
     let world = World::new();
     let small = ["search.samples=3", "evaluate.samples=2", "train.epochs=4.0"];
-    let run = example(&world, "choice", &small);
+    let arguments = example(&world, &small);
+    let said = world.qstill(&arguments("choice")).done().stdout;
+    assert!(said.contains("round 1 student, solved by the right letter: A "), "{said}");
+    assert!(said.contains("; chosen: A "), "{said}");
+    let run = world.left("choice");
     let problems: Vec<Problem> = run.rows("problems");
     assert_eq!(problems.len(), 2 * (240 + 40));
     let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
@@ -282,4 +284,11 @@ fn the_example_runs_from_problems_to_evaluate() {
     // A search has none.
     assert!(rows.iter().filter(|row| row.model == "teacher").all(|row| row.answer_logprob.is_none()));
     assert!(rows.iter().any(|row| row.model == "teacher" && row.correct));
+
+    // One that was killed ends with the same bytes.
+    let mut running = world.start(&arguments("killed"));
+    running.until("some verdicts", |said| said.contains("round 1 verify: "));
+    running.kill();
+    world.resume("killed").done();
+    world.left("killed").equals(&run);
 }

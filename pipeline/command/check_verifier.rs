@@ -164,6 +164,11 @@ impl CheckVerifier {
         let shown = self.good.iter().filter(|good| !of.meta.contains(good)).cloned().collect::<Vec<_>>();
         of.meta.extend(shown.clone());
         (of.validation, of.test) = if of.source == Kinds::Files { (of.validation, of.test) } else { (0, 0) };
+        // Test files are not looked at: they need not have the column.
+        if !of.test_files.is_empty() {
+            of.test_share = 0.0;
+            of.test_files.clear();
+        }
         let progress = console.stage("check-verifier", "problems", 0, 0);
         // Ids are hashes, so the smallest ones are a sample.
         let mut chosen: BTreeMap<String, Problem> = BTreeMap::new();
