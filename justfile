@@ -119,6 +119,11 @@ export RUN *ARGS: build
 regrade RUN *ARGS: build
     @{{ qstill }} regrade "$@"
 
+# Check whether a verifier tells right from wrong: just check-verifier --config run.toml
+[group('run')]
+check-verifier *ARGS: build
+    @{{ qstill }} check-verifier "$@"
+
 # Judge predicted answers against gold answers in a JSON lines or Parquet file
 [group('run')]
 grade FILE *ARGS: build

@@ -13,6 +13,7 @@ fn told(question: &str, answer: &str) -> Problem {
         difficulty: 0,
         meta: String::new(),
         worked: None,
+        asked: None,
     };
     raw.into_problem("math", "told", 0, Split::Train)
 }

@@ -192,7 +192,7 @@ fn code_is_an_answer_as_it_stands() {
     assert_eq!((read.answer.as_str(), read.lines), (code, vec!["Add it to itself.".to_owned()]));
     assert_eq!(read_completion(&format!("####\n{code}")).answer, code);
     // In a model's own words.
-    let reader = Reader { code: true, ..Reader::default() };
+    let reader = Reader { form: Form::Code, ..Reader::default() };
     let text = format!(
         "First ```x = 1```, badly:\n```\nx = 2\n```\nBetter:\n\n  {code}\nIt is 8 for 4, the answer is 8."
     );
@@ -202,6 +202,18 @@ fn code_is_an_answer_as_it_stands() {
     for text in ["#### 8", "```python\ndef cut(", "no code"] {
         assert_eq!(reader.completion(text).answer, "", "{text}");
     }
+}
+
+#[test]
+fn a_whole_text_is_an_answer_on_one_line() {
+    let reader = Reader { form: Form::Whole, ..Reader::default() };
+    let read = reader.completion("<think>\nred?\n</think>\n{\"colour\":\n  \"red\"}\n");
+    assert_eq!((read.answer.as_str(), read.lines.len()), ("{\"colour\": \"red\"}", 0));
+    // A text that may go on, and none.
+    for read in [reader.marked("red"), reader.completion(" \n")] {
+        assert_eq!(read.answer, "");
+    }
+    assert_eq!(reader.marked("red").lines, ["red"]);
 }
 
 #[test]

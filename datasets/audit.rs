@@ -264,6 +264,7 @@ mod tests {
             difficulty: 0,
             meta: graph.into(),
             worked: None,
+            asked: None,
         };
         raw.into_problem("math", "words", 0, Split::Train)
     }

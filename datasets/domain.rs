@@ -1,5 +1,6 @@
 //! The seam between qstill and a kind of problem.
 
+use crate::answer::compare;
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck};
 
@@ -98,6 +99,17 @@ pub trait Domain: Send + Sync {
     /// The state before the first step.
     fn start(&self, problem: &Problem) -> State;
 
+    /// Whether [`Domain::moves`] gives steps: a domain without rules can only be sampled.
+    fn enumerates(&self) -> bool {
+        true
+    }
+
+    /// Whether solutions are calculations with the numbers of the question, so that they can be replayed with
+    /// those of another one.
+    fn calculates(&self) -> bool {
+        false
+    }
+
     /// Legal next steps in a fixed order without duplicates; `None` if the domain cannot enumerate them.
     fn moves(&self, state: &State) -> Option<Vec<Move>>;
 
@@ -120,6 +132,11 @@ pub trait Domain: Send + Sync {
 
     /// What a value network may know of a problem's states: never the answer.
     fn features<'a>(&self, problem: &'a Problem) -> Describe<'a>;
+
+    /// An answer in the form in which equal answers are equal, for votes.
+    fn reading(&self, _: &Problem, final_answer: &str) -> String {
+        compare("0", final_answer).predicted_read
+    }
 
     /// Checks one step of text, whoever wrote it.
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;

@@ -43,7 +43,8 @@ pub struct Problem {
     pub answer: String,
     /// Number of operations where the source knows it, else 0.
     pub difficulty: u32,
-    /// JSON for audits (latent graph, template, original row number). No stage before an audit reads it.
+    /// JSON: how it was generated, which only an audit reads; or where it stands in its file, and further
+    /// columns, which a verifier gets.
     pub meta: String,
 }
 

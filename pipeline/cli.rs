@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use stages::fault;
 
 use crate::command::{
-    ablate, answer, audit, bakeoff, bench, context, curate, diff, doctor, export, export_gguf, grade, init,
-    inspect, manual, regrade, report, run, show, sql, status, verify_run,
+    ablate, answer, audit, bakeoff, bench, check_verifier, context, curate, diff, doctor, export,
+    export_gguf, grade, init, inspect, manual, regrade, report, run, show, sql, status, verify_run,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -66,6 +66,7 @@ enum Command {
     Export(export::Export),
     Regrade(regrade::Regrade),
     VerifyRun(verify_run::VerifyRun),
+    CheckVerifier(check_verifier::CheckVerifier),
     Grade(grade::Grade),
     Answer(answer::Answer),
     ExportGguf(export_gguf::ExportGguf),
@@ -131,6 +132,7 @@ pub fn main() -> Result<Exit> {
         Command::Export(args) => export::run(args, &console),
         Command::Regrade(args) => regrade::run(args, &console),
         Command::VerifyRun(args) => verify_run::run(args),
+        Command::CheckVerifier(args) => check_verifier::run(args, &console),
         Command::Grade(args) => grade::run(args, &console),
         Command::Answer(args) => answer::run(args, &console),
         Command::ExportGguf(args) => export_gguf::run(args, &console),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use datasets::answer;
-use datasets::domains::Domains;
+use datasets::domains::{self, Domains};
 use datasets::table::Evaluation;
 use datasets::types::{Problem, Solution, Split, Step, Verdict};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::search::value::Values;
 use crate::search::{Draws, Scope, SearchConfig, Searching, TreeConfig, search};
 use crate::verify::{case, judge};
 
+pub mod choices;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
@@ -132,6 +133,7 @@ impl Measured<'_> {
             reason: judgement.reason,
             completion: completion(&steps, &proposal.final_answer),
             final_answer: proposal.final_answer.clone(),
+            answer_logprob: proposal.answer_logprob,
             tokens: proposal.tokens,
             model_tokens: proposal.tokens,
             expansions: 0,
@@ -250,6 +252,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Share solved by difficulty, where the source knows it: difficulty, solved, problems.
     pub by_difficulty: Vec<(u32, usize, usize)>,
+    /// Of multiple choice: by letters, and how good the probability of the letter is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<choices::Choices>,
 }
 
 /// Sums up the rows of one measured model.
@@ -267,9 +272,12 @@ pub fn summarise(rows: &[Evaluation], problems: &HashMap<String, Problem>, secon
         (k > 0).then(|| draws.values().map(|d| f(d)).sum::<f64>() / draws.len() as f64)
     };
     let pass_at_k = mean(&|d| statistics::pass_at_k(d.len(), d.iter().filter(|r| r.correct).count(), k));
+    let reading = |row: &Evaluation| match problems.get(&row.problem_id) {
+        Some(problem) => domains::reading(problem, &row.final_answer),
+        None => answer::compare("0", &row.final_answer).predicted_read,
+    };
     let maj_at_k = mean(&|d| {
-        let votes: Vec<(String, bool)> =
-            d.iter().map(|r| (answer::compare("0", &r.final_answer).predicted_read, r.correct)).collect();
+        let votes: Vec<(String, bool)> = d.iter().map(|r| (reading(r), r.correct)).collect();
         statistics::majority(&votes)
     });
     let tokens: u64 = first.iter().map(|r| u64::from(r.tokens)).sum();
@@ -301,6 +309,7 @@ pub fn summarise(rows: &[Evaluation], problems: &HashMap<String, Problem>, secon
         tokens_per_solved: (solved > 0).then(|| tokens as f64 / solved as f64),
         seconds,
         by_difficulty: by_difficulty.into_iter().map(|(d, (s, n))| (d, s, n)).collect(),
+        choices: choices::Choices::of(&first, problems),
     })
 }
 

@@ -298,6 +298,7 @@ mod tests {
             reason: String::new(),
             completion: text(i, sample),
             final_answer: "1".into(),
+            answer_logprob: None,
             tokens,
             model_tokens: tokens,
             expansions: 0,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use datasets::domains::compared::Compare;
 use datasets::key;
 use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution, Verdict};
@@ -53,6 +54,9 @@ pub enum Shown {
 pub struct VerifyConfig {
     /// The verifier's program and its arguments; empty for the exact verifier of the domain.
     pub command: Vec<String>,
+    /// How answers are compared without one.
+    #[serde(skip_serializing_if = "Compare::is_exact")]
+    pub compare: Compare,
     /// Its processes; 0 for one for each core.
     pub workers: usize,
     pub timeout_s: f64,
@@ -241,6 +245,7 @@ mod tests {
     fn judged(shown: Shown, votes: &[&'static str]) -> (Vec<String>, Vec<String>, usize) {
         let config = VerifyConfig {
             command: Vec::new(),
+            compare: Compare::Exact,
             workers: 1,
             timeout_s: 1.0,
             memory_mb: 0,

@@ -30,6 +30,7 @@ pub mod grade;
 pub mod judge;
 pub mod model;
 pub mod policy;
+pub mod probe;
 pub mod problems;
 pub mod search;
 pub mod siblings;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use datasets::domains::choice::Choice;
 use datasets::domains::countdown::Countdown;
 use datasets::domains::math::Math;
 use datasets::expr;
@@ -76,10 +77,25 @@ pub struct ProblemsConfig {
     pub test_files: Vec<PathBuf>,
     pub question: String,
     pub answer: String,
+    /// files: further columns that a problem's `meta` has, for `verify.command`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<String>,
+    /// files: the columns of the options of multiple choice, and in how many orders they are shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    #[serde(skip_serializing_if = "is_one")]
+    pub orders: usize,
     pub max_question_bytes: usize,
     pub bad_rows: BadRow,
     /// files: worked train rows set aside as examples for the prompt.
     pub examples: usize,
+}
+
+/// Whether options are shown in one order.
+// Serde passes references.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_one(orders: &usize) -> bool {
+    *orders == 1
 }
 
 /// What a source gave besides problems.
@@ -100,7 +116,11 @@ pub struct ProblemsSummary {
 impl ProblemsConfig {
     /// The domain that judges this source.
     pub fn domain(&self) -> &'static dyn Domain {
-        if self.source == Source::Countdown { &Countdown } else { &Math }
+        match self.source {
+            Source::Countdown => &Countdown,
+            Source::Files if !self.options.is_empty() => &Choice,
+            Source::Files | Source::Words => &Math,
+        }
     }
 
     /// Version of the source's own code; files have none.
@@ -260,11 +280,12 @@ impl Desk<'_> {
 
     fn files(&mut self) -> Result<()> {
         let c = self.config;
+        let domain = c.domain().name();
         // Test files first: what they ask must not be trained on.
         let mut asked = HashSet::new();
         for path in &c.test_files {
             self.read(path, &mut |desk, source, raw| {
-                asked.insert(split_of("math", &raw.question).to_bits());
+                asked.insert(split_of(domain, raw.asked()).to_bits());
                 if c.test > 0 && desk.outcome.test >= c.test {
                     return Ok(true);
                 }
@@ -275,7 +296,7 @@ impl Desk<'_> {
         let test_share = if c.test_files.is_empty() { c.test_share } else { 0.0 };
         for path in c.files.iter().chain(&c.train_files) {
             self.read(path, &mut |desk, source, raw| {
-                let draw = split_of("math", &raw.question);
+                let draw = split_of(domain, raw.asked());
                 if asked.contains(&draw.to_bits()) {
                     desk.outcome.leaked += 1;
                     return Ok(true);
@@ -319,6 +340,9 @@ impl Desk<'_> {
             question_column: self.config.question.clone(),
             answer_column: self.config.answer.clone(),
             max_question_bytes: self.config.max_question_bytes,
+            meta: self.config.meta.clone(),
+            options: self.config.options.clone(),
+            orders: self.config.orders,
         };
         let source = path.file_name().map_or_else(|| "files".into(), |n| n.to_string_lossy().into_owned());
         for row in files::open(path, &options)? {
@@ -355,16 +379,8 @@ fn example(raw: &Raw) -> Option<Example> {
         }
     }
     let domain = domains::domain("math")?;
-    let problem = Problem {
-        problem_id: String::new(),
-        domain: "math".into(),
-        source: String::new(),
-        split: Split::Train,
-        question: raw.question.clone(),
-        answer: raw.answer.clone(),
-        difficulty: 0,
-        meta: String::new(),
-    };
+    let (question, answer) = (raw.question.clone(), raw.answer.clone());
+    let problem = Problem { domain: "math".into(), question, answer, ..Problem::default() };
     let sound = (2..=5).contains(&steps.len())
         && steps
             .iter()

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use datasets::agreement::{Case, transfers};
+use datasets::domains;
 use datasets::key;
 use datasets::types::Problem;
 
@@ -39,7 +40,7 @@ impl Tried {
 impl Siblings {
     /// Takes in a problem. Problems of other domains and answers that are no numbers have no siblings.
     pub fn add(&mut self, problem: &Problem) {
-        if problem.domain != "math" {
+        if !domains::calculates(problem) {
             return;
         }
         if let Some((text, case)) = Case::of(problem) {
@@ -65,7 +66,7 @@ impl Siblings {
     }
 
     fn case(&self, problem: &Problem) -> Option<(Case, &[Case])> {
-        if problem.domain != "math" {
+        if !domains::calculates(problem) {
             return None;
         }
         let (text, case) = Case::of(problem)?;

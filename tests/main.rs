@@ -17,6 +17,9 @@ mod bad_files;
 mod bad_models;
 mod bad_usage;
 mod changes;
+#[cfg(unix)]
+mod check_verifier;
+mod choice;
 mod countdown;
 mod curate;
 mod diff;

@@ -53,6 +53,10 @@ impl Domain for Math {
         11
     }
 
+    fn calculates(&self) -> bool {
+        true
+    }
+
     fn start(&self, problem: &Problem) -> State {
         State { steps: Vec::new(), pool: givens(&problem.question) }
     }

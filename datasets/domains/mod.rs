@@ -1,6 +1,9 @@
 //! The kinds of problems that qstill knows. One domain is one file.
 
+pub mod choice;
+pub mod compared;
 pub mod countdown;
+pub mod judged;
 pub mod math;
 
 use std::fmt;
@@ -8,19 +11,29 @@ use std::sync::Arc;
 
 use crate::domain::{Case, Domain, Unsound};
 use crate::types::Problem;
+use judged::{Judged, Verifier};
 
 pub use crate::expr::canonical_path;
 
 /// Names of all domains, as in the `domain` column.
-pub const NAMES: &[&str] = &["math", "countdown"];
+pub const NAMES: &[&str] = &["math", "countdown", "choice"];
+
+/// All domains, with their own verifiers.
+const ALL: [&dyn Domain; 3] = [&math::Math, &countdown::Countdown, &choice::Choice];
 
 /// The domain of a name, with its own verifier.
 pub fn domain(name: &str) -> Option<&'static dyn Domain> {
-    match name {
-        "math" => Some(&math::Math),
-        "countdown" => Some(&countdown::Countdown),
-        _ => None,
-    }
+    ALL.into_iter().find(|domain| domain.name() == name)
+}
+
+/// Whether solutions of a problem are calculations, see [`Domain::calculates`].
+pub fn calculates(problem: &Problem) -> bool {
+    domain(&problem.domain).is_some_and(Domain::calculates)
+}
+
+/// An answer to a problem as it votes, see [`Domain::reading`].
+pub fn reading(problem: &Problem, final_answer: &str) -> String {
+    domain(&problem.domain).unwrap_or(&math::Math).reading(problem, final_answer)
 }
 
 /// The domains of a run: those above, or ones with their rules and another verifier. Whatever gives a verdict
@@ -30,7 +43,7 @@ pub struct Domains(Arc<[Box<dyn Domain>]>);
 
 impl Default for Domains {
     fn default() -> Self {
-        Self::new(vec![Box::new(math::Math), Box::new(countdown::Countdown)])
+        Self::new(vec![Box::new(math::Math), Box::new(countdown::Countdown), Box::new(choice::Choice)])
     }
 }
 
@@ -43,6 +56,12 @@ impl fmt::Debug for Domains {
 impl Domains {
     pub fn new(domains: Vec<Box<dyn Domain>>) -> Self {
         Self(domains.into())
+    }
+
+    /// All domains with their rules, and the verdicts of another verifier.
+    pub fn judged<V: Verifier + 'static>(verifier: impl Fn() -> V) -> Self {
+        let judged = |rules| Box::new(Judged { rules, verifier: verifier() }) as Box<dyn Domain>;
+        Self::new(ALL.into_iter().map(judged).collect())
     }
 
     /// The domain of a problem; None if its name is not known.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::blocks::{self, Blocks};
 use super::extract::{Found, Rule, Scope, find_in};
 use super::said::{self, said, said_behind};
@@ -41,6 +43,19 @@ pub struct Completion {
     pub thinking: bool,
 }
 
+/// Where the answer stands in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Behind a marker, or where the end of the text has it.
+    #[default]
+    Marked,
+    /// It is the last code between fences.
+    Code,
+    /// All that is said is the answer, on one line.
+    Whole,
+}
+
 /// How the texts of a policy are read: with the words that mark answers, besides those that are known
 /// everywhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,8 +64,7 @@ pub struct Reader<'a> {
     pub markers: &'a [String],
     /// Whether the text goes on from a thought that was opened before it.
     pub thinking: bool,
-    /// Whether the answer is the last code between fences, whatever is marked.
-    pub code: bool,
+    pub form: Form,
 }
 
 impl Reader<'_> {
@@ -71,10 +85,10 @@ impl Reader<'_> {
 
     fn take_apart(&self, text: &str, scope: Scope) -> Completion {
         let said = if self.thinking { said_behind(text) } else { said(text) };
-        let found = if self.code {
-            last_code(text, said.range.clone())
-        } else {
-            find_in(text, said.range.clone(), scope, self.markers)
+        let found = match self.form {
+            Form::Marked => find_in(text, said.range.clone(), scope, self.markers),
+            Form::Code => last_code(text, said.range.clone()),
+            Form::Whole => whole(text, said.range.clone(), scope),
         };
         let found = found.filter(|found| found.rule != Rule::Whole || found.answer != UNDO);
         let mut read = Completion {
@@ -136,6 +150,15 @@ impl Reader<'_> {
         }
         read
     }
+}
+
+/// All that is said as the answer. A text that may go on has none yet.
+fn whole(text: &str, said: Range<usize>, scope: Scope) -> Option<Found<'_>> {
+    let line_start = said.start;
+    let answer = text[said].split_whitespace().collect::<Vec<_>>().join(" ");
+    let found =
+        Found { rule: Rule::Hashes, line_start, beside: "".into(), answer: answer.into(), alone: false };
+    Some(found).filter(|found| scope == Scope::Whole && !found.answer.is_empty())
 }
 
 /// The last code between fences as the answer, with its fences.

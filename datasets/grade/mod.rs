@@ -116,7 +116,7 @@ use tree::Answer;
 
 pub(crate) use amount::Amount;
 pub use completion::{
-    Completion, Reader, UNDO, closes_code, ends_answer, gold, is_answer_line, is_open, opens_code,
+    Completion, Form, Reader, UNDO, closes_code, ends_answer, gold, is_answer_line, is_open, opens_code,
     opens_thought, read_completion, read_marked, split_completion, spoken_from,
 };
 pub use extract::Rule;

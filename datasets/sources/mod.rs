@@ -29,9 +29,17 @@ pub struct Raw {
     /// The worked solution, one step a line, where the source has one (GSM8K, generators). Never part of a
     /// [`Problem`].
     pub worked: Option<String>,
+    /// What is asked, whatever form it is shown in, where that is not the question as it stands: the options
+    /// of multiple choice in a fixed order.
+    pub asked: Option<String>,
 }
 
 impl Raw {
+    /// What decides its split.
+    pub fn asked(&self) -> &str {
+        self.asked.as_ref().unwrap_or(&self.question)
+    }
+
     /// The problem that this row is, the `copy`-th of equal content (see [`Dedup`]), in a split.
     pub fn into_problem(self, domain: &str, source: &str, copy: u32, split: Split) -> Problem {
         let mut parts = content(domain, source, &self).to_vec();
@@ -70,7 +78,7 @@ fn generated(question: String, answer: String, difficulty: u32, meta: &serde_jso
     let worked =
         steps.and_then(|steps| steps.iter().map(serde_json::Value::as_str).collect::<Option<Vec<_>>>());
     let worked = worked.filter(|steps| !steps.is_empty()).map(|steps| steps.join("\n"));
-    Raw { question, answer, difficulty, meta: meta.to_string(), worked }
+    Raw { question, answer, difficulty, meta: meta.to_string(), worked, asked: None }
 }
 
 /// What makes two rows copies of each other.

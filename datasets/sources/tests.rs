@@ -3,7 +3,14 @@
 use super::*;
 
 fn raw(question: &str, answer: &str) -> Raw {
-    Raw { question: question.into(), answer: answer.into(), difficulty: 1, meta: "{}".into(), worked: None }
+    Raw {
+        question: question.into(),
+        answer: answer.into(),
+        difficulty: 1,
+        meta: "{}".into(),
+        worked: None,
+        asked: None,
+    }
 }
 
 #[test]

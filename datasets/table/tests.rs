@@ -125,6 +125,7 @@ fn plain_tables_come_back_as_they_were() {
         reason: "no_answer".into(),
         completion: String::new(),
         final_answer: String::new(),
+        answer_logprob: Some(-0.5),
         tokens: 5,
         model_tokens: 4,
         expansions: 0,

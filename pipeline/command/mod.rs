@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod audit;
 pub mod bakeoff;
 pub mod bench;
+pub mod check_verifier;
 pub mod context;
 pub mod curate;
 pub mod diff;

@@ -161,10 +161,16 @@ fn problems(problems: &ProblemsConfig) -> Checked {
             ("holdout", p.holdout, Below1),
             ("test_share", p.test_share, Share),
             ("validation_share", p.validation_share, Between(0.0, 1.0 - p.test_share)),
+            ("orders", p.orders as f64, AtLeast(1.0)),
             ("max_question_bytes", p.max_question_bytes as f64, AtLeast(1.0)),
         ],
     )?;
     if p.source != Source::Files {
+        let given = [("options", !p.options.is_empty()), ("meta", !p.meta.is_empty())];
+        if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+            let what = format!("problems.{key} names columns, but problems.source is not \"files\"");
+            return Err(refuse(what, "set problems.source to \"files\""));
+        }
         let all = p.train + p.validation + p.test;
         let hint = "give problems.train a number of 1 or more: a generator has no end of its own";
         return if all > 0 {
@@ -178,6 +184,11 @@ fn problems(problems: &ProblemsConfig) -> Checked {
             "problems.source is \"files\", but no file is named",
             "set problems.files, or problems.train_files and problems.test_files",
         ));
+    }
+    if let Some(name) = p.meta.iter().find(|name| ["file", "line", "row", "options"].contains(&name.as_str()))
+    {
+        let hint = "qstill sets file, line, row and options itself; rename the column";
+        return Err(refuse(format!("problems.meta names `{name}`"), hint));
     }
     let split = !p.train_files.is_empty() || !p.test_files.is_empty();
     if split && !p.files.is_empty() {
@@ -318,6 +329,24 @@ fn policies(config: &Config) -> Checked {
     let (search, tree, value) = (&config.search, &config.tree, &config.value);
     let scratch = config.model.from_scratch();
     let nobody = search.policy == Sampler::None || (search.policy == Sampler::Model && scratch);
+    let ruled = config.problems.domain().enumerates();
+    if !ruled && (nobody || search.policy == Sampler::Rules) {
+        return Err(refuse(
+            "problems.options are given, and multiple choice has no rules: there is nothing to search with",
+            "set search.policy to \"endpoint\" or \"teacher\", or model.path to a model",
+        ));
+    }
+    if !config.problems.options.is_empty() && !config.verify.compare.is_exact() {
+        let what = format!(
+            "verify.compare is \"{}\", but options are compared by letters",
+            config.verify.compare.name()
+        );
+        return Err(refuse(what, "leave verify.compare or problems.options out"));
+    }
+    if !ruled && value.model == Estimator::Features {
+        let hint = "set value.model to \"decoder\" or \"trunk\"";
+        return Err(refuse("value.model is \"features\", but multiple choice has no states to value", hint));
+    }
     if nobody && search.rule_solutions == 0 {
         return Err(refuse(
             "round 1 has no sampling policy, and search.rule_solutions is 0: there is nothing to search with",

@@ -73,7 +73,7 @@ pub fn model<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S
 /// # Errors
 /// Those of the serialiser.
 pub fn judge<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
-    less(section, &["command", "workers", "timeout_s", "memory_mb", "sandbox"], serializer)
+    less(section, &["command", "compare", "workers", "timeout_s", "memory_mb", "sandbox"], serializer)
 }
 
 /// `[evaluate]` where only the way of answering counts.

@@ -8,12 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use datasets::domain::Unsound;
 use datasets::domains::Domains;
 use datasets::key;
+use stages::fault;
 use stages::model::{Choice, DeviceSetting, Model, Precision, device, hf};
-use stages::verifier::{self, CommandInputs, Host};
-use stages::{Cancelled, fault};
+use stages::verifier::{self, CommandInputs};
 
 use crate::disk::commit::{Attempt, StageDir};
 use crate::disk::durable::names;
@@ -21,6 +20,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::Lock;
 use crate::disk::record::{Check, Commit};
 use crate::disk::scan::scan;
+use crate::run::commanded::{host, unsound};
 use crate::run::fingerprint::Fingerprint;
 use crate::run::plan::{self, StageLine, Standing, State};
 use crate::run::rows::{Counts, StageOutput};
@@ -185,14 +185,7 @@ impl Workspace {
         if let Some(known) = self.commanded.borrow().get(&name) {
             return Ok(known.clone());
         }
-        let [log, warn, stop] = [(); 3].map(|()| self.console.clone());
-        let host = Host {
-            log: Box::new(move |line| log.log(line)),
-            warn: Box::new(move |line| warn.warn(line)),
-            cancelled: Box::new(move || stop.cancelled()),
-            secrets: secrets.to_vec(),
-        };
-        let made = verifier::domains(command, &self.run.verifier(), host)?;
+        let made = verifier::domains(command, Some(&self.run.verifier()), host(&self.console, secrets))?;
         self.commanded.borrow_mut().insert(name, made.clone());
         Ok(made)
     }
@@ -203,14 +196,7 @@ impl Workspace {
     /// The user asked to stop; a command that does not work.
     pub fn sound(&self) -> Result<()> {
         for domains in self.commanded.borrow().values() {
-            domains.sound().map_err(|unsound| match unsound {
-                Unsound::Stopped => anyhow::Error::from(Cancelled),
-                Unsound::Broken(what) => {
-                    let hint = "try it by hand on a line of the protocol, see docs/verifiers.md; run.log has \
-                                what it said";
-                    Failure::input(what, hint).into()
-                }
-            })?;
+            domains.sound().map_err(unsound)?;
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ mod tests {
             reason: String::new(),
             completion: String::new(),
             final_answer: String::new(),
+            answer_logprob: None,
             tokens,
             model_tokens: 0,
             expansions: 0,

@@ -175,6 +175,9 @@ pub fn table(run: &RunDir) -> Result<Option<String>> {
             parts.join("  ")
         ));
     }
+    for (r, choices) in rows.iter().filter_map(|r| Some((r, r.choices.as_ref()?))) {
+        out.push_str(&format!("round {} {}, {choices}\n", r.round, shown_name(&r.model)));
+    }
     for r in rows.iter().filter(|r| r.undecidable > 0) {
         let (round, name) = (r.round, shown_name(&r.model));
         out.push_str(&format!(

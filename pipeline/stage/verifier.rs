@@ -5,19 +5,23 @@ use std::path::Path;
 
 use anyhow::Result;
 use datasets::domains::Domains;
+use datasets::domains::compared::{self, Compare};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use stages::verifier::{CommandInputs, program};
+use stages::verifier::{self, CommandInputs, program};
 
 use crate::config::Config;
+use crate::run::commanded::host;
 use crate::run::session::Session;
 use crate::run::workspace::Workspace;
+use crate::terminal::console::Console;
 use crate::terminal::exit::Failure;
 
-/// The verifier of a run. Without a command it is serialised as the version of the domain.
+/// The verifier of a run. That of the domain is serialised as its version.
 #[derive(Clone)]
 pub struct Verifier {
     domain: u32,
+    compare: Compare,
     command: Option<CommandInputs>,
     /// Variables of the environment that a command does not get.
     secrets: Vec<String>,
@@ -25,10 +29,15 @@ pub struct Verifier {
 
 impl Serialize for Verifier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(command) = &self.command else { return serializer.serialize_u32(self.domain) };
-        let mut map = serializer.serialize_map(Some(2))?;
+        if self.command.is_none() && self.compare.is_exact() {
+            return serializer.serialize_u32(self.domain);
+        }
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("domain", &self.domain)?;
-        map.serialize_entry("command", command)?;
+        match &self.command {
+            Some(command) => map.serialize_entry("command", command)?,
+            None => map.serialize_entry("compare", &(self.compare, compared::VERSION))?,
+        }
         map.end()
     }
 }
@@ -37,9 +46,15 @@ impl Verifier {
     /// # Errors
     /// A file of the command that cannot be read.
     pub fn of(session: &Session) -> Result<Self> {
-        let c = &session.config;
+        Self::new(&session.config)
+    }
+
+    /// # Errors
+    /// Those of [`Verifier::of`].
+    pub fn new(c: &Config) -> Result<Self> {
         Ok(Self {
             domain: c.problems.domain().version(),
+            compare: c.verify.compare,
             command: c.verify.command().map(CommandInputs::of).transpose()?,
             secrets: vec![c.endpoint.api_key_env.clone()],
         })
@@ -51,18 +66,40 @@ impl Verifier {
     /// Stored answers of a command that cannot be read.
     pub fn open(&self, workspace: &Workspace) -> Result<Domains> {
         match &self.command {
-            None => Ok(Domains::default()),
+            None => Ok(exact(self.compare)),
             Some(command) => workspace.commanded(command, &self.secrets),
         }
     }
 }
 
-/// Serialises the command alone, and nothing without one: for inputs that hold the domain's rules already.
+/// The domains with a comparison of answers.
+fn exact(compare: Compare) -> Domains {
+    if compare.is_exact() { Domains::default() } else { Domains::judged(|| compare) }
+}
+
+/// The domains of a configuration with its verifier, outside of a run: nothing that it says is kept.
+///
+/// # Errors
+/// Files of a command that cannot be read.
+pub fn alone(config: &Config, console: &Console) -> Result<Domains> {
+    let Verifier { command, compare, secrets, .. } = Verifier::new(config)?;
+    match command {
+        None => Ok(exact(compare)),
+        Some(command) => verifier::domains(&command, None, host(console, &secrets)),
+    }
+}
+
+/// Serialises the command or comparison alone, and nothing where the domain gives the verdicts: for inputs
+/// that hold the domain's rules already.
 ///
 /// # Errors
 /// Those of the serialiser.
 pub fn command<S: Serializer>(verifier: &Verifier, serializer: S) -> Result<S::Ok, S::Error> {
-    verifier.command.serialize(serializer)
+    match (&verifier.command, verifier.compare) {
+        (None, Compare::Exact) => serializer.serialize_none(),
+        (None, compare) => (compare, compared::VERSION).serialize(serializer),
+        (Some(command), _) => command.serialize(serializer),
+    }
 }
 
 /// Endings of scripts: a word of a command that has one is a file.

@@ -1,8 +1,8 @@
 //! bakeoff: searches of the same problems at equal budgets, and answers chosen among the same samples.
 
 use anyhow::Result;
-use datasets::answer;
-use datasets::domains::Domains;
+
+use datasets::domains::{self, Domains};
 use datasets::table::{Match, Selection};
 use datasets::types::{Problem, Verdict};
 use rayon::prelude::*;
@@ -134,8 +134,8 @@ impl Contest {
     fn row(&self, problem: &Problem, outcome: &SearchOutcome) -> Match {
         let spent = outcome.spent;
         let chosen = self.tree.goal == Goal::Chosen;
-        let votes = if chosen { votes(outcome, &self.tree) } else { Vec::new() };
-        let right = answer::compare("0", &problem.answer).predicted_read;
+        let votes = if chosen { votes(problem, outcome, &self.tree) } else { Vec::new() };
+        let right = domains::reading(problem, &problem.answer);
         let share = |choice| share(&votes, choice, &right);
         let name = |unit| match unit {
             Unit::Tokens => "tokens",
@@ -248,7 +248,7 @@ pub fn select(
                 rows.push(Selection {
                     problem_id: problem.problem_id.clone(),
                     sample: sample as u32,
-                    answer: end.map(|answer| answer::compare("0", answer).predicted_read).unwrap_or_default(),
+                    answer: end.map(|answer| domains::reading(problem, answer)).unwrap_or_default(),
                     correct: verdict == Verdict::Correct,
                     steps: texts.len() as u32,
                     tokens: proposal.tokens,

@@ -37,6 +37,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use anyhow::Result;
+use datasets::domains;
 use datasets::table::{Dropped, Preference, StepLabels, VerdictRow};
 use datasets::types::{Judgement, Kept, Problem, REPAIR, Solution};
 use rayon::prelude::*;
@@ -155,7 +156,8 @@ impl<'a> Settled<'a> {
         let id = |path: &choose::Path| solutions[path.standing].solution_id.clone();
 
         let mut passed: Vec<usize> = (0..rows.len()).filter(|at| fates[*at] == Fate::Kept).collect();
-        let (agreed, tried) = (scope.asks_agreement(), config.min_siblings > 0 && problem.domain == "math");
+        let (agreed, tried) =
+            (scope.asks_agreement(), config.min_siblings > 0 && domains::calculates(problem));
         if agreed || tried {
             let votes = choose::agreement(problem, &solutions, &passed);
             let least = scope.least_voices();

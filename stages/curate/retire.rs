@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use datasets::agreement::classes;
 use datasets::answer::split_completion;
+use datasets::domains;
 use datasets::table::{Retired, VerdictRow};
 use datasets::types::{Judgement, Kept, Problem, Solution, Verdict};
 use rayon::prelude::*;
@@ -41,7 +42,7 @@ pub fn retire(
     }
     let parts: Vec<Vec<Retired>> = problems
         .par_iter()
-        .filter(|problem| problem.domain == "math")
+        .filter(|problem| domains::calculates(problem))
         .filter_map(|problem| {
             let id = problem.problem_id.as_str();
             Some(of_problem(problem, rows.get(id)?, by_problem.get(id)?, config))

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use datasets::agreement::unused;
+use datasets::domains;
 use datasets::types::{Judgement, Solution, Verdict};
 
 use super::config::{Contamination, Keep};
@@ -174,7 +175,7 @@ fn unused_number<'a>(subject: &'a Subject<'a>) -> Finding<'a> {
     if subject.solution.sampled() {
         return Finding::Skips("sampled by a policy that does not know the answer");
     }
-    if problem.domain != "math" || steps.is_empty() {
+    if !domains::calculates(problem) || steps.is_empty() {
         return Finding::Skips("not a calculation for a word problem");
     }
     let left: Vec<String> = unused(problem, &steps).iter().map(ToString::to_string).collect();

@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 
+use datasets::domains;
 use datasets::types::{Judgement, Problem, Solution};
 
 use super::contamination::Leak;
@@ -34,7 +35,7 @@ pub(super) struct ProblemContext<'a> {
 impl ProblemContext<'_> {
     /// Whether solutions have to be confirmed by samples.
     pub(super) fn asks_agreement(&self) -> bool {
-        self.least_voices() > 0 && self.rate.sampled && self.problem.domain == "math"
+        self.least_voices() > 0 && self.rate.sampled && domains::calculates(self.problem)
     }
 
     /// On how many siblings a solution's calculation was tried. Samples repeat each other word for word.

@@ -58,6 +58,7 @@ impl Survey {
             question_column: column.into(),
             answer_column: column.into(),
             max_question_bytes: max_bytes,
+            ..files::Options::default()
         };
         for path in &self.config.held_out_files.clone() {
             let name = path

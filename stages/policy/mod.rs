@@ -70,6 +70,8 @@ pub struct Proposal {
     pub steps: Vec<Step>,
     /// Empty if none was given.
     pub final_answer: String,
+    /// Natural log of the probability that the policy gave to the answer's tokens, if it tells.
+    pub answer_logprob: Option<f32>,
     pub end: End,
     /// Tokens generated, the calculator's included.
     pub tokens: u32,

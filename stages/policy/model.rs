@@ -198,7 +198,24 @@ impl ModelPolicy {
         };
         let tokens = sample.tokens.len() as u32;
         let thought_tokens = if read.thinking { tokens } else { self.until(sample, read.said) };
-        Proposal { steps, final_answer: read.answer, end, tokens, thought, thought_tokens }
+        let answer_logprob = self.answer_logprob(sample, &read.answer);
+        let final_answer = read.answer;
+        Proposal { steps, final_answer, answer_logprob, end, tokens, thought, thought_tokens }
+    }
+
+    /// Sum of the log-probabilities of the tokens of an answer, where it stands last in the text; None if it
+    /// does not stand there as it is.
+    fn answer_logprob(&self, sample: &Generated, answer: &str) -> Option<f32> {
+        let start = sample.text.rfind(answer).filter(|_| !answer.is_empty())?;
+        let (mut at, mut sum) = (0, None);
+        for token in &sample.tokens {
+            let from = at;
+            at += self.model.tokenizer.decode(&[token.id]).len();
+            if from < start + answer.len() && at > start {
+                sum = Some(sum.unwrap_or(0.0) + token.logprob);
+            }
+        }
+        sum
     }
 
     /// How many tokens a sample has up to a place in its text; 0 at its beginning.
@@ -257,6 +274,11 @@ mod tests {
         // Its tokens are those of its line, of which the first is the ninth or later.
         assert!(plain.steps[0].logprob > -29.0 && undone.steps[0].logprob < -9.0 * 7.0, "{undone:?}");
         assert!(undone.tokens > plain.tokens + 10);
+        // The last tokens are those of the answer, and of the line's end if there is one.
+        let count = policy.model.tokenizer.encode("7*6=42\n42+1=43\n#### 43").len() as f32;
+        let answer = plain.answer_logprob.unwrap();
+        assert!(answer <= -count && answer > -3.0 * count, "{answer} of {count} tokens");
+        assert_eq!(proposal("no").answer_logprob.is_some(), !proposal("no").final_answer.is_empty());
         let astray = proposal("7-6=1\nundo\nundo\n7*6=42\n#### 43");
         assert!(astray.steps.is_empty() && astray.final_answer.is_empty() && astray.tokens > 15);
     }

@@ -1,6 +1,6 @@
 //! How a problem is put to a language model, and how its answer is read.
 
-use datasets::answer::Reader;
+use datasets::answer::{Form, Reader};
 use datasets::key::Part;
 use minijinja::{Environment, Error, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,6 @@ use super::{Message, Role};
 
 /// The template of a user's turn that is the question alone.
 pub const QUESTION: &str = "{{question}}";
-
-/// Where the answer stands in a text of the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerForm {
-    /// Behind a marker, or where the end of the text has it.
-    #[default]
-    Marked,
-    /// It is the last code between fences.
-    Code,
-}
 
 /// Whether a setting is left as it is.
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
@@ -35,7 +24,7 @@ pub struct PromptConfig {
     /// Its user turn, a template of `question`.
     pub question: String,
     #[serde(skip_serializing_if = "is_default")]
-    pub answer: AnswerForm,
+    pub answer: Form,
     /// Words behind which the answer stands, before all that are known everywhere.
     pub answer_markers: Vec<String>,
     /// Texts at which a sample ends; they are no part of it.
@@ -48,7 +37,7 @@ impl Default for PromptConfig {
         Self {
             instruction: String::new(),
             question: QUESTION.to_owned(),
-            answer: AnswerForm::Marked,
+            answer: Form::Marked,
             answer_markers: Vec::new(),
             stop: Vec::new(),
         }
@@ -105,7 +94,8 @@ impl Prompt {
             parts.extend(["question".into(), Part::from(&config.question)]);
         }
         if !is_default(&config.answer) {
-            parts.extend([Part::from("answer"), "code".into()]);
+            let form = if config.answer == Form::Code { "code" } else { "whole" };
+            parts.extend([Part::from("answer"), form.into()]);
         }
         for (name, texts) in [("answer_markers", &config.answer_markers), ("stop", &config.stop)] {
             for text in texts {
@@ -117,11 +107,7 @@ impl Prompt {
 
     /// How answers are read.
     pub fn reader(&self) -> Reader<'_> {
-        Reader {
-            markers: &self.config.answer_markers,
-            code: self.config.answer == AnswerForm::Code,
-            ..Reader::default()
-        }
+        Reader { markers: &self.config.answer_markers, form: self.config.answer, ..Reader::default() }
     }
 }
 
@@ -195,11 +181,12 @@ mod tests {
         let others = [
             PromptConfig { instruction: "Add.".into(), ..PromptConfig::default() },
             PromptConfig { question: "{{question}}!".into(), ..PromptConfig::default() },
-            PromptConfig { answer: AnswerForm::Code, ..PromptConfig::default() },
+            PromptConfig { answer: Form::Code, ..PromptConfig::default() },
+            PromptConfig { answer: Form::Whole, ..PromptConfig::default() },
             PromptConfig { answer_markers: list(), ..PromptConfig::default() },
             PromptConfig { stop: list(), ..PromptConfig::default() },
         ];
         let ids: std::collections::HashSet<String> = others.into_iter().map(of).chain([plain]).collect();
-        assert_eq!(ids.len(), 6);
+        assert_eq!(ids.len(), 7);
     }
 }

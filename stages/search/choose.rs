@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use datasets::answer;
+use datasets::domains;
+use datasets::types::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::beam::score;
@@ -31,12 +32,12 @@ pub struct Vote {
 
 /// The votes of a search's paths. A path that was sampled twice votes twice; one that stands in a tree votes
 /// once, however often the search went through it.
-pub fn votes(outcome: &SearchOutcome, config: &TreeConfig) -> Vec<Vote> {
+pub fn votes(problem: &Problem, outcome: &SearchOutcome, config: &TreeConfig) -> Vec<Vote> {
     let of = |node: &u32| {
         let answer = outcome.tree.get(*node).answer.as_deref().filter(|answer| !answer.is_empty())?;
         let score = score(&outcome.tree, *node, config);
         Some(Vote {
-            answer: answer::compare("0", answer).predicted_read,
+            answer: domains::reading(problem, answer),
             score: if score.is_nan() { 0.5 } else { score },
         })
     };

@@ -465,12 +465,13 @@ const BALLOTS: &[Row] = &[
 #[test]
 fn a_path_in_a_tree_votes_once_and_a_sample_as_often_as_it_is_drawn() {
     let chosen = TreeConfig { goal: Goal::Chosen, budget: 40, ..calls() };
+    let problem = seven();
     for algorithm in [Algorithm::Beam, Algorithm::Dvts, Algorithm::Mcts, Algorithm::AStar] {
         let (_, outcome) = search(BALLOTS, algorithm, chosen.clone());
         let seven = outcome.tree.get(find(&outcome.tree, "a > #### 7"));
         assert!(seven.samples > 1, "{algorithm:?} drew it {} times", seven.samples);
         let mut found: Vec<(String, f32)> =
-            votes(&outcome, &chosen).into_iter().map(|vote| (vote.answer, vote.score)).collect();
+            votes(&problem, &outcome, &chosen).into_iter().map(|vote| (vote.answer, vote.score)).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1));
         assert_eq!(
             found,
@@ -482,7 +483,8 @@ fn a_path_in_a_tree_votes_once_and_a_sample_as_often_as_it_is_drawn() {
     let plan = Plan { samples: 6, ..plan(Algorithm::BestOfN, chosen.clone()) };
     let outcome =
         run(&[seven()], &plan, &mut Script::new(BALLOTS), &mut Values::Own, &Silent).unwrap().remove(0);
-    let answers: Vec<String> = votes(&outcome, &chosen).into_iter().map(|vote| vote.answer).collect();
+    let answers: Vec<String> =
+        votes(&problem, &outcome, &chosen).into_iter().map(|vote| vote.answer).collect();
     assert_eq!(answers, ["7", "8", "7", "7", "7", "8"]);
     assert_eq!(outcome.tree.get(find(&outcome.tree, "a > #### 7")).samples, 3);
 }

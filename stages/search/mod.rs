@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use datasets::Domain;
 use datasets::domains::Domains;
 use datasets::types::Problem;
 
@@ -133,8 +134,9 @@ pub fn search(
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);
-        let (places, some) =
-            some(problems, |problem| draws.unit(problem, "rules") < share && (scope.rules)(problem));
+        let enumerates = |problem: &Problem| searching.domains.of(problem).is_none_or(Domain::enumerates);
+        let wanted = |problem: &Problem| draws.unit(problem, "rules") < share && (scope.rules)(problem);
+        let (places, some) = some(problems, |problem| enumerates(problem) && wanted(problem));
         let outcomes = grow::run(&some, &plan, &mut rules, &mut guide, events)?;
         let valued = matches!(guide, Values::State(_));
         Writer { plan: &plan, policy: &rules, valued }.collect(&some, &outcomes, &mut searched.found);

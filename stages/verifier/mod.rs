@@ -1,9 +1,9 @@
 //! A command of the user's as the verifier of a run (`verify.command`).
 //!
-//! [`Commanded`] is a domain with the rules of another one: what its solutions are worth, the command says.
-//! So everything that asks a domain for a verdict asks the command: search, verify, gate, evaluate, value
-//! targets. Several processes answer at once ([`pool`], [`worker`]), each line of JSON ([`ask`]) with a line
-//! ([`reply`]), and what was answered is kept in the run ([`store`]).
+//! [`Commanded`] judges in the place of a domain, which keeps its rules: what solutions are worth, the
+//! command says. So everything that asks a domain for a verdict asks the command: search, verify, gate,
+//! evaluate, value targets. Several processes answer at once ([`pool`], [`worker`]), each line of JSON
+//! ([`ask`]) with a line ([`reply`]), and what was answered is kept in the run ([`store`]).
 //!
 //! An answer is a function of the question alone. What fails is asked once more of a process that has seen
 //! no other question, and only if that fails too, the solution is undecidable:
@@ -21,13 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use datasets::Domain;
-use datasets::domain::{Case, Describe, Key, Move, State, Unsound};
+use datasets::domain::{Case, Unsound};
 use datasets::domains::Domains;
-use datasets::domains::countdown::Countdown;
-use datasets::domains::math::Math;
+use datasets::domains::judged::Verifier;
 use datasets::key;
-use datasets::types::{Judgement, Problem, StepCheck};
+use datasets::types::{Judgement, Problem};
 use serde::Serialize;
 
 use crate::problems::content_hash;
@@ -123,81 +121,32 @@ pub struct Host {
     pub secrets: Vec<String>,
 }
 
-/// The domains of a run whose verdicts a command gives; `folder` keeps its answers.
+/// The domains of a run whose verdicts a command gives; `folder` keeps its answers, else this process alone
+/// does.
 ///
 /// # Errors
 /// Answers that cannot be read or stored.
-pub fn domains(inputs: &CommandInputs, folder: &Path, host: Host) -> Result<Domains> {
+pub fn domains(inputs: &CommandInputs, folder: Option<&Path>, host: Host) -> Result<Domains> {
     let pool = Arc::new(Pool::new(inputs, folder, host)?);
-    let commanded = |rules| Box::new(Commanded { rules, pool: Arc::clone(&pool) }) as Box<dyn Domain>;
-    Ok(Domains::new(vec![commanded(&Math), commanded(&Countdown)]))
+    Ok(Domains::judged(|| Commanded(Arc::clone(&pool))))
 }
 
-/// A domain whose solutions a command judges, steps included.
-struct Commanded {
-    rules: &'static dyn Domain,
-    pool: Arc<Pool>,
-}
+/// What a command says of solutions.
+struct Commanded(Arc<Pool>);
 
-impl Domain for Commanded {
-    fn name(&self) -> &'static str {
-        self.rules.name()
-    }
-
-    fn version(&self) -> u32 {
-        self.rules.version()
-    }
-
-    fn start(&self, problem: &Problem) -> State {
-        self.rules.start(problem)
-    }
-
-    fn moves(&self, state: &State) -> Option<Vec<Move>> {
-        self.rules.moves(state)
-    }
-
-    fn answer(&self, state: &State) -> Option<String> {
-        self.rules.answer(state)
-    }
-
-    fn follow(&self, state: &State, step: &str) -> Option<State> {
-        self.rules.follow(state, step)
-    }
-
-    fn key(&self, state: &State) -> Key {
-        self.rules.key(state)
-    }
-
-    fn least_steps(&self, state: &State) -> usize {
-        self.rules.least_steps(state)
-    }
-
-    fn effort(&self, state: &State) -> f64 {
-        self.rules.effort(state)
-    }
-
-    fn features<'a>(&self, problem: &'a Problem) -> Describe<'a> {
-        self.rules.features(problem)
-    }
-
-    /// A single step is not the command's business, and the rules of another domain say nothing of it.
-    fn check_step(&self, _: &Problem, _: &[String], _: &str) -> StepCheck {
-        StepCheck::Prose
-    }
-
+impl Verifier for Commanded {
     /// The steps may be all that counts.
     fn needs_answer(&self) -> bool {
         false
     }
 
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
-        self.pool.judge(&Question::of(self.pool.name(), problem, steps, final_answer))
+        self.0.judge(&Question::of(self.0.name(), problem, steps, final_answer))
     }
 
     fn foresee(&self, cases: &mut dyn Iterator<Item = Case<'_>>) {
-        let question =
-            |case: Case<'_>| Question::of(self.pool.name(), case.problem, &case.steps, &case.answer);
-        self.pool.judge_all(cases.map(question).collect());
+        let question = |case: Case<'_>| Question::of(self.0.name(), case.problem, &case.steps, &case.answer);
+        self.0.judge_all(cases.map(question).collect());
     }
 
     fn score(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Option<f32> {
@@ -205,7 +154,7 @@ impl Domain for Commanded {
     }
 
     fn sound(&self) -> Result<(), Unsound> {
-        self.pool.sound()
+        self.0.sound()
     }
 }
 

@@ -51,10 +51,10 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(inputs: &CommandInputs, folder: &Path, host: Host) -> Result<Self> {
+    pub(super) fn new(inputs: &CommandInputs, folder: Option<&Path>, host: Host) -> Result<Self> {
         let name = inputs.name();
-        let store = Store::open(folder, &name)
-            .with_context(|| format!("failed to read the answers in {}", folder.display()))?;
+        let place = || format!("failed to read the answers in {}", folder.unwrap_or(Path::new("")).display());
+        let store = Store::open(folder, &name).with_context(place)?;
         let (mut words, line) = inputs.config.sandbox.words(&inputs.config.words)?;
         words.extend(limited(&inputs.config));
         if !line.is_empty() {

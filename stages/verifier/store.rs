@@ -22,7 +22,8 @@ const ENDING: &str = "jsonl";
 const LONGEST: u64 = 16 << 20;
 
 pub(super) struct Store {
-    folder: PathBuf,
+    /// None: answers are kept in memory only.
+    folder: Option<PathBuf>,
     /// What the names of this command's logs begin with.
     command: String,
     known: Mutex<HashMap<[u8; 32], Arc<Reply>>>,
@@ -34,13 +35,14 @@ impl Store {
     ///
     /// # Errors
     /// A folder or log that cannot be read.
-    pub(super) fn open(folder: &Path, command: &str) -> io::Result<Self> {
+    pub(super) fn open(folder: Option<&Path>, command: &str) -> io::Result<Self> {
         let store = Self {
-            folder: folder.to_owned(),
+            folder: folder.map(Path::to_owned),
             command: command[..16].to_owned(),
             known: Mutex::default(),
             log: Mutex::default(),
         };
+        let Some(folder) = folder else { return Ok(store) };
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(store),
             entries => entries?,
@@ -94,11 +96,12 @@ impl Store {
     }
 
     fn append(&self, line: &str) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         let mut log = locked(&self.log);
         if log.is_none() {
-            fs::create_dir_all(&self.folder)?;
+            fs::create_dir_all(folder)?;
             let unique = RandomState::new().hash_one(std::process::id());
-            let path = self.folder.join(format!("{}-{unique:016x}.{ENDING}", self.command));
+            let path = folder.join(format!("{}-{unique:016x}.{ENDING}", self.command));
             *log = Some(File::options().append(true).create_new(true).open(path)?);
         }
         // One write for a line.
@@ -156,7 +159,7 @@ mod tests {
             steps: vec![Some(true), None, Some(false)],
             score: Some(0.3),
         };
-        let store = Store::open(&folder, command).unwrap();
+        let store = Store::open(Some(&folder), command).unwrap();
         for n in 0..3 {
             store.put(&question(n), reply("first")).1.unwrap();
         }
@@ -170,9 +173,9 @@ mod tests {
         bytes[at] = b'F';
         bytes.truncate(bytes.len() - 9);
         fs::write(&path, bytes).unwrap();
-        let again = Store::open(&folder, command).unwrap();
+        let again = Store::open(Some(&folder), command).unwrap();
         assert_eq!(again.get(&question(0)).as_deref(), Some(&reply("first")));
         assert_eq!([1, 2].map(|n| again.get(&question(n))), [None, None]);
-        assert!(Store::open(&folder, "fedcba9876543210").unwrap().is_empty(), "another command");
+        assert!(Store::open(Some(&folder), "fedcba9876543210").unwrap().is_empty(), "another command");
     }
 }

@@ -11,17 +11,35 @@ pub struct Column {
     /// Its name, or the way to it through objects (structs): `meta.answer`. A column of just that name comes
     /// first.
     pub name: String,
-    /// Whether numbers are welcome; texts always are.
-    pub numbers: bool,
+    pub wants: Wants,
+}
+
+/// What the cells of a column may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    Text,
+    TextOrNumber,
+    /// Whatever there is, as the text of its JSON; null too.
+    Json,
+}
+
+impl Wants {
+    pub(super) fn numbers(self) -> bool {
+        self == Wants::TextOrNumber
+    }
 }
 
 impl Column {
     pub fn text(name: impl Into<String>) -> Self {
-        Column { name: name.into(), numbers: false }
+        Column { name: name.into(), wants: Wants::Text }
     }
 
     pub fn text_or_number(name: impl Into<String>) -> Self {
-        Column { name: name.into(), numbers: true }
+        Column { name: name.into(), wants: Wants::TextOrNumber }
+    }
+
+    pub fn json(name: impl Into<String>) -> Self {
+        Column { name: name.into(), wants: Wants::Json }
     }
 }
 

@@ -94,6 +94,9 @@ pub enum RowFault {
     Empty { column: String },
     #[error("column `{column}`: expected {expected}, found {found}")]
     Kind { column: String, expected: &'static str, found: &'static str },
+    /// Options or the answer of a multiple choice question.
+    #[error("column `{column}`: {what}")]
+    Choice { column: String, what: String },
     #[error("column `{column}`: expected a finite number, found {found}")]
     NotFinite { column: String, found: String },
     #[error("column `{column}`: {bytes} bytes, more than the limit of {limit}")]

@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::column::Column;
+use super::column::{Column, Wants};
 use super::error::RowFault;
 
 /// A field's name and the JSON text of its value.
@@ -33,11 +33,14 @@ fn value<'a>(fields: &[Field<'a>], under: &str, path: &str) -> Result<&'a str, R
 
 /// A value as text.
 fn text(column: &Column, value: &str) -> Result<String, RowFault> {
+    if column.wants == Wants::Json {
+        return Ok(value.to_owned());
+    }
     let name = || column.name.clone();
-    let expected = if column.numbers { "a string or a number" } else { "a string" };
+    let expected = if column.wants.numbers() { "a string or a number" } else { "a string" };
     match kind(value) {
         "a string" => string(value),
-        "a number" if column.numbers => Ok(value.to_owned()),
+        "a number" if column.wants.numbers() => Ok(value.to_owned()),
         "null" => Err(RowFault::Null { column: name() }),
         found => Err(RowFault::Kind { column: name(), expected, found }),
     }

@@ -12,9 +12,10 @@ use arrow::util::display::array_value_to_string;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
+use serde_json::Value;
 
 use super::BATCH_ROWS;
-use super::column::{Column, Row};
+use super::column::{Column, Row, Wants};
 use super::error::{RowFault, RowPosition, SourceError};
 use crate::table::{check_extents, guarded};
 
@@ -125,7 +126,14 @@ impl Rows {
         self.columns
             .iter()
             .zip(&self.batch)
-            .map(|(column, cells)| text(&column.name, cells, self.next))
+            .map(|(column, cells)| match column.wants {
+                Wants::Json => {
+                    let mut out = String::new();
+                    json(&column.name, cells, self.next, &mut out)?;
+                    Ok(out)
+                }
+                _ => text(&column.name, cells, self.next),
+            })
             .collect()
     }
 }
@@ -169,11 +177,11 @@ fn find(path: &Path, fields: &Fields, column: &Column) -> Result<Vec<usize>, Sou
         DataType::Dictionary(_, values) => values,
         kind => kind,
     };
-    if is_text(kind) || (column.numbers && is_number(kind)) {
+    if column.wants == Wants::Json || is_text(kind) || (column.wants.numbers() && is_number(kind)) {
         return Ok(way);
     }
     let (expected, found) =
-        (if column.numbers { "text or numbers" } else { "text" }, field.data_type().to_string());
+        (if column.wants.numbers() { "text or numbers" } else { "text" }, field.data_type().to_string());
     Err(SourceError::ColumnType { path: path.to_owned(), column: column.name.clone(), expected, found })
 }
 
@@ -273,4 +281,52 @@ fn text(column: &str, cells: &Cells, row: usize) -> Result<String, RowFault> {
             found: "a value that cannot be written",
         }),
     }
+}
+
+/// A cell as JSON: lists and structs in full, what JSON has no form for as text.
+fn json(column: &str, cells: &Cells, row: usize, out: &mut String) -> Result<(), RowFault> {
+    let array = &*cells.array;
+    if array.is_null(row) || cells.around.iter().any(|array| array.is_null(row)) {
+        out.push_str("null");
+        return Ok(());
+    }
+    let within = |array: ArrayRef| Cells { around: Vec::new(), array };
+    let mut list = |items: ArrayRef| {
+        let items = within(items);
+        out.push('[');
+        for item in 0..items.array.len() {
+            out.push_str(if item > 0 { "," } else { "" });
+            json(column, &items, item, out)?;
+        }
+        out.push(']');
+        Ok(())
+    };
+    match array.data_type() {
+        DataType::List(_) => return list(array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => return list(array.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => return list(array.as_fixed_size_list().value(row)),
+        DataType::Struct(fields) => {
+            out.push('{');
+            for (at, (field, values)) in fields.iter().zip(array.as_struct().columns()).enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                out.push_str(&Value::from(field.name().as_str()).to_string());
+                out.push(':');
+                json(column, &within(values.clone()), row, out)?;
+            }
+            out.push('}');
+        }
+        DataType::Dictionary(_, values) => {
+            let plain = cast(&array.slice(row, 1), values);
+            let unwritten = |_| RowFault::Kind {
+                column: column.to_owned(),
+                expected: "a value that can be written",
+                found: "another",
+            };
+            return json(column, &within(plain.map_err(unwritten)?), 0, out);
+        }
+        DataType::Boolean => out.push_str(&array.as_boolean().value(row).to_string()),
+        kind if is_number(kind) => out.push_str(&text(column, cells, row)?),
+        _ => out.push_str(&Value::from(text(column, cells, row)?).to_string()),
+    }
+    Ok(())
 }

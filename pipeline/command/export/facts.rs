@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use datasets::domains::compared::Compare;
 use datasets::table::{Evaluation, Row};
 use serde::Serialize;
 use serde_json::Value;
@@ -244,6 +245,11 @@ fn verifier(run: &RunDir, round: u32, config: &Settings) -> Result<Option<String
     let domain = config.problems.domain().name();
     Ok(match (made.get("verifier"), made.get("verifier.domain")) {
         (Some(version), _) => Some(format!("the exact verifier of the domain `{domain}`, version {version}")),
+        (None, Some(version)) if config.verify.compare != Compare::Exact => Some(format!(
+            "a comparison of texts (`verify.compare = \"{}\"`), with the rules of the domain `{domain}`, \
+             version {version}",
+            config.verify.compare.name()
+        )),
         (None, Some(version)) => Some(format!(
             "a program of the run's author (`verify.command`), with the rules of the domain `{domain}`, \
              version {version}"

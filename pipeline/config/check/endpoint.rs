@@ -37,5 +37,11 @@ pub(super) fn judge(verify: &VerifyConfig) -> Checked {
             ("judge_votes", verify.judge_votes as f64, AtLeast(1.0)),
             ("judge_tokens", verify.judge_tokens as f64, AtLeast(1.0)),
         ],
-    )
+    )?;
+    if verify.compare.is_exact() || verify.command.is_empty() {
+        return Ok(());
+    }
+    let name = verify.compare.name();
+    let what = format!("verify.compare is \"{name}\", but verify.command gives the verdicts");
+    Err(refuse(what, "leave one of them out"))
 }

@@ -269,7 +269,9 @@ impl Draft {
             End::Truncated if read.thinking || silent && !thought.is_empty() => End::Thinking,
             how => how,
         };
-        Proposal { steps, final_answer: read.answer, end, tokens: self.tokens, thought, thought_tokens }
+        let final_answer = read.answer;
+        let tokens = self.tokens;
+        Proposal { steps, final_answer, end, tokens, thought, thought_tokens, ..Proposal::default() }
     }
 
     /// Byte offsets at which the lines begin, and where the last one ends.

@@ -40,6 +40,7 @@ fn judged(text: &str) -> Vec<Judged> {
             difficulty: 0,
             meta: String::new(),
             worked: None,
+            asked: None,
         };
         let problem = raw.into_problem("math", "published", 0, Split::Train);
         let of_model = |model: &&str| {
