@@ -20,6 +20,13 @@ fn cut(path: &Path, length: usize) {
     fs::write(path, &bytes[..length.min(bytes.len())]).unwrap();
 }
 
+/// What Git leaves in the place of a file that it did not fetch.
+fn pointer(path: &Path) {
+    let oid = "a".repeat(64);
+    fs::write(path, format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 9\n"))
+        .unwrap();
+}
+
 type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
 const DAMAGES: &[Damage] = &[
@@ -34,6 +41,8 @@ const DAMAGES: &[Damage] = &[
         |dir| fs::remove_file(dir.join("model.safetensors")).unwrap(),
         &["model.safetensors", "no such file"],
     ),
+    ("lfs", |dir| pointer(&dir.join("model.safetensors")), &["model.safetensors", "Git LFS", "git lfs pull"]),
+    ("lfs-tokenizer", |dir| pointer(&dir.join("tokenizer.json")), &["tokenizer.json", "Git LFS"]),
     ("nothing", |dir| fs::remove_dir_all(dir).unwrap(), &["nothing", "no such file"]),
     (
         "other",

@@ -75,14 +75,46 @@ pub fn named<S: AsRef<str>>(answer: &str, options: &[S]) -> Option<usize> {
         let mut same = (0..texts.len()).filter(|at| texts[*at] == text && !text.is_empty());
         same.next().filter(|_| same.next().is_none())
     };
-    let Some((place, rest)) = lettered(answer) else { return by_text(answer) };
-    let there = Some(place).filter(|place| *place < options.len());
-    match by_text(rest) {
-        _ if rest.is_empty() => there,
-        // `B. mitochondria`, where that is the text of another option.
-        Some(other) if Some(other) != there => None,
-        _ => there,
-    }
+    let Some((place, rest)) = lettered(answer) else {
+        let (text, letter) = behind(answer);
+        return by_text(answer).or_else(|| letter.filter(|letter| by_text(text) == Some(*letter)));
+    };
+    let there = Some(place).filter(|place| *place < options.len())?;
+    // `B. mitochondria`, where that is the text of another option; `B, or maybe A`.
+    let said = plain(rest);
+    let more = said.strip_prefix(&texts[there]).map_or(said.as_str(), |more| more);
+    let letters = || {
+        let words = rest.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() == 1);
+        words.filter(|word| word.as_bytes()[0].is_ascii_uppercase()).map(|word| word.as_bytes()[0] - b'A')
+    };
+    let own = |text: &String| texts[there].contains(text.as_str());
+    let names = |text: &String| !text.is_empty() && !own(text) && within(more, text);
+    let others = by_text(rest).is_some_and(|at| at != there)
+        || texts.iter().any(names)
+        || !own_text(rest, &texts[there])
+            && letters().any(|at| usize::from(at) != there && usize::from(at) < options.len());
+    (!others).then_some(there)
+}
+
+/// Whether a text is an option's own, letters in it included.
+fn own_text(rest: &str, text: &str) -> bool {
+    plain(rest) == text
+}
+
+/// Whether words stand in a text, not as parts of others.
+fn within(text: &str, words: &str) -> bool {
+    text.match_indices(words).any(|(at, _)| {
+        let outside = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        outside(text[..at].chars().next_back()) && outside(text[at + words.len()..].chars().next())
+    })
+}
+
+/// `Athens (D)`: the text, and the place of the letter in brackets behind it.
+fn behind(answer: &str) -> (&str, Option<usize>) {
+    let inner = answer.strip_suffix(')').and_then(|text| text.rsplit_once('('));
+    let Some((text, letter)) = inner.filter(|(_, letter)| letter.len() == 1) else { return (answer, None) };
+    let letter = letter.as_bytes()[0].to_ascii_uppercase();
+    (text, letter.is_ascii_uppercase().then(|| usize::from(letter - b'A')))
 }
 
 /// The answer without what stands around it: `**(B)**`, `\text{B}`, `option B`.
@@ -119,10 +151,10 @@ fn lettered(text: &str) -> Option<(usize, &str)> {
         // `B is the only one`, `B - mitochondria`
         (None, Some(' ')) if letter != 'a' && letter != 'A' && letter.is_ascii_uppercase() => {
             let word = rest.split_whitespace().next().unwrap_or_default();
-            if !["is", "because", "since", "as", "-", "–", "—", "="].contains(&word) {
-                return None;
-            }
-            return Some((place, ""));
+            let known = ["is", "because", "since", "as", "-", "–", "—", "="].contains(&word);
+            // Reasons may name other options.
+            let reason = ["because", "since", "as"].contains(&word);
+            return known.then(|| (place, if reason { "" } else { rest.trim_start()[word.len()..].trim() }));
         }
         _ => return None,
     };
@@ -238,7 +270,18 @@ mod tests {
             ("mitochondria.", Some(1)),
             ("A cell wall", Some(0)),
             ("7", Some(2)),
+            ("Mitochondria (B)", Some(1)),
+            ("B - Mitochondria", Some(1)),
+            ("B because A is a wall", Some(1)),
+            ("D. B", Some(3)),
             // Another option's text, no option's letter or text, several.
+            ("B, C", None),
+            ("B: C", None),
+            ("B, or maybe C", None),
+            ("B - a cell wall", None),
+            ("C. mitochondria", None),
+            ("B. Mitochondria, a cell wall", None),
+            ("Mitochondria (C)", None),
             ("C. mitochondria", None),
             ("E", None),
             ("Both of them", None),

@@ -61,26 +61,38 @@ fn blanks(text: &str) -> String {
 
 /// Words in lower case, without signs at their ends; those that are signs alone are kept.
 fn words(text: &str) -> String {
+    let sign = |c: char| ".,;:!?\"'`*_()[]{}<>$。，！？".contains(c);
     let word = |word: &str| {
-        let bare = word.trim_matches(|c: char| ".,;:!?\"'`*_()[]{}<>$".contains(c));
+        let mut bare = word.trim_end_matches(sign);
+        // Up to the point of `.5`.
+        while bare.starts_with(sign)
+            && !(bare.starts_with('.') && bare[1..].starts_with(|c: char| c.is_ascii_digit()))
+        {
+            bare = bare.trim_start_matches(|c: char| c != '.' && sign(c));
+            bare = bare
+                .strip_prefix('.')
+                .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+                .unwrap_or(bare);
+        }
         if bare.is_empty() { word.to_lowercase() } else { bare.to_lowercase() }
     };
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The items of a list, with or without brackets around it and an `and` before the last.
+/// The items of a list, with or without brackets around it, marks before its lines, and an `and` before the
+/// last. Where there are semicolons, commas are parts of items.
 fn items(text: &str) -> BTreeSet<String> {
-    let text = text.trim().trim_start_matches(['[', '{', '(']).trim_end_matches([']', '}', ')']);
-    let parts = text.split([',', ';', '\n']).map(words);
-    let item = |part: String| part.strip_prefix("and ").map_or(part.clone(), str::to_owned);
-    let mut all: BTreeSet<String> = parts.map(item).filter(|part| !part.is_empty()).collect();
-    // `red and blue`
-    if all.len() == 1
-        && let Some((one, other)) = all.first().and_then(|only| only.split_once(" and "))
-    {
-        all = BTreeSet::from([one.to_owned(), other.to_owned()]);
+    let text = text.trim().trim_start_matches(['[', '{', '(', '\\']).trim_end_matches([']', '}', ')', '\\']);
+    let ends: &[char] = if text.contains(';') { &[';', '\n'] } else { &[',', '，', '、', '\n'] };
+    let parts =
+        text.split(ends).map(|part| words(part.trim().trim_start_matches(['-', '*', '•']).trim_start()));
+    let mut all: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+    // `red, white and blue`
+    if let Some(last) = all.pop() {
+        let last = last.strip_prefix("and ").unwrap_or(&last);
+        all.extend(last.split(" and ").map(str::to_owned));
     }
-    all
+    all.into_iter().collect()
 }
 
 impl Verifier for Compare {
@@ -128,6 +140,16 @@ mod tests {
             (Set, "red, blue", "red, blue, green", false),
             (Set, "red, blue", "red, blue, red", true),
             (Set, "New York, Rome", "rome, new york", true),
+            (Set, "a, b, c", "a, b and c", true),
+            (Set, "x, y", "\\{x, y\\}", true),
+            (Set, "a, b", "a、b", true),
+            (Set, "a, b", "- a\n- b", true),
+            (Set, "1,000; 2", "2; 1000", false),
+            (Set, "Washington, D.C.; Paris", "Paris; Washington, D.C.", true),
+            (Set, "Washington, D.C.; Paris", "Paris, D.C., Washington", false),
+            (Words, ".5", "5", false),
+            (Words, "5", "(5).", true),
+            (Words, "日本", "日本。", true),
         ];
         for (how, gold, answer, expected) in pairs {
             assert_eq!(same(how, gold, answer), expected, "{how:?} {gold} {answer}");

@@ -56,6 +56,9 @@ pub enum ModelError {
     #[error("{}: no such file; a model directory holds config.json, tokenizer.json and model.safetensors (or \
         its shards with model.safetensors.index.json)", path.display())]
     Missing { path: PathBuf },
+    #[error("{}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned, or download \
+        the file", path.display())]
+    Pointer { path: PathBuf },
     #[error("{}: {what}", path.display())]
     Config { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
@@ -72,6 +75,14 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Refuses what Git leaves in the place of a large file.
+    pub(crate) fn no_pointer(path: &Path, bytes: &[u8]) -> Result<(), Self> {
+        if bytes.starts_with(b"version https://git-lfs") {
+            return Err(Self::Pointer { path: path.to_owned() });
+        }
+        Ok(())
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::NotFound {

@@ -180,13 +180,15 @@ const DERIVED: [&str; 5] =
 /// A file in memory without a copy of it.
 ///
 /// # Errors
-/// If it cannot be opened or mapped.
+/// If it cannot be opened or mapped, or is a Git LFS pointer.
 #[expect(unsafe_code)]
 pub fn map(path: &Path) -> Result<Arc<Mmap>, ModelError> {
     let file = File::open(path).map_err(|e| ModelError::io(path, e))?;
     // SAFETY: nothing here changes the files of a model, which are published whole. A program that shortens
     // one while it is read ends this one by SIGBUS.
-    unsafe { Mmap::map(&file) }.map(Arc::new).map_err(|e| ModelError::io(path, e))
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| ModelError::io(path, e))?;
+    ModelError::no_pointer(path, &map)?;
+    Ok(Arc::new(map))
 }
 
 /// Takes a part of a mapped file out of this process's memory; it comes back from the system's cache when it

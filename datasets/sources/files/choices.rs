@@ -5,7 +5,7 @@
 //! (GPQA). The answer is a label or letter, the text of an option, or a number: the place of the option
 //! from 0.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::error::RowFault;
 use crate::domains::choice::{self, MOST};
@@ -37,14 +37,20 @@ impl Choices {
                 cells.collect::<Result<Vec<_>, RowFault>>()?
             }
         };
-        let (column, cell) = answer;
-        let said: Value = serde_json::from_str(cell).unwrap_or_default();
-        let gold = gold(&said, &all).map_err(|what| named(column, what))?;
         let texts: Vec<String> = all.iter().filter_map(|(_, text)| text.clone()).collect();
         if texts.len() < 2 || texts.len() > MOST {
             let what = format!("expected 2 to {MOST} options, found {}", texts.len());
             return Err(named(first, what));
         }
+        let labels = || all.iter().filter_map(|(label, _)| label.as_deref());
+        if let Some(label) =
+            labels().find(|label| labels().filter(|l| l.eq_ignore_ascii_case(label)).count() > 1)
+        {
+            return Err(named(first, format!("two options have the label `{label}`")));
+        }
+        let (column, cell) = answer;
+        let said: Value = serde_json::from_str(cell).unwrap_or_default();
+        let gold = gold(&said, &all, columns.len() > 1).map_err(|what| named(column, what))?;
         // Of those that are there.
         let gold = all[..gold].iter().filter(|(_, text)| text.is_some()).count();
         let right = choice_text(&texts[gold]);
@@ -96,7 +102,11 @@ fn field<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value
 fn text(value: &Value) -> Result<Option<String>, String> {
     match value {
         Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        // An option is a line of the question.
+        Value::String(text) => {
+            let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            Ok(Some(lines.join(" ")).filter(|text| !text.is_empty()))
+        }
         Value::Number(number) => Ok(Some(number.to_string())),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
             Err(format!("expected the text of an option, found {}", kind(value)))
@@ -120,22 +130,15 @@ fn choice_text(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The place of the right option among all.
-fn gold(said: &Value, all: &[Entry]) -> Result<usize, String> {
+/// The place of the right option among all. Where each has a column of its own, there are no places to count,
+/// and a number is a text.
+fn gold(said: &Value, all: &[Entry], columns: bool) -> Result<usize, String> {
     let labels: Vec<&str> = all.iter().map(|(label, _)| label.as_deref().unwrap_or_default()).collect();
     let labelled = labels.iter().any(|label| !label.is_empty());
     let by_label = |said: &str| labels.iter().position(|label| labelled && label.eq_ignore_ascii_case(said));
     let found = match said {
-        Value::Number(number) => {
-            let place = number.as_u64().map(|place| place as usize).filter(|place| *place < all.len());
-            by_label(&number.to_string()).or(place).ok_or_else(|| {
-                format!(
-                    "{number} is the place of no option: there are {}, from 0 to {}",
-                    all.len(),
-                    all.len() - 1
-                )
-            })?
-        }
+        Value::Number(number) if columns => by_words(&number.to_string(), all, labelled, &by_label)?,
+        Value::Number(number) => by_number(number, all, &by_label)?,
         Value::String(said) => by_words(said.trim(), all, labelled, &by_label)?,
         other => return Err(format!("expected a letter, a text or a number, found {}", kind(other))),
     };
@@ -143,6 +146,32 @@ fn gold(said: &Value, all: &[Entry]) -> Result<usize, String> {
         return Err(format!("it names option {}, which is empty", found + 1));
     }
     Ok(found)
+}
+
+/// A label, or the place of an option from 0, also as pandas writes it (`1.0`).
+fn by_number(
+    number: &Number,
+    all: &[Entry],
+    by_label: &dyn Fn(&str) -> Option<usize>,
+) -> Result<usize, String> {
+    let name = number.to_string();
+    let whole = number.as_f64().filter(|place| *place >= 0.0 && place.fract() == 0.0);
+    let place = whole.map(|place| place as usize).filter(|place| *place < all.len());
+    if let Some(labelled) = by_label(&name) {
+        return Ok(labelled);
+    }
+    let place = place.ok_or_else(|| {
+        format!("{number} is the place of no option: there are {}, from 0 to {}", all.len(), all.len() - 1)
+    })?;
+    match all.iter().position(|(_, text)| text.as_deref() == Some(&name)) {
+        Some(other) if all[place].1.as_deref() != Some(&name) => Err(format!(
+            "{number} is the place of option {} and the text of option {}: which is meant? A text is \
+             \"{number}\"",
+            choice::letter(place),
+            choice::letter(other)
+        )),
+        _ => Ok(place),
+    }
 }
 
 /// A label or letter, or the text of an option.
@@ -206,7 +235,10 @@ mod tests {
             (vec![r#"["red","blue","9"]"#], r#"" (C) ""#, "9"),
             (vec![r#"["red","blue","9"]"#], r#""blue""#, "blue"),
             (vec![r#"["red",null,"9"]"#], "2", "9"),
-            (vec!["[1,2,3]"], "0", "1"),
+            (vec!["[2,1,0]"], "1", "1"),
+            (vec![r#"["red","blue","9"]"#], "1.0", "blue"),
+            (vec!["3", "1", "2", "4"], "3", "3"),
+            (vec![r#"["line\nbreak","blue"]"#], "0", "line break"),
             (vec![r#"{"text":["red","blue"],"label":["A","B"]}"#], r#""B""#, "blue"),
             (vec![r#"{"text":["red","blue"],"label":["1","2"]}"#], r#""1""#, "red"),
             (vec![r#"{"text":["red","blue"],"label":["1","2"]}"#], "1", "red"),
@@ -237,6 +269,9 @@ mod tests {
             (vec![r#"["red",null,"blue"]"#], "1", "it names option 2, which is empty"),
             (vec![r#"[["red"],"blue"]"#], "1", "column `o0`: expected the text of an option, found a list"),
             (vec![r#"{"text":["red"],"label":["A","B"]}"#], "0", "2 labels for 1 options"),
+            (vec!["[1,2,3]"], "1", "1 is the place of option B and the text of option A: which is meant?"),
+            (vec!["[]"], "0", "expected 2 to 26 options, found 0"),
+            (vec![r#"{"text":["a","b"],"label":["A","a"]}"#], r#""A""#, "two options have the label `A`"),
             (vec![r#""red""#, "true"], "0", "column `o1`: expected the text of an option"),
         ];
         for (options, answer, words) in faults {

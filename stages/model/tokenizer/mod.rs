@@ -60,6 +60,7 @@ impl Tokenizer {
         }
         let path = dir.join("tokenizer.json");
         let json = fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
+        ModelError::no_pointer(&path, json.as_bytes())?;
         let settings_path = dir.join("tokenizer_config.json");
         let settings: Value = match fs::read_to_string(&settings_path) {
             Ok(text) => serde_json::from_str(&text)
