@@ -31,8 +31,10 @@ use super::{
 /// lacks a tensor.
 pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     let (config, tokenizer) = shape(dir)?;
-    let (decoder, maps) =
-        with_tensors(dir, |all, files| Ok((assemble(&config, all, files, device)?, files.1.to_vec())))?;
+    let weights = weight_files(dir)?;
+    let open = |path: &PathBuf| fs::File::open(path).map_err(|e| ModelError::io(path, e));
+    let mut weights = weights.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let decoder = with_tensors(dir, |all, files| assemble(&config, all, files, device))?;
     let value = beside(dir, value_head::FILE)?;
     let head = value.as_ref().map(|(path, bytes)| ValueHead::parse(path, bytes, config.hidden_size));
     let future = match beside(dir, future_heads::FILE)? {
@@ -44,8 +46,10 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     hash.update(tokenizer.json().as_bytes());
     hash.update(tokenizer.template_source().as_bytes());
     let fingerprint = Fingerprint::new(move || {
-        for map in &maps {
-            tensors::through(map, &mut |bytes| hash.update(bytes));
+        // Not through memory, where a file that is cut meanwhile would end the program. What is hashed is then
+        // another model, as it should be.
+        for file in &mut weights {
+            let _ = feed(&mut hash, file);
         }
         if let Some((_, bytes)) = value {
             hash.update(&bytes);
@@ -151,10 +155,17 @@ pub fn file_hashes(dir: &Path) -> Result<BTreeMap<String, String>, ModelError> {
 }
 
 fn hash_file(file: &mut fs::File) -> std::io::Result<String> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    let mut hash = Sha256::new();
+    feed(&mut hash, file)?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// Hashes a file to its end.
+fn feed(hash: &mut Sha256, file: &mut fs::File) -> std::io::Result<()> {
+    let mut buffer = vec![0; 1 << 18];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(()),
             n => hash.update(&buffer[..n]),
         }
     }

@@ -202,15 +202,6 @@ pub fn forget(map: &Mmap, place: Range<usize>) {
         unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len()) };
 }
 
-/// Gives `seen` all bytes of a mapped file, a part at a time, without keeping them in memory.
-pub fn through(map: &Mmap, seen: &mut dyn FnMut(&[u8])) {
-    for from in (0..map.len()).step_by(1 << 25) {
-        let place = from..map.len().min(from + (1 << 25));
-        seen(&map[place.clone()]);
-        forget(map, place);
-    }
-}
-
 /// All tensors of a safetensors file, by name, but those that follow from others; `path` is named in errors.
 ///
 /// # Errors
