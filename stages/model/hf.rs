@@ -46,8 +46,8 @@ pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
     hash.update(tokenizer.json().as_bytes());
     hash.update(tokenizer.template_source().as_bytes());
     let fingerprint = Fingerprint::new(move || {
-        // Not through memory, where a file that is cut meanwhile would end the program. What is hashed is then
-        // another model, as it should be.
+        // Not through memory, where a file that is cut meanwhile would end the program. What is hashed is
+        // then another model, as it should be.
         for file in &mut weights {
             let _ = feed(&mut hash, file);
         }
