@@ -88,8 +88,36 @@ pub enum Unsound {
     Broken(String),
 }
 
+/// Who gives verdicts: a domain itself, or what stands in its place.
+pub trait Verifier: Send + Sync {
+    /// Judges steps and a final answer (empty: none was given) against the gold.
+    fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
+
+    /// Whether a solution without a final answer is wrong, whatever its steps are.
+    fn needs_answer(&self) -> bool {
+        true
+    }
+
+    /// Says beforehand what [`Verifier::verify`] will be asked: a verifier that takes its time then judges
+    /// many at once. Others do not look at the cases.
+    fn foresee(&self, _cases: &mut dyn Iterator<Item = Case<'_>>) {}
+
+    /// How good a solution is, 0 to 1, if the verifier says more than right or wrong.
+    fn score(&self, _problem: &Problem, _steps: &[String], _final_answer: &str) -> Option<f32> {
+        None
+    }
+
+    /// Whether the verdicts given so far may be used.
+    ///
+    /// # Errors
+    /// Some were not made, as the user asked to stop or the verifier does not work.
+    fn sound(&self) -> Result<(), Unsound> {
+        Ok(())
+    }
+}
+
 /// A kind of problem: its rules, its step check and its verifier.
-pub trait Domain: Send + Sync {
+pub trait Domain: Verifier {
     /// Name as in the `domain` column.
     fn name(&self) -> &'static str;
 
@@ -140,29 +168,4 @@ pub trait Domain: Send + Sync {
 
     /// Checks one step of text, whoever wrote it.
     fn check_step(&self, problem: &Problem, earlier: &[String], step: &str) -> StepCheck;
-
-    /// Judges steps and a final answer (empty: none was given) against the gold.
-    fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
-
-    /// Whether a solution without a final answer is wrong, whatever its steps are.
-    fn needs_answer(&self) -> bool {
-        true
-    }
-
-    /// Says beforehand what [`Domain::verify`] will be asked: a verifier that takes its time then judges many
-    /// at once. Others do not look at the cases.
-    fn foresee(&self, _cases: &mut dyn Iterator<Item = Case<'_>>) {}
-
-    /// How good a solution is, 0 to 1, if the verifier says more than right or wrong.
-    fn score(&self, _problem: &Problem, _steps: &[String], _final_answer: &str) -> Option<f32> {
-        None
-    }
-
-    /// Whether the verdicts given so far may be used.
-    ///
-    /// # Errors
-    /// Some were not made, as the user asked to stop or the verifier does not work.
-    fn sound(&self) -> Result<(), Unsound> {
-        Ok(())
-    }
 }

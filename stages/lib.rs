@@ -40,3 +40,8 @@ pub mod verifier;
 pub mod verify;
 
 pub use events::{Cancelled, Events};
+
+/// Whether a setting is left as it is: then it stands in no fingerprint from before it was there.
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
+}

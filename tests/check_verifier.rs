@@ -8,7 +8,7 @@ use arrow::datatypes::Int32Type;
 use datasets::types::Problem;
 use serde_json::{Value, json};
 
-use crate::kit::{Outcome, World, copy_folder, of_preset};
+use crate::kit::{Outcome, World, copy_folder, no_python, of_preset};
 
 const FILES: &[&str] = &[
     "problems.source=files",
@@ -126,8 +126,7 @@ impl Outcome {
 
 #[test]
 fn good_solutions_of_a_column() {
-    if std::process::Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("not tested: there is no python3");
+    if no_python() {
         return;
     }
     let world = World::new();

@@ -369,3 +369,12 @@ pub fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Whether a script cannot be run here; says so. A machine with nothing but Rust is asked for no more.
+pub fn no_python() -> bool {
+    let missing = Command::new("python3").arg("--version").output().is_err();
+    if missing {
+        eprintln!("not tested: there is no python3");
+    }
+    missing
+}

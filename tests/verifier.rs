@@ -7,7 +7,7 @@ use datasets::table::{Evaluation, ValueRow, VerdictRow};
 use datasets::types::{Kept, Solution, Verdict};
 use serde_json::{Value, json};
 
-use crate::kit::{Outcome, World, copy_folder, names, run};
+use crate::kit::{Outcome, World, copy_folder, names, no_python, run};
 use crate::server::{Answer, ENDPOINT, Server, sum, sums};
 
 /// Judges answers by their last digit: correct if it is that of the gold. Writes down that it was asked.
@@ -202,9 +202,7 @@ fn programmer(request: &Value) -> Answer {
 
 #[test]
 fn the_example_of_code_runs_from_problems_to_evaluate() {
-    // The example's verifier is a script; a machine with nothing but Rust is asked for no more.
-    if std::process::Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("not tested: there is no python3");
+    if no_python() {
         return;
     }
     let world = World::new();

@@ -15,7 +15,8 @@
 
 use serde_json::Value;
 
-use crate::domain::{Describe, Domain, Features, Key, Move, State};
+use super::compared::blanks;
+use crate::domain::{Describe, Domain, Features, Key, Move, State, Verifier};
 use crate::key::{self, Part};
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
 
@@ -82,7 +83,7 @@ pub fn named<S: AsRef<str>>(answer: &str, options: &[S]) -> Option<usize> {
     let there = Some(place).filter(|place| *place < options.len())?;
     // `B. mitochondria`, where that is the text of another option; `B, or maybe A`.
     let said = plain(rest);
-    let more = said.strip_prefix(&texts[there]).map_or(said.as_str(), |more| more);
+    let more = said.strip_prefix(&texts[there]).unwrap_or(&said);
     let letters = || {
         let words = rest.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() == 1);
         words.filter(|word| word.as_bytes()[0].is_ascii_uppercase()).map(|word| word.as_bytes()[0] - b'A')
@@ -91,14 +92,9 @@ pub fn named<S: AsRef<str>>(answer: &str, options: &[S]) -> Option<usize> {
     let names = |text: &String| !text.is_empty() && !own(text) && within(more, text);
     let others = by_text(rest).is_some_and(|at| at != there)
         || texts.iter().any(names)
-        || !own_text(rest, &texts[there])
+        || said != texts[there]
             && letters().any(|at| usize::from(at) != there && usize::from(at) < options.len());
     (!others).then_some(there)
-}
-
-/// Whether a text is an option's own, letters in it included.
-fn own_text(rest: &str, text: &str) -> bool {
-    plain(rest) == text
 }
 
 /// Whether words stand in a text, not as parts of others.
@@ -174,7 +170,7 @@ fn lettered_word(rest: &str) -> bool {
 /// A text as it is compared: in lower case, without blanks and signs at its ends.
 fn plain(text: &str) -> String {
     let text = text.trim().trim_end_matches(['.', ',', ';']).trim_matches(['"', '\'', '`', '*', '$']);
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    blanks(text).to_lowercase()
 }
 
 impl Domain for Choice {
@@ -231,7 +227,9 @@ impl Domain for Choice {
         named(final_answer, &options(problem))
             .map_or_else(|| plain(final_answer), |at| letter(at).to_string())
     }
+}
 
+impl Verifier for Choice {
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
         let options = options(problem);
         let gold = named(&problem.answer, &options);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::judged::Verifier;
+use crate::domain::Verifier;
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
 
 /// Version of these comparisons, part of fingerprints.
@@ -55,7 +55,8 @@ impl Compare {
     }
 }
 
-fn blanks(text: &str) -> String {
+/// A text with one blank between its words.
+pub(crate) fn blanks(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -65,14 +66,10 @@ fn words(text: &str) -> String {
     let word = |word: &str| {
         let mut bare = word.trim_end_matches(sign);
         // Up to the point of `.5`.
-        while bare.starts_with(sign)
-            && !(bare.starts_with('.') && bare[1..].starts_with(|c: char| c.is_ascii_digit()))
-        {
-            bare = bare.trim_start_matches(|c: char| c != '.' && sign(c));
-            bare = bare
-                .strip_prefix('.')
-                .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
-                .unwrap_or(bare);
+        let point =
+            |rest: &str, bare: &str| bare.starts_with('.') && rest.starts_with(|c: char| c.is_ascii_digit());
+        while let Some(rest) = bare.strip_prefix(sign).filter(|rest| !point(rest, bare)) {
+            bare = rest;
         }
         if bare.is_empty() { word.to_lowercase() } else { bare.to_lowercase() }
     };

@@ -23,7 +23,7 @@ mod features;
 mod question;
 
 use crate::answer::compare;
-use crate::domain::{Describe, Domain, Key, Move, Origin, Quantity, State};
+use crate::domain::{Describe, Domain, Key, Move, Origin, Quantity, State, Verifier};
 use crate::expr::{Operator, equations};
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
@@ -115,7 +115,9 @@ impl Domain for Countdown {
         }
         check(&replay(&state, step), step)
     }
+}
 
+impl Verifier for Countdown {
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
         let mut state = self.start(problem);
         let mut checks = Vec::with_capacity(steps.len());

@@ -1,37 +1,10 @@
 //! A domain with the rules of another one, and a verifier of its own.
 
-use crate::domain::{Case, Describe, Domain, Key, Move, State, Unsound};
+use crate::domain::{Case, Describe, Domain, Key, Move, State, Unsound, Verifier};
 use crate::types::{Judgement, Problem, StepCheck};
 
-/// Who gives the verdicts in the place of a domain. Single steps are not checked: the rules of a domain say
-/// nothing of what somebody else judges.
-pub trait Verifier: Send + Sync {
-    /// See [`Domain::verify`].
-    fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement;
-
-    /// See [`Domain::needs_answer`].
-    fn needs_answer(&self) -> bool {
-        true
-    }
-
-    /// See [`Domain::foresee`].
-    fn foresee(&self, _cases: &mut dyn Iterator<Item = Case<'_>>) {}
-
-    /// See [`Domain::score`].
-    fn score(&self, _problem: &Problem, _steps: &[String], _final_answer: &str) -> Option<f32> {
-        None
-    }
-
-    /// See [`Domain::sound`].
-    ///
-    /// # Errors
-    /// Verdicts that cannot be relied on.
-    fn sound(&self) -> Result<(), Unsound> {
-        Ok(())
-    }
-}
-
-/// A domain whose solutions `verifier` judges, steps included.
+/// A domain whose solutions `verifier` judges, steps included: single steps are not checked, for the rules of
+/// a domain say nothing of what somebody else judges.
 pub struct Judged<V> {
     pub rules: &'static dyn Domain,
     pub verifier: V,
@@ -93,7 +66,9 @@ impl<V: Verifier> Domain for Judged<V> {
     fn reading(&self, problem: &Problem, final_answer: &str) -> String {
         self.rules.reading(problem, final_answer)
     }
+}
 
+impl<V: Verifier> Verifier for Judged<V> {
     fn needs_answer(&self) -> bool {
         self.verifier.needs_answer()
     }

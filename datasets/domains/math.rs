@@ -34,7 +34,7 @@ pub use givens::{LEXICON, givens};
 pub use moves::{Choice, MAX_DECIMALS, MAX_USES, MAX_VALUE, apply, choices, follow};
 
 use crate::answer::compare;
-use crate::domain::{Describe, Domain, Key, Move, Origin, State};
+use crate::domain::{Describe, Domain, Key, Move, Origin, State, Verifier};
 use crate::types::{Judgement, Problem, StepCheck, Verdict};
 
 /// What a given number left unused counts, in steps: it may be there to distract, so a little less than one.
@@ -105,7 +105,9 @@ impl Domain for Math {
     fn check_step(&self, _problem: &Problem, _earlier: &[String], step: &str) -> StepCheck {
         steps::check_step(step)
     }
+}
 
+impl Verifier for Math {
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
         let comparison = compare(&problem.answer, final_answer);
         let examined = steps::examine(&problem.question, steps, final_answer);

@@ -9,9 +9,9 @@ pub mod math;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Case, Domain, Unsound};
+use crate::domain::{Case, Domain, Unsound, Verifier};
 use crate::types::Problem;
-use judged::{Judged, Verifier};
+use judged::Judged;
 
 pub use crate::expr::canonical_path;
 

@@ -1,7 +1,7 @@
 //! Step checks on top of a grade, as the domain `math` makes them.
 
 use super::{Options, grade, read_completion, split_completion};
-use crate::domain::Domain;
+use crate::domain::{Domain, Verifier};
 use crate::domains::math::Math;
 use crate::types::{Problem, Split, StepCheck, Verdict};
 

@@ -146,7 +146,7 @@ fn draw(rng: &mut ChaCha8Rng, count: usize, (low, high): (u32, u32)) -> Option<D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Domain;
+    use crate::domain::Verifier;
     use crate::domains::countdown::{Countdown, read_question};
     use crate::types::{Problem, Split};
     use proptest::prelude::*;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use stages::policy::Prompt;
 use stages::probe::{self, Heard, Kind, Known, Line, Trial};
 use stages::problems::{Source as Kinds, problems};
+use stages::verifier::processes;
 
 use crate::command::arguments::{Overrides, Source};
 use crate::config::Config;
@@ -128,17 +129,11 @@ pub fn run(args: CheckVerifier, console: &Console) -> Result<Exit> {
     Err(Failure::input(what, hint).into())
 }
 
-/// Processes at once.
-fn processes(config: &Config) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    if config.verify.workers > 0 { config.verify.workers } else { cores() }
-}
-
 /// Puts everything to a verifier that has been asked nothing before.
 fn heard(config: &Config, trials: &[Trial<'_>], backwards: bool, console: &Console) -> Result<Heard> {
     let domains = alone(config, console)?;
     let progress = console.stage("check-verifier", "solutions", trials.len() as u64, 0);
-    let heard = probe::ask(&domains, trials, (backwards, processes(config)), &progress);
+    let heard = probe::ask(&domains, trials, (backwards, processes(config.verify.workers)), &progress);
     domains.sound().map_err(unsound)?;
     let heard = heard?;
     progress.finish();
@@ -263,7 +258,7 @@ impl CheckVerifier {
             problems,
             kinds,
             changed,
-            processes: processes(config),
+            processes: processes(config.verify.workers),
             per_second: trials.len() as f64 / first.whole.as_secs_f64().max(1e-9),
             ms_median: quantile(0.5),
             ms_95: quantile(0.95),

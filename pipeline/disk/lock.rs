@@ -141,9 +141,10 @@ fn read_holder(path: &Path) -> Option<Holder> {
 
 /// The holder, once it has written who it is: until then the text is empty, or of one that was killed.
 fn living_holder(path: &Path) -> Option<Holder> {
+    let own = host();
     for _ in 0..50 {
         let lives = |holder: &Holder| {
-            holder.host != host()
+            holder.host != own
                 || !Path::new("/proc/self").exists()
                 || Path::new(&format!("/proc/{}", holder.pid)).exists()
         };

@@ -60,13 +60,6 @@ pub enum Keep {
     All,
 }
 
-impl Keep {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Stands for the answer in [`CurateConfig::answer_line`].
 pub const ANSWER: &str = "{answer}";
 /// The answer line as in GSM8K.
@@ -81,7 +74,7 @@ fn is_hashes(line: &str) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct CurateConfig {
     /// Left out of fingerprints where it changes nothing, so that rows from before it was there count.
-    #[serde(skip_serializing_if = "Keep::is_default")]
+    #[serde(skip_serializing_if = "crate::is_default")]
     pub keep: Keep,
     /// The last line of a text to learn from, a template of [`ANSWER`]. Left out of fingerprints likewise.
     #[serde(skip_serializing_if = "is_hashes")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Stands for a token where a teacher named fewer than k.
 pub const NONE: u32 = u32::MAX;
 /// Least log-probability of a bucket: what is rarer counts as so rare.
-const FLOOR: f64 = -30.0;
+pub const FLOOR: f64 = -30.0;
 
 /// The k likeliest next tokens after each of n tokens, and what is left.
 #[derive(Clone, Debug, Default, PartialEq)]

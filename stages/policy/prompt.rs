@@ -10,11 +10,6 @@ use super::{Message, Role};
 /// The template of a user's turn that is the question alone.
 pub const QUESTION: &str = "{{question}}";
 
-/// Whether a setting is left as it is.
-fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
-    *setting == T::default()
-}
-
 /// Prompt settings that the language-model policies share: `[prompt]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +18,7 @@ pub struct PromptConfig {
     pub instruction: String,
     /// Its user turn, a template of `question`.
     pub question: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::is_default")]
     pub answer: Form,
     /// Words behind which the answer stands, before all that are known everywhere.
     pub answer_markers: Vec<String>,
@@ -93,7 +88,7 @@ impl Prompt {
         if config.question != QUESTION {
             parts.extend(["question".into(), Part::from(&config.question)]);
         }
-        if !is_default(&config.answer) {
+        if !crate::is_default(&config.answer) {
             let form = if config.answer == Form::Code { "code" } else { "whole" };
             parts.extend([Part::from("answer"), form.into()]);
         }

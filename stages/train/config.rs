@@ -68,11 +68,6 @@ pub enum Select {
     Replay,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 impl Select {
     /// Whether it goes by what samples showed.
     pub fn asks_samples(self) -> bool {
@@ -111,7 +106,7 @@ pub struct TrainConfig {
     pub max_steps: usize,
     /// Most tokens over all steps; 0 for no limit. Left out of fingerprints where it changes nothing, so that
     /// students from before it was there count.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::is_default")]
     pub max_tokens_total: u64,
     /// Rows per optimizer step.
     pub batch_size: usize,
@@ -141,7 +136,7 @@ pub struct TrainConfig {
     /// base in round 1.
     pub reference: String,
     /// Left out of fingerprints where it is a model in this process, as it was before there was a choice.
-    #[serde(default, skip_serializing_if = "TeacherAt::is_model")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub teacher: TeacherAt,
     /// How many of a teacher's likeliest tokens are stored and learned, beside the sum of all others.
     pub top_k: usize,
@@ -193,13 +188,6 @@ pub enum TeacherAt {
     Model,
     /// Behind the server of `[endpoint]`.
     Endpoint,
-}
-
-impl TeacherAt {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands every field by reference")]
-    fn is_model(&self) -> bool {
-        *self == Self::Model
-    }
 }
 
 impl TrainConfig {

@@ -10,7 +10,7 @@ use super::config::{Thoughts, TrainConfig};
 use super::{cpu, device, row_tokens};
 use crate::events::Events;
 use crate::model::fault::{DeviceFault, recover};
-use crate::model::soft::{NONE, TopK};
+use crate::model::soft::{FLOOR, NONE, TopK};
 use crate::model::{Choice, Decoder, DecoderConfig, ModelError, Tokenizer};
 use crate::policy::endpoint::{Given, Scorer};
 
@@ -21,8 +21,6 @@ pub const VERSION: u32 = 1;
 const TOGETHER: usize = 8;
 /// Rows that a server is given at once: it decides for itself how many it reads together.
 const IN_FLIGHT: usize = 256;
-/// Log-probability of a bucket that is all but impossible.
-const LEAST: f32 = -30.0;
 
 /// Which rows a teacher reads, and how much of what it says is stored.
 pub struct Lesson<'a> {
@@ -137,7 +135,7 @@ fn served(
             own_logs.resize(k, f32::NEG_INFINITY);
             ids.extend(own);
             logs.extend(own_logs);
-            logs.push(((1.0 - sum).ln() as f32).max(LEAST));
+            logs.push((1.0 - sum).ln().max(FLOOR) as f32);
         }
     }
     Ok(TopK { k, ids, logs })

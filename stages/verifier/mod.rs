@@ -21,9 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use datasets::domain::{Case, Unsound};
+use datasets::domain::{Case, Unsound, Verifier};
 use datasets::domains::Domains;
-use datasets::domains::judged::Verifier;
 use datasets::key;
 use datasets::types::{Judgement, Problem};
 use serde::Serialize;
@@ -57,6 +56,12 @@ pub struct CommandConfig {
     /// Most memory of a process for its data, in MiB; 0 for no limit.
     pub memory_mb: u64,
     pub sandbox: Sandbox,
+}
+
+/// How many processes `verify.workers` stands for.
+pub fn processes(workers: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    if workers > 0 { workers } else { cores() }
 }
 
 /// All that the answers of a command depend on.

@@ -60,8 +60,7 @@ impl Pool {
         if !line.is_empty() {
             (host.warn)(&line);
         }
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if inputs.config.workers > 0 { inputs.config.workers } else { cores() };
+        let workers = super::processes(inputs.config.workers);
         Ok(Self {
             name,
             inputs: inputs.clone(),

@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::error::RowFault;
 use crate::domains::choice::{self, MOST};
+use crate::domains::compared::blanks;
 
 /// Names of the fields of labels and texts.
 const LABELS: [&str; 3] = ["label", "labels", "key"];
@@ -53,8 +54,8 @@ impl Choices {
         let gold = gold(&said, &all, columns.len() > 1).map_err(|what| named(column, what))?;
         // Of those that are there.
         let gold = all[..gold].iter().filter(|(_, text)| text.is_some()).count();
-        let right = choice_text(&texts[gold]);
-        if let Some(other) = (0..texts.len()).find(|at| *at != gold && choice_text(&texts[*at]) == right) {
+        let right = blanks(&texts[gold]);
+        if let Some(other) = (0..texts.len()).find(|at| *at != gold && blanks(&texts[*at]) == right) {
             let (one, two) = (gold.min(other) + 1, gold.max(other) + 1);
             return Err(named(first, format!("options {one} and {two} are the same, and right")));
         }
@@ -125,11 +126,6 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A text as it is compared with another.
-fn choice_text(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// The place of the right option among all. Where each has a column of its own, there are no places to count,
 /// and a number is a text.
 fn gold(said: &Value, all: &[Entry], columns: bool) -> Result<usize, String> {
@@ -188,9 +184,9 @@ fn by_words(
         (chars.next().is_none() && place < all.len()).then_some(place)
     };
     let named = if labelled { by_label(said).or_else(|| by_label(bare)) } else { letter() };
-    let wanted = choice_text(said);
+    let wanted = blanks(said);
     let same: Vec<usize> = (0..all.len())
-        .filter(|at| all[*at].1.as_deref().is_some_and(|text| choice_text(text) == wanted))
+        .filter(|at| all[*at].1.as_deref().is_some_and(|text| blanks(text) == wanted))
         .collect();
     match (named, &same[..]) {
         (Some(place), []) => Ok(place),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -16,7 +16,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::POLL;
 use super::client::Client;
 use super::config::EndpointConfig;
 use super::errand::Errand;
@@ -24,6 +23,7 @@ use super::error::{EndpointError, Halt};
 use super::field::MaxTokens;
 use super::store::Store;
 use super::talk::{Talk, Tally};
+use super::{POLL, threads};
 use crate::events::{Cancelled, Events};
 
 /// The service that reads tokens.
@@ -64,12 +64,7 @@ impl Scorer {
         let config =
             EndpointConfig { omit: Vec::new(), max_tokens_field: MaxTokens::MaxTokens, ..config.clone() };
         let client = Arc::new(Client::new(config, COMPLETIONS, key, Store::open(folder)?)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("scorer")
-            .enable_all()
-            .build()
-            .context("cannot start the endpoint's threads")?;
+        let runtime = threads("scorer", 1)?;
         Ok(Self { runtime, client, tally: Tally::default() })
     }
 

@@ -107,12 +107,7 @@ impl Endpoint {
     ) -> anyhow::Result<Self> {
         let fingerprint = fingerprint(&config, &prompt)?;
         let client = Arc::new(Client::new(config, CHAT, key, Store::open(cache_dir)?)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("endpoint")
-            .enable_all()
-            .build();
-        let runtime = runtime.context("cannot start the endpoint's threads")?;
+        let runtime = threads("endpoint", 2)?;
         let queue = Queue::new(&client, runtime.handle());
         let prompt = Arc::new(prompt);
         let label = Arc::from("answers");
@@ -264,6 +259,13 @@ impl Policy for Endpoint {
             None => Ok(proposals),
         }
     }
+}
+
+/// Threads that requests are sent from.
+fn threads(name: &str, count: usize) -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(count).thread_name(name).enable_all().build();
+    runtime.context("cannot start the endpoint's threads")
 }
 
 /// Hash of everything that proposals depend on; not of where the server is, and how patiently or how often it

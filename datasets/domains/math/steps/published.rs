@@ -6,7 +6,7 @@
 
 use super::super::Math;
 use crate::answer::split_completion;
-use crate::domain::Domain;
+use crate::domain::Verifier;
 use crate::sources::Raw;
 use crate::types::{FaultKind, Judgement, Split, StepCheck, Verdict};
 
