@@ -10,7 +10,8 @@ use stages::fault;
 
 use crate::command::{
     ablate, answer, audit, bakeoff, bench, check_verifier, context, curate, diff, doctor, export,
-    export_gguf, grade, init, inspect, manual, regrade, report, run, show, sql, status, verify_run,
+    export_gguf, grade, init, inspect, launch, manual, regrade, report, run, show, sql, status, verify_run,
+    work,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -53,6 +54,9 @@ enum Command {
     Run(run::Run),
     Resume(run::Resume),
     Stage(run::OneStage),
+    Launch(launch::Launch),
+    Work(work::Work),
+    Finish(work::Finish),
     Curate(curate::Curate),
     Status(status::Status),
     Inspect(inspect::Inspect),
@@ -85,6 +89,9 @@ impl Command {
             Command::Run(args) => args.name(),
             Command::Resume(args) => Some(args.run.clone()),
             Command::Stage(args) => Some(args.run.clone()),
+            Command::Launch(args) => Some(args.run().to_owned()),
+            Command::Work(args) => Some(args.run.clone()),
+            Command::Finish(args) => Some(args.run.clone()),
             Command::Curate(args) => Some(args.run.clone()),
             Command::Status(args) => Some(args.run.clone()),
             Command::Bakeoff(args) => Some(args.run.clone()),
@@ -119,6 +126,9 @@ pub fn main() -> Result<Exit> {
         Command::Run(args) => run::run(args, &console),
         Command::Resume(args) => run::resume(args, &console),
         Command::Stage(args) => run::stage(args, &console),
+        Command::Launch(args) => launch::run(args, &console),
+        Command::Work(args) => work::work(args, &console),
+        Command::Finish(args) => work::finish(args, &console),
         Command::Curate(args) => curate::run(args, &console),
         Command::Status(args) => status::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),

@@ -23,7 +23,7 @@ pub mod choices;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// `[evaluate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

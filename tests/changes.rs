@@ -97,3 +97,34 @@ fn a_run_of_an_earlier_version_is_refused_in_one_line() {
     world.qstill(&["status", "runs/a"]).fails(64, &said);
     assert_eq!(world.left("a").product(), before, "nothing is touched");
 }
+
+/// Gate and evaluation go in shards of problems, and what they say does not depend on their size.
+#[test]
+fn models_are_measured_in_shards_of_problems() {
+    let world = World::new();
+    let found = ["3", "16"].map(|size| {
+        let size = format!("run.shard_size={size}");
+        let sets = [
+            "run.rounds=2",
+            "search.policy=model",
+            "problems.validation=6",
+            "problems.test=7",
+            "gate.samples=1",
+            size.as_str(),
+        ];
+        world.run(&size, &sets).done();
+        let run = world.left(&size);
+        let shards = ["gate", "evaluate"].map(|stage| run.commits(&format!("round-1/{stage}")).len());
+        let mut rows = run.evaluation()["rows"].clone();
+        for row in rows.as_array_mut().unwrap() {
+            assert_eq!(row["problems"], 7, "{row}");
+            assert!(row.as_object_mut().unwrap().remove("seconds").unwrap().as_f64().unwrap() > 0.0);
+        }
+        let models = rows.as_array().unwrap().iter().filter(|row| row["round"] == 1).count();
+        assert!(models >= 2 && shards[1] % models == 0);
+        let gate = std::fs::read_to_string(run.join("round-1/gate.json")).unwrap();
+        (rows, gate, shards[0], shards[1] / models)
+    });
+    assert_eq!((&found[0].0, &found[0].1), (&found[1].0, &found[1].1));
+    assert_eq!([found[0].2, found[0].3, found[1].2, found[1].3], [2, 3, 1, 1]);
+}

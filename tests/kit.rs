@@ -142,7 +142,7 @@ pub fn of_preset(preset: &str, command: &str, name: &str, sets: &[&str]) -> Vec<
 }
 
 /// What the program said and how it ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
     pub stdout: String,

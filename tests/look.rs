@@ -88,6 +88,25 @@ fn doctor_checks_the_cpu() {
     );
 }
 
+/// Stages without a model run where there is no device, and those with one say what is missing.
+#[test]
+fn a_device_is_opened_by_stages_that_need_one() {
+    let world = World::new();
+    world.run("a", &["problems.train=8"]).done();
+    let run = world.left("a");
+    let without_driver = |arguments: &[&str]| -> crate::kit::Outcome {
+        let mut command = world.command(&[&["stage"], arguments].concat());
+        command.env("VK_DRIVER_FILES", "/none").env("VK_ICD_FILENAMES", "/none").output().unwrap().into()
+    };
+    let run = run.0.to_str().unwrap();
+    let changed = ["--set", "curate.per_problem=1", "--device", "wgpu"];
+    let curated = without_driver(&[&["curate", run], &changed[..]].concat()).done().says("curate");
+    assert!(!curated.stderr.contains("device:"), "{}", curated.stderr);
+    without_driver(&["train", run]).fails(65, &["no GPU adapter found"]);
+    without_driver(&["train", run, "--gpu", "3"]).fails(65, &["there is no GPU `3`", "none"]);
+    without_driver(&["train", run, "--device", "cuda"]).fails(64, &["`wgpu:N`"]);
+}
+
 #[test]
 fn a_run_its_stages_and_its_tables() {
     let world = World::new();

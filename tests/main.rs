@@ -53,3 +53,4 @@ mod verifier;
 mod watch;
 mod wgpu;
 mod words;
+mod workers;

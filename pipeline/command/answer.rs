@@ -83,7 +83,7 @@ fn temperature(text: &str) -> Result<f32, String> {
 /// Those of [`answer_file`].
 pub fn run(args: Answer, console: &Console) -> Result<Exit> {
     let (config, _) = Config::resolve(&[], &args.over.all())?;
-    let device = stages::model::device::choose(config.run.device)?;
+    let device = stages::model::device::choose(&config.run.device)?;
     console.say(&device.why);
     console.install_interrupt().context("failed to listen for signals")?;
     let (max_tokens, calculator) = (args.max_tokens as usize, args.calculator);

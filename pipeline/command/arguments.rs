@@ -33,15 +33,20 @@ pub struct Overrides {
     /// Override a key, e.g. search.samples=16. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// auto, wgpu or cpu: short for --set run.device=...
+    /// auto, wgpu, wgpu:N or cpu: short for --set run.device=...
     #[arg(long)]
     device: Option<String>,
+    /// Which of several GPUs: its number or PCI address, as `qstill doctor` lists them. Short for --device
+    /// wgpu:N.
+    #[arg(long, value_name = "N", conflicts_with = "device")]
+    gpu: Option<String>,
 }
 
 impl Overrides {
     pub fn all(&self) -> Vec<String> {
-        let device = self.device.iter().map(|device| format!("run.device=\"{device}\""));
-        self.sets.iter().cloned().chain(device).collect()
+        let gpu = self.gpu.iter().map(|gpu| format!("wgpu:{gpu}"));
+        let device = self.device.iter().cloned().chain(gpu);
+        self.sets.iter().cloned().chain(device.map(|device| format!("run.device=\"{device}\""))).collect()
     }
 }
 

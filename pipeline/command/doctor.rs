@@ -30,14 +30,15 @@ pub fn run(args: Doctor) -> Result<Exit> {
 /// # Errors
 /// If the graphics driver cannot be asked.
 fn doctor(as_json: bool) -> Result<bool> {
-    let choice = device::choose(DeviceSetting::Auto)?;
+    let choice = device::choose(&DeviceSetting::Auto)?;
     let mut rows =
         vec![json!({"device": "cpu", "kind": "Cpu", "check": outcome(&device::check(&device::cpu()))})];
-    for adapter in device::adapters()? {
+    for (number, adapter) in device::adapters()?.into_iter().enumerate() {
         let check = device::open(&adapter).and_then(|d| device::check(&d));
         rows.push(json!({
             "device": adapter.name, "kind": adapter.kind, "backend": adapter.backend,
-            "driver": adapter.driver, "gpu": adapter.is_gpu(), "check": outcome(&check),
+            "driver": adapter.driver, "pci": adapter.pci, "gpu": adapter.is_gpu(), "number": number,
+            "check": outcome(&check),
         }));
     }
     let works = device::check(&choice.device).is_ok();
@@ -51,9 +52,15 @@ fn doctor(as_json: bool) -> Result<bool> {
     let mut text = format!("qstill {version}\n");
     for row in &rows {
         let of = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let about: Vec<String> =
-            [of("kind"), of("backend"), of("driver")].into_iter().filter(|s| !s.is_empty()).collect();
-        text.push_str(&format!("  {} ({}): {}\n", of("device"), about.join(", "), of("check")));
+        let about: Vec<String> = [of("kind"), of("backend"), of("driver"), of("pci")]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .collect();
+        let name = match row["number"].as_u64() {
+            Some(number) => format!("wgpu:{number}, {}", of("device")),
+            None => of("device"),
+        };
+        text.push_str(&format!("  {name} ({}): {}\n", about.join(", "), of("check")));
     }
     text.push_str(&format!("auto takes {}: {}\n", choice.kind, choice.why.trim_start_matches("device: ")));
     to_stdout(|out| Ok(write!(out, "{text}")?))?;

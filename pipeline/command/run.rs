@@ -150,10 +150,28 @@ pub fn one(session: &Session, stage: Stage, round: Option<u32>) -> Result<Exit> 
 }
 
 fn to_goal(session: &Session, goal: Goal) -> Result<Exit> {
+    walked(session, goal)?;
+    say_results(session, goal)?;
+    Ok(Exit::Done)
+}
+
+/// Walks to a goal.
+///
+/// # Errors
+/// Those of the walk; how to resume, if it was stopped.
+pub fn walked(session: &Session, goal: Goal) -> Result<()> {
+    let root = session.workspace.run.root().display();
+    walk::walk(session, goal)
+        .map_err(|error| interrupted(error, &format!("resume with `qstill resume {root}`")))
+}
+
+/// Writes the report, and prints the table of results.
+///
+/// # Errors
+/// Failed reads and writes.
+pub fn say_results(session: &Session, goal: Goal) -> Result<()> {
     let run = &session.workspace.run;
     let root = run.root().display().to_string();
-    walk::walk(session, goal)
-        .map_err(|error| interrupted(error, &format!("resume with `qstill resume {root}`")))?;
     let console = &session.workspace.console;
     if matches!(goal, Goal::All | Goal::Until(_)) {
         report::write_after(run, console);
@@ -165,5 +183,5 @@ fn to_goal(session: &Session, goal: Goal) -> Result<Exit> {
         let file = run.evaluation();
         console.say(&format!("details: {}; tables: `qstill inspect {root}`", file.display()));
     }
-    Ok(Exit::Done)
+    Ok(())
 }

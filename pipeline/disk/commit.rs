@@ -19,7 +19,7 @@
 //! its pages: the attempt fails, and the next one writes new files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,10 @@ use rayon::prelude::*;
 use stages::fault;
 
 use crate::disk::durable::{
-    create_dirs, link, names, read_small, remove_leftovers, set_aside, sync_dir, unique, write_new,
+    create_dirs, link, names, publish_dir, read_small, remove_leftovers, set_aside, sync_dir, unique,
+    write_dir, write_new,
 };
-use crate::disk::lock::Lock;
+use crate::disk::lock::{Lock, Share};
 use crate::disk::pending::PendingFile;
 use crate::disk::record::{
     Check, Commit, DirRecord, FileRecord, part_prefix, record_name, shard_of_record, table_name,
@@ -63,6 +64,46 @@ impl StageDir {
             .and_then(|()| dir.clear())
             .with_context(|| format!("failed to clear leftovers in {}", path.display()))?;
         Ok(dir)
+    }
+
+    /// Joins others that write to a stage directory: nothing is cleared away.
+    ///
+    /// # Errors
+    /// Folders that cannot be made.
+    pub fn join(path: &Path, _share: &Share) -> Result<Self> {
+        for part in ["shards", "commits", "tmp"] {
+            let dir = path.join(part);
+            create_dirs(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
+        }
+        Ok(Self { path: path.to_path_buf() })
+    }
+
+    /// Shards that have a record, by the names alone.
+    ///
+    /// # Errors
+    /// Failed reads.
+    pub fn recorded(&self) -> Result<BTreeSet<u32>> {
+        let dir = self.path.join("commits");
+        let names = names(&dir).with_context(|| format!("failed to list {}", dir.display()))?;
+        Ok(names.iter().filter_map(|name| shard_of_record(name)).collect())
+    }
+
+    /// Takes a shard in hand, if no living process has it: another worker then takes another one. This saves
+    /// work; what counts is decided by the record. None also if the shard has a record by now.
+    ///
+    /// # Errors
+    /// Failed writes.
+    pub fn claim(&self, shard: u32) -> Result<Option<File>> {
+        let path = self.path.join("tmp").join(format!("claim-{shard:05}"));
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.with_context(|| format!("failed to create {}", path.display()))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // Without locks of files, work is done twice at worst.
+            Ok(()) | Err(TryLockError::Error(_)) => {
+                Ok(Some(file).filter(|_| !self.record_path(shard).exists()))
+            }
+        }
     }
 
     #[cfg(test)]
@@ -218,13 +259,20 @@ impl Attempt {
         Ok(())
     }
 
-    /// Makes a directory beside the stage part of the commit, e.g. `student`: it must be published already
-    /// (see [`crate::disk::durable::publish_dir`]), and is checked, set aside as stale or as damaged, with
-    /// the commit.
+    /// Puts a directory beside the stage, e.g. `student`, and makes it part of the commit: with it, it is
+    /// checked and set aside as stale or damaged. What a killed attempt left in its place goes to `aside`;
+    /// what a record vouches for by now stays, as another attempt at the shard was first.
     ///
     /// # Errors
-    /// The directory cannot be read.
-    pub fn attach(&mut self, beside: &str) -> Result<()> {
+    /// Failed writes; a name that is not one beside the stage.
+    pub fn publish(&mut self, beside: &str, files: &[(String, Vec<u8>)], aside: &Path) -> Result<()> {
+        let target = DirRecord::place(&self.dir.path, beside)?;
+        if !self.dir.record_path(self.shard).exists() {
+            write_dir(&target, files)
+                .and_then(|staged| set_aside(&target, aside).map(|_| staged))
+                .and_then(|staged| publish_dir(&staged, &target))
+                .with_context(|| format!("failed to write {}", target.display()))?;
+        }
         self.dirs.push(DirRecord::of(&self.dir.path, beside)?);
         Ok(())
     }

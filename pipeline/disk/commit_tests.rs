@@ -177,7 +177,7 @@ fn a_record_cannot_lead_elsewhere() -> Result<()> {
     assert!(Commit::parse("00000.json", &evil.to_bytes()?).is_err());
     assert!(Commit::parse("00001.json", &commit.to_bytes()?).is_err());
     assert!(Commit::parse("00000.json", &commit.to_bytes()?).is_ok());
-    assert!(bench.open()?.begin(0).attach("../x").is_err());
+    assert!(bench.open()?.begin(0).publish("../x", &[], &bench.path).is_err());
     Ok(())
 }
 
@@ -235,12 +235,20 @@ fn a_directory_belongs_to_its_commit() -> Result<()> {
     let bench = bench()?;
     let dir = bench.open()?;
     let student = bench.path.with_file_name("student");
+    let aside = bench.path.join("aside");
+    let files = |text: &str| [("config.json".to_owned(), text.as_bytes().to_vec())];
+    // What a killed attempt left.
     fs::create_dir_all(&student)?;
-    fs::write(student.join("config.json"), "{}")?;
-    let mut attempt = dir.begin(0);
-    attempt.attach("student")?;
+    let (mut attempt, mut late) = (dir.begin(0), dir.begin(0));
+    attempt.publish("student", &files("{}"), &aside)?;
     let commit = attempt.commit("f", BTreeMap::new())?;
+    assert_eq!(read(&dir, "f", Check::Hash)?.0, std::slice::from_ref(&commit));
+    assert!(aside.join("student").exists());
+    // An attempt that comes later leaves what is committed in its place.
+    late.publish("student", &files("{ }"), &aside)?;
+    assert_eq!(late.commit("f", BTreeMap::new())?, commit);
     assert_eq!(read(&dir, "f", Check::Hash)?.0, [commit]);
+    assert!(!aside.join("student.1").exists());
     fs::write(student.join("config.json"), "[]")?;
     assert_eq!(read(&dir, "f", Check::Length)?.0.len(), 1);
     let (good, said) = read(&dir, "f", Check::Hash)?;

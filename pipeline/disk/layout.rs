@@ -60,6 +60,12 @@ impl Stage {
     /// Stages of commands of their own, that no other stage reads.
     pub const BESIDE: [Stage; 3] = [Stage::Bakeoff, Stage::Selection, Stage::Ablation];
 
+    /// Whether several processes may do its shards at once. The others follow from all rows together, or are
+    /// done in a moment.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Stage::Search | Stage::Verify | Stage::Score | Stage::Gate | Stage::Evaluate)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Stage::Problems => "problems",
@@ -183,11 +189,6 @@ impl RunDir {
 
     pub fn student(&self, round: u32) -> PathBuf {
         self.round(round).join("student")
-    }
-
-    /// Low-rank adapters in PEFT's layout, if they were trained.
-    pub fn adapter(&self, round: u32) -> PathBuf {
-        self.round(round).join("adapter")
     }
 
     /// An arm of an ablation: laid out as a run that has its curation.

@@ -1,8 +1,10 @@
-//! One process at a time may write to a run.
+//! Who may write to a run: one process everything ([`Lock`]), or any number of workers shards and nothing
+//! else ([`Share`]).
 //!
-//! The lock is the operating system's lock on `runs/NAME/lock`, so it goes away with the process that holds
-//! it, even one that was killed; the text in the file only says who that is. The file itself stays: deleting
-//! it would let two processes hold locks on two files of the same name.
+//! Both are the operating system's locks, so they go away with the process that holds them, even one that was
+//! killed. Whoever has everything holds `runs/NAME/lock`, with a text that only says who that is; and
+//! `runs/NAME/workers`, which workers hold together. It may lend that to them. The files stay: deleting one
+//! would let two processes hold locks on two files of the same name.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -50,6 +52,15 @@ fn host() -> String {
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// Kept from workers.
+    workers: File,
+    run: PathBuf,
+}
+
+/// The right to add shards to a run beside others that do, until dropped.
+#[derive(Debug)]
+pub struct Share {
+    _workers: File,
 }
 
 impl Lock {
@@ -70,29 +81,56 @@ impl Lock {
             Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
         };
         create_dirs(run).map_err(refused)?;
-        let mut file = open(&path(run)).map_err(refused)?;
+        let (file, workers) =
+            open(&path(run)).and_then(|file| Ok((file, open(&workers(run))?))).map_err(refused)?;
+        let run = run.to_path_buf();
         // Whoever asks for the holder takes a shared lock for a moment, which is no reason to give up.
         for pause in [20, 40, 80, 0] {
             match file.try_lock() {
-                Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => return Ok(Self { file }),
+                Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => {
+                    return Ok(Self { file, workers, run });
+                }
                 Ok(()) => {
                     let (pid, command) = (std::process::id(), command.to_owned());
                     let holder = Holder { pid, host: host(), command, started: now_utc() };
-                    write_holder(&mut file, &holder).map_err(refused)?;
-                    remove_leftovers(run).map_err(refused)?;
-                    return Ok(Self { file });
+                    let lock = Self { file, workers, run };
+                    lock.reclaim()?;
+                    write_holder(&lock.file, &holder).map_err(refused)?;
+                    remove_leftovers(&lock.run).map_err(refused)?;
+                    return Ok(lock);
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
-                Err(TryLockError::Error(err)) => {
-                    let what = format!("cannot lock the run directory {}", run.display());
-                    return Err(Failure::io(what, "use a file system that has file locks", err));
-                }
+                Err(TryLockError::Error(err)) => return Err(no_locks(&run, err)),
             }
         }
         let holder =
-            living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+            living_holder(&path(&run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
         let what = format!("the run {} is held by {holder}", run.display());
         Err(Failure::busy(what, "wait until it is done, or stop it"))
+    }
+
+    /// Lets workers in.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn lend(&self) -> io::Result<()> {
+        self.workers.unlock()
+    }
+
+    /// Keeps workers out again.
+    ///
+    /// # Errors
+    /// `Exit::Busy` if one is at work.
+    pub fn reclaim(&self) -> Result<(), Failure> {
+        for pause in [20, 40, 80, 0] {
+            match self.workers.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
+                Err(TryLockError::Error(err)) => return Err(no_locks(&self.run, err)),
+            }
+        }
+        let what = format!("workers are at work on the run {} (`qstill work`)", self.run.display());
+        Err(Failure::busy(what, "wait until they are done, or stop them"))
     }
 
     /// Who holds the run now; `None` if nobody does. Works on a run that is read-only.
@@ -110,6 +148,41 @@ impl Lock {
     }
 }
 
+impl Share {
+    /// Takes part in the work on a run that exists.
+    ///
+    /// # Errors
+    /// `Exit::Busy` while a process has everything.
+    pub fn take(run: &Path) -> Result<Self, Failure> {
+        let file = open(&workers(run)).map_err(|err| {
+            Failure::io(format!("cannot write to the run directory {}", run.display()), "", err)
+        })?;
+        // Whoever looks for workers takes the lock for a moment.
+        for pause in [20, 40, 80, 0] {
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Self { _workers: file }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
+                Err(TryLockError::Error(err)) => return Err(no_locks(run, err)),
+            }
+        }
+        let holder = Lock::holder(run).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+        let what = format!("the run {} is held by {holder}, which does everything", run.display());
+        Err(Failure::busy(what, "wait until it is done, or stop it"))
+    }
+
+    /// Whether workers are at work on a run.
+    pub fn is_taken(run: &Path) -> bool {
+        let file = File::open(workers(run)).ok();
+        let blocked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        Lock::holder(run).is_none() && file.is_some_and(blocked)
+    }
+}
+
+fn no_locks(run: &Path, err: io::Error) -> Failure {
+    let what = format!("cannot lock the run directory {}", run.display());
+    Failure::io(what, "use a file system that has file locks", err)
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
@@ -121,12 +194,16 @@ fn path(run: &Path) -> PathBuf {
     run.join("lock")
 }
 
+fn workers(run: &Path) -> PathBuf {
+    run.join("workers")
+}
+
 fn open(path: &Path) -> io::Result<File> {
     // Not truncated: until the lock is ours, the text is the holder's.
     File::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+fn write_holder(mut file: &File, holder: &Holder) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(serde_json::to_string(holder)?.as_bytes())?;
@@ -180,6 +257,25 @@ mod tests {
     }
 
     #[test]
+    fn workers_share_a_run_that_nobody_has_alone() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let held = Lock::acquire(dir.path(), "qstill launch")?;
+        assert_eq!(Share::take(dir.path()).err().map(|failure| failure.exit), Some(Exit::Busy));
+        held.lend()?;
+        let workers = (Share::take(dir.path())?, Share::take(dir.path())?);
+        assert_eq!(held.reclaim().err().map(|failure| failure.exit), Some(Exit::Busy));
+        assert!(!Share::is_taken(dir.path()), "whoever holds the run is named");
+        drop(held);
+        assert!(Share::is_taken(dir.path()));
+        let refused = Lock::acquire(dir.path(), "qstill resume").err().map(|failure| failure.what);
+        assert!(refused.is_some_and(|what| what.contains("workers are at work")));
+        drop(workers);
+        assert!(!Share::is_taken(dir.path()));
+        Lock::acquire(dir.path(), "qstill resume")?.reclaim()?;
+        Ok(())
+    }
+
+    #[test]
     fn what_a_dead_process_left_does_not_block() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
         fs::write(
@@ -189,7 +285,7 @@ mod tests {
         fs::write(dir.path().join(".run.toml.tmp-1-2-3"), "half")?;
         let held = Lock::acquire(dir.path(), "qstill run")?;
         assert_eq!(Lock::holder(dir.path()).map(|h| h.pid), Some(std::process::id()));
-        assert_eq!(crate::disk::durable::names(dir.path())?, ["lock"]);
+        assert_eq!(crate::disk::durable::names(dir.path())?, ["lock", "workers"]);
         drop(held);
         Ok(())
     }

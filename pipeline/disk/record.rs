@@ -181,11 +181,16 @@ impl FileRecord {
 
 impl DirRecord {
     pub(super) fn of(stage: &Path, name: &str) -> Result<Self> {
+        let (length, sha256) = digest_dir(&Self::place(stage, name)?)?;
+        Ok(Self { name: name.to_owned(), length, sha256 })
+    }
+
+    /// Where a directory of this name is.
+    pub(super) fn place(stage: &Path, name: &str) -> Result<PathBuf> {
         if !plain(name) {
             bail!("`{name}` is not the name of a directory beside the stage");
         }
-        let (length, sha256) = digest_dir(&beside(stage, name))?;
-        Ok(Self { name: name.to_owned(), length, sha256 })
+        Ok(beside(stage, name))
     }
 
     pub(super) fn path(&self, stage: &Path) -> PathBuf {

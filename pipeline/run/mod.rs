@@ -8,5 +8,6 @@ pub mod inputs;
 pub mod plan;
 pub mod rows;
 pub mod session;
+pub mod turn;
 pub mod walk;
 pub mod workspace;

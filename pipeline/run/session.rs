@@ -8,8 +8,9 @@ use toml::Table;
 use crate::config::Config;
 use crate::disk::durable::{remove_leftovers, write_atomic};
 use crate::disk::layout::RunDir;
-use crate::disk::lock::Lock;
-use crate::run::workspace::Workspace;
+use crate::disk::lock::{Lock, Share};
+use crate::run::turn::Turn;
+use crate::run::workspace::{Rights, Workspace};
 use crate::terminal::console::Console;
 
 /// A run with its configuration.
@@ -45,8 +46,8 @@ impl Session {
         stages::policy::endpoint::clear_answers(&run.responses())
             .with_context(|| format!("failed to clear {}", run.responses().display()))?;
         clear(&run)?;
-        let setting = config.run.device;
-        Ok(Self { config, workspace: Workspace::new(run, console, Some(lock), setting) })
+        let setting = config.run.device.clone();
+        Ok(Self { config, workspace: Workspace::new(run, console, Rights::All(lock), setting) })
     }
 
     /// A part of the run that is laid out as a run of its own, under another configuration.
@@ -60,8 +61,19 @@ impl Session {
 
     /// A run to look at, without taking its lock: another process may be working on it.
     pub fn look(run: RunDir, config: Config, console: Console) -> Self {
-        let setting = config.run.device;
-        Self { config, workspace: Workspace::new(run, console, None, setting) }
+        let setting = config.run.device.clone();
+        Self { config, workspace: Workspace::new(run, console, Rights::Look, setting) }
+    }
+
+    /// A run to add shards to, beside others that do.
+    ///
+    /// # Errors
+    /// Busy while a process has the whole run; a log that cannot be opened.
+    pub fn share(run: RunDir, config: Config, console: Console, turn: Turn) -> Result<Self> {
+        let share = Share::take(run.root())?;
+        console.log_to(&run.log()).with_context(|| format!("failed to open {}", run.log().display()))?;
+        let setting = config.run.device.clone();
+        Ok(Self { config, workspace: Workspace::new(run, console, Rights::Share(share, turn), setting) })
     }
 }
 

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use stages::gate::OnFail;
 use stages::model::{DecoderConfig, hf};
 use stages::search::Sampler;
 use stages::train::losses::TokenLoss;
 use stages::train::teacher::Tokens;
 use stages::train::{NO_END, TeacherAt};
 
+use crate::config::Config;
 use crate::config::check::tuned;
 use crate::disk::layout::Stage;
 use crate::run::fingerprint::Fingerprint;
@@ -30,7 +32,7 @@ use crate::terminal::exit::Failure;
 /// Those of the stages; [`Failure::busy`] if a stage before the goal is not complete.
 pub fn walk(session: &Session, goal: Goal) -> Result<()> {
     if goal != Goal::Look {
-        preflight(session)?;
+        preflight(session, goal)?;
     }
     let at = Walk { session, goal };
     let config = &session.config;
@@ -100,6 +102,9 @@ pub fn walk(session: &Session, goal: Goal) -> Result<()> {
             let Some(rows) = at.step((Stage::Gate, round), &inputs, shards, gate::work)? else { break };
             accepted = gate::decide(session, goal, &inputs, &rows, &earlier)?;
             gated = Some(rows);
+            if goal == Goal::Share && !accepted && config.gate.on_fail == OnFail::Halt {
+                break;
+            }
         }
         if enough(Stage::Gate) {
             break;
@@ -108,7 +113,7 @@ pub fn walk(session: &Session, goal: Goal) -> Result<()> {
         let inputs = evaluate::inputs(session, round, &problems, &student, &earlier)?;
         let shards = Some(inputs.shards());
         let measured = at.step((Stage::Evaluate, round), &inputs, shards, evaluate::work)?;
-        if goal != Goal::Look && (measured.is_some() || goal.is(Stage::Evaluate, round)) {
+        if goal.decides() && (measured.is_some() || goal.is(Stage::Evaluate, round)) {
             evaluation::publish(session, &problems)?;
         }
         if measured.is_none() {
@@ -156,9 +161,11 @@ pub fn lines(session: &Session) -> Result<Vec<StageLine>> {
 ///
 /// # Errors
 /// A device, base or reference that training cannot use.
-pub fn preflight(session: &Session) -> Result<()> {
+pub fn preflight(session: &Session, goal: Goal) -> Result<()> {
     let (model, train) = (&session.config.model, &session.config.train);
-    session.workspace.device()?.dtype(model.dtype)?;
+    if computes(&session.config, goal) {
+        session.workspace.device()?.dtype(model.dtype)?;
+    }
     if !model.from_scratch() {
         let (shape, _) = hf::shape(Path::new(&model.path))?;
         if shape.eos_token_ids.is_empty() {
@@ -185,6 +192,25 @@ pub fn preflight(session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Whether a goal comes to a stage that computes with a model in this process, and so needs the device.
+fn computes(config: &Config, goal: Goal) -> bool {
+    let sampled = matches!(config.search.policy, Sampler::Model | Sampler::Teacher);
+    let of = |stage| match stage {
+        Stage::Problems | Stage::Verify | Stage::Curate => false,
+        Stage::Search => sampled,
+        _ => true,
+    };
+    match goal {
+        // Whose stages open it when they come to it, on machines that may differ.
+        Goal::Finish | Goal::Share | Goal::Look => false,
+        Goal::One(stage, _) => of(stage),
+        Goal::Until(last) if config.run.rounds == 1 => {
+            Stage::ALL.into_iter().take_while(|stage| *stage != last).chain([last]).any(of)
+        }
+        Goal::All | Goal::Until(_) => true,
+    }
+}
+
 /// A walk over the stages of a session.
 struct Walk<'a> {
     session: &'a Session,
@@ -206,13 +232,14 @@ impl Walk<'_> {
         let reached = goal.is(stage, round);
         let opened = workspace.open(at, &Fingerprint::of(stage, inputs)?, shards)?;
         if opened.state.is_done() {
-            if goal != Goal::Look {
+            // One that takes turns with workers comes by often.
+            if goal.decides() && goal != Goal::Finish {
                 workspace.console.say(&format!("{}: complete, skipped", opened.name()));
             }
             return Ok((!reached).then(|| opened.output(opened.commits.clone())));
         }
         match goal {
-            Goal::Look => Ok(None),
+            _ if goal.leaves(stage) => Ok(None),
             Goal::One(wanted, of) if !reached => Err(self.not_complete(&opened, &wanted.in_round(of))),
             _ => {
                 let output = work(workspace, &opened, inputs)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use datasets::domains::Domains;
 use datasets::key;
 use stages::fault;
@@ -17,13 +17,14 @@ use stages::verifier::{self, CommandInputs};
 use crate::disk::commit::{Attempt, StageDir};
 use crate::disk::durable::names;
 use crate::disk::layout::{RunDir, Stage};
-use crate::disk::lock::Lock;
+use crate::disk::lock::{Lock, Share};
 use crate::disk::record::{Check, Commit};
 use crate::disk::scan::scan;
 use crate::run::commanded::{host, unsound};
 use crate::run::fingerprint::Fingerprint;
 use crate::run::plan::{self, StageLine, Standing, State};
 use crate::run::rows::{Counts, StageOutput};
+use crate::run::turn::Turn;
 use crate::terminal::console::Console;
 use crate::terminal::exit::Failure;
 use crate::terminal::progress::Progress;
@@ -31,12 +32,22 @@ use crate::terminal::progress::Progress;
 /// SHA-256 of each file of a model directory, by name.
 pub type FileHashes = BTreeMap<String, String>;
 
+/// What this process may do with a run.
+#[derive(Debug)]
+pub enum Rights {
+    /// Nothing: it looks.
+    Look,
+    /// Add shards, beside others that do.
+    Share(Share, Turn),
+    /// Everything.
+    All(Lock),
+}
+
 /// A run in the hands of this process.
 pub struct Workspace {
     pub run: RunDir,
     pub console: Console,
-    /// None when only looking: nothing is written then.
-    lock: Option<Arc<Lock>>,
+    rights: Arc<Rights>,
     setting: DeviceSetting,
     device: OnceCell<Choice>,
     /// What a walk saw of each stage.
@@ -92,11 +103,11 @@ impl Opened {
 }
 
 impl Workspace {
-    pub fn new(run: RunDir, console: Console, lock: Option<Lock>, setting: DeviceSetting) -> Self {
+    pub fn new(run: RunDir, console: Console, rights: Rights, setting: DeviceSetting) -> Self {
         Self {
             run,
             console,
-            lock: lock.map(Arc::new),
+            rights: Arc::new(rights),
             setting,
             device: OnceCell::new(),
             lines: RefCell::default(),
@@ -112,8 +123,8 @@ impl Workspace {
         Self {
             run: part,
             console: self.console.clone(),
-            lock: self.lock.clone(),
-            setting: self.setting,
+            rights: Arc::clone(&self.rights),
+            setting: self.setting.clone(),
             device: self.device.clone(),
             lines: RefCell::default(),
             hashes: Rc::clone(&self.hashes),
@@ -135,7 +146,7 @@ impl Workspace {
         if let Some(choice) = self.device.get() {
             return Ok(choice);
         }
-        let choice = device::choose(self.setting)?;
+        let choice = device::choose(&self.setting)?;
         self.console.say(&choice.why);
         Ok(self.device.get_or_init(|| choice))
     }
@@ -215,13 +226,21 @@ impl Workspace {
         }
         let hash = fingerprint.hash();
         let mut detail = Vec::new();
-        let (dir, commits, foreign) = match &self.lock {
-            Some(lock) => {
+        let (dir, commits, foreign) = match &*self.rights {
+            Rights::All(lock) => {
                 let dir = StageDir::open(&path, lock)?;
                 let commits = dir.committed(&hash, Check::Hash, &|line| self.console.warn(line))?;
                 (Some(dir), commits, false)
             }
-            None => {
+            Rights::Share(share, _) if stage.is_shared() => {
+                let found = scan(&path, &hash, Check::Length)?;
+                let other = stored.as_ref().is_some_and(|stored| stored.hash() != hash);
+                if other || !found.stale.is_empty() || !found.damaged.is_empty() {
+                    return Err(self.to_be_cleared(&stage.in_round(round)));
+                }
+                (Some(StageDir::join(&path, share)?), found.good, false)
+            }
+            Rights::Look | Rights::Share(..) => {
                 let found = scan(&path, &hash, Check::Length)?;
                 detail.extend(found.damaged.iter().map(|d| format!("damaged: {}", d.why)));
                 (None, found.good, !found.stale.is_empty())
@@ -235,7 +254,7 @@ impl Workspace {
         let opened = Opened { path, dir, stage, round, fingerprint: hash, state, commits };
         self.note(&opened, known, detail)?;
         if opened.dir.is_some() {
-            if opened.state.is_done() {
+            if opened.state.is_done() && matches!(*self.rights, Rights::All(_)) {
                 // A kill between the commit and their removal leaves the checkpoints.
                 let checkpoints = opened.checkpoints();
                 if checkpoints.exists() {
@@ -246,6 +265,46 @@ impl Workspace {
             fingerprint.save(&opened.path)?;
         }
         Ok(opened)
+    }
+
+    /// What workers leave to a process that has the whole run.
+    fn to_be_cleared(&self, stage: &str) -> anyhow::Error {
+        let root = self.run.root().display();
+        Failure::busy(
+            format!("{stage} has shards of other settings, or damaged ones"),
+            format!("`qstill finish {root}` sets them aside"),
+        )
+        .into()
+    }
+
+    /// Lets workers add shards.
+    ///
+    /// # Errors
+    /// A run that this process has not to itself; the file system.
+    pub fn lend(&self) -> Result<()> {
+        match &*self.rights {
+            Rights::All(lock) => lock.lend().context("failed to unlock the run"),
+            _ => bail!("the run is not held by this process"),
+        }
+    }
+
+    /// Keeps them out again.
+    ///
+    /// # Errors
+    /// Workers that are still at work.
+    pub fn reclaim(&self) -> Result<()> {
+        match &*self.rights {
+            Rights::All(lock) => Ok(lock.reclaim()?),
+            _ => bail!("the run is not held by this process"),
+        }
+    }
+
+    /// Whether this process is the one to do a shard, unless it is left over.
+    pub fn owns(&self, shard: u32) -> bool {
+        match &*self.rights {
+            Rights::Share(_, turn) => turn.owns(shard),
+            _ => true,
+        }
     }
 
     fn of_another_format(&self) -> anyhow::Error {
@@ -329,15 +388,25 @@ impl Workspace {
         let already = opened.commits.iter().filter_map(|c| c.counts.get("units")).sum::<i64>() as u64;
         let progress = self.console.stage(&label, size.unit, size.units, already);
         let mut all = opened.commits.clone();
-        for shard in missing {
+        let mut one = |shard: u32| -> Result<Commit> {
             stages::Events::check(&progress)?;
             let mut attempt = dir.begin(shard);
             let counts = work(shard, &mut attempt, &progress)?;
             self.sound()?;
-            all.push(attempt.commit(&opened.fingerprint, counts)?);
+            attempt.commit(&opened.fingerprint, counts)
+        };
+        if let Rights::Share(_, turn) = &*self.rights {
+            while let Some((shard, _in_hand)) = turn.next(&dir, total, &progress)? {
+                one(shard)?;
+            }
+            all = scan(opened.path(), &opened.fingerprint, Check::Length)?.good;
+        } else {
+            for shard in missing {
+                all.push(one(shard)?);
+            }
+            all.sort_by_key(|c| c.shard);
         }
         progress.finish();
-        all.sort_by_key(|c| c.shard);
         Ok(opened.output(all))
     }
 }

@@ -1,4 +1,4 @@
-//! Checkpoints of training, and directories that a stage publishes beside itself.
+//! Checkpoints of training.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,19 +19,6 @@ use crate::run::workspace::Workspace;
 const KEPT: usize = 2;
 /// The files of a checkpoint, beside the list of their hashes.
 const CHECKPOINT: [&str; 3] = ["state.safetensors", "cursor.json", "losses.parquet"];
-
-/// Puts a directory in its place. One without a commit record is what a killed process left, and is set
-/// aside.
-///
-/// # Errors
-/// Failed writes.
-pub fn publish(workspace: &Workspace, target: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
-    let staged = write_dir(target, files).with_context(|| format!("failed to write {}", target.display()))?;
-    if target.exists() {
-        set_aside(target, &workspace.run.damaged())?;
-    }
-    publish_dir(&staged, target).with_context(|| format!("failed to publish {}", target.display()))
-}
 
 pub fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix("step-")?.parse().ok()

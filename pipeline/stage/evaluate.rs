@@ -1,11 +1,9 @@
 //! The evaluate stage: what base, student and search solve of held-out problems.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use datasets::table::Evaluation;
-use datasets::types::Problem;
 use serde::Serialize;
 use stages::evaluate::{self, EvaluateConfig, ModelRun, TeacherRun};
 use stages::model::generate::Limits;
@@ -14,10 +12,11 @@ use stages::policy::{Policy, Prompt};
 use stages::search::Draws;
 
 use crate::run::inputs::Tables;
-use crate::run::rows::{StageOutput, counts, problems_of, write};
+use crate::run::rows::StageOutput;
 use crate::run::session::Session;
-use crate::run::workspace::{Opened, Size, Workspace};
+use crate::run::workspace::{Opened, Workspace};
 use crate::stage::earlier::EarlierRounds;
+use crate::stage::measuring::{Measuring, once};
 use crate::stage::policy::{Base, PromptInputs, SamplingPolicy};
 use crate::stage::searching::Searching;
 use crate::stage::verifier::Verifier;
@@ -38,6 +37,8 @@ pub struct Inputs {
     base: Option<BaseAsked>,
     /// With `evaluate.teacher`: policy and search.
     searching: Option<Searching>,
+    #[serde(skip)]
+    measuring: Measuring,
 }
 
 /// The base as it is asked: one from scratch the question alone.
@@ -57,15 +58,9 @@ impl BaseAsked {
 }
 
 impl Inputs {
-    /// Names of what is measured, one for each shard.
-    fn models(&self) -> Vec<&'static str> {
-        let parts = [("base", self.base.is_some()), ("student", true), ("teacher", self.searching.is_some())];
-        parts.into_iter().filter(|(_, measured)| *measured).map(|(name, _)| name).collect()
-    }
-
-    /// Number of shards.
+    /// Number of shards; one without problems, whose work says that there are none.
     pub fn shards(&self) -> u32 {
-        self.models().len() as u32
+        self.measuring.shards().max(1)
     }
 }
 
@@ -88,7 +83,9 @@ pub fn inputs(
     } else {
         None
     };
-    let teacher = c.evaluate.teacher;
+    let searching = if c.evaluate.teacher { Some(Searching::of(session, problems, earlier)?) } else { None };
+    let parts = [("base", base.is_some()), ("student", true), ("teacher", searching.is_some())];
+    let models: Vec<_> = parts.iter().filter(|(_, measured)| *measured).map(|(name, _)| *name).collect();
     Ok(Inputs {
         code: evaluate::VERSION,
         tables: Tables::default().with::<Evaluation>(),
@@ -99,18 +96,18 @@ pub fn inputs(
         verifier: Verifier::of(session)?,
         student: SamplingPolicy::student(session, student),
         base,
-        searching: if teacher { Some(Searching::of(session, problems, earlier)?) } else { None },
+        searching,
+        measuring: Measuring::of(problems, c.evaluate.split, c.evaluate.problems, &models),
     })
 }
 
-/// Measures each model, a shard each.
+/// Measures each model.
 ///
 /// # Errors
 /// No problem to evaluate on; those of the models; failed writes.
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
-    let (config, split, models) = (&inputs.evaluate, inputs.evaluate.split, inputs.models());
-    let asked: Vec<Problem> = problems_of(&inputs.problems, split, config.problems)?;
-    if asked.is_empty() {
+    let (config, split) = (&inputs.evaluate, inputs.evaluate.split);
+    if inputs.measuring.asked() == 0 {
         return Err(Failure::input(
             format!("there is no {} problem to evaluate on", split.name()),
             format!("raise problems.{0} or choose another evaluate.split", split.name()),
@@ -119,37 +116,29 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     }
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "evaluate" };
     let domains = inputs.verifier.open(workspace)?;
-    let mut student = inputs.student.model(workspace)?.context("a student is a model in this process")?;
-    let tokenizer = Arc::clone(student.model());
-    let units = (asked.len() * models.len()) as u64;
-    let size = Size { shards: inputs.shards(), unit: "problems", units };
-    workspace.shards(opened, &size, |shard, attempt, progress| {
-        let model = models[shard as usize];
-        let clock = Instant::now();
-        let measured = ModelRun { name: model, config, draws, domains: &domains };
-        let rows = match (model, &inputs.base, &inputs.searching) {
-            ("base", Some(base), _) => {
-                let mut policy = base.policy(workspace)?;
-                evaluate::model(&asked, measured, &mut policy, progress)?
+    let load = || inputs.student.model(workspace)?.context("a student is a model in this process");
+    let (mut base, mut student, mut search) = (None, None, None);
+    inputs.measuring.work(workspace, opened, |name, asked, progress| {
+        let measured = ModelRun { name, config, draws, domains: &domains };
+        match (name, &inputs.base, &inputs.searching) {
+            ("base", Some(of), _) => {
+                evaluate::model(asked, measured, once(&mut base, || of.policy(workspace))?, progress)
             }
             ("teacher", _, Some(searching)) => {
-                let mut open = searching.open(workspace)?;
+                let tokenizer = Arc::clone(once(&mut student, load)?.model());
+                let open = once(&mut search, || searching.open(workspace))?;
                 let tree = open.tree.clone();
-                let (policy, mut values) = open.parts();
+                let (mut policy, mut values) = open.parts();
                 let count = |step: &str| tokenizer.tokenizer.encode(step).len() as u32;
                 let (config, tree) = (&searching.search, &tree);
                 let run = TeacherRun { config, tree, draws, count: &count, domains: &domains };
-                let mut policy = policy.map(|p| p as &mut dyn Policy);
                 if let Some(policy) = &mut policy {
                     policy.belongs(&format!("evaluate-{}", inputs.round));
                 }
-                evaluate::teacher(&asked, run, policy, &mut values, progress)?
+                let policy = policy.map(|p| p as &mut dyn Policy);
+                evaluate::teacher(asked, run, policy, &mut values, progress)
             }
-            _ => evaluate::model(&asked, measured, &mut student, progress)?,
-        };
-        let solved = rows.iter().filter(|r| r.sample == 0 && r.correct).count();
-        write(attempt, rows)?;
-        let milliseconds = clock.elapsed().as_millis() as usize;
-        Ok(counts(&[("units", asked.len()), ("solved", solved), ("milliseconds", milliseconds)]))
+            _ => evaluate::model(asked, measured, once(&mut student, load)?, progress),
+        }
     })
 }

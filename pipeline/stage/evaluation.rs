@@ -1,6 +1,6 @@
 //! What the evaluate stages of a run found: `evaluation.json`, and the table at the end of a run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use datasets::table::Evaluation;
@@ -14,6 +14,7 @@ use crate::run::bill::{Bill, bill};
 use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
 use crate::stage::break_even::BreakEven;
+use crate::stage::measuring::Measuring;
 use crate::terminal::exit::Failure;
 use crate::terminal::text::{self, interval, p_value, percent};
 
@@ -75,18 +76,27 @@ impl Results {
 /// Failed reads and writes.
 pub fn publish(session: &Session, problems: &StageOutput) -> Result<()> {
     let (config, run) = (&session.config.evaluate, &session.workspace.run);
-    let all = problems_of(problems, config.split, 0)?;
-    let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
+    let all = Measuring::of(problems, config.split, config.problems, &[]).asked();
+    let asked = problems_of(problems, config.split, 0)?;
+    let asked: HashMap<String, Problem> = asked.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let mut rows: Vec<Summary> = Vec::new();
     let mut tests: Vec<Paired> = Vec::new();
     let (mut base, mut search) = (None, Vec::new());
     for round in run.rounds()? {
         let output = committed(run, round, Stage::Evaluate)?;
+        let mut models: BTreeMap<String, (Vec<Evaluation>, i64)> = BTreeMap::new();
         for commit in &output.commits {
             let found: Vec<Evaluation> = output.shard(commit.shard)?;
-            let seconds = commit.counts.get("milliseconds").copied().unwrap_or(0) as f64 / 1000.0;
-            let Some(summary) = summarise(&found, &asked, seconds) else { continue };
-            match (summary.model.as_str(), &base) {
+            let Some(first) = found.first() else { continue };
+            let (rows, milliseconds) = models.entry(first.model.clone()).or_default();
+            *milliseconds += commit.counts.get("milliseconds").copied().unwrap_or(0);
+            rows.extend(found);
+        }
+        for (model, (found, milliseconds)) in models {
+            let summary = summarise(&found, &asked, milliseconds as f64 / 1000.0);
+            // One that was stopped half-way is none.
+            let Some(summary) = summary.filter(|summary| summary.problems == all) else { continue };
+            match (model.as_str(), &base) {
                 ("base", _) => base = Some(found),
                 ("teacher", _) => search = found,
                 ("student", Some(base)) => {

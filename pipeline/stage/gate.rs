@@ -15,10 +15,11 @@ use crate::disk::durable::{read_small, write_atomic};
 use crate::disk::layout::{RunDir, Stage};
 use crate::run::goal::Goal;
 use crate::run::inputs::{self, Tables};
-use crate::run::rows::{StageOutput, committed, counts, problems_of, write};
+use crate::run::rows::{StageOutput, committed, problems_of};
 use crate::run::session::Session;
-use crate::run::workspace::{Opened, Size, Workspace};
+use crate::run::workspace::{Opened, Workspace};
 use crate::stage::earlier::EarlierRounds;
+use crate::stage::measuring::{Measuring, once};
 use crate::stage::policy::SamplingPolicy;
 use crate::stage::verifier::Verifier;
 use crate::terminal::exit::Failure;
@@ -41,14 +42,15 @@ pub struct Inputs {
     /// The policy that the first student would replace, if there is a trained one: asked as it searches, with
     /// instruction and examples.
     base: Option<SamplingPolicy>,
+    /// The student, and the base.
     #[serde(skip)]
-    asked: Vec<Problem>,
+    measuring: Measuring,
 }
 
 impl Inputs {
-    /// Number of shards: the student, and the base.
+    /// Number of shards; 0 without validation problems.
     pub fn shards(&self) -> u32 {
-        if self.asked.is_empty() { 0 } else { 1 + u32::from(self.base.is_some()) }
+        self.measuring.shards()
     }
 }
 
@@ -62,6 +64,7 @@ pub fn inputs(
 ) -> Result<Inputs> {
     let c = &session.config;
     let first = round == 1 && !c.model.from_scratch();
+    let models: &[_] = if first { &["student", "base"] } else { &["student"] };
     Ok(Inputs {
         code: gate::VERSION,
         answers: evaluate::VERSION,
@@ -74,30 +77,26 @@ pub fn inputs(
         verifier: Verifier::of(session)?,
         student: SamplingPolicy::student(session, student),
         base: if first { Some(SamplingPolicy::base(session, problems)?) } else { None },
-        asked: problems_of(problems, Split::Validation, c.gate.problems)?,
+        measuring: Measuring::of(problems, Split::Validation, c.gate.problems, models),
     })
 }
 
-/// Measures a round's student, shard 0, and in round 1 the base, shard 1.
+/// Measures a round's student, and in round 1 the base.
 ///
 /// # Errors
 /// Those of the models; failed writes.
 pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
-    let (asked, shards) = (&inputs.asked, inputs.shards());
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "gate" };
     let domains = inputs.verifier.open(workspace)?;
-    let size = Size { shards, unit: "problems", units: asked.len() as u64 * u64::from(shards) };
-    workspace.shards(opened, &size, |shard, attempt, progress| {
-        let (named, policy) = match (shard, &inputs.base) {
-            (1, Some(base)) => ("base", base),
-            _ => ("student", &inputs.student),
+    let (mut student, mut base) = (None, None);
+    inputs.measuring.work(workspace, opened, |name, asked, progress| {
+        let (slot, of) = match (name, &inputs.base) {
+            ("base", Some(of)) => (&mut base, of),
+            _ => (&mut student, &inputs.student),
         };
-        let mut policy = policy.model(workspace)?.context("a model in this process is measured")?;
-        let measured = ModelRun { name: named, config: &inputs.evaluate, draws, domains: &domains };
-        let rows = evaluate::model(asked, measured, &mut policy, progress)?;
-        let solved = rows.iter().filter(|row| row.sample == 0 && row.correct).count();
-        write(attempt, rows)?;
-        Ok(counts(&[("units", asked.len()), ("solved", solved)]))
+        let policy = once(slot, || of.model(workspace)?.context("a model in this process is measured"))?;
+        let measured = ModelRun { name, config: &inputs.evaluate, draws, domains: &domains };
+        evaluate::model(asked, measured, policy, progress)
     })
 }
 
@@ -116,7 +115,7 @@ pub fn decide(
     let label = Stage::Gate.in_round(round);
     let rows: Vec<Evaluation> = measured.read()?;
     if rows.is_empty() {
-        if goal != Goal::Look {
+        if goal.decides() {
             let why = "there are no validation problems, so every student is accepted";
             workspace.console.say(&format!("{label}: {why}"));
         }
@@ -134,7 +133,7 @@ pub fn decide(
     let all = problems_of(&inputs.problems, Split::Validation, 0)?;
     let asked: HashMap<String, Problem> = all.into_iter().map(|p| (p.problem_id.clone(), p)).collect();
     let decision = gate::decide(&student, before.as_deref(), &asked, config);
-    if goal == Goal::Look {
+    if !goal.decides() {
         return Ok(decision.accepted);
     }
     let path = file(&workspace.run, round);

@@ -10,6 +10,7 @@ pub mod evaluation;
 mod fit;
 pub mod gate;
 mod lessons;
+pub mod measuring;
 pub mod policy;
 pub mod problems;
 pub mod score;

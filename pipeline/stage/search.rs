@@ -100,7 +100,11 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         let rows: Vec<Problem> = problems.shard(shards[shard as usize])?;
         let mut policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
         if let Some(policy) = policy.as_deref_mut() {
-            let outstanding = |next: &u32| opened.commits.iter().all(|commit| commit.shard != *next);
+            let outstanding = |next: &u32| {
+                // What is left of another worker's part is not begun early: it may be doing it.
+                let own = workspace.owns(shard) && workspace.owns(*next);
+                own && opened.commits.iter().all(|commit| commit.shard != *next)
+            };
             let read = |next: u32| problems.shard::<Problem>(shards[next as usize]);
             let name = |shard: u32| format!("search-{round}-{shard:05}");
             begun.upto(shard, policy.ahead(), (0..inputs.shards()).filter(outstanding), |next| {

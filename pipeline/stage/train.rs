@@ -27,7 +27,6 @@ use crate::run::inputs::{self, Tables};
 use crate::run::rows::{Counts, Rounds, StageOutput, pool, problems_of, write};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Workspace};
-use crate::stage::checkpoints::publish;
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::fit::Fit;
 use crate::stage::lessons::Material;
@@ -227,7 +226,6 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let folder = fit.folder.clone();
     let (learner, losses) = fit.run(workspace, checkpoint.map(|(_, dir)| dir), &progress)?;
 
-    let target = workspace.run.student(inputs.round);
     let mut files = hf::files(&learner.decoder(), &start.tokenizer)?;
     if let Some(head) = learner.head() {
         files.push(head.file()?);
@@ -235,11 +233,12 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     if let Some(heads) = learner.future().filter(|_| inputs.train.future_keep) {
         files.push(heads.file(&start.decoder.config)?);
     }
-    publish(workspace, &target, &files)?;
+    let (mut attempt, aside) = (opened.dir()?.begin(0), workspace.run.damaged());
+    attempt.publish("student", &files, &aside)?;
     let adapters = learner.adapters();
     if !adapters.is_empty() {
         let files = lora::peft_files(&adapters, &inputs.train, &inputs.start.as_base(workspace))?;
-        publish(workspace, &workspace.run.adapter(inputs.round), &files)?;
+        attempt.publish("adapter", &files, &aside)?;
     }
     let last = losses.iter().rev().find_map(|l| l.validation_loss);
     let mut counts =
@@ -249,12 +248,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         counts.insert("sampled_tokens".to_owned(), last.sampled_tokens as i64);
         counts.insert("teacher_tokens".to_owned(), last.teacher_tokens as i64);
     }
-    let mut attempt = opened.dir()?.begin(0);
     write(&mut attempt, losses)?;
-    attempt.attach("student")?;
-    if !adapters.is_empty() {
-        attempt.attach("adapter")?;
-    }
     workspace.sound()?;
     let commit = attempt.commit(&opened.fingerprint, counts)?;
     progress.finish();
@@ -262,7 +256,9 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         fs::remove_dir_all(folder.join(&old)).with_context(|| format!("failed to remove {old}"))?;
     }
     let validated = last.map_or(String::new(), |v| format!(", validation loss {v:.3}"));
-    workspace.console.say(&format!("{label}: student in {}{validated}", target.display()));
+    workspace
+        .console
+        .say(&format!("{label}: student in {}{validated}", workspace.run.student(inputs.round).display()));
     Ok(opened.output(vec![commit]))
 }
 

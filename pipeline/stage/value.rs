@@ -26,7 +26,6 @@ use crate::run::inputs::{self, Tables};
 use crate::run::rows::{Counts, Rounds, StageOutput, train_shards, write, write_some};
 use crate::run::session::Session;
 use crate::run::workspace::{Opened, Size, Workspace};
-use crate::stage::checkpoints::publish;
 use crate::stage::earlier::EarlierRounds;
 use crate::stage::fit::Fit;
 use crate::stage::policy::{Base, SamplingPolicy};
@@ -186,7 +185,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
         let (measured, points) = value::measure(&domains, &trees, &mut model, how, progress)?;
         workspace.console.say(&format!("{label}: level {}, {best}; {}", level.name(), summary(&measured)));
         files.push((METRICS.to_owned(), (serde_json::to_string_pretty(&measured)? + "\n").into_bytes()));
-        publish(workspace, &workspace.run.value(round, level.name()), &files)?;
+        attempt.publish(&format!("value-{}", level.name()), &files, &workspace.run.damaged())?;
         let row = |p: &value::metrics::Point| ValueRow {
             problem_id: trees[p.problem as usize].problem.problem_id.clone(),
             round,
@@ -197,7 +196,6 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             weight: p.weight,
         };
         write(attempt, points.iter().map(row).collect())?;
-        attempt.attach(&format!("value-{}", level.name()))?;
         Ok(Counts::from([("units".to_owned(), 1), ("states".to_owned(), count(Part::Train) as i64)]))
     })?;
     if folder.exists() {

@@ -77,6 +77,11 @@ impl Console {
         self.print(line);
     }
 
+    /// A line of another process, which logs it itself.
+    pub fn pass_on(&self, line: &str) {
+        self.print(line);
+    }
+
     /// A line for the log only.
     pub fn log(&self, line: &str) {
         if let Some(file) = locked(&self.0.log).as_mut() {

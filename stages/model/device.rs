@@ -10,16 +10,46 @@ use serde::{Deserialize, Serialize};
 
 use super::{Decoder, DecoderConfig, ModelError};
 
-/// What the user asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What the user asked for: `auto`, `wgpu`, `wgpu:N` or `cpu`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceSetting {
     /// A real GPU if there is one, else the CPU.
     #[default]
     Auto,
     /// A GPU; a software adapter if it is the only one.
     Wgpu,
+    /// One of several: its number, as [`adapters`] lists them, or its PCI address.
+    Gpu(String),
     Cpu,
+}
+
+impl TryFrom<String> for DeviceSetting {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (text.as_str(), text.strip_prefix("wgpu:").map(str::trim)) {
+            ("auto", _) => Ok(Self::Auto),
+            ("wgpu", _) => Ok(Self::Wgpu),
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(gpu)) if !gpu.is_empty() => Ok(Self::Gpu(gpu.to_owned())),
+            _ => Err(format!(
+                "there is no device `{text}`, expected `auto`, `wgpu`, `wgpu:N` (a GPU's number or PCI \
+                 address) or `cpu`"
+            )),
+        }
+    }
+}
+
+impl From<DeviceSetting> for String {
+    fn from(setting: DeviceSetting) -> Self {
+        match setting {
+            DeviceSetting::Auto => "auto".to_owned(),
+            DeviceSetting::Wgpu => "wgpu".to_owned(),
+            DeviceSetting::Gpu(gpu) => format!("wgpu:{gpu}"),
+            DeviceSetting::Cpu => "cpu".to_owned(),
+        }
+    }
 }
 
 /// What is computed in (`model.dtype`); files and checkpoints are f32.
@@ -45,6 +75,8 @@ pub struct Adapter {
     /// `Vulkan`, `Metal`, `Dx12` or `Gl`.
     pub backend: String,
     pub driver: String,
+    /// PCI address, such as `0000:65:00.0`; empty where the driver does not say it.
+    pub pci: String,
     /// How burn addresses it; `None` if it cannot.
     #[serde(skip)]
     select: Option<DeviceKind>,
@@ -54,6 +86,13 @@ impl Adapter {
     /// False for adapters that compute on the CPU.
     pub fn is_gpu(&self) -> bool {
         matches!(self.kind.as_str(), "DiscreteGpu" | "IntegratedGpu" | "VirtualGpu")
+    }
+
+    /// Whether it has this PCI address, of which the domain may be left out.
+    fn is_at(&self, address: &str) -> bool {
+        // nvidia-smi writes the domain with eight digits.
+        let parts = |text: &str| text.trim_start_matches(['0', ':']).to_ascii_lowercase();
+        !self.pci.is_empty() && address.contains(':') && parts(&self.pci) == parts(address)
     }
 }
 
@@ -108,7 +147,11 @@ impl Choice {
     }
 }
 
-/// Every adapter wgpu can use for compute, in the order it lists them.
+/// Every adapter wgpu can use for compute: GPUs in the order of their PCI addresses, as nvidia-smi counts,
+/// then the others.
+///
+/// # Errors
+/// If the graphics driver is broken.
 pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
     let listed = catch_unwind(|| {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -135,7 +178,7 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
         counts[kind] += 1;
         counts[kind] - 1
     };
-    Ok(infos
+    let mut adapters: Vec<Adapter> = infos
         .into_iter()
         .map(|info| {
             let select = match info.device_type {
@@ -150,32 +193,53 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
                 kind: format!("{:?}", info.device_type),
                 backend: format!("{:?}", info.backend),
                 driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                pci: info.device_pci_bus_id,
                 select,
             }
         })
-        .collect())
+        .collect();
+    adapters.sort_by_key(|adapter| (!adapter.is_gpu(), adapter.pci.clone()));
+    Ok(adapters)
+}
+
+/// The adapter of a number or PCI address.
+fn numbered<'a>(found: &'a [Adapter], gpu: &str) -> Result<&'a Adapter, ModelError> {
+    let by_number = gpu.parse().ok().and_then(|number: usize| found.get(number));
+    by_number.or_else(|| found.iter().find(|adapter| adapter.is_at(gpu))).ok_or_else(|| {
+        let all = found.iter().enumerate().map(|(number, adapter)| match adapter.pci.as_str() {
+            "" => format!("{number} ({})", adapter.name),
+            pci => format!("{number} ({}, {pci})", adapter.name),
+        });
+        let all = if found.is_empty() { "none".to_owned() } else { all.collect::<Vec<_>>().join(", ") };
+        ModelError::Device(format!("there is no GPU `{gpu}` (run.device); adapters here: {all}"))
+    })
 }
 
 /// Takes the device that the setting asks for.
 ///
 /// # Errors
 /// If wgpu is asked for and there is no adapter, or it cannot be opened.
-pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
+pub fn choose(setting: &DeviceSetting) -> Result<Choice, ModelError> {
     let cpu = |why: String| Choice { device: Device::flex(), kind: "cpu", gpu: false, why };
-    if setting == DeviceSetting::Cpu {
+    if *setting == DeviceSetting::Cpu {
         return Ok(cpu("device: CPU (as requested)".into()));
     }
     // Without a driver the auto choice is the CPU, whatever went wrong in looking for one.
     let found = match adapters() {
         Ok(found) => found,
-        Err(error) if setting == DeviceSetting::Auto => return Ok(cpu(format!("device: CPU ({error})"))),
+        Err(error) if *setting == DeviceSetting::Auto => return Ok(cpu(format!("device: CPU ({error})"))),
         Err(error) => return Err(error),
     };
     let rank =
         |a: &&Adapter| ["DiscreteGpu", "IntegratedGpu", "VirtualGpu"].iter().position(|k| a.kind == *k);
     let gpu = found.iter().filter(|a| a.is_gpu()).min_by_key(rank);
     let software = found.iter().find(|a| a.kind == "Cpu");
+    let described = |a: &Adapter| format!("device: wgpu on {} ({}, {})", a.name, a.kind, a.backend);
     let (adapter, why) = match (setting, gpu, software) {
+        (DeviceSetting::Gpu(gpu), _, _) => {
+            let adapter = numbered(&found, gpu)?;
+            (adapter, format!("{}, GPU {gpu} as requested", described(adapter)))
+        }
         (DeviceSetting::Auto, None, None) => return Ok(cpu("device: CPU (no GPU adapter found)".into())),
         (DeviceSetting::Auto, None, Some(a)) => {
             return Ok(cpu(format!(
@@ -183,7 +247,7 @@ pub fn choose(setting: DeviceSetting) -> Result<Choice, ModelError> {
                 a.name
             )));
         }
-        (_, Some(a), _) => (a, format!("device: wgpu on {} ({}, {})", a.name, a.kind, a.backend)),
+        (_, Some(a), _) => (a, described(a)),
         (_, None, Some(a)) => (
             a,
             format!(
@@ -271,4 +335,47 @@ pub fn check(device: &Device) -> Result<f32, ModelError> {
 /// The CPU device.
 pub fn cpu() -> Device {
     Device::flex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, pci: &str) -> Adapter {
+        let text = |text: &str| text.to_owned();
+        let (kind, backend) = (text("DiscreteGpu"), text("Vulkan"));
+        Adapter { name: text(name), kind, backend, driver: String::new(), pci: text(pci), select: None }
+    }
+
+    #[test]
+    fn a_gpu_is_found_by_number_and_by_pci_address() {
+        let found = [adapter("a", "0000:17:00.0"), adapter("b", "0000:65:00.0"), adapter("c", "")];
+        let name = |gpu: &str| numbered(&found, gpu).map(|adapter| adapter.name.clone());
+        for (gpu, expected) in [
+            ("0", "a"),
+            ("1", "b"),
+            ("2", "c"),
+            ("65:00.0", "b"),
+            ("00000000:65:00.0", "b"),
+            ("0000:17:00.0", "a"),
+        ] {
+            assert_eq!(name(gpu).ok().as_deref(), Some(expected), "{gpu}");
+        }
+        for gpu in ["3", "-1", "66:00.0", "b", ":"] {
+            let error = name(gpu).unwrap_err().to_string();
+            assert!(error.contains("1 (b, 0000:65:00.0), 2 (c)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_read_as_it_is_written() {
+        for text in ["auto", "wgpu", "wgpu:3", "wgpu:0000:65:00.0", "cpu"] {
+            let setting = DeviceSetting::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(setting), text);
+        }
+        for text in ["", "cuda", "wgpu:", "wgpu: ", "GPU"] {
+            let error = DeviceSetting::try_from(text.to_owned()).unwrap_err();
+            assert!(error.contains("wgpu:N"), "{error}");
+        }
+    }
 }

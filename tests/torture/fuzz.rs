@@ -74,7 +74,7 @@ pub fn mutated(world: &World, full: bool) -> Part {
     let (run, home) = (world.copy(), world.fresh());
     fs::create_dir_all(&home).expect("a folder");
     let cpu =
-        stages::model::device::choose(stages::model::DeviceSetting::Cpu).expect("there is a CPU").device;
+        stages::model::device::choose(&stages::model::DeviceSetting::Cpu).expect("there is a CPU").device;
     let shard = |stage: &str, table: &str| -> PathBuf {
         let dir = run.join(stage).join("shards");
         let mut all = fs::read_dir(dir).expect("shards").flatten().map(|entry| entry.path());

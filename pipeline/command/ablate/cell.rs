@@ -14,9 +14,10 @@ use super::arms::Arm;
 use super::data::{Data, step};
 use crate::disk::layout::Stage;
 use crate::run::inputs::{self, Tables};
-use crate::run::rows::{Rounds, StageOutput, committed, counts, problems_of, write};
+use crate::run::rows::{Rounds, StageOutput, committed, problems_of};
 use crate::run::session::Session;
-use crate::run::workspace::{Opened, Size, Workspace};
+use crate::run::workspace::{Opened, Workspace};
+use crate::stage::measuring::{Measuring, once};
 use crate::stage::policy::SamplingPolicy;
 use crate::stage::verifier::Verifier;
 use crate::stage::{score, train};
@@ -72,7 +73,7 @@ pub struct Answered<'a> {
 
 /// What the answers depend on.
 #[derive(Serialize)]
-struct Inputs<'a> {
+struct Inputs {
     code: u32,
     tables: Tables,
     seed: u64,
@@ -85,7 +86,7 @@ struct Inputs<'a> {
     verifier: Verifier,
     student: SamplingPolicy,
     #[serde(skip)]
-    asked: &'a [Problem],
+    measuring: Measuring,
 }
 
 impl<'a> Cell<'a> {
@@ -122,25 +123,23 @@ impl<'a> Cell<'a> {
             evaluate: exam.evaluate.clone(),
             verifier: Verifier::of(&part)?,
             student: SamplingPolicy::student(&part, &student),
-            asked: &exam.asked,
+            measuring: Measuring::of(&data.problems, exam.split, exam.asked.len(), &["student"]),
         };
-        let answers = step(workspace, (Stage::Evaluate, round), &inputs, 1, ask)?;
+        let shards = inputs.measuring.shards();
+        let answers = step(workspace, (Stage::Evaluate, round), &inputs, shards, ask)?;
         let (rows, steps) = (student.count("rows"), student.count("units"));
         Ok(Answered { arm, seed, rows, steps, trained: student.count("tokens"), answers })
     }
 }
 
-fn ask(workspace: &Workspace, opened: &Opened, inputs: &Inputs<'_>) -> Result<StageOutput> {
+fn ask(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageOutput> {
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "ablation" };
     let domains = inputs.verifier.open(workspace)?;
-    let size = Size { shards: 1, unit: "problems", units: inputs.asked.len() as u64 };
-    workspace.shards(opened, &size, |_, attempt, progress| {
-        let mut policy = inputs.student.model(workspace)?.context("a student is a model in this process")?;
-        let run = ModelRun { name: "student", config: &inputs.evaluate, draws, domains: &domains };
-        let rows = evaluate::model(inputs.asked, run, &mut policy, progress)?;
-        let solved = rows.iter().filter(|row| row.correct).count();
-        write(attempt, rows)?;
-        Ok(counts(&[("units", inputs.asked.len()), ("solved", solved)]))
+    let mut student = None;
+    let load = || inputs.student.model(workspace)?.context("a student is a model in this process");
+    inputs.measuring.work(workspace, opened, |name, asked, progress| {
+        let run = ModelRun { name, config: &inputs.evaluate, draws, domains: &domains };
+        evaluate::model(asked, run, once(&mut student, load)?, progress)
     })
 }
 

@@ -12,6 +12,7 @@
 use anyhow::{Context, Result};
 
 use crate::command::arguments::{interrupted, open_as_is};
+use crate::run::goal::Goal;
 use crate::run::session::Session;
 use crate::run::walk::preflight;
 use crate::terminal::console::Console;
@@ -49,7 +50,7 @@ fn compare(session: &Session, args: &Ablate) -> Result<()> {
     for arm in &mut arms {
         length.apply(&mut arm.config);
         let part = session.within(session.workspace.run.arm(&arm.name), arm.config.clone())?;
-        preflight(&part).with_context(|| arm.called())?;
+        preflight(&part, Goal::All).with_context(|| arm.called())?;
         let kept = data.curate(&part).with_context(|| arm.called())?;
         of_arms.push((&*arm, part, kept));
     }

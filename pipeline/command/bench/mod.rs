@@ -184,7 +184,7 @@ impl Measured {
     ) -> Result<Exit> {
         let sets = over.all();
         let (config, _) = Config::resolve(&[], &sets)?;
-        let device = stages::model::device::choose(config.run.device)?;
+        let device = stages::model::device::choose(&config.run.device)?;
         console.say(&device.why);
         let mut all = Vec::new();
         for model in &self.model {

@@ -105,7 +105,7 @@ pub fn search(time: Duration) -> Result<Value> {
     let demo = of("demo")?;
     let problems = drawn(&demo, 64)?;
     let texts = || Ok(problems.iter().map(|problem| problem.question.clone()).collect());
-    let device = stages::model::device::choose(stages::model::DeviceSetting::Cpu)?;
+    let device = stages::model::device::choose(&stages::model::DeviceSetting::Cpu)?;
     let model = Arc::new(stages::train::base(&demo.model, texts, 1, &device)?);
     for algorithm in Algorithm::ALL {
         let tree = TreeConfig { unit: Unit::Tokens, budget: 256, goal: Goal::Verified, ..demo.tree.clone() };

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::command::arguments::{Overrides, Source, look, parse_stage};
 use crate::disk::layout::{RunDir, Stage};
-use crate::disk::lock::{Holder, Lock};
+use crate::disk::lock::{Holder, Lock, Share};
 use crate::disk::space::space;
 use crate::run::bill::{Bill, bill};
 use crate::run::plan::{StageLine, Standing};
@@ -68,7 +68,7 @@ pub fn run(args: Status, console: &Console) -> Result<Exit> {
         return watch(pause, |style| {
             // What is read may be moved by the process at work: then a second look sees it in its place.
             let found = State::of(&session()?).or_else(|_| State::of(&session()?))?;
-            Ok(Seen { text: found.text(style), working: found.holder.is_some(), done: found.all_done() })
+            Ok(Seen { text: found.text(style), working: found.is_at_work(), done: found.all_done() })
         });
     }
     let session = session()?;
@@ -151,6 +151,8 @@ struct State {
     run: RunDir,
     stages: Vec<StageLine>,
     holder: Option<Holder>,
+    /// Whether workers are at work, which nobody holds together.
+    workers: bool,
     bill: Option<Bill>,
     said: Said,
     /// Bytes that the run takes, and that are left for it.
@@ -164,10 +166,15 @@ impl State {
         let run = session.workspace.run.clone();
         // Before the stages: whoever ends in between leaves them as they will stay.
         let holder = Lock::holder(run.root());
+        let workers = Share::is_taken(run.root());
         let log = run.log();
         let said = log::said(&log).with_context(|| format!("failed to read {}", log.display()))?;
         let (stages, bill, space) = (lines(session)?, bill(session)?, space(run.root()));
-        Ok(Self { run, stages, holder, bill, said, space })
+        Ok(Self { run, stages, holder, workers, bill, said, space })
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.workers || self.holder.is_some()
     }
 
     fn all_done(&self) -> bool {
@@ -179,6 +186,7 @@ impl State {
             "run": self.run.name(),
             "path": self.run.root().display().to_string(),
             "holder": self.holder,
+            "workers": self.workers,
             "done": self.all_done(),
             "endpoint": self.bill,
             "log": self.said,
@@ -197,9 +205,12 @@ impl State {
             let Holder { pid, command, started, .. } = holder;
             say(format!("running: pid {pid}{} since {started} ({command})", holder.on()));
         }
+        if self.workers {
+            say("running: workers (qstill work)".to_owned());
+        }
         if let Some(last) = &self.said.last {
-            let word = if self.holder.is_some() { "now" } else { "last" };
-            say(format!("{word}: {} {}", clock(&last.time, self.holder.is_some()), last.text));
+            let word = if self.is_at_work() { "now" } else { "last" };
+            say(format!("{word}: {} {}", clock(&last.time, self.is_at_work()), last.text));
         }
         if let Some(bill) = &self.bill {
             say(format!("endpoint: {bill}"));
@@ -213,7 +224,7 @@ impl State {
         text.push('\n');
         self.table(look, &mut text);
         text.push('\n');
-        text.push_str(&brief(&hint(&self.run, &self.stages, self.holder.is_some()), look.width));
+        text.push_str(&brief(&hint(&self.run, &self.stages, self.is_at_work()), look.width));
         text.push('\n');
         text
     }
@@ -317,11 +328,15 @@ next: search of round 1; resume with `qstill resume /none/first`
             run: RunDir::at("/none/first"),
             stages: stages.to_vec(),
             holder: None,
+            workers: false,
             bill: None,
             said: Said { last: Some(said("round 1 search: 3/10")), troubles: vec![said("error: full")] },
             space: (12_345, Some(2_000_000)),
         };
         assert_eq!(state.text(PLAIN), expected);
+        state.workers = true;
+        assert!(state.text(PLAIN).contains("running: workers (qstill work)\n"));
+        state.workers = false;
         let (pid, command) = (7, "qstill run".to_owned());
         state.holder =
             Some(Holder { pid, host: "n7".to_owned(), command, started: "2026-03-09T11:05:00Z".to_owned() });

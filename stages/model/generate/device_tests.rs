@@ -251,7 +251,7 @@ fn tokens_are_counted_without_padding() {
 #[test]
 fn a_gpu_gives_the_answers_of_the_cpu() {
     if std::env::var("QSTILL_TEST_WGPU").is_ok_and(|v| v == "1") {
-        let device = crate::model::device::choose(DeviceSetting::Wgpu).unwrap().device;
+        let device = crate::model::device::choose(&DeviceSetting::Wgpu).unwrap().device;
         let decoder = tiny(&Tokenizer::tiny().unwrap());
         let moved = moved(&decoder, &device);
         let requests = requests(40);

@@ -1,0 +1,114 @@
+//! `qstill work` and `qstill finish`: a run by several processes. Workers do the shards of the stages that
+//! can be shared; what follows from all rows together is finished by one.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::command::arguments::{Overrides, Source, existing, interrupted, open};
+use crate::command::run::{say_results, walked};
+use crate::config::Config;
+use crate::config::resolve::file;
+use crate::run::goal::Goal;
+use crate::run::plan::StageLine;
+use crate::run::session::Session;
+use crate::run::turn::Turn;
+use crate::run::walk;
+use crate::stage::verifier::present;
+use crate::terminal::console::Console;
+use crate::terminal::exit::{Exit, Failure};
+
+/// Work on a run beside others: shards of search, verify, score, gate and evaluate.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  qstill finish runs/mine                            problems, and whatever else one process has to do
+  qstill work runs/mine --array 0/2 --gpu 0 &        then as many workers as you like, on any machine that
+  qstill work runs/mine --array 1/2 --gpu 1          sees the run's directory
+  qstill finish runs/mine                            curate, value and train; and so on until all is done
+  qstill launch local runs/mine -n 2                 all of this on one machine
+A worker ends with 0 when nothing is left for workers, and may be killed and started again at any time.")]
+pub struct Work {
+    /// The run's directory, or its name under runs/.
+    pub run: String,
+    /// Which of how many workers this is, from 0: which shards it does first. Then it does what is left of
+    /// the others'.
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    array: Turn,
+    #[command(flatten)]
+    over: Overrides,
+}
+
+/// Do what one process has to do of a run, up to the next stage for workers.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  qstill finish runs/mine && echo done || qstill work runs/mine
+The exit code is 0 if the run is done, and 75 if something is left for workers.")]
+pub struct Finish {
+    /// The run's directory, or its name under runs/.
+    pub run: String,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    over: Overrides,
+}
+
+/// Does what is left for workers.
+///
+/// # Errors
+/// Everything that ends in an exit code.
+pub fn work(args: Work, console: &Console) -> Result<Exit> {
+    let run = existing(&args.run)?;
+    let (config, _) = Config::resolve(&[file(&run.config())?], &args.over.all())?;
+    present(&config)?;
+    let root = run.root().display().to_string();
+    let session = Session::share(run, config, console.clone(), args.array)?;
+    console.install_interrupt().context("failed to listen for signals")?;
+    walk::walk(&session, Goal::Share)
+        .map_err(|error| interrupted(error, &format!("`qstill work {root}` goes on")))?;
+    match next(&session, Goal::Share) {
+        Some(line) => console.say(&format!("{} is for one process: `qstill finish {root}`", name(&line))),
+        None => console.say(&format!("all is committed: `qstill finish {root}` sums up")),
+    }
+    Ok(Exit::Done)
+}
+
+/// Does what is left for one process.
+///
+/// # Errors
+/// Everything that ends in an exit code; busy if something is left for workers.
+pub fn finish(args: Finish, console: &Console) -> Result<Exit> {
+    let session = open(&args.run, &args.source, &args.over, console)?;
+    let Some(line) = finished(&session)? else { return Ok(Exit::Done) };
+    let root = session.workspace.run.root().display();
+    let what = format!("{} is for workers: {} shards are missing", name(&line), left(&line));
+    Err(Failure::busy(what, format!("`qstill work {root}` does them, `qstill resume {root}` does all"))
+        .into())
+}
+
+/// Does what is left for one process, results included; says which stage is next for workers.
+///
+/// # Errors
+/// Everything that ends in an exit code.
+pub fn finished(session: &Session) -> Result<Option<StageLine>> {
+    session.workspace.take_lines();
+    walked(session, Goal::Finish)?;
+    let next = next(session, Goal::Finish);
+    if next.is_none() {
+        say_results(session, Goal::All)?;
+    }
+    Ok(next)
+}
+
+/// The stage that a walk has come to, if it has left it to others.
+fn next(session: &Session, goal: Goal) -> Option<StageLine> {
+    session.workspace.take_lines().pop().filter(|line| !line.is_done() && goal.leaves(line.stage))
+}
+
+/// Its name for people.
+pub fn name(line: &StageLine) -> String {
+    line.stage.in_round(line.round)
+}
+
+/// How many of its shards are missing.
+pub fn left(line: &StageLine) -> u32 {
+    line.total.unwrap_or(0) - line.done
+}
