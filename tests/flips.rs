@@ -150,6 +150,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("gate.max_endless", "0.9"),
     ("evaluate.split", "validation"),
     ("endpoint.url", "http://127.0.0.1:1/v1"),
+    ("endpoint.urls", "[\"http://127.0.0.1:1/v1\"]"),
     ("endpoint.model", "other"),
     ("endpoint.revision", "2"),
     ("endpoint.max_failed", "0.9"),

@@ -56,7 +56,7 @@ pub fn train<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S
 pub fn endpoint<S: Serializer>(section: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
     let how = ["concurrency", "timeout_s", "retries", "backoff_ms", "max_failed", "max_tokens_field"];
     let money = ["price_prompt", "price_completion", "max_cost", "max_tokens_total"];
-    less(section, &[&["url", "api_key_env"], &how[..], &money[..]].concat(), serializer)
+    less(section, &[&["url", "urls", "api_key_env"], &how[..], &money[..]].concat(), serializer)
 }
 
 /// `[model]` for a decoder from scratch: without what bounds generation. The type is left to the device, if

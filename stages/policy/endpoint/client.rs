@@ -17,6 +17,7 @@ use super::document::Document;
 use super::error::EndpointError;
 use super::field::LeftOut;
 use super::said::{Kind, Said, plain};
+use super::servers::{Server, Servers};
 use super::spent::Spent;
 use super::store::Store;
 use super::traffic::Traffic;
@@ -33,10 +34,7 @@ const SHORTEST_SECRET: usize = 8;
 pub(super) struct Client {
     pub config: EndpointConfig,
     http: reqwest::Client,
-    /// `.../chat/completions`, or another service.
-    url: Url,
-    /// The address for messages, without its query.
-    pub shown: String,
+    pub servers: Servers,
     key: Option<String>,
     pub store: Store,
     pub traffic: Arc<Traffic>,
@@ -57,24 +55,25 @@ pub(super) struct Health {
 }
 
 impl Client {
-    /// A client of one service of the server.
+    /// A client of one service of the servers.
     pub(super) fn new(
         config: EndpointConfig,
         service: &str,
         key: Option<String>,
         store: Store,
     ) -> Result<Self, EndpointError> {
-        let (url, timeout) = (config.address_of(service)?, config.timeout()?);
+        let (urls, timeout) = (config.addresses(service)?, config.timeout()?);
         // One process-wide provider; an earlier one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A redirect could carry the key to another host, or turn the POST into a GET.
         let mut builder =
             reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
-        if url.scheme() == "http" {
+        if urls.iter().all(|url| url.scheme() == "http") {
             // Plain HTTP must work on machines without root certificates.
             builder = builder.tls_certs_only([]);
         }
-        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+        let local = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if urls.iter().all(local) {
             builder = builder.no_proxy();
         }
         if let Some(key) = &key {
@@ -94,13 +93,10 @@ impl Client {
                 root(&error)
             ))
         })?;
-        let mut shown = url.clone();
-        shown.set_query(None);
-        let traffic = Traffic::new(config.concurrency);
+        let (servers, traffic) = (Servers::new(urls), Traffic::new(config.at_a_time()));
         let (left_out, health) = (Mutex::default(), Health::default());
         let spent = Mutex::new(if config.counts_spending() { store.spent()? } else { Spent::default() });
-        let shown = shown.into();
-        Ok(Self { config, http, url, shown, key, store, traffic, timeout, left_out, health, spent })
+        Ok(Self { config, http, servers, key, store, traffic, timeout, left_out, health, spent })
     }
 
     /// What this run's answers have cost; only what this process asked for if nothing depends on it.
@@ -119,25 +115,37 @@ impl Client {
         locked(&self.health.suspect).take().filter(|_| !known)
     }
 
-    /// One try.
-    pub(super) async fn send(&self, text: String, stops: &[&str], tries: u32) -> Result<Received, Trouble> {
-        let sent =
-            self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(text).send().await;
-        let response = sent.map_err(|error| self.transport(&error, tries))?;
+    /// One try on a server.
+    pub(super) async fn send(
+        &self,
+        server: &Server,
+        text: String,
+        stops: &[&str],
+        tries: u32,
+    ) -> Result<Received, Trouble> {
+        let sent = self
+            .http
+            .post(server.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(text)
+            .send()
+            .await;
+        let response = sent.map_err(|error| self.transport(server, &error, tries))?;
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let pause = header(RETRY_AFTER).and_then(|value| date::pause(value, SystemTime::now()));
         let location = header(LOCATION).unwrap_or("?").to_owned();
         let encodings = header(CONTENT_ENCODING).unwrap_or_default().to_owned();
-        let body = self.body(response, tries).await.and_then(|body| self.unpack(body, &encodings, tries));
-        let url = self.shown.clone();
+        let body = self.body(server, response, tries).await;
+        let body = body.and_then(|body| unpack(server, body, (&encodings, tries)));
+        let url = server.shown.clone();
         if (300..400).contains(&status) {
             return Err(EndpointError::Redirected { url, location: self.excerpt(&location), status }.into());
         }
         if !(200..300).contains(&status) {
             // A status says enough even if the body broke off.
             let (body, _) = decode::text(&body.unwrap_or_default());
-            return Err(Trouble { pause, ..self.refused(status, &body, tries) });
+            return Err(Trouble { pause, ..self.refused(server, (status, &body), tries) });
         }
         let (body, _) = decode::text(&body?);
         // A server that repeats the key must not bring it into the run.
@@ -161,9 +169,9 @@ impl Client {
         match Reply::of(json, stops) {
             Ok(reply) => Ok(Received { status, body, reply }),
             Err((_, json)) if Said::error(&json).is_some() => {
-                Err(Trouble { pause, ..self.refused(status, &body, tries) })
+                Err(Trouble { pause, ..self.refused(server, (status, &body), tries) })
             }
-            Err((Lacking::Choices, _)) => Err(self.no_choices(&body).into()),
+            Err((Lacking::Choices, _)) => Err(self.no_choices(server, &body).into()),
             Err((Lacking::Any, _)) => Err(Trouble { pause, ..EndpointError::Empty { url, tries }.into() }),
             Err((Lacking::Sound, _)) => {
                 let message = "an error instead of an answer".to_owned();
@@ -172,29 +180,27 @@ impl Client {
         }
     }
 
-    fn unpack(&self, body: Vec<u8>, encodings: &str, tries: u32) -> Result<Vec<u8>, EndpointError> {
-        let url = self.shown.clone();
-        decode::unpack(body, encodings, BODY_LIMIT << 20).map_err(|error| match error {
-            Undecoded::TooLarge => EndpointError::TooLarge { url, limit: BODY_LIMIT },
-            Undecoded::Unknown(encoding) => EndpointError::Encoding { url, encoding },
-            Undecoded::Damaged(cause) => EndpointError::Broken { url, cause, tries },
-        })
-    }
-
-    async fn body(&self, mut response: Response, tries: u32) -> Result<Vec<u8>, EndpointError> {
+    async fn body(
+        &self,
+        server: &Server,
+        mut response: Response,
+        tries: u32,
+    ) -> Result<Vec<u8>, EndpointError> {
         let limit = BODY_LIMIT << 20;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error, tries))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| self.transport(server, &error, tries))?
+        {
             if body.len() + chunk.len() > limit {
-                return Err(EndpointError::TooLarge { url: self.shown.clone(), limit: BODY_LIMIT });
+                return Err(EndpointError::TooLarge { url: server.shown.clone(), limit: BODY_LIMIT });
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
 
-    fn transport(&self, error: &reqwest::Error, tries: u32) -> EndpointError {
-        let (url, cause) = (self.shown.clone(), self.excerpt(&root(error)));
+    fn transport(&self, server: &Server, error: &reqwest::Error, tries: u32) -> EndpointError {
+        let (url, cause) = (server.shown.clone(), self.excerpt(&root(error)));
         if error.is_connect() {
             EndpointError::Unreachable { url, cause, tries }
         } else if error.is_timeout() {
@@ -204,8 +210,8 @@ impl Client {
         }
     }
 
-    fn refused(&self, status: u16, body: &str, tries: u32) -> Trouble {
-        let (url, said) = (self.shown.clone(), Said::read(status, body));
+    fn refused(&self, server: &Server, (status, body): (u16, &str), tries: u32) -> Trouble {
+        let (url, said) = (server.shown.clone(), Said::read(status, body));
         let (status, message) = (said.status, self.excerpt(&said.message));
         let variable = &self.config.api_key_env;
         let error = match said.kind {
@@ -229,8 +235,8 @@ impl Client {
         Trouble { error, pause: None, said: Some(said) }
     }
 
-    fn no_choices(&self, body: &str) -> EndpointError {
-        EndpointError::NoChoices { url: self.shown.clone(), excerpt: self.excerpt(body) }
+    fn no_choices(&self, server: &Server, body: &str) -> EndpointError {
+        EndpointError::NoChoices { url: server.shown.clone(), excerpt: self.excerpt(body) }
     }
 
     /// The first characters of what a server said, on one line and without the key: some servers
@@ -245,6 +251,15 @@ impl Client {
         };
         if safe.is_empty() { "nothing".to_owned() } else { safe.chars().take(EXCERPT).collect() }
     }
+}
+
+fn unpack(server: &Server, body: Vec<u8>, (encodings, tries): (&str, u32)) -> Result<Vec<u8>, EndpointError> {
+    let url = server.shown.clone();
+    decode::unpack(body, encodings, BODY_LIMIT << 20).map_err(|error| match error {
+        Undecoded::TooLarge => EndpointError::TooLarge { url, limit: BODY_LIMIT },
+        Undecoded::Unknown(encoding) => EndpointError::Encoding { url, encoding },
+        Undecoded::Damaged(cause) => EndpointError::Broken { url, cause, tries },
+    })
 }
 
 /// A completion as it came.

@@ -34,13 +34,15 @@ pub enum Prefill {
 pub struct EndpointConfig {
     /// Base of the API, e.g. `http://127.0.0.1:8080/v1`.
     pub url: String,
+    /// Several servers of the same model, in place of `url`.
+    pub urls: Vec<String>,
     /// The name of the model that is sent.
     pub model: String,
     /// Whatever tells models of the same name apart.
     pub revision: String,
     /// Environment variable with the key; without such a variable none is sent.
     pub api_key_env: String,
-    /// Most requests under way at a time.
+    /// Most requests under way at a time, on each server.
     pub concurrency: usize,
     /// Limit for one try of a request, in seconds.
     pub timeout_s: f64,
@@ -75,6 +77,7 @@ impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8080/v1".to_owned(),
+            urls: Vec::new(),
             model: "default".to_owned(),
             revision: String::new(),
             api_key_env: "OPENAI_API_KEY".to_owned(),
@@ -103,7 +106,7 @@ impl EndpointConfig {
     /// # Errors
     /// The first that cannot work.
     pub fn check(&self) -> Result<(), EndpointError> {
-        self.address()?;
+        self.addresses(CHAT)?;
         self.timeout().map(|_| ())
     }
 
@@ -117,13 +120,18 @@ impl EndpointConfig {
         self.has_prices() || self.max_tokens_total > 0
     }
 
-    /// The address that chats go to; checks the other settings as well.
-    pub(super) fn address(&self) -> Result<Url, EndpointError> {
-        self.address_of(CHAT)
+    /// Number of servers.
+    pub(super) fn servers(&self) -> usize {
+        self.urls.len().max(1)
     }
 
-    /// The address of a service of the server.
-    pub(super) fn address_of(&self, service: &str) -> Result<Url, EndpointError> {
+    /// Most requests under way on all servers together.
+    pub(super) fn at_a_time(&self) -> usize {
+        self.concurrency.saturating_mul(self.servers())
+    }
+
+    /// The addresses of a service of the servers; checks the other settings as well.
+    pub(super) fn addresses(&self, service: &str) -> Result<Vec<Url>, EndpointError> {
         let wrong = |text: String| Err(EndpointError::Config(text));
         if self.concurrency == 0 {
             return wrong("`concurrency` must be at least 1".to_owned());
@@ -131,23 +139,18 @@ impl EndpointConfig {
         if let Some(name) = RESERVED.iter().find(|name| self.extra_body.contains_key(**name)) {
             return wrong(format!("`{name}` in `extra_body` is set by qstill itself; remove it there"));
         }
-        let mut url = match Url::parse(&self.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            _ => return wrong("`url` should look like http://127.0.0.1:8080/v1".to_owned()),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return wrong(
-                "`url` holds a user name or password; put the key into an environment variable and name it \
-                 in `api_key_env`"
-                    .to_owned(),
-            );
+        if self.urls.is_empty() {
+            return Ok(vec![address("`url`", &self.url, service)?]);
         }
-        let base = url.path().trim_end_matches('/');
-        let base = base.strip_suffix(CHAT).map_or(base, |base| base.trim_end_matches('/'));
-        let path = format!("{base}/{service}");
-        url.set_path(&path);
-        url.set_fragment(None);
-        Ok(url)
+        let mut all = Vec::new();
+        for url in &self.urls {
+            let found = address(&format!("`{url}` in `urls`"), url, service)?;
+            if all.contains(&found) {
+                return wrong(format!("`urls` names {url} twice"));
+            }
+            all.push(found);
+        }
+        Ok(all)
     }
 
     pub(super) fn timeout(&self) -> Result<Duration, EndpointError> {
@@ -167,4 +170,25 @@ impl EndpointConfig {
             }
         }
     }
+}
+
+/// The address of a service of the server at `url`, which messages call `name`.
+fn address(name: &str, url: &str, service: &str) -> Result<Url, EndpointError> {
+    let wrong = |text: &str| Err(EndpointError::Config(format!("{name} {text}")));
+    let mut url = match Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        _ => return wrong("should look like http://127.0.0.1:8080/v1"),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong(
+            "holds a user name or password; put the key into an environment variable and name it in \
+             `api_key_env`",
+        );
+    }
+    let base = url.path().trim_end_matches('/');
+    let base = base.strip_suffix(CHAT).map_or(base, |base| base.trim_end_matches('/'));
+    let path = format!("{base}/{service}");
+    url.set_path(&path);
+    url.set_fragment(None);
+    Ok(url)
 }

@@ -1,6 +1,7 @@
 //! One request after the other for a job: from disk if it was answered before, else sent, and repeated where
 //! it may still succeed.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::document::Document;
 use super::error::{EndpointError, Halt, Lost};
 use super::field;
 use super::said::Said;
+use super::servers::{self, Server};
 use super::spent::Spent;
 use super::store::{Answer, Name, Store, Stored, canonical};
 use super::talk::{Note, Talk};
@@ -101,6 +103,7 @@ impl<'a> Errand<'a> {
     ) -> Result<Received, Halt> {
         let (client, talk) = (self.client, self.talk);
         let began = client.health.answered.load(Relaxed);
+        let key = servers::key_of(request);
         let (mut tries, mut pauses) = (0, 0);
         loop {
             let era = self.admitted().await?;
@@ -112,8 +115,10 @@ impl<'a> Errand<'a> {
             let sent =
                 locked(&client.left_out).apply(request, &client.config.omit, client.config.max_tokens_field);
             let body = sent.as_ref().map_or_else(|| text.to_owned(), canonical);
-            let trouble = match client.send(body, stops, tries).await {
+            let visit = client.servers.visit(key);
+            let trouble = match client.send(visit.server, body, stops, tries).await {
                 Ok(received) => {
+                    visit.answered();
                     client.traffic.answered(era);
                     return Ok(received);
                 }
@@ -141,6 +146,16 @@ impl<'a> Errand<'a> {
                      again while it takes them (at most endpoint.concurrency)",
                 ));
             }
+            if !crowd && trouble.error.is_of_server() && visit.set_aside() {
+                // Another one may answer at once.
+                tries -= 1;
+                talk.note(Note::Once(Cow::Owned(format!(
+                    "endpoint: {} does not answer: its requests go to the other servers until it does ({})",
+                    visit.server.shown,
+                    trouble.error.fault()
+                ))));
+                continue;
+            }
             if !trouble.error.is_temporary() || tries > client.config.retries {
                 return Err(self.give_up(trouble.error, began));
             }
@@ -152,7 +167,9 @@ impl<'a> Errand<'a> {
             if less {
                 self.permit = None;
             }
-            self.pause(name, (tries, pauses), &trouble).await?;
+            let server = visit.server;
+            drop(visit);
+            self.pause(server, (name, tries, pauses), &trouble).await?;
         }
     }
 
@@ -184,8 +201,8 @@ impl<'a> Errand<'a> {
     /// Waits before the next try.
     async fn pause(
         &mut self,
-        name: &Name,
-        (tries, pauses): (u32, u32),
+        server: &Server,
+        (name, tries, pauses): (&Name, u32, u32),
         trouble: &Trouble,
     ) -> Result<(), Halt> {
         let (client, talk) = (self.client, self.talk);
@@ -193,7 +210,7 @@ impl<'a> Errand<'a> {
         let wait = self.backoff(name, pauses).max(asked).min(LONGEST_RETRY_AFTER);
         talk.note(Note::Retry(format!(
             "{}: {}; try {} of {} in {:.1} s",
-            client.shown,
+            server.shown,
             trouble.error.fault(),
             tries + 1,
             client.config.retries + 1,

@@ -157,6 +157,14 @@ impl EndpointError {
         }
     }
 
+    /// Whether it speaks against the server, and another one may well answer.
+    pub(super) fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy { .. } | Self::Broken { .. }
+        )
+    }
+
     /// What a request that ends with this error leaves of its sample, if it is that sample's alone; `None` if
     /// all others would end the same way.
     pub(super) fn end(&self) -> Option<End> {

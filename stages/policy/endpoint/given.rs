@@ -70,7 +70,7 @@ impl Scorer {
 
     /// That a token is another one for the server than for its reader.
     pub fn other_tokens(&self, id: u32, served: String, own: String) -> EndpointError {
-        EndpointError::OtherTokens { url: self.client.shown.clone(), id, served, own }
+        EndpointError::OtherTokens { url: self.client.servers.shown().to_owned(), id, served, own }
     }
 
     /// The `k` likeliest tokens in place of each given one that is of interest, row by row.
@@ -121,12 +121,12 @@ impl Scorer {
                             continue;
                         }
                         Some(Ok((_, Ok(Err(what))))) => {
-                            EndpointError::Silent { url: self.client.shown.clone(), what }.into()
+                            EndpointError::Silent { url: self.client.servers.shown().to_owned(), what }.into()
                         }
                         Some(Ok((_, Err(Halt::Stopped)))) => Cancelled.into(),
                         Some(Ok((_, Err(Halt::Failed(error))))) => error.into(),
                         Some(Ok((row, Err(Halt::Lost(lost))))) => EndpointError::Unread {
-                            url: self.client.shown.clone(),
+                            url: self.client.servers.shown().to_owned(),
                             tokens: rows[row].tokens.len(),
                             why: lost.why,
                             temporary: lost.temporary,

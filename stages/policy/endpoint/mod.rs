@@ -50,6 +50,7 @@ mod field;
 mod given;
 mod queue;
 mod said;
+mod servers;
 mod spent;
 mod store;
 mod talk;
@@ -156,7 +157,7 @@ impl Policy for Endpoint {
     }
 
     fn ahead(&self) -> usize {
-        AHEAD * self.client.config.concurrency
+        AHEAD * self.client.config.at_a_time()
     }
 
     fn expect(&mut self, asks: &[Ask<'_>], horizon: Horizon, sampling: &Sampling) {
@@ -271,7 +272,7 @@ fn threads(name: &str, count: usize) -> anyhow::Result<Runtime> {
 /// Hash of everything that proposals depend on; not of where the server is, and how patiently or how often it
 /// is asked.
 fn fingerprint(config: &EndpointConfig, prompt: &Prompt) -> Result<String, EndpointError> {
-    config.address()?;
+    config.addresses(CHAT)?;
     let extra = canonical(&Value::Object(config.extra_body.clone()));
     let prefill = match config.prefill {
         Prefill::Assistant => "assistant",

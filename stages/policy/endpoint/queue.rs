@@ -83,7 +83,7 @@ async fn serve(
     talk: Talk,
     mut waiting: mpsc::UnboundedReceiver<(Job, oneshot::Sender<Drawn>)>,
 ) {
-    let places = Arc::new(Semaphore::new(client.config.concurrency.saturating_mul(2).min(MOST)));
+    let places = Arc::new(Semaphore::new(client.config.at_a_time().saturating_mul(2).min(MOST)));
     while let Some((job, tell)) = waiting.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let permit = client.traffic.permit().await;

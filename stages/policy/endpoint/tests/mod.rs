@@ -21,6 +21,7 @@ mod money;
 mod samples;
 mod server;
 mod servers;
+mod several;
 mod thoughts;
 
 fn problem(question: &str) -> Problem {
