@@ -36,6 +36,7 @@ fn workers_write_what_one_process_writes() {
     let (one, three) = (world.left("one"), world.left("three"));
     assert_eq!(one.product(), three.product());
     assert_eq!(one.count("round-1/search", "units"), three.count("round-1/search", "units"));
+    assert!(told.stderr.contains("round 2 evaluate: 3 workers for"), "{}", told.stderr);
     assert!(three.join("report.html").exists());
     world.resume("three").done().says("round 2 evaluate: complete, skipped");
 }
@@ -46,72 +47,106 @@ fn workers_and_one_process_take_turns() {
     let world = World::new();
     world.run("one", SHARDS).done();
     let run = "runs/a";
-    world
-        .qstill(&of_preset("demo", "finish", "a", SHARDS))
-        .fails(75, &["round 1 search is for workers: 12 shards are missing", "qstill work"]);
+    let next = |outcome: Outcome, line: &str| {
+        assert_eq!(outcome.code, Some(75), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("error"), "{}", outcome.stderr);
+        outcome.says(line)
+    };
+    let begun = world.qstill(&of_preset("demo", "finish", "a", SHARDS));
+    next(begun, "next: 12 shards of round 1 search, for workers: `qstill work runs/a`");
     world.qstill(&["work", run, "--array", "1/2"]).done().says("round 1 curate is for one process");
-    world.qstill(&["finish", run]).fails(75, &["round 1 evaluate is for workers"]);
+    next(world.qstill(&["finish", run]), "next: 6 shards of round 1 evaluate");
     world.qstill(&["work", run]).done().says("all is committed");
     world.qstill(&["finish", run]).done();
     assert_eq!(world.left("one").product(), world.left("a").product());
-
-    // A worker neither sets aside nor redoes what other settings made.
-    let other = ["work", run, "--set", "search.samples=1"];
-    let before = world.left("a").files();
-    world.qstill(&other).fails(75, &["has shards of other settings", "qstill finish"]);
-    let mut after = world.left("a").files();
-    after.insert("run.log".to_owned(), before["run.log"].clone());
-    assert_eq!(before, after);
     for bad in ["2/2", "1", "0/0", "x"] {
         let refused = world.qstill(&["work", run, "--array", bad]);
         assert_eq!(refused.code, Some(64), "{}", refused.stderr);
     }
+
+    // A worker neither sets aside nor redoes what other settings made.
+    let file = world.left("a").join("run.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("rule_expansions = ", "rule_expansions = 1", 1)).unwrap();
+    let before = world.left("a").files();
+    world.qstill(&["work", run]).fails(75, &["was begun with other settings", "qstill finish"]);
+    let mut after = world.left("a").files();
+    after.insert("run.log".to_owned(), before["run.log"].clone());
+    assert_eq!(before, after);
+}
+
+/// Arguments of a launch of a second or two.
+#[cfg(target_os = "linux")]
+fn long(name: &str) -> (Vec<String>, Vec<&'static str>) {
+    let more = ["problems.train=400", "search.samples=0", "tree.budget=4000"];
+    let sets: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
+    (launch(name, "2", &sets), SHARDS.iter().copied().chain(more).collect())
+}
+
+#[cfg(target_os = "linux")]
+fn kill(id: u32) {
+    let status =
+        std::process::Command::new("kill").args(["-9", &id.to_string()]).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_worker_that_is_killed_is_replaced() {
     let world = World::new();
-    let more = &["--set", "problems.train=400", "--set", "search.samples=0", "--set", "tree.budget=4000"];
-    let arguments = launch("b", "2", more);
+    let (arguments, sets) = long("b");
     let mut running = world.start(&arguments);
-    let children = |id: u32| -> Vec<u32> {
-        let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
-    };
     let commits = world.left("b").join("round-1/search/commits");
-    let some = || std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3);
-    running.until("some shards", |_| some());
-    let id = running.id();
-    let victim = children(id)[0];
-    let kill = |id: u32| {
-        std::process::Command::new("kill")
-            .args(["-9", &id.to_string()])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-    };
-    assert!(kill(victim).success());
+    running.until("some shards", |_| std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3));
+    let children = format!("/proc/{0}/task/{0}/children", running.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    kill(children.split_whitespace().next().unwrap().parse().unwrap());
     // While workers are at work nobody else may have the run.
     world.resume("b").fails(75, &["is held by process"]);
     let (status, said) = running.wait();
     assert!(status.success(), "{said}");
-    assert!(said.contains("was killed"), "{said}");
-    let sets: Vec<&str> = SHARDS.iter().chain(more).copied().filter(|word| *word != "--set").collect();
+    assert!(said.contains("was killed") && said.contains("and is replaced"), "{said}");
     world.run("one", &sets).done();
     assert_eq!(world.left("one").product(), world.left("b").product());
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_launcher_that_is_killed_takes_its_workers_along() {
+    let world = World::new();
+    let (arguments, _) = long("b");
+    let mut running = world.start(&arguments);
+    let commits = world.left("b").join("round-1/search/commits");
+    running.until("some shards", |_| std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3));
+    running.kill();
+    // Busy until the workers have seen it.
+    let again = loop {
+        let outcome = world.resume("b");
+        if outcome.code != Some(75) {
+            break outcome.done();
+        }
+        assert!(outcome.stderr.contains("workers are at work"), "{}", outcome.stderr);
+    };
+    again.says("shards are committed and skipped");
+}
+
+#[test]
 fn what_workers_cannot_do_ends_the_launch() {
     let world = World::new();
-    let arguments: Vec<String> = launch("c", "2", &["--gpus", "7,8"])
-        .into_iter()
-        .filter(|word| !["--device", "cpu"].contains(&word.as_str()))
-        .collect();
-    let mut command = world.command(&arguments);
-    command.env("VK_DRIVER_FILES", "/none").env("VK_ICD_FILENAMES", "/none");
-    let outcome: Outcome = command.output().unwrap().into();
-    outcome.fails(65, &["worker ", "there is no GPU `"]);
-    assert_eq!(world.left("c").commits("round-1/train").len(), 1, "what one process does is done");
+    let sets = ["search.policy=endpoint", "endpoint.url=http://127.0.0.1:9/v1", "endpoint.retries=0"];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    world.qstill(&launch("c", "2", &sets)).fails(75, &["worker ", "127.0.0.1:9"]);
+    assert!(world.left("c").commits("round-1/search").is_empty());
+}
+
+#[test]
+fn gpus_are_looked_for_before_any_work() {
+    let world = World::new();
+    let none = |gpus: &str| -> Outcome {
+        let mut command = world.command(&["launch", "local", "runs/d", "--preset", "demo", "--gpus", gpus]);
+        command.env("VK_DRIVER_FILES", "/none").env("VK_ICD_FILENAMES", "/none").output().unwrap().into()
+    };
+    none("7,8").fails(65, &["--gpus: there is no GPU `7`"]);
+    assert_eq!(none("0,").code, Some(64));
+    assert!(!world.path("runs").exists());
 }

@@ -50,7 +50,7 @@ impl Domain for Math {
     }
 
     fn version(&self) -> u32 {
-        11
+        12
     }
 
     fn calculates(&self) -> bool {

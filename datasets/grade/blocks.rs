@@ -184,8 +184,9 @@ pub(super) fn is_display(text: &str) -> bool {
 /// The answer that the rows of an aligned formula come to: the last side of the last row, or all rows where
 /// each of them is an equation of its own.
 pub(super) fn aligned(formula: &str) -> Option<String> {
-    let inner =
-        ["aligned", "align*", "align", "gathered", "gather*", "gather", "split"].iter().find_map(|name| {
+    let inner = ["aligned", "align*", "align", "gathered", "gather*", "gather", "split", "cases"]
+        .iter()
+        .find_map(|name| {
             let rest = formula.trim().strip_prefix(&format!("\\begin{{{name}}}"))?;
             rest.trim_end().strip_suffix(&format!("\\end{{{name}}}"))
         });

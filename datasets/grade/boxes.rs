@@ -131,8 +131,10 @@ fn between_boxes(text: &str) -> bool {
         let name = word.trim_end_matches('=');
         let letter = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
         let part = word.len() == 3 && word.starts_with('(') && word.ends_with(')');
-        matches!(word, "and" | "or" | "\\text{and}" | "\\text{or}" | "\\text{" | "}" | "=")
-            || part
+        matches!(
+            word,
+            "and" | "or" | "\\text{and}" | "\\text{or}" | "\\text{" | "}" | "=" | "\\(" | "\\)" | "\\)."
+        ) || part
             || letter && (name.len() == 1 || name.as_bytes()[1] == b'_' && name.len() <= 4)
     };
     let mut words = text
@@ -167,11 +169,12 @@ fn surrounded<'a>((before, behind): (&str, &str), answer: Cow<'a, str>) -> (usiz
             return (behind.len() - close.len() + rest.len(), Cow::Owned(format!("{answer} {rest}")));
         }
     }
-    let (lead, mut length) = (lead(before), tail(behind));
+    let (factor, mut length) = (factor(before), tail(behind));
+    let lead = if factor.is_empty() { lead(before) } else { factor };
     if answer.contains(',') || lead.is_empty() && length == 0 {
         return (0, answer);
     }
-    if lead.starts_with('\\') {
+    if factor.is_empty() && lead.starts_with('\\') {
         length = formula_end(behind);
         return (length, Cow::Owned(format!("{lead}{answer}{}", &behind[..length])));
     }
@@ -190,6 +193,34 @@ fn is_denied(before: &str, behind: &str) -> bool {
         || side::is(not, last) && !before.trim_end().ends_with([':', '.', ','])
         || last == "be" && side::is(not, second)
         || after.len() > 1 && after[0] == "is" && side::is(wrong, &after[1])
+}
+
+/// What stands before a box in its formula and belongs to its value: `2` in `$2\boxed{\sqrt{3}}$`, `x <` in
+/// `$x < \boxed{3}$`.
+fn factor(before: &str) -> &str {
+    let dollars = before.matches('$').count();
+    let opened = ["\\(", "\\["].iter().filter_map(|open| before.rfind(open).map(|at| at + 2)).max();
+    let from = match (dollars % 2, opened) {
+        (1, _) => before.rfind('$').map_or(0, |at| at + 1),
+        (_, Some(at)) if !before[at..].contains(['\n', ')', ']']) => at,
+        // `2\boxed{\sqrt{3}}` without signs of a formula.
+        _ => before.trim_end_matches(|c: char| !c.is_whitespace()).len(),
+    };
+    let ends = ['=', '≈', ',', ':', ';', '&'];
+    let formula = &before[from..];
+    let lead = formula[formula.trim_end_matches(|c| !ends.contains(&c)).len()..].trim_start();
+    let commands =
+        ["frac", "dfrac", "tfrac", "sqrt", "pm", "mp", "cdot", "times", "pi", "le", "ge", "leq", "geq"];
+    let mut known = lead.split('\\').skip(1).all(|rest| {
+        commands.contains(&&rest[..rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len())])
+    });
+    let letters = |rest: &str| rest.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word.len() > 1);
+    known &= !letters(lead.split('\\').next().unwrap_or(""));
+    let closed = lead.matches('{').count() == lead.matches('}').count();
+    let says = side::has_digit(lead)
+        || lead.contains(['+', '<', '>', '*', '/'])
+        || ["\\pm", "\\le", "\\ge"].iter().any(|name| lead.contains(name));
+    if known && closed && says { lead } else { "" }
 }
 
 /// A sign or the beginning of a fraction or root right before a box.
@@ -213,8 +244,12 @@ fn tail(behind: &str) -> usize {
     let (first, second) = (chars.next().unwrap_or(' '), chars.next().unwrap_or(' '));
     let letter = adjacent && "xyznkiabcpqrtuvw".contains(first) && !second.is_alphanumeric();
     let operator = first == '^' || first == '/' && (second.is_ascii_digit() || matches!(second, '\\' | '('));
+    // `\boxed{12} + 3$`
+    let end = formula_end(behind);
+    let sum = matches!(first, '+' | '-') && second == ' ' && behind[end..].starts_with(['$', '\\']);
+    let sum = sum && !behind[..end].split(|c: char| !c.is_ascii_alphabetic()).any(|word| word.len() > 1);
     let named = ["\\sqrt", "\\pi", "\\cdot", "\\times", "\\div"].iter().any(|name| rest.starts_with(name));
-    if letter || operator || named { formula_end(behind) } else { 0 }
+    if letter || operator || named || sum { end } else { 0 }
 }
 
 /// Where a formula ends that goes on here.

@@ -12,7 +12,9 @@ use super::blocks::{aligned, inline_formulas, last_display, sentence_end, senten
 use super::calculation::{computed, value_of};
 use super::extract::{Rule, is_readable};
 use super::moments::month;
-use super::side;
+use super::remarks::{doubts_elsewhere, is_remark};
+use super::several::{given, is_parallel, uncovered};
+use super::{letters, scripts, side, spelled};
 
 /// An answer by the end of a text.
 #[derive(Clone, Debug)]
@@ -28,25 +30,23 @@ const REASONS: [&str; 5] = ["because", "since", "as", "so", "which"];
 /// Words of a sentence that does not say what it names.
 const DOUBTS: &str = "\
     not never cannot cant isnt doesnt dont didnt wasnt arent wrong incorrect impossible unknown \
-    unclear if unless maybe perhaps might could suppose assume whether";
+    unclear if unless maybe perhaps might could suppose assume whether nobody unlikely doubt hoped contains \
+    includes";
 /// Words before a number that is only about right, or a bound.
 const HEDGES: &str = "\
     about approximately approx around roughly nearly almost least most than over under within between \
-    step case or to ~";
+    upwards step case or to ~";
 /// Words before `to` and what a sentence comes to.
 const TOTALS: &str = "comes come out up down amounts amount equal sums simplifies evaluates leads";
 /// Words before all of what a sentence comes to.
-const VERBS: &str = "\
+pub(super) const VERBS: &str = "\
     is are was were be has have had gets get equals total totals needs costs pays receive receives \
     paid earned";
 /// Words behind which a sentence says what it comes to.
-const LEADS: &str = "\
+pub(super) const LEADS: &str = "\
     so then thus hence therefore that gives giving makes making leaves leaving becomes means";
 /// Words that begin a conclusion.
 const CONCLUSIONS: &str = "so thus hence therefore finally altogether consequently total together";
-/// How sentences begin that close a text politely.
-const PLEASANTRIES: [&str; 8] =
-    ["i hope", "hope ", "let me know", "please ", "feel free", "thank", "good luck", "if you have"];
 const NUMBERS: &str = "\
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
     sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred \
@@ -79,7 +79,7 @@ pub(super) fn split_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_whitespace().map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
-fn bare(word: &str) -> &str {
+pub(super) fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
@@ -102,7 +102,9 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
         && (cut.denied
             || side::claims_nothing(cut.main)
             || side::negates(sentence)
-            || side::supposes(sentence))
+            || side::supposes(sentence)
+            || doubts_elsewhere(sentence)
+            || is_parallel(sentence))
         && computed(cut.main).is_none()
         && side::has_digit(sentence)
         && last_display(text).is_none()
@@ -128,6 +130,9 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
     if alone && checked && sentence.is_some_and(is_readable) {
         return sentence.map(|sentence| closing(Rule::Sentence, value_of(sentence).into()));
     }
+    if let Some(values) = spelled::last_values(text) {
+        return Some(closing(Rule::Formula, values.into()));
+    }
     if let Some(answer) = formula(text, sentence) {
         return Some(closing(Rule::Formula, answer));
     }
@@ -146,21 +151,24 @@ pub(super) fn closing(text: &str) -> Option<Closing<'_>> {
 /// The last sentence that is no pleasantry.
 fn final_sentence(text: &str) -> Option<&str> {
     let mut rest = text.trim();
-    for _ in 0..4 {
+    for _ in 0..6 {
         let line = rest.lines().next_back()?;
         // `> 5` is a bound, and no quotation.
         let marks: &[char] =
             if line.chars().any(char::is_alphabetic) { &['>', '•', '#'] } else { &['•', '#'] };
         let bare = line.trim_start_matches(marks).trim_start();
+        // `- x = 3` is an item, and `-5` a number.
+        let bare = bare.strip_prefix("- ").or_else(|| bare.strip_prefix("* ")).unwrap_or(bare).trim_start();
         let sentence = bare[sentence_start(bare)..].trim();
-        let polite = || {
-            let lower = sentence.to_lowercase();
-            PLEASANTRIES.iter().any(|words| lower.starts_with(words))
-        };
-        if !sentence.starts_with("```") && !polite() {
+        let earlier = &rest[..rest.len() - sentence.len()];
+        // One that goes on as an earlier one did: the text repeats itself until it is cut.
+        let repeats = || !sentence.ends_with(['.', '!', '?', ')', '*', '$']) && earlier.contains(sentence);
+        let passes = is_remark(sentence) || !side::has_digit(sentence) && repeats();
+        if !sentence.starts_with("```") && !passes {
             return Some(sentence);
         }
-        rest = rest[..rest.len() - sentence.len()].trim_end();
+        let part = if sentence.is_empty() { line } else { sentence };
+        rest = rest[..rest.len() - part.len()].trim_end();
     }
     None
 }
@@ -182,13 +190,24 @@ fn is_claim(sentence: &str) -> bool {
 fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>> {
     if let Some(display) = last_display(text) {
         let answer = aligned(display).map_or(Cow::Borrowed(display), Cow::Owned);
-        return Some(answer).filter(|answer| is_readable(answer));
+        // `9 rooms × 10 rooms/floor = 90 rooms`: the last side, if all of it is not read.
+        let last = || display.rsplit_once('=').map(|(_, last)| Cow::Borrowed(last.trim()));
+        return Some(answer)
+            .filter(|answer| is_readable(answer))
+            .or_else(|| last().filter(|a| is_readable(a)));
     }
     let sentence = sentence?;
     if sentence.ends_with('?') || is_doubtful(sentence) {
         return None;
     }
-    let formulas = inline_formulas(sentence);
+    let (mut formulas, mut sentence) = (inline_formulas(sentence), sentence);
+    // `$x + 1$ for $x \neq 1$`: the last is a condition of the one before.
+    while let [.., earlier, last] = &formulas[..]
+        && is_condition(&sentence[earlier.end..last.start])
+    {
+        sentence = &sentence[..sentence[..last.start].trim_end_matches(['$', '(', '\\']).len()];
+        formulas.pop();
+    }
     let last = formulas.last()?;
     // Formulas side by side are one list.
     let mut first = formulas.len() - 1;
@@ -197,7 +216,7 @@ fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>>
         let mut words = between
             .split(|c: char| c.is_whitespace() || matches!(c, ',' | '$' | '(' | ')' | '\\'))
             .filter(|word| !word.is_empty());
-        if !words.all(|word| matches!(word, "and" | "or")) {
+        if !words.all(|word| is_among("and or und oder et ou y и или 或 和", word)) {
             break;
         }
         first -= 1;
@@ -211,11 +230,31 @@ fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>>
     if hedged || is_modular(sentence) || side::qualifies(&sentence[..opens]) || !computed && behind() {
         return None;
     }
+    // `\(18\) ways to choose \(2\) items`: nobody knows which of them is meant.
+    let stands = before.is_empty()
+        || before.ends_with([':', ',', '='])
+        || is_among(VERBS, before)
+        || is_among(LEADS, before)
+        || is_among("to or makes made get got obtain find yields value into as", before)
+        || sentence[last.clone()].contains('=');
+    if first > 0 && !computed && !stands {
+        return Some(sentence.into());
+    }
     // With what stands behind it: a unit, a percent sign.
     let behind = before_reason(&sentence[last.end..]);
     let end = last.end + sentence_end(behind).min(behind.len());
     let candidates = [&sentence[opens..end], &sentence[last.clone()]];
     candidates.into_iter().map(str::trim).find(|answer| is_readable(answer)).map(Cow::Borrowed)
+}
+
+/// Whether words between two formulas make the second a condition of the first.
+fn is_condition(between: &str) -> bool {
+    let words: Vec<&str> = between.split_whitespace().map(bare).filter(|word| !word.is_empty()).collect();
+    match words[..] {
+        [word] => is_among("for where when with if satisfies", word),
+        ["for", word] => is_among("all any every some", word),
+        _ => false,
+    }
 }
 
 /// The last bold words, if they can be read; numbers of items are none.
@@ -231,6 +270,13 @@ fn bold(text: &str) -> Option<&str> {
             .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
     if content.is_empty() || content.contains('\n') || numbers {
         return None;
+    }
+    // `**18** a day by selling **9** eggs`: nobody knows which of them is meant.
+    let before = &text[line..start - 2];
+    let word = before.split_whitespace().next_back().unwrap_or("");
+    let stands = word.ends_with([':', '=', ',']) || is_among(VERBS, word) || is_among(LEADS, word);
+    if before.matches("**").count() >= 2 && side::has_digit(before) && side::has_digit(content) && !stands {
+        return Some(text[line..].lines().next().unwrap_or(""));
     }
     let rest = text[end..].lines().next().unwrap_or("");
     let behind = before_reason(&rest[..sentence_end(rest)]);
@@ -271,8 +317,11 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     }
     let part = conclusion(sentence);
     let part = part[..sentence_end(part)].trim();
-    if let Some(choice) = choice(part) {
+    if let Some(choice) = letters::choice(part).or_else(|| letters::choice_in_chinese(part)) {
         return Some(if is_doubtful(part) { sentence } else { choice }.into());
+    }
+    if let Some(answer) = scripts::claimed(part, &is_readable) {
+        return Some(answer.into());
     }
     if let Some(value) = computed(part).or_else(|| computed(sentence)) {
         return Some(value.into());
@@ -322,6 +371,14 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     }
     let ends = [words.len(), last + 3, last + 2, last + 1];
     if let Some(from) = uncovered(&words, first).filter(|_| !text(first, last + 1).contains('=')) {
+        if let Some(to) = given(&words, from, first) {
+            let hedged =
+                from > 0 && (is_among(HEDGES, words[from - 1].1) || is_among(DOUBTS, words[from - 1].1));
+            let ends = [to, from + 3, from + 2, from + 1].into_iter().filter(|end| *end <= to);
+            let known = ends.map(|to| text(from, to)).find(|answer| is_readable(answer));
+            let qualified = hedged || side::qualifies(&part[..words[from].0]);
+            return Some(known.filter(|_| !qualified).unwrap_or(sentence).into());
+        }
         // One quantity of several numbers, or what nobody can tell apart.
         if from > 0 && is_among(HEDGES, words[from - 1].1) {
             return Some(sentence.into());
@@ -340,44 +397,6 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     Some(sentence.into())
 }
 
-/// The first number of the clause that ends in words `first..`, if there is one before these; also where two
-/// clauses that are joined by `and` each have a number.
-fn uncovered(words: &[(usize, &str)], first: usize) -> Option<usize> {
-    let breaks = |word: &str| {
-        word.ends_with([',', ';', ':'])
-            || word.contains('=')
-            || is_among(VERBS, word)
-            || is_among(LEADS, word)
-    };
-    let mut start = (0..first).rev().find(|at| breaks(words[*at].1)).map_or(0, |at| at + 1);
-    // All of `: 1, 2, 3`.
-    while start > 1
-        && is_number(words[first].1)
-        && words[start - 1].1.ends_with(',')
-        && is_number(words[start - 1].1)
-    {
-        start -= 1;
-    }
-    let listed = start > 0 && words[start - 1].1.ends_with(':');
-    if let Some(at) = (start..first).find(|at| is_number(words[*at].1)).filter(|_| !listed) {
-        return Some(at);
-    }
-    let number = |at: &usize| is_number(words[*at].1);
-    if start > 0 && words[start - 1].1.ends_with(':') && (start..=first).filter(number).count() > 1 {
-        return (0..start).find(number);
-    }
-    let verb = start.checked_sub(1).filter(|at| is_among(VERBS, words[*at].1))?;
-    let comma = (0..verb).rev().find(|at| words[*at].1.ends_with([',', ';', ':'])).map_or(0, |at| at + 1);
-    let joined = (comma..verb).rev().find(|at| is_among("and but", words[*at].1))?;
-    let other = (comma..joined).find(|at| is_number(words[*at].1))?;
-    (comma..joined)
-        .any(|at| {
-            is_among("is are was were has have had gets get costs pays", words[at].1)
-                || words[at].1.contains('=')
-        })
-        .then_some(other)
-}
-
 /// What a sentence comes to: what stands before a reason, but behind `so`.
 fn conclusion(sentence: &str) -> &str {
     let mut part = sentence;
@@ -388,31 +407,6 @@ fn conclusion(sentence: &str) -> &str {
     }
     let cut = before(part, &["because", "since", "as", "which"]);
     if side::has_digit(cut) { cut } else { part }
-}
-
-/// How a sentence goes on behind the letter of a choice.
-const RIGHT: [&str; 6] =
-    ["is correct", "is right", "is the correct", "is the right", "is the answer", "is the best"];
-
-/// The letter of `option C` and `(C)`, if a sentence names one alone.
-fn choice(sentence: &str) -> Option<&str> {
-    let mut found: Option<&str> = None;
-    let mut before = "";
-    for (at, word) in split_words(sentence) {
-        let letter = bare(word);
-        let is_letter = letter.len() == 1 && matches!(letter.as_bytes()[0], b'A'..=b'H');
-        let named = is_among("option choice answer", before) && !before.ends_with(['.', ',']);
-        let behind = sentence[at + word.len()..].trim_start();
-        let named = named || before.is_empty() && RIGHT.iter().any(|words| behind.starts_with(words));
-        if is_letter && (named || word.starts_with('(') && word[1..].contains(')')) {
-            if found.is_some_and(|found| found != letter) {
-                return None;
-            }
-            found = Some(letter);
-        }
-        before = word;
-    }
-    found
 }
 
 /// Whether a sentence speaks of remainders or divisors.

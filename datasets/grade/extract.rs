@@ -20,7 +20,8 @@
 //!
 //! An answer in words ends before `because`, `since`, `as`, `so` and `which`, if it can be read so, and
 //! before a condition (`5 when x = 3`, `5 (x = -2 is extraneous)`, see `side`). A text that denies or
-//! supposes what it names, or that answers several parts, is no value.
+//! supposes what it names, or that answers several parts, is no value; nor is what is taken back behind it
+//! (`remarks`), or replaced by another conclusion.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -28,6 +29,7 @@ use std::ops::Range;
 use super::limits::{MAX_BYTES, Stop};
 use super::markers::{self, Marker};
 use super::read::{Exponents, read};
+use super::remarks::retracts;
 use super::tree::Answer;
 use super::{amount, blocks, boxes, calculation, closing, said, side};
 
@@ -168,10 +170,13 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     const RULES: [Find; 6] =
         [boxes::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
     let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
+    let retracted = |marker: &Marker<'_>| retracts(&text[marker.end..]);
     let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
     let is_code = marker.rule == Rule::Hashes && blocks::is_code(&marker.answer);
-    if !is_box && (is_code || readable(&marker)) || is_box && text[marker.end..].trim().len() < 3 {
+    let last_word =
+        !is_box && (is_code || readable(&marker)) || is_box && text[marker.end..].trim().len() < 3;
+    if last_word && !retracted(&marker) && !replaced(&text[marker.end..], &marker.answer) {
         return Some(marker);
     }
     // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as
@@ -195,11 +200,33 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
         let (rule, answer) = (closing.rule, closing.answer);
         return Some(Marker { rule, line_start: text.len(), end: text.len(), beside: "".into(), answer });
     }
+    if !is_code && (retracted(&marker) || replaced(&text[marker.end..], &marker.answer)) {
+        // What stands in its place is not marked.
+        let answer = Cow::Owned(format!("not {}", marker.answer));
+        return Some(Marker { answer, ..marker });
+    }
     Some(marker)
+}
+
+/// Whether a text behind an answer concludes with another number: `So the perimeter is 13.`
+fn replaced(behind: &str, answer: &str) -> bool {
+    let last = behind.trim_end();
+    let last = last[last.rfind('\n').map_or(0, |at| at + 1)..].trim();
+    let last = last[blocks::sentence_start(last)..].trim_start();
+    let word = last.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
+    if !side::is("so thus hence therefore finally upon", &word) || !side::has_digit(last) {
+        return false;
+    }
+    let said = closing::closing(last).map(|closing| closing.answer).filter(|said| is_readable(said));
+    said.is_some_and(|said| super::compare(answer, &said).reason == "wrong_answer")
 }
 
 /// What of the text behind a marker is the answer.
 fn refined(answer: Cow<'_, str>, scope: Scope) -> Cow<'_, str> {
+    // Equations over each other; with `&` they are the cases of one value.
+    if answer.trim().starts_with("\\begin{cases}") && !answer.contains('&') {
+        return blocks::aligned(&answer).map_or(answer, Cow::Owned);
+    }
     if amount::scan(&answer).is_some() {
         return answer;
     }

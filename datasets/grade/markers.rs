@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::blocks::{display_length, first_block, sentence_end};
 use super::boxes;
 use super::extract::Rule;
+use super::spelled::last_values;
 
 /// A marker with its answer.
 #[derive(Clone, Debug)]
@@ -256,11 +257,20 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
     let word =
         before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_ascii_lowercase();
     let leads = match name {
-        "answer" => true,
+        "answer" => !matches!(word.as_str(), "wrong" | "incorrect" | "false" | "initial" | "previous"),
         "solution" => matches!(word.as_str(), "the" | "only" | ""),
         _ => matches!(word.as_str(), "correct" | "right" | "best" | "final"),
     };
-    let asks = ["if the ", "if its ", "whether the ", "suppose the ", "unless the "];
+    let asks = [
+        "if the ",
+        "if its ",
+        "whether the ",
+        "suppose the ",
+        "unless the ",
+        "false that the ",
+        "not true that the ",
+        "not the case that the ",
+    ];
     if !leads || asks.iter().any(|words| before.to_ascii_lowercase().ends_with(words)) {
         return None;
     }
@@ -279,6 +289,17 @@ fn phrase_at<'a>(text: &'a str, at: usize, name: &str) -> Option<Marker<'a>> {
         let (offset, block) = first_block(&text[line_end..]);
         begin = line_end + offset;
         answer = block;
+        // `$x = 3$` and `$y = 5$`, each on its line.
+        if let Some(values) = last_values(&text[line_end..]).filter(|_| !block.trim().is_empty()) {
+            let (line_start, end) = (start, text.len());
+            return Some(Marker {
+                rule: Rule::Phrase,
+                line_start,
+                end,
+                beside: "".into(),
+                answer: values.into(),
+            });
+        }
     }
     if answer.trim().is_empty() {
         return None;

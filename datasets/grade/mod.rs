@@ -84,6 +84,7 @@ mod field;
 mod forms;
 mod interval;
 mod judge;
+mod letters;
 mod lex;
 mod limits;
 mod lists;
@@ -98,9 +99,12 @@ mod quantity;
 mod read;
 mod reals;
 mod relations;
+mod remarks;
 mod said;
 mod scripts;
+mod several;
 mod side;
+mod spelled;
 mod steps;
 mod tree;
 mod trigonometry;
@@ -242,6 +246,12 @@ impl<'a> Side<'a> {
 }
 
 fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
+    let ordered = |one: Side, other: Side| {
+        if other.text.contains('=') { None } else { spelled::in_order(one.text) }
+    };
+    let (ours, theirs) = (ordered(gold, given), ordered(given, gold));
+    let gold = ours.as_deref().map_or(gold, |text| Side { text, ..gold });
+    let given = theirs.as_deref().map_or(given, |text| Side { text, ..given });
     if options.precision.is_none()
         && let (Some(a), Some(b)) = (amount::scan(gold.text), amount::scan(given.text))
     {
@@ -274,6 +284,11 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
             outcome = if delimited { Equality::Unknown("not_decided") } else { Equality::Same };
         }
     }
+    if outcome != Equality::Same
+        && let Some(equal) = respelled(gold, given, options)
+    {
+        outcome = equal;
+    }
     let sentences = gold.alone && given.alone;
     let equal = read::undecorated(gold.text) == read::undecorated(given.text);
     let (verdict, reason) = match outcome {
@@ -291,6 +306,28 @@ fn judge(gold: Side, given: Side, options: &Options) -> Comparison {
         read.as_ref().map_or_else(|_| "(too long)".to_owned(), ToString::to_string)
     };
     Comparison { verdict, reason, gold_read: text(&a), predicted_read: text(&b) }
+}
+
+/// What comes of numbers that are written in words or with a decimal comma, if that decides.
+fn respelled(gold: Side, given: Side, options: &Options) -> Option<Equality> {
+    let number = |text: &str| Side { text, speaks: true, alone: false }.read(Exponents::AsWritten);
+    let compared = |gold: &str, given: &str| outcome_of(number(gold), number(given), options);
+    for (one, other) in [(given.text, gold.text), (gold.text, given.text)] {
+        let point = spelled::with_point(one).filter(|_| !other.contains(','));
+        let list = (one.contains('\n') && other.contains([',', '='])).then(|| one.replace('\n', ", "));
+        if point.or(list).is_some_and(|text| compared(other, &text) == Equality::Same) {
+            return Some(Equality::Same);
+        }
+    }
+    let (a, b) = (spelled::in_words(gold.text), spelled::in_words(given.text));
+    if a.is_none() && b.is_none() {
+        return None;
+    }
+    let digits = |words: Option<String>, text: &str| words.unwrap_or_else(|| text.to_owned());
+    match compared(&digits(a, gold.text), &digits(b, given.text)) {
+        Equality::Unknown(_) => None,
+        decided => Some(decided),
+    }
 }
 
 fn outcome_of(gold: Result<Answer, Stop>, given: Result<Answer, Stop>, options: &Options) -> Equality {

@@ -213,3 +213,103 @@ pub(super) fn is_latin(c: char) -> bool {
     c.is_ascii()
         || matches!(c, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{300}'..='\u{36f}' | 'ª' | 'º')
 }
+
+/// Words of Chinese, Japanese and Korean that deny, estimate or bound a number, or suppose it.
+const DOUBTS: [&str; 56] = [
+    "不",
+    "没",
+    "沒",
+    "非",
+    "无",
+    "無",
+    "约",
+    "約",
+    "大约",
+    "至少",
+    "至多",
+    "最多",
+    "最少",
+    "超过",
+    "超過",
+    "以上",
+    "以下",
+    "少于",
+    "多于",
+    "大于",
+    "小于",
+    "接近",
+    "几乎",
+    "左右",
+    "一半",
+    "两倍",
+    "余",
+    "第",
+    "若",
+    "如果",
+    "假设",
+    "分之",
+    "除以",
+    "ない",
+    "ません",
+    "ほど",
+    "くらい",
+    "ぐらい",
+    "より",
+    "未満",
+    "超え",
+    "半分",
+    "もし",
+    "아니",
+    "약 ",
+    "이상",
+    "이하",
+    "미만",
+    "초과",
+    "보다",
+    "거의",
+    "정도",
+    "않",
+    "절반",
+    "만약",
+    "番目",
+];
+/// How sentences end behind a number.
+pub(super) const ENDS: [&str; 9] =
+    ["です", "だ", "である", "になる", "となる", "入", "입니다", "이다", "예요"];
+
+fn is_east(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
+/// The number of the last clause of a Chinese, Japanese or Korean sentence, with its unit, if that has one
+/// number and claims it: `所以一共卖了72个夹子。`
+pub(super) fn claimed<'a>(sentence: &'a str, is_readable: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+    if !sentence.contains(is_east) {
+        return None;
+    }
+    let mut clauses =
+        sentence.split(['，', '；', '。', '：', ';']).filter(|clause| !clause.trim().is_empty());
+    let clause = clauses.next_back()?.trim();
+    let digit = |c: char| c.is_ascii_digit();
+    let from = clause.find(digit)?;
+    let number = clause[from..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+    let to = clause[..clause.len() - number.len()].trim_end_matches(['.', ',']).len();
+    let (before, rest) = (&clause[..from], clause[to..].trim_start_matches([' ', '.']));
+    let signed = before.ends_with(['-', '−', '/', '=', '+', '*', '×', '^', '~', '(', '\\', '$', '<', '>']);
+    if signed || rest.contains(digit) || DOUBTS.iter().any(|word| clause.contains(word)) {
+        return None;
+    }
+    if before.ends_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let units = clause[to..].char_indices().map(|(at, c)| to + at + c.len_utf8()).take(7);
+    let unit = units.filter(|end| is_readable(&clause[from..*end])).last();
+    if let Some(end) = unit {
+        return Some(&clause[from..end]);
+    }
+    let ends = rest.is_empty() || !rest.starts_with(is_east) || ENDS.iter().any(|end| rest.starts_with(end));
+    (ends
+        && !rest.starts_with(|c: char| c.is_alphanumeric() && !is_east(c))
+        && is_readable(&clause[from..to]))
+    .then(|| &clause[from..to])
+}

@@ -33,10 +33,17 @@ const OPERANDS: &str = "\
 const PARTS_OF: &str = "\
     multiple multiples divisor divisors factor factors root roots power powers square cube half third \
     thirds quarter quarters fourth fourths groups sets out percent fraction";
+/// Words before `of the` and a number that is more than what is meant.
+const SOME_OF: &str = "\
+    half third thirds quarter quarters fourth fifth sixth eighth tenth most none some part rest fraction \
+    each";
 /// Words before `by` and a number that something is divided by or comes in.
 const DIVIDED: &str = "divisible divided divide multiplied multiply sides bounded increased";
 /// How a check of the answer begins.
-const CHECKS: [&str; 15] = [
+const CHECKS: [&str; 18] = [
+    "let's double",
+    "let us check",
+    "double check",
     "check:",
     "check ",
     "checking",
@@ -118,7 +125,21 @@ fn is_truth(text: &str) -> bool {
 
 /// Whether words around a number change its sign or deny it.
 pub(super) fn negates(text: &str) -> bool {
-    ["below zero", "below sea", "false for"].iter().any(|words| text.contains(words))
+    const NEGATIONS: [&str; 12] = [
+        "below zero",
+        "below sea",
+        "false for",
+        "is false",
+        "is too ",
+        "is a factor",
+        "is a divisor",
+        "is a multiple",
+        " or so",
+        "different from",
+        "differs from",
+        "anything but",
+    ];
+    NEGATIONS.iter().any(|words| text.contains(words))
 }
 
 /// A text cut behind its answer.
@@ -199,6 +220,10 @@ fn bracket(text: &str) -> Option<usize> {
         }
         _ => None,
     })?;
+    // `\(` begins a formula.
+    if inner[..open].ends_with('\\') && inner.ends_with('\\') {
+        return None;
+    }
     let before = inner[..open].trim_end_matches("\\text{");
     let apart = before.is_empty() || before.ends_with([' ', '$', '\\', '\n', '*', '~']);
     let said = &inner[open + 1..];
@@ -295,9 +320,12 @@ pub(super) fn qualifies(before: &str) -> bool {
         || last == "of" && (is(PARTS_OF, second) || has_digit(second) && !second.contains('='))
         || last == "by" && is(DIVIDED, second)
         || last == "in" && is("ends end", second)
+        || last == "with" && is("starts start begins begin", second)
+        || last == "but" && is("any all", second)
         || last == "to" && is("equal congruent", second) && is("than or", third)
         || last == "to" && is("or than", second)
         || last == "the" && is("to of", second) && has_digit(third)
+        || last == "the" && second == "of" && is(SOME_OF, third)
         || last == "equal" && second == "or"
 }
 

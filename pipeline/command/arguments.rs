@@ -27,12 +27,9 @@ pub struct Source {
     preset: Option<String>,
 }
 
-/// What is changed of a configuration.
+/// Which device computes.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Overrides {
-    /// Override a key, e.g. search.samples=16. May be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+pub struct Where {
     /// auto, wgpu, wgpu:N or cpu: short for --set run.device=...
     #[arg(long)]
     device: Option<String>,
@@ -42,11 +39,27 @@ pub struct Overrides {
     gpu: Option<String>,
 }
 
+impl Where {
+    /// As settings.
+    pub fn sets(&self) -> Vec<String> {
+        let gpu = self.gpu.iter().map(|gpu| format!("wgpu:{gpu}"));
+        self.device.iter().cloned().chain(gpu).map(|device| format!("run.device=\"{device}\"")).collect()
+    }
+}
+
+/// What is changed of a configuration.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Overrides {
+    /// Override a key, e.g. search.samples=16. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    #[command(flatten)]
+    device: Where,
+}
+
 impl Overrides {
     pub fn all(&self) -> Vec<String> {
-        let gpu = self.gpu.iter().map(|gpu| format!("wgpu:{gpu}"));
-        let device = self.device.iter().cloned().chain(gpu);
-        self.sets.iter().cloned().chain(device.map(|device| format!("run.device=\"{device}\""))).collect()
+        [self.sets.clone(), self.device.sets()].concat()
     }
 }
 

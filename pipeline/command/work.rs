@@ -4,10 +4,11 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::command::arguments::{Overrides, Source, existing, interrupted, open};
+use crate::command::arguments::{Overrides, Source, Where, existing, interrupted, open};
 use crate::command::run::{say_results, walked};
 use crate::config::Config;
 use crate::config::resolve::file;
+use crate::disk::layout::Stage;
 use crate::run::goal::Goal;
 use crate::run::plan::StageLine;
 use crate::run::session::Session;
@@ -15,7 +16,8 @@ use crate::run::turn::Turn;
 use crate::run::walk;
 use crate::stage::verifier::present;
 use crate::terminal::console::Console;
-use crate::terminal::exit::{Exit, Failure};
+use crate::terminal::exit::{self, Exit};
+use crate::terminal::text::plural;
 
 /// Work on a run beside others: shards of search, verify, score, gate and evaluate.
 #[derive(Args)]
@@ -34,14 +36,23 @@ pub struct Work {
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     array: Turn,
     #[command(flatten)]
-    over: Overrides,
+    device: Where,
+    /// One stage alone, of a round, for whoever holds the other end of stdin: it stops when that is closed.
+    #[arg(long, hide = true, value_name = "STAGE:ROUND", value_parser = stage_of)]
+    tied: Option<(Stage, u32)>,
+}
+
+fn stage_of(text: &str) -> Result<(Stage, u32), String> {
+    let parts = text.split_once(':');
+    let found = parts.and_then(|(stage, round)| Some((Stage::parse(stage)?, round.parse().ok()?)));
+    found.ok_or_else(|| "a stage and its round".to_owned())
 }
 
 /// Do what one process has to do of a run, up to the next stage for workers.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  qstill finish runs/mine && echo done || qstill work runs/mine
-The exit code is 0 if the run is done, and 75 if something is left for workers.")]
+  until qstill finish runs/mine; do [ $? -eq 75 ] || break; qstill work runs/mine; done
+The exit code is 0 if the run is done, and 75 if something is left for workers (or others have the run).")]
 pub struct Finish {
     /// The run's directory, or its name under runs/.
     pub run: String,
@@ -57,31 +68,50 @@ pub struct Finish {
 /// Everything that ends in an exit code.
 pub fn work(args: Work, console: &Console) -> Result<Exit> {
     let run = existing(&args.run)?;
-    let (config, _) = Config::resolve(&[file(&run.config())?], &args.over.all())?;
+    let (config, _) = Config::resolve(&[file(&run.config())?], &args.device.sets())?;
     present(&config)?;
     let root = run.root().display().to_string();
     let session = Session::share(run, config, console.clone(), args.array)?;
     console.install_interrupt().context("failed to listen for signals")?;
-    walk::walk(&session, Goal::Share)
+    if args.tied.is_some() {
+        tie(console).context("failed to start a thread")?;
+    }
+    let goal = Goal::Share(args.tied);
+    walk::walk(&session, goal)
         .map_err(|error| interrupted(error, &format!("`qstill work {root}` goes on")))?;
-    match next(&session, Goal::Share) {
+    match next(&session, goal) {
+        _ if args.tied.is_some() => {}
         Some(line) => console.say(&format!("{} is for one process: `qstill finish {root}`", name(&line))),
         None => console.say(&format!("all is committed: `qstill finish {root}` sums up")),
     }
     Ok(Exit::Done)
 }
 
+/// Stops the work once stdin ends: whoever started it is gone.
+fn tie(console: &Console) -> std::io::Result<()> {
+    let console = console.clone();
+    let wait = move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        exit::preempt();
+        console.cancel();
+    };
+    std::thread::Builder::new().name("tie".to_owned()).spawn(wait).map(|_| ())
+}
+
 /// Does what is left for one process.
 ///
 /// # Errors
-/// Everything that ends in an exit code; busy if something is left for workers.
+/// Everything that ends in an exit code.
 pub fn finish(args: Finish, console: &Console) -> Result<Exit> {
     let session = open(&args.run, &args.source, &args.over, console)?;
     let Some(line) = finished(&session)? else { return Ok(Exit::Done) };
     let root = session.workspace.run.root().display();
-    let what = format!("{} is for workers: {} shards are missing", name(&line), left(&line));
-    Err(Failure::busy(what, format!("`qstill work {root}` does them, `qstill resume {root}` does all"))
-        .into())
+    let missing = plural(u64::from(left(&line)), "shard");
+    console.say(&format!(
+        "next: {missing} of {}, for workers: `qstill work {root}` (`qstill resume {root}` does all of it)",
+        name(&line)
+    ));
+    Ok(Exit::Busy)
 }
 
 /// Does what is left for one process, results included; says which stage is next for workers.
@@ -100,7 +130,7 @@ pub fn finished(session: &Session) -> Result<Option<StageLine>> {
 
 /// The stage that a walk has come to, if it has left it to others.
 fn next(session: &Session, goal: Goal) -> Option<StageLine> {
-    session.workspace.take_lines().pop().filter(|line| !line.is_done() && goal.leaves(line.stage))
+    session.workspace.take_lines().pop().filter(|line| !line.is_done() && goal.leaves(line.stage, line.round))
 }
 
 /// Its name for people.

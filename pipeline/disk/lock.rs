@@ -71,40 +71,32 @@ impl Lock {
     /// `Exit::Busy` if another process holds it; `Exit::Io` or `Exit::Full` if the directory cannot be
     /// written.
     pub fn acquire(run: &Path, command: &str) -> Result<Self, Failure> {
-        let refused = |err: io::Error| {
-            let hint = match err.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    "it is read-only for you: make it writable, or choose another place for the run"
-                }
-                _ => "",
-            };
-            Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
-        };
+        let refused = |err| not_writable(run, err);
         create_dirs(run).map_err(refused)?;
         let (file, workers) =
             open(&path(run)).and_then(|file| Ok((file, open(&workers(run))?))).map_err(refused)?;
-        let run = run.to_path_buf();
+        let home = run.to_path_buf();
         // Whoever asks for the holder takes a shared lock for a moment, which is no reason to give up.
         for pause in [20, 40, 80, 0] {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => {
-                    return Ok(Self { file, workers, run });
+                    return Ok(Self { file, workers, run: home });
                 }
                 Ok(()) => {
                     let (pid, command) = (std::process::id(), command.to_owned());
                     let holder = Holder { pid, host: host(), command, started: now_utc() };
-                    let lock = Self { file, workers, run };
+                    let lock = Self { file, workers, run: home };
                     lock.reclaim()?;
                     write_holder(&lock.file, &holder).map_err(refused)?;
                     remove_leftovers(&lock.run).map_err(refused)?;
                     return Ok(lock);
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
-                Err(TryLockError::Error(err)) => return Err(no_locks(&run, err)),
+                Err(TryLockError::Error(err)) => return Err(no_locks(run, err)),
             }
         }
         let holder =
-            living_holder(&path(&run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
+            living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
         let what = format!("the run {} is held by {holder}", run.display());
         Err(Failure::busy(what, "wait until it is done, or stop it"))
     }
@@ -154,9 +146,7 @@ impl Share {
     /// # Errors
     /// `Exit::Busy` while a process has everything.
     pub fn take(run: &Path) -> Result<Self, Failure> {
-        let file = open(&workers(run)).map_err(|err| {
-            Failure::io(format!("cannot write to the run directory {}", run.display()), "", err)
-        })?;
+        let file = open(&workers(run)).map_err(|err| not_writable(run, err))?;
         // Whoever looks for workers takes the lock for a moment.
         for pause in [20, 40, 80, 0] {
             match file.try_lock_shared() {
@@ -176,6 +166,16 @@ impl Share {
         let blocked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         Lock::holder(run).is_none() && file.is_some_and(blocked)
     }
+}
+
+fn not_writable(run: &Path, err: io::Error) -> Failure {
+    let hint = match err.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "it is read-only for you: make it writable, or choose another place for the run"
+        }
+        _ => "",
+    };
+    Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
 }
 
 fn no_locks(run: &Path, err: io::Error) -> Failure {

@@ -13,8 +13,9 @@ pub enum Goal {
     One(Stage, u32),
     /// What one process has to do, up to the next stage that several may share.
     Finish,
-    /// Shards of the stages that several processes may share, up to the next that they may not.
-    Share,
+    /// Shards of the stages that several processes may share, up to the next that they may not; or of one of
+    /// these stages alone.
+    Share(Option<(Stage, u32)>),
     /// Nothing: only say what is outstanding.
     Look,
 }
@@ -22,15 +23,15 @@ pub enum Goal {
 impl Goal {
     /// Whether decisions and results are written: they are for one process.
     pub fn decides(self) -> bool {
-        !matches!(self, Goal::Share | Goal::Look)
+        !matches!(self, Goal::Share(_) | Goal::Look)
     }
 
     /// Whether a stage is left to others.
-    pub fn leaves(self, stage: Stage) -> bool {
+    pub fn leaves(self, stage: Stage, round: u32) -> bool {
         match self {
             Goal::Look => true,
             Goal::Finish => stage.is_shared(),
-            Goal::Share => !stage.is_shared(),
+            Goal::Share(one) => !stage.is_shared() || one.is_some_and(|one| one != (stage, round)),
             Goal::All | Goal::Until(_) | Goal::One(..) => false,
         }
     }

@@ -102,7 +102,7 @@ pub fn walk(session: &Session, goal: Goal) -> Result<()> {
             let Some(rows) = at.step((Stage::Gate, round), &inputs, shards, gate::work)? else { break };
             accepted = gate::decide(session, goal, &inputs, &rows, &earlier)?;
             gated = Some(rows);
-            if goal == Goal::Share && !accepted && config.gate.on_fail == OnFail::Halt {
+            if matches!(goal, Goal::Share(_)) && !accepted && config.gate.on_fail == OnFail::Halt {
                 break;
             }
         }
@@ -202,7 +202,7 @@ fn computes(config: &Config, goal: Goal) -> bool {
     };
     match goal {
         // Whose stages open it when they come to it, on machines that may differ.
-        Goal::Finish | Goal::Share | Goal::Look => false,
+        Goal::Finish | Goal::Share(_) | Goal::Look => false,
         Goal::One(stage, _) => of(stage),
         Goal::Until(last) if config.run.rounds == 1 => {
             Stage::ALL.into_iter().take_while(|stage| *stage != last).chain([last]).any(of)
@@ -239,7 +239,7 @@ impl Walk<'_> {
             return Ok((!reached).then(|| opened.output(opened.commits.clone())));
         }
         match goal {
-            _ if goal.leaves(stage) => Ok(None),
+            _ if goal.leaves(stage, round) => Ok(None),
             Goal::One(wanted, of) if !reached => Err(self.not_complete(&opened, &wanted.in_round(of))),
             _ => {
                 let output = work(workspace, &opened, inputs)?;

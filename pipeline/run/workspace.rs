@@ -55,6 +55,8 @@ pub struct Workspace {
     /// Of model directories: their files are hashed once.
     hashes: Rc<RefCell<HashMap<PathBuf, FileHashes>>>,
     base: OnceCell<Arc<Model>>,
+    /// Stages whose files this process has compared with their records; what came since is of its workers.
+    compared: RefCell<BTreeSet<PathBuf>>,
     /// Domains with a command as their verifier, by its name: processes and answers are shared.
     commanded: Rc<RefCell<HashMap<String, Domains>>>,
 }
@@ -113,6 +115,7 @@ impl Workspace {
             lines: RefCell::default(),
             hashes: Rc::default(),
             base: OnceCell::new(),
+            compared: RefCell::default(),
             commanded: Rc::default(),
         }
     }
@@ -129,6 +132,7 @@ impl Workspace {
             lines: RefCell::default(),
             hashes: Rc::clone(&self.hashes),
             base: OnceCell::new(),
+            compared: RefCell::default(),
             commanded: Rc::clone(&self.commanded),
         }
     }
@@ -229,7 +233,9 @@ impl Workspace {
         let (dir, commits, foreign) = match &*self.rights {
             Rights::All(lock) => {
                 let dir = StageDir::open(&path, lock)?;
-                let commits = dir.committed(&hash, Check::Hash, &|line| self.console.warn(line))?;
+                let first = self.compared.borrow_mut().insert(path.clone());
+                let check = if first { Check::Hash } else { Check::Length };
+                let commits = dir.committed(&hash, check, &|line| self.console.warn(line))?;
                 (Some(dir), commits, false)
             }
             Rights::Share(share, _) if stage.is_shared() => {
@@ -271,8 +277,8 @@ impl Workspace {
     fn to_be_cleared(&self, stage: &str) -> anyhow::Error {
         let root = self.run.root().display();
         Failure::busy(
-            format!("{stage} has shards of other settings, or damaged ones"),
-            format!("`qstill finish {root}` sets them aside"),
+            format!("{stage} was begun with other settings, or has damaged shards"),
+            format!("`qstill finish {root}` sets aside what does not count"),
         )
         .into()
     }

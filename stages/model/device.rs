@@ -202,6 +202,14 @@ pub fn adapters() -> Result<Vec<Adapter>, ModelError> {
     Ok(adapters)
 }
 
+/// Whether there is a GPU of this number or PCI address.
+///
+/// # Errors
+/// If there is none, with those there are.
+pub fn find(gpu: &str) -> Result<(), ModelError> {
+    numbered(&adapters()?, gpu).map(|_| ())
+}
+
 /// The adapter of a number or PCI address.
 fn numbered<'a>(found: &'a [Adapter], gpu: &str) -> Result<&'a Adapter, ModelError> {
     let by_number = gpu.parse().ok().and_then(|number: usize| found.get(number));
