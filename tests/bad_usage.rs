@@ -18,6 +18,7 @@ fn wrong_settings_are_named() {
         ("train.learning_rate=nan", &["`train.learning_rate` must be a number"]),
         ("problems.distractors=1.5", &["problems.distractors is 1.5", "share from 0 to 1"]),
         ("run.shard_size=0", &["run.shard_size is 0"]),
+        ("problems.orders=2", &["problems.orders", "problems.options names no columns"]),
         ("search.top_p=0", &["search.top_p"]),
         ("train.loss=nll", &["nll", "golden"]),
         ("train.golden_share=2", &["train.golden_share is 2", "share from 0 to 1"]),

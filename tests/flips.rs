@@ -169,6 +169,7 @@ fn left_out(key: &str) -> bool {
         ("problems.train_files", "needs files: tests/files.rs"),
         ("problems.test_files", "needs files: tests/files.rs"),
         ("problems.examples", "needs files: tests/files.rs"),
+        ("problems.orders", "needs options: tests/choice.rs"),
         ("problems.meta", "needs files: tests/check_verifier.rs"),
         ("problems.options", "needs files: tests/choice.rs"),
         ("curate.held_out_files", "needs files: tests/curate.rs"),

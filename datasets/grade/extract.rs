@@ -210,6 +210,9 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
 
 /// Whether a text behind an answer concludes with another number: `So the perimeter is 13.`
 fn replaced(behind: &str, answer: &str) -> bool {
+    if !side::has_digit(behind) {
+        return false;
+    }
     let last = behind.trim_end();
     let last = last[last.rfind('\n').map_or(0, |at| at + 1)..].trim();
     let last = last[blocks::sentence_start(last)..].trim_start();

@@ -16,7 +16,8 @@ pub(super) fn choice(sentence: &str) -> Option<&str> {
         let is_letter = letter.len() == 1 && matches!(letter.as_bytes()[0], b'A'..=b'H');
         let named = is_among("option choice answer", before) && !before.ends_with(['.', ',']);
         let behind = sentence[at + word.len()..].trim_start();
-        let named = named || before.is_empty() && RIGHT.iter().any(|words| behind.starts_with(words));
+        let begins = before.is_empty() || is_among("so thus hence therefore then and finally", before);
+        let named = named || begins && RIGHT.iter().any(|words| behind.starts_with(words));
         if is_letter && (named || word.starts_with('(') && word[1..].contains(')')) {
             if found.is_some_and(|found| found != letter) {
                 return None;

@@ -134,6 +134,9 @@ const DENIALS: [&str; 8] = [
 
 /// Whether the text behind an answer takes it back.
 pub(super) fn retracts(behind: &str) -> bool {
+    if !behind.contains(char::is_alphanumeric) {
+        return false;
+    }
     let at_once = behind.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     let same_line = !behind.trim_start_matches([' ', '$', '*', '.', ')']).starts_with('\n');
     if same_line && DENIALS.iter().any(|words| at_once.starts_with(words)) {

@@ -85,6 +85,8 @@ struct Report {
     /// The command's words; empty for the exact verifier.
     command: Vec<String>,
     domain: &'static str,
+    /// `verify.compare`.
+    compare: &'static str,
     problems: usize,
     kinds: Vec<Line>,
     /// Solutions that were judged otherwise the second time.
@@ -120,7 +122,10 @@ pub fn run(args: CheckVerifier, console: &Console) -> Result<Exit> {
     }
     let who = if report.command.is_empty() { "the exact verifier" } else { "verify.command" };
     let gold = report.complaints.iter().any(|what| what.contains("only")) && args.good.is_none();
-    let hint = if gold {
+    let silent = |line: &Line| line.kind == Kind::Good && line.undecidable > line.rejected;
+    let hint = if report.kinds.iter().any(silent) {
+        "most good solutions have no verdict: the table says why, and docs/verifiers.md what an answer looks like"
+    } else if gold {
         "if gold answers are no answers (tests, a schema), name a column of right solutions with --good"
     } else {
         "the table shows which solutions it was; see docs/verifiers.md"
@@ -255,6 +260,7 @@ impl CheckVerifier {
         Report {
             command: config.verify.command.clone(),
             domain: config.problems.domain().name(),
+            compare: config.verify.compare.name(),
             problems,
             kinds,
             changed,
@@ -276,9 +282,18 @@ fn place(problem: &Problem) -> String {
 }
 
 impl Report {
+    /// How answers are compared, if not by value.
+    fn compared(&self) -> String {
+        if self.compare == "exact" {
+            String::new()
+        } else {
+            format!(" (verify.compare = \"{}\")", self.compare)
+        }
+    }
+
     fn text(&self) -> String {
         let who = if self.command.is_empty() {
-            format!("the exact verifier of the domain `{}`", self.domain)
+            format!("the exact verifier of the domain `{}`{}", self.domain, self.compared())
         } else {
             format!("verify.command = {:?}", self.command)
         };

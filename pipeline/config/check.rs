@@ -165,6 +165,9 @@ fn problems(problems: &ProblemsConfig) -> Checked {
             ("max_question_bytes", p.max_question_bytes as f64, AtLeast(1.0)),
         ],
     )?;
+    if p.orders > 1 && p.options.is_empty() {
+        return Err(refuse("problems.orders is above 1, but problems.options names no columns", ""));
+    }
     if p.source != Source::Files {
         let given = [("options", !p.options.is_empty()), ("meta", !p.meta.is_empty())];
         if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
