@@ -219,7 +219,7 @@ fn factor(before: &str) -> &str {
     let closed = lead.matches('{').count() == lead.matches('}').count();
     let says = side::has_digit(lead)
         || lead.contains(['+', '<', '>', '*', '/'])
-        || ["\\pm", "\\le", "\\ge"].iter().any(|name| lead.contains(name));
+        || ["\\pm", "\\le", "\\ge", "\\cdot", "\\times"].iter().any(|name| lead.contains(name));
     if known && closed && says { lead } else { "" }
 }
 

@@ -47,7 +47,7 @@ pub(super) const LEADS: &str = "\
     so then thus hence therefore that gives giving makes making leaves leaving becomes means";
 /// Words that begin a conclusion.
 const CONCLUSIONS: &str = "so thus hence therefore finally altogether consequently total together";
-const NUMBERS: &str = "\
+pub(super) const NUMBERS: &str = "\
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
     sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred \
     half";
@@ -184,7 +184,13 @@ fn is_claim(sentence: &str) -> bool {
         words.iter().any(|word| word.ends_with("'s") || word.ends_with("’s") || word.ends_with("'re"));
     let verb = words.iter().any(|word| is_among(VERBS, word));
     let equation = sentence.contains('=') && (!words.is_empty() || value_of(sentence) != sentence);
-    first || equation || contracted || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
+    let ended = sentence.contains('。') || scripts::ENDS.iter().any(|end| sentence.contains(end));
+    let eastern = || ended && scripts::claimed(sentence, &is_readable).is_some();
+    first
+        || equation
+        || contracted
+        || eastern()
+        || words.len() >= 2 && (verb || sentence.ends_with(['.', '!']))
 }
 
 fn formula<'a>(text: &'a str, sentence: Option<&'a str>) -> Option<Cow<'a, str>> {

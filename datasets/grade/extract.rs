@@ -170,7 +170,7 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     const RULES: [Find; 6] =
         [boxes::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
     let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
-    let retracted = |marker: &Marker<'_>| retracts(&text[marker.end..]);
+    let retracted = |marker: &Marker<'_>| retracts(&text[marker.end..], &marker.answer);
     let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
     let is_code = marker.rule == Rule::Hashes && blocks::is_code(&marker.answer);
@@ -194,6 +194,7 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     }
     // One that says nothing, before a text that comes to something.
     let closes = matches!(marker.rule, Rule::Hashes | Rule::Label | Rule::Phrase) && scope == Scope::Whole;
+    let closes = closes && !replaced(&text[marker.end..], &marker.answer);
     let closing =
         closing::closing(&text[marker.end..]).filter(|closing| closes && is_readable(&closing.answer));
     if let Some(closing) = closing {
@@ -218,6 +219,13 @@ fn replaced(behind: &str, answer: &str) -> bool {
     let last = last[blocks::sentence_start(last)..].trim_start();
     let word = last.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
     if !side::is("so thus hence therefore finally upon", &word) || !side::has_digit(last) {
+        return false;
+    }
+    let lower = last.to_lowercase();
+    let named = ["answer", "final", "result", "total", "value", "number of", "perimeter", "area"];
+    let checks = ["check", "both sides", "recall", "verif", "as required", "option"];
+    let concludes = named.iter().any(|name| lower.contains(name));
+    if !concludes || checks.iter().any(|word| lower.contains(word)) || last.contains(answer.trim()) {
         return false;
     }
     let said = closing::closing(last).map(|closing| closing.answer).filter(|said| is_readable(said));

@@ -1,39 +1,55 @@
 //! What stands behind an answer and says nothing of it: wishes, offers, ends, footers. And what takes an
 //! answer back.
 
-use super::side::has_digit;
+use super::side::{has_digit, is};
 
-/// How sentences begin that close a text politely.
-const WISHES: [&str; 15] = [
-    "do you want",
-    "do you have",
+/// How sentences begin that close a text politely, whatever numbers they have.
+const WISHES: [&str; 10] = [
+    "i hope",
+    "shall we",
+    "do you want to try",
+    "hope this",
+    "hope that",
+    "let me know",
+    "feel free",
+    "good luck",
     "is there anything",
     "can i help",
-    "want me to",
-    "i hope",
-    "hope ",
-    "let me know",
-    "please ",
-    "feel free",
-    "thank",
-    "good luck",
+];
+/// How sentences begin that speak of the text, or to the reader, and have no number.
+const REMARKS: &[&str] = &[
     "if you have",
     "if you need",
+    "if you",
+    "please let",
+    "please feel",
+    "please ask",
+    "please check",
+    "please double",
+    "thank you",
+    "thanks for",
+    "thanks!",
     "would you like",
-];
-/// How sentences begin that speak of the text, or to the reader.
-const REMARKS: [&str; 21] = [
-    "does that make sense",
-    "does this make sense",
+    "do you",
+    "want ",
+    "does that",
+    "does this",
     "this is the final",
     "this is our final",
     "this completes",
     "this concludes",
+    "this matches",
+    "this problem was",
+    "this is a simple",
+    "this solution follows",
     "the problem is solved",
+    "problem solved",
+    "hence proved",
     "that is the answer",
     "that's the answer",
     "that is the final",
-    "and that's",
+    "that is how",
+    "that's how",
     "thus, we have found",
     "we have found",
     "remember to",
@@ -41,89 +57,181 @@ const REMARKS: [&str; 21] = [
     "well done",
     "good job",
     "happy to help",
-    "happy ",
+    "i am happy to",
+    "i'm happy to",
+    "i'm confident",
+    "i am confident",
     "you're welcome",
+    "you are welcome",
     "this assumes",
+    "best regards",
+    "disclaimer",
+    "as an ai",
+    "tip:",
+    "p.s.",
+    "simple, right",
+    "keep practicing",
+    "stay curious",
+    "you got this",
+    "and there you have it",
+    "i used",
+    "ready for",
+    "what if",
+    "actually, you can also",
+    "viel erfolg",
+    "ich hoffe",
+    "espero que",
+    "j'espère",
+    "pretty neat",
+    "answer verified",
+    "the reasoning is",
+    "always check",
+    "always remember",
+    "希望",
+    "如果你",
+    "如果您",
+    "他に",
+    "ご質問",
+    "¿quieres",
+    "¿tienes",
+    "hast du",
+    "haben sie",
+    "möchtest du",
+    "avez-vous",
+    "voulez-vous",
+    "n'hésite",
+    "n’hésite",
 ];
+/// Words of praise in a short exclamation.
+const PRAISE: &str = "\
+    great good well nice excellent congratulations awesome amazing perfect bravo cheers enjoy lot wonderful";
 /// All that some lines say.
-const ENDS: &str = "q.e.d qed end done answer solution final complete finished end_of_solution";
-/// What names a figure that is about the text.
-const FOOTERS: [&str; 9] = [
-    "confidence",
-    "difficulty",
-    "topic",
-    "level",
-    "time taken",
-    "steps used",
+const ENDS: &str = "\
+    q.e.d qed end done answer final complete finished end_of_solution end_of_answer the_end";
+/// What names a figure that is about the text, with a colon behind it or no other number.
+const FOOTERS: [&str; 7] = [
+    "confidence:",
+    "confidence level:",
+    "difficulty:",
+    "topic:",
+    "total tokens:",
     "this solution took",
     "this is a grade",
-    "source",
 ];
 
 /// Whether a sentence at the end of a text is no part of its answer.
 pub(super) fn is_remark(sentence: &str) -> bool {
-    let bare = sentence.trim_matches(|c: char| !c.is_alphanumeric());
-    let lower = bare.to_lowercase();
-    if WISHES.iter().chain(&FOOTERS).any(|name| lower.starts_with(name)) {
+    let bare = sentence.trim_matches(|c: char| !c.is_alphanumeric() && c != '¿');
+    let lower = bare.to_lowercase().replace('*', "");
+    let starts = |words: &str| {
+        let edge = |c: char| !c.is_alphanumeric() || !words.is_ascii();
+        lower.strip_prefix(words).is_some_and(|rest| {
+            words.ends_with(|c: char| !c.is_alphanumeric()) || rest.chars().next().is_none_or(edge)
+        })
+    };
+    let offers =
+        lower.starts_with("if you") && ["question", "help", "ask"].iter().any(|word| lower.contains(word));
+    if offers || FOOTERS.iter().chain(&WISHES).any(|words| starts(words)) {
         return true;
     }
-    if has_digit(sentence) || sentence.contains(['\\', '$', '∞', 'π']) {
+    if has_digit(sentence) || sentence.contains(['\\', '$', '∞', 'π']) || is_error(&lower) {
         return false;
     }
     if bare.is_empty() {
         // Signs alone, but no formula: `---`, `✅`, an empty `####`.
         return true;
     }
+    let word = |list: &str| lower.split(|c: char| !c.is_alphanumeric()).any(|word| is(list, word));
+    if word(super::closing::NUMBERS) {
+        return false;
+    }
     let end = lower.replace(' ', "_");
-    let ends = ENDS.split(' ').any(|known| known == end);
-    let exclaims = sentence.trim_end_matches(|c: char| !c.is_ascii_punctuation()).ends_with('!');
+    let signs = |c: char| !c.is_ascii_punctuation() || c == '*';
+    let end_sign = sentence.trim_end_matches(signs);
     let short = lower.split_whitespace().count() <= 8;
-    let claims = ["no", "not", "none", "never", "yes", "true", "false", "solution"];
-    let claims = || lower.split(|c: char| !c.is_alphanumeric()).any(|word| claims.contains(&word));
-    REMARKS.iter().any(|words| lower.starts_with(words)) || ends || exclaims && short && !claims()
+    REMARKS.iter().any(|words| starts(words))
+        || is(ENDS, &end)
+        || end_sign.ends_with('!') && short && word(PRAISE)
+        || end_sign.ends_with('?') && !word("no not")
 }
 
-/// How sentences begin that take back what was said.
-const RETRACTIONS: [&str; 34] = [
-    "wait, that's",
-    "wait, that is",
-    "wait, this",
-    "wait, no",
-    "wait, it",
-    "wait, i",
-    "wait no",
-    "no wait",
-    "no, wait",
-    "this is wrong",
-    "this is incorrect",
-    "this is not correct",
-    "that is wrong",
-    "that's wrong",
-    "that is incorrect",
-    "that's incorrect",
-    "that's not",
-    "however, this is",
-    "however, that is",
-    "however, this does",
-    "actually, it",
-    "actually, no",
-    "actually, the",
+/// Whether a text says that something is wrong.
+fn is_error(lower: &str) -> bool {
+    const ERRORS: [&str; 36] = [
+        "this is wrong",
+        "this was wrong",
+        "that is wrong",
+        "it is wrong",
+        "it's wrong",
+        "that's wrong",
+        "above is wrong",
+        "answer is wrong",
+        "answer was wrong",
+        "result is wrong",
+        "i was wrong",
+        "went wrong",
+        "this is incorrect",
+        "that is incorrect",
+        "that's incorrect",
+        "it is incorrect",
+        "answer is incorrect",
+        "answer is therefore incorrect",
+        "above is incorrect",
+        "is not correct",
+        "that's not right",
+        "is not right",
+        "not the right answer",
+        "can't be right",
+        "cannot be right",
+        "made a mistake",
+        "made an error",
+        "made an arithmetic",
+        "is a mistake",
+        "contains an error",
+        "be an error",
+        "doesn't add up",
+        "this does not work",
+        "this does not satisfy",
+        "that does not satisfy",
+        "miscounted",
+    ];
+    let fine =
+        ["not wrong", "no error", "no mistake", "nothing is wrong", "would be", "common", "if ", "some "];
+    ERRORS.iter().any(|words| lower.contains(words)) && !fine.iter().any(|words| lower.contains(words))
+}
+
+/// How sentences begin that put another answer in the place of one.
+const CORRECTIONS: &[&str] = &[
+    "wait",
+    "no",
+    "nope",
     "oops",
-    "sorry, ",
+    "sorry",
+    "actually",
     "correction",
     "corrected",
-    "no, it",
-    "no, the",
+    "edit",
+    "revised",
+    "updated",
+    "rather",
+    "my bad",
+    "my mistake",
+    "let me fix",
+    "strike that",
     "hold on",
-    "let me reconsider",
-    "let me recalculate",
-    "i made a",
-    "hmm, that does",
+    "in fact",
+    "apologies",
+    "i apologize",
+    "hmm",
+    "upon checking",
+    "upon further",
+    "after rechecking",
 ];
 /// How they go on at once behind an answer: `\boxed{12} cannot be right`.
-const DENIALS: [&str; 8] = [
-    "cannot be",
-    "can't be",
+const DENIALS: [&str; 9] = [
+    "cannot be right",
+    "cannot be correct",
+    "can't be right",
     "is too small",
     "is too large",
     "is not right",
@@ -131,9 +239,26 @@ const DENIALS: [&str; 8] = [
     "does not work",
     "doesn't work",
 ];
+/// What all of it takes back.
+const IGNORED: [&str; 6] = [
+    "ignore the previous",
+    "ignore the above",
+    "disregard the",
+    "let me reconsider",
+    "let me recalculate",
+    "strike that",
+];
+
+/// The last number of a text, without commas for thousands.
+fn last_number(text: &str) -> Option<String> {
+    let end = text.rfind(|c: char| c.is_ascii_digit())? + 1;
+    let number = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.');
+    let from = text[..end].trim_end_matches(number).len();
+    Some(text[from..end].replace(',', ""))
+}
 
 /// Whether the text behind an answer takes it back.
-pub(super) fn retracts(behind: &str) -> bool {
+pub(super) fn retracts(behind: &str, answer: &str) -> bool {
     if !behind.contains(char::is_alphanumeric) {
         return false;
     }
@@ -142,17 +267,27 @@ pub(super) fn retracts(behind: &str) -> bool {
     if same_line && DENIALS.iter().any(|words| at_once.starts_with(words)) {
         return true;
     }
-    let mut from = 0;
     let text = behind.replace('’', "'");
+    let (mut from, mut before) = (0, String::new());
     while from < text.len() {
         let line_end = text[from..].find('\n').map_or(text.len(), |length| from + length);
         let rest = &text[from..line_end];
-        let sentence = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let head: String = sentence.chars().take(24).collect::<String>().to_lowercase();
-        if RETRACTIONS.iter().any(|words| head.starts_with(words)) {
+        let end = super::blocks::sentence_end(rest);
+        let sentence = rest[..end].trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let head = |words: &str| {
+            sentence.strip_prefix(words).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        // What is said of another answer: `A common mistake is to answer 14. This is incorrect.`
+        let other = ["mistake is", "common", "might think", "some ", "if we", "if you", "others"];
+        let of_another = other.iter().any(|words| before.contains(words));
+        let corrects = CORRECTIONS.iter().any(|words| head(words))
+            && last_number(&sentence).is_some_and(|number| Some(number) != last_number(answer))
+            && !["correct", "yes", "indeed", "right"].iter().any(|word| sentence.ends_with(word));
+        let ignores = IGNORED.iter().any(|words| sentence.contains(words));
+        if ignores || !of_another && (corrects || is_error(&sentence)) {
             return true;
         }
-        let end = super::blocks::sentence_end(rest);
+        before = sentence;
         from += (end + 1).min(rest.len() + 1).max(1);
         while !text.is_char_boundary(from.min(text.len())) {
             from += 1;

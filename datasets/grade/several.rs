@@ -23,6 +23,13 @@ pub(super) fn is_parallel(sentence: &str) -> bool {
         (one && verb.len() > 1 && verb.chars().all(char::is_alphabetic))
             .then(|| (words[at - 2].to_lowercase(), verb.to_owned()))
     };
+    // A premise and what follows from it.
+    let first = |part: &str| part.split_whitespace().next().unwrap_or("").to_lowercase();
+    if is_among("since as because given knowing when if while", &first(before))
+        || is_among("so thus hence therefore which that meaning", &first(last))
+    {
+        return false;
+    }
     let whole = "total altogether all combined left remaining sum together she he they it so now then";
     match (verb(before), verb(last)) {
         (Some((one, a)), Some((other, b))) => {

@@ -40,7 +40,13 @@ const SOME_OF: &str = "\
 /// Words before `by` and a number that something is divided by or comes in.
 const DIVIDED: &str = "divisible divided divide multiplied multiply sides bounded increased";
 /// How a check of the answer begins.
-const CHECKS: [&str; 18] = [
+const CHECKS: [&str; 24] = [
+    "this makes sense",
+    "proof:",
+    "sanity check",
+    "let me double",
+    "let me check",
+    "let me verify",
     "let's double",
     "let us check",
     "double check",
