@@ -124,7 +124,7 @@ pub fn run(args: CheckVerifier, console: &Console) -> Result<Exit> {
     let gold = report.complaints.iter().any(|what| what.contains("only")) && args.good.is_none();
     let silent = |line: &Line| line.kind == Kind::Good && line.undecidable > line.rejected;
     let hint = if report.kinds.iter().any(silent) {
-        "most good solutions have no verdict: the table says why, and docs/verifiers.md what an answer looks like"
+        "most good solutions have no verdict: the table says why; see docs/verifiers.md"
     } else if gold {
         "if gold answers are no answers (tests, a schema), name a column of right solutions with --good"
     } else {

@@ -278,8 +278,9 @@ fn assemble(
         && let Some(head) = tensors.remove("lm_head.weight")
         && head != embed_view.1
     {
-        let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says `tie_word_embeddings`: set \
-                   it to false to use the head, or remove the tensor to use the embeddings";
+        let why = "`lm_head.weight` is not `embed_tokens.weight`, but config.json says \
+                   `tie_word_embeddings`: set it to false to use the head, or remove the tensor to use the \
+                   embeddings";
         return Err(bad(why.to_owned()));
     }
     if let Some(name) = tensors.keys().next() {
