@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+#[cfg(target_os = "linux")]
+use crate::kit::Running;
 use crate::kit::{Outcome, World, of_preset};
 
 /// A run of several shards in each stage that workers share.
@@ -75,12 +77,15 @@ fn workers_and_one_process_take_turns() {
     assert_eq!(before, after);
 }
 
-/// Arguments of a launch of a second or two.
+/// A launch of a second or two that has some shards, and the settings of it.
 #[cfg(target_os = "linux")]
-fn long(name: &str) -> (Vec<String>, Vec<&'static str>) {
+fn under_way(world: &World, name: &str) -> (Running, Vec<&'static str>) {
     let more = ["problems.train=400", "search.samples=0", "tree.budget=4000"];
     let sets: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
-    (launch(name, "2", &sets), SHARDS.iter().copied().chain(more).collect())
+    let mut running = world.start(&launch(name, "2", &sets));
+    let commits = world.left(name).join("round-1/search/commits");
+    running.until("some shards", |_| std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3));
+    (running, SHARDS.iter().copied().chain(more).collect())
 }
 
 #[cfg(target_os = "linux")]
@@ -94,10 +99,7 @@ fn kill(id: u32) {
 #[cfg(target_os = "linux")]
 fn a_worker_that_is_killed_is_replaced() {
     let world = World::new();
-    let (arguments, sets) = long("b");
-    let mut running = world.start(&arguments);
-    let commits = world.left("b").join("round-1/search/commits");
-    running.until("some shards", |_| std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3));
+    let (running, sets) = under_way(&world, "b");
     let children = format!("/proc/{0}/task/{0}/children", running.id());
     let children = std::fs::read_to_string(children).unwrap();
     kill(children.split_whitespace().next().unwrap().parse().unwrap());
@@ -114,10 +116,7 @@ fn a_worker_that_is_killed_is_replaced() {
 #[cfg(target_os = "linux")]
 fn a_launcher_that_is_killed_takes_its_workers_along() {
     let world = World::new();
-    let (arguments, _) = long("b");
-    let mut running = world.start(&arguments);
-    let commits = world.left("b").join("round-1/search/commits");
-    running.until("some shards", |_| std::fs::read_dir(&commits).is_ok_and(|names| names.count() > 3));
+    let (running, _) = under_way(&world, "b");
     running.kill();
     // Busy until the workers have seen it.
     let again = loop {

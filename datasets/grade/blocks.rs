@@ -143,6 +143,11 @@ fn opening(line: &str, first: bool) -> Option<(usize, &'static str)> {
     found.min_by_key(|(behind, _)| *behind)
 }
 
+/// A line without the mark of an item: `- x = 3` is one, and `-5` a number.
+pub(super) fn item(line: &str) -> &str {
+    line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")).unwrap_or(line)
+}
+
 /// The first block of a text and where it begins: a formula with its delimiters, or a line.
 pub(super) fn first_block(text: &str) -> (usize, &str) {
     let start = text.len() - text.trim_start().len();

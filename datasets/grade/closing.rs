@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::blocks::{aligned, inline_formulas, last_display, sentence_end, sentence_start};
+use super::blocks::{aligned, inline_formulas, item, last_display, sentence_end, sentence_start};
 use super::calculation::{computed, value_of};
 use super::extract::{Rule, is_readable};
 use super::moments::month;
@@ -47,10 +47,6 @@ pub(super) const LEADS: &str = "\
     so then thus hence therefore that gives giving makes making leaves leaving becomes means";
 /// Words that begin a conclusion.
 const CONCLUSIONS: &str = "so thus hence therefore finally altogether consequently total together";
-pub(super) const NUMBERS: &str = "\
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
-    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred \
-    half";
 /// Most words that one number or relation may have.
 const MAX_WORDS: usize = 12;
 
@@ -83,10 +79,13 @@ pub(super) fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
+/// A word's letters and digits, in lower case.
+fn plain(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase()
+}
+
 pub(super) fn is_among(words: &str, word: &str) -> bool {
-    let word: String =
-        word.chars().filter(|c| c.is_alphanumeric() || *c == '~').collect::<String>().to_lowercase();
-    side::is(words, &word)
+    side::is(words, &plain(word))
 }
 
 /// The answer by the end of a text.
@@ -157,8 +156,7 @@ fn final_sentence(text: &str) -> Option<&str> {
         let marks: &[char] =
             if line.chars().any(char::is_alphabetic) { &['>', '•', '#'] } else { &['•', '#'] };
         let bare = line.trim_start_matches(marks).trim_start();
-        // `- x = 3` is an item, and `-5` a number.
-        let bare = bare.strip_prefix("- ").or_else(|| bare.strip_prefix("* ")).unwrap_or(bare).trim_start();
+        let bare = item(bare).trim_start();
         let sentence = bare[sentence_start(bare)..].trim();
         let earlier = &rest[..rest.len() - sentence.len()];
         // One that goes on as an earlier one did: the text repeats itself until it is cut.
@@ -334,7 +332,7 @@ fn claimed(sentence: &str) -> Option<Cow<'_, str>> {
     }
     let words: Vec<(usize, &str)> = split_words(part).collect();
     let Some(last) = words.iter().rposition(|(_, word)| is_number(word)) else {
-        let counts = || words.iter().any(|(_, word)| is_among(NUMBERS, word));
+        let counts = || words.iter().any(|(_, word)| spelled::is_number_word(&plain(word)));
         return counts().then(|| sentence.into());
     };
     if is_doubtful(part) {

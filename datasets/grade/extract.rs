@@ -170,23 +170,20 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     const RULES: [Find; 6] =
         [boxes::boxed, markers::hashes, markers::labelled, markers::phrase, markers::tag, markers::json];
     let (strongest, marker) = RULES.iter().enumerate().find_map(|(at, find)| Some((at, find(text)?)))?;
-    let retracted = |marker: &Marker<'_>| retracts(&text[marker.end..], &marker.answer);
+    let behind = &text[marker.end..];
+    let replaced = replaced(behind, &marker.answer);
+    let stands = !replaced && !retracts(behind, &marker.answer);
     let readable = |marker: &Marker<'_>| is_readable(&refined(marker.answer.clone(), scope));
     let is_box = marker.rule == Rule::Box;
     let is_code = marker.rule == Rule::Hashes && blocks::is_code(&marker.answer);
-    let last_word =
-        !is_box && (is_code || readable(&marker)) || is_box && text[marker.end..].trim().len() < 3;
-    if last_word && !retracted(&marker) && !replaced(&text[marker.end..], &marker.answer) {
+    let last_word = !is_box && (is_code || readable(&marker)) || is_box && behind.trim().len() < 3;
+    if last_word && stands {
         return Some(marker);
     }
     // The last word: another marker behind it, if it can be read; it may be part of one that cannot, such as
     // the heading `#### Answer`.
     let between = |c: char| matches!(c, '.' | ',' | ';' | '$' | ')' | '*' | ' ');
-    let from = if is_box {
-        text.len() - text[marker.end..].trim_start_matches(between).len()
-    } else {
-        marker.line_start
-    };
+    let from = if is_box { text.len() - behind.trim_start_matches(between).len() } else { marker.line_start };
     let later = RULES[strongest + 1..].iter().find_map(|find| find(&text[from..]).filter(&readable));
     if let Some(later) = later {
         let line_start = markers::line_start(text, from + later.line_start);
@@ -194,14 +191,13 @@ fn marked(text: &str, scope: Scope) -> Option<Marker<'_>> {
     }
     // One that says nothing, before a text that comes to something.
     let closes = matches!(marker.rule, Rule::Hashes | Rule::Label | Rule::Phrase) && scope == Scope::Whole;
-    let closes = closes && !replaced(&text[marker.end..], &marker.answer);
-    let closing =
-        closing::closing(&text[marker.end..]).filter(|closing| closes && is_readable(&closing.answer));
+    let closes = closes && !replaced;
+    let closing = closing::closing(behind).filter(|closing| closes && is_readable(&closing.answer));
     if let Some(closing) = closing {
         let (rule, answer) = (closing.rule, closing.answer);
         return Some(Marker { rule, line_start: text.len(), end: text.len(), beside: "".into(), answer });
     }
-    if !is_code && (retracted(&marker) || replaced(&text[marker.end..], &marker.answer)) {
+    if !is_code && !stands {
         // What stands in its place is not marked.
         let answer = Cow::Owned(format!("not {}", marker.answer));
         return Some(Marker { answer, ..marker });

@@ -2,6 +2,7 @@
 //! answer back.
 
 use super::side::{has_digit, is};
+use super::spelled::is_number_word;
 
 /// How sentences begin that close a text politely, whatever numbers they have.
 const WISHES: [&str; 10] = [
@@ -142,7 +143,7 @@ pub(super) fn is_remark(sentence: &str) -> bool {
         return true;
     }
     let word = |list: &str| lower.split(|c: char| !c.is_alphanumeric()).any(|word| is(list, word));
-    if word(super::closing::NUMBERS) {
+    if lower.split(|c: char| !c.is_alphanumeric()).any(is_number_word) {
         return false;
     }
     let end = lower.replace(' ', "_");

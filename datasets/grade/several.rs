@@ -8,10 +8,7 @@ use super::side::has_digit;
 pub(super) fn is_parallel(sentence: &str) -> bool {
     let parts: Vec<&str> = ["; ", ", and ", ", ", " and "]
         .iter()
-        .find(|sign| {
-            sentence.matches(**sign).any(|_| true)
-                && sentence.split(**sign).filter(|p| has_digit(p)).count() > 1
-        })
+        .find(|sign| sentence.split(**sign).filter(|part| has_digit(part)).count() > 1)
         .map_or_else(Vec::new, |sign| sentence.split(*sign).collect());
     let [.., before, last] = &parts[..] else { return false };
     let verb = |part: &str| -> Option<(String, String)> {
@@ -84,19 +81,14 @@ pub(super) fn given(words: &[(usize, &str)], from: usize, last: usize) -> Option
     let at = |place: usize| words.get(place).map_or("", |(_, word)| *word);
     let definite = last > from + 1 && is_among("the these those his her their its", at(last - 1));
     let time = "day days week weeks hour hours minute minutes month months year years seconds";
-    let place =
-        if definite && is_among("for of in over during at from on after with among within", at(last - 2)) {
-            last - 2
-        } else if definite && is_among("of", at(last - 2))
-            || is_among("in over after during within", at(last - 1))
-        {
-            if !definite && !is_among(time, at(last + 1)) {
-                return None;
-            }
-            last - 1 - usize::from(definite)
-        } else {
-            return None;
-        };
+    let of_it = "for of in over during at from on after with among within";
+    let place = if definite && is_among(of_it, at(last - 2)) {
+        last - 2
+    } else if is_among("in over after during within", at(last - 1)) && is_among(time, at(last + 1)) {
+        last - 1
+    } else {
+        return None;
+    };
     // `at the end of the 4 hours`
     let mut start = place;
     while start > from + 1 && is_among("at the end of by start", at(start - 1)) {

@@ -1,5 +1,7 @@
 //! Numbers that are written otherwise than with digits and a point: in English words, with a decimal comma.
 
+use super::blocks::item;
+
 /// Words up to nineteen, in order.
 const SMALL: [&str; 20] = [
     "zero",
@@ -24,6 +26,11 @@ const SMALL: [&str; 20] = [
     "nineteen",
 ];
 const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+
+/// Whether a word is one of a number.
+pub(super) fn is_number_word(word: &str) -> bool {
+    SMALL.contains(&word) || TENS.contains(&word) || matches!(word, "hundred" | "half")
+}
 
 /// The number that a text of nothing but number words names, in digits: `twenty-one`, `two and a half`, `a
 /// dozen`.
@@ -99,8 +106,7 @@ pub(super) fn in_order(text: &str) -> Option<String> {
 pub(super) fn last_values(text: &str) -> Option<String> {
     let mut lines = Vec::new();
     for line in text.lines().rev().map(str::trim).filter(|line| !line.is_empty()) {
-        let line = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")).unwrap_or(line);
-        let line = line.trim_end_matches(['.', ',']).trim_matches(['$', ' ']);
+        let line = item(line).trim_end_matches(['.', ',']).trim_matches(['$', ' ']);
         let line = ["\\(", "\\["].iter().fold(line, |line, open| line.strip_prefix(open).unwrap_or(line));
         let line = ["\\)", "\\]"].iter().fold(line, |line, close| line.strip_suffix(close).unwrap_or(line));
         let Some((name, value)) = named(line) else { break };

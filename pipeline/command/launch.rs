@@ -11,7 +11,7 @@ use stages::Events;
 use stages::model::device;
 
 use crate::command::arguments::{Overrides, Source, interrupted, open};
-use crate::command::work::{finished, left, name};
+use crate::command::work::finished;
 use crate::disk::durable::names;
 use crate::run::plan::StageLine;
 use crate::run::session::Session;
@@ -105,7 +105,7 @@ pub fn run(args: Launch, console: &Console) -> Result<Exit> {
             Some(failure) if failure.exit != Exit::Busy || tries == TRIES => return Err(failure.into()),
             None if tries == TRIES => {
                 let what =
-                    format!("{}: workers were killed {TRIES} times before they had a shard", name(&line));
+                    format!("{}: workers were killed {TRIES} times before they had a shard", line.name());
                 let hint = format!("`qstill resume {}` does it without them", workspace.run.root().display());
                 return Err(Failure::busy(what, hint).into());
             }
@@ -138,9 +138,9 @@ struct Worker {
 
 impl<'a> Crew<'a> {
     fn start(session: &'a Session, args: &'a Local, line: &'a StageLine) -> Result<Self> {
-        let count = args.workers().min(left(line)).max(1);
-        let (crew, missing) = (plural(u64::from(count), "worker"), plural(u64::from(left(line)), "shard"));
-        session.workspace.console.say(&format!("{}: {crew} for {missing}", name(line)));
+        let count = args.workers().min(line.left()).max(1);
+        let (crew, missing) = (plural(u64::from(count), "worker"), plural(u64::from(line.left()), "shard"));
+        session.workspace.console.say(&format!("{}: {crew} for {missing}", line.name()));
         session.workspace.lend()?;
         let mut crew = Self { session, args, line, count, workers: Vec::new() };
         for number in 0..count {
@@ -194,7 +194,7 @@ impl<'a> Crew<'a> {
         let workspace = &self.session.workspace;
         let commits = workspace.run.stage(self.line.round, self.line.stage).join("commits");
         let (total, mut shown) = (self.line.total.map_or(0, u64::from), u64::from(self.line.done));
-        let progress = workspace.console.stage(&name(self.line), "shards", total, shown);
+        let progress = workspace.console.stage(&self.line.name(), "shards", total, shown);
         let (mut failure, mut replaced): (Option<Failure>, u32) = (None, 0);
         while !self.workers.is_empty() {
             std::thread::sleep(PAUSE);

@@ -81,7 +81,7 @@ pub fn work(args: Work, console: &Console) -> Result<Exit> {
         .map_err(|error| interrupted(error, &format!("`qstill work {root}` goes on")))?;
     match next(&session, goal) {
         _ if args.tied.is_some() => {}
-        Some(line) => console.say(&format!("{} is for one process: `qstill finish {root}`", name(&line))),
+        Some(line) => console.say(&format!("{} is for one process: `qstill finish {root}`", line.name())),
         None => console.say(&format!("all is committed: `qstill finish {root}` sums up")),
     }
     Ok(Exit::Done)
@@ -106,10 +106,10 @@ pub fn finish(args: Finish, console: &Console) -> Result<Exit> {
     let session = open(&args.run, &args.source, &args.over, console)?;
     let Some(line) = finished(&session)? else { return Ok(Exit::Done) };
     let root = session.workspace.run.root().display();
-    let missing = plural(u64::from(left(&line)), "shard");
+    let missing = plural(u64::from(line.left()), "shard");
     console.say(&format!(
         "next: {missing} of {}, for workers: `qstill work {root}` (`qstill resume {root}` does all of it)",
-        name(&line)
+        line.name()
     ));
     Ok(Exit::Busy)
 }
@@ -131,14 +131,4 @@ pub fn finished(session: &Session) -> Result<Option<StageLine>> {
 /// The stage that a walk has come to, if it has left it to others.
 fn next(session: &Session, goal: Goal) -> Option<StageLine> {
     session.workspace.take_lines().pop().filter(|line| !line.is_done() && goal.leaves(line.stage, line.round))
-}
-
-/// Its name for people.
-pub fn name(line: &StageLine) -> String {
-    line.stage.in_round(line.round)
-}
-
-/// How many of its shards are missing.
-pub fn left(line: &StageLine) -> u32 {
-    line.total.unwrap_or(0) - line.done
 }

@@ -52,11 +52,7 @@ impl StageDir {
     /// # Errors
     /// Failed reads and writes.
     pub fn open(path: &Path, _held: &Lock) -> Result<Self> {
-        for part in ["shards", "commits", "tmp"] {
-            let dir = path.join(part);
-            create_dirs(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
-        }
-        let dir = Self { path: path.to_path_buf() };
+        let dir = Self::create(path)?;
         if fault::is("leftovers-kept") {
             return Ok(dir);
         }
@@ -71,6 +67,10 @@ impl StageDir {
     /// # Errors
     /// Folders that cannot be made.
     pub fn join(path: &Path, _share: &Share) -> Result<Self> {
+        Self::create(path)
+    }
+
+    fn create(path: &Path) -> Result<Self> {
         for part in ["shards", "commits", "tmp"] {
             let dir = path.join(part);
             create_dirs(&dir).with_context(|| format!("failed to create {}", dir.display()))?;

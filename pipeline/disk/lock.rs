@@ -75,25 +75,17 @@ impl Lock {
         create_dirs(run).map_err(refused)?;
         let (file, workers) =
             open(&path(run)).and_then(|file| Ok((file, open(&workers(run))?))).map_err(refused)?;
-        let home = run.to_path_buf();
-        // Whoever asks for the holder takes a shared lock for a moment, which is no reason to give up.
-        for pause in [20, 40, 80, 0] {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) if fault::is("lock-ignored") => {
-                    return Ok(Self { file, workers, run: home });
-                }
-                Ok(()) => {
-                    let (pid, command) = (std::process::id(), command.to_owned());
-                    let holder = Holder { pid, host: host(), command, started: now_utc() };
-                    let lock = Self { file, workers, run: home };
-                    lock.reclaim()?;
-                    write_holder(&lock.file, &holder).map_err(refused)?;
-                    remove_leftovers(&lock.run).map_err(refused)?;
-                    return Ok(lock);
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
-                Err(TryLockError::Error(err)) => return Err(no_locks(run, err)),
-            }
+        if taken(run, || file.try_lock())? {
+            let (pid, command) = (std::process::id(), command.to_owned());
+            let holder = Holder { pid, host: host(), command, started: now_utc() };
+            let lock = Self { file, workers, run: run.to_path_buf() };
+            lock.reclaim()?;
+            write_holder(&lock.file, &holder).map_err(refused)?;
+            remove_leftovers(run).map_err(refused)?;
+            return Ok(lock);
+        }
+        if fault::is("lock-ignored") {
+            return Ok(Self { file, workers, run: run.to_path_buf() });
         }
         let holder =
             living_holder(&path(run)).map_or_else(|| "another process".to_owned(), |h| h.to_string());
@@ -114,12 +106,8 @@ impl Lock {
     /// # Errors
     /// `Exit::Busy` if one is at work.
     pub fn reclaim(&self) -> Result<(), Failure> {
-        for pause in [20, 40, 80, 0] {
-            match self.workers.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
-                Err(TryLockError::Error(err)) => return Err(no_locks(&self.run, err)),
-            }
+        if taken(&self.run, || self.workers.try_lock())? {
+            return Ok(());
         }
         let what = format!("workers are at work on the run {} (`qstill work`)", self.run.display());
         Err(Failure::busy(what, "wait until they are done, or stop them"))
@@ -147,13 +135,8 @@ impl Share {
     /// `Exit::Busy` while a process has everything.
     pub fn take(run: &Path) -> Result<Self, Failure> {
         let file = open(&workers(run)).map_err(|err| not_writable(run, err))?;
-        // Whoever looks for workers takes the lock for a moment.
-        for pause in [20, 40, 80, 0] {
-            match file.try_lock_shared() {
-                Ok(()) => return Ok(Self { _workers: file }),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
-                Err(TryLockError::Error(err)) => return Err(no_locks(run, err)),
-            }
+        if taken(run, || file.try_lock_shared())? {
+            return Ok(Self { _workers: file });
         }
         let holder = Lock::holder(run).map_or_else(|| "another process".to_owned(), |h| h.to_string());
         let what = format!("the run {} is held by {holder}, which does everything", run.display());
@@ -178,9 +161,20 @@ fn not_writable(run: &Path, err: io::Error) -> Failure {
     Failure::io(format!("cannot write to the run directory {}", run.display()), hint, err)
 }
 
-fn no_locks(run: &Path, err: io::Error) -> Failure {
-    let what = format!("cannot lock the run directory {}", run.display());
-    Failure::io(what, "use a file system that has file locks", err)
+/// Tries to take a lock of a run; false if others hold it. Whoever asks who holds it takes it for a moment,
+/// which is no reason to give up.
+fn taken(run: &Path, attempt: impl Fn() -> Result<(), TryLockError>) -> Result<bool, Failure> {
+    for pause in [20, 40, 80, 0] {
+        match attempt() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(pause)),
+            Err(TryLockError::Error(err)) => {
+                let what = format!("cannot lock the run directory {}", run.display());
+                return Err(Failure::io(what, "use a file system that has file locks", err));
+            }
+        }
+    }
+    Ok(false)
 }
 
 impl Drop for Lock {

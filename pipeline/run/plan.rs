@@ -122,6 +122,16 @@ impl StageLine {
     pub fn is_done(&self) -> bool {
         self.state == Standing::Done
     }
+
+    /// The stage's name for people.
+    pub fn name(&self) -> String {
+        self.stage.in_round(self.round)
+    }
+
+    /// How many of its shards are missing; 0 if their number is not known.
+    pub fn left(&self) -> u32 {
+        self.total.unwrap_or(self.done) - self.done
+    }
 }
 
 #[cfg(test)]

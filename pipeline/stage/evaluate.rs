@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use datasets::table::Evaluation;
 use serde::Serialize;
 use stages::evaluate::{self, EvaluateConfig, ModelRun, TeacherRun};
@@ -116,7 +116,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     }
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "evaluate" };
     let domains = inputs.verifier.open(workspace)?;
-    let load = || inputs.student.model(workspace)?.context("a student is a model in this process");
+    let load = || inputs.student.measured(workspace);
     let (mut base, mut student, mut search) = (None, None, None);
     inputs.measuring.work(workspace, opened, |name, asked, progress| {
         let measured = ModelRun { name, config, draws, domains: &domains };

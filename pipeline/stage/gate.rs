@@ -94,7 +94,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             ("base", Some(of)) => (&mut base, of),
             _ => (&mut student, &inputs.student),
         };
-        let policy = once(slot, || of.model(workspace)?.context("a model in this process is measured"))?;
+        let policy = once(slot, || of.measured(workspace))?;
         let measured = ModelRun { name, config: &inputs.evaluate, draws, domains: &domains };
         evaluate::model(asked, measured, policy, progress)
     })

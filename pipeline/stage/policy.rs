@@ -266,6 +266,14 @@ impl SamplingPolicy {
         })
     }
 
+    /// The same where nothing else will do.
+    ///
+    /// # Errors
+    /// Those of [`SamplingPolicy::model`]; a policy that is none.
+    pub fn measured(&self, workspace: &Workspace) -> Result<ModelPolicy> {
+        self.model(workspace)?.context("a model in this process is measured")
+    }
+
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }

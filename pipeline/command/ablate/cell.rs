@@ -136,7 +136,7 @@ fn ask(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<StageO
     let draws = Draws { seed: inputs.seed, round: inputs.round, purpose: "ablation" };
     let domains = inputs.verifier.open(workspace)?;
     let mut student = None;
-    let load = || inputs.student.model(workspace)?.context("a student is a model in this process");
+    let load = || inputs.student.measured(workspace);
     inputs.measuring.work(workspace, opened, |name, asked, progress| {
         let run = ModelRun { name, config: &inputs.evaluate, draws, domains: &domains };
         evaluate::model(asked, run, once(&mut student, load)?, progress)

@@ -103,7 +103,6 @@ fn why(stages: &[StageLine], stage: Stage, json: bool) -> Result<String> {
 
 /// A stage's reason, a line for each field.
 fn reason(line: &StageLine, stages: &[StageLine]) -> String {
-    let of = |line: &StageLine| line.stage.in_round(line.round);
     let why = match line.state {
         Standing::Done => "done: nothing is outstanding".to_owned(),
         Standing::Stale => "outstanding: what exists was made with other settings or inputs".to_owned(),
@@ -118,12 +117,12 @@ fn reason(line: &StageLine, stages: &[StageLine]) -> String {
             let before = stages.iter().find(|line| !line.is_done() && line.state != Standing::Waiting);
             before.map_or_else(
                 || "waiting".to_owned(),
-                |before| format!("waits for {}, which is {}", of(before), before.state.name()),
+                |before| format!("waits for {}, which is {}", before.name(), before.state.name()),
             )
         }
         Standing::Outstanding => "outstanding: nothing of it is there".to_owned(),
     };
-    let mut text = format!("{}: {why}\n", of(line));
+    let mut text = format!("{}: {why}\n", line.name());
     let show = |value: &Option<String>| {
         value.as_deref().map_or_else(|| "(not there)".to_owned(), |text| text::brief(text, 4000))
     };
