@@ -161,8 +161,11 @@ pub fn paid_once(world: &World, full: bool) -> Part {
         let before = server.count();
         let mut kills = 0;
         for _ in 0..4 {
+            let until = server.count() + 6 + draw.below(14);
             let mut child = command(&home, &sets).stderr(Stdio::null()).spawn().expect("it starts");
-            std::thread::sleep(Duration::from_millis(40 + draw.below(250) as u64));
+            while server.count() < until && child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             let _ = child.kill();
             let _ = child.wait();
             kills += 1;

@@ -1,6 +1,7 @@
 //! Kills: before every call, at any time, of three at once, at every step of training.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -62,10 +63,16 @@ pub fn at_random(world: &World, full: bool) -> Part {
 }
 
 /// Three processes at once, half of them killed: one works, the others leave with 75 and name it, and no dead
-/// one is in the way.
+/// one is in the way. Before that, one that comes while this process holds the run.
 pub fn three_at_once(world: &World, full: bool) -> Part {
     let runs: Vec<u64> = (0..if full { 500 } else { 12 }).collect();
-    each(&runs, |at, seed| {
+    let mut part = Part { asked: 1, done: 1, ..Part::default() };
+    part.violations.extend(held(world));
+    // Of a deliberate fault one sign is enough; which of three comes first is up to the system.
+    if deliberate() && !part.violations.is_empty() {
+        return part;
+    }
+    let three = each(&runs, |at, seed| {
         let (run, mut draw) = (world.fresh(), Draw(1_000_000 + *seed));
         let mut children: Vec<_> = (0..3).map(|_| qstill(&run, &[]).spawn().expect("it starts")).collect();
         let mut killed = Vec::new();
@@ -91,7 +98,25 @@ pub fn three_at_once(world: &World, full: bool) -> Part {
         }
         let healed = world.heals(&run, &[]).map(|why| format!("three at once, run {at}: {why}"));
         (true, wrong.or(healed))
-    })
+    });
+    part.asked += three.asked;
+    part.done += three.done;
+    part.violations.extend(three.violations);
+    part
+}
+
+/// A run that another process holds is left alone.
+fn held(world: &World) -> Option<String> {
+    let run = world.fresh();
+    std::fs::create_dir_all(&run).expect("a folder");
+    let lock = File::create(run.join("lock")).expect("a file in the temporary folder");
+    lock.lock().expect("a file system with locks");
+    let holder = format!(r#"{{"pid":{},"command":"torture","started":"now"}}"#, std::process::id());
+    std::fs::write(run.join("lock"), holder).expect("a file in the temporary folder");
+    let said = finish(&mut qstill(&run, &[]));
+    let busy = said.status.code() == Some(75) && told(&said).contains("is held by process");
+    let untouched = !run.join("run.toml").exists();
+    (!busy || !untouched).then(|| format!("while the run is held: {}", told(&said)))
 }
 
 /// One run of many steps, killed before the second checkpoint of each process: it goes on by a step at a
