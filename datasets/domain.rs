@@ -1,18 +1,32 @@
 //! The seam between qstill and a kind of problem.
 
+use std::sync::Arc;
+
 use crate::answer::compare;
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck};
 
-/// Where a search stands: the steps so far and the quantities that the next step may use.
-///
-/// Both shipped domains compute with numbers, so a state is a pool of exact numbers.
+/// Where a search stands: the steps so far, and what the next one begins with.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Step texts so far.
     pub steps: Vec<String>,
-    /// Quantities a next step may use, in a fixed order: given numbers first, then results in order.
+    /// Quantities a next step may use, in a fixed order: given numbers first, then results in order. Empty in
+    /// a domain that does not compute.
     pub pool: Vec<Quantity>,
+    /// What the rules of a domain say of it that does not compute with numbers.
+    pub told: Option<Arc<Told>>,
+}
+
+/// A state of rules that are asked ([`State::told`]).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// The state, as JSON. Equal texts are equal states.
+    pub text: String,
+    /// The final answer, if a path may stop here.
+    pub answer: Option<String>,
+    /// No path from here ends with fewer steps more.
+    pub left: Option<u32>,
 }
 
 /// A number a step may use.
@@ -35,8 +49,14 @@ pub enum Origin {
 }
 
 /// Names a state for transpositions: states with equal keys allow the same continuations, whatever order
-/// their steps came in. Sorted numbers, each with what else decides how it may be used.
-pub type Key = Vec<(Number, u32)>;
+/// their steps came in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Sorted numbers, each with what else decides how it may be used.
+    Numbers(Vec<(Number, u32)>),
+    /// What rules say of it.
+    Told(String),
+}
 
 /// A state as a small network sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,8 +83,8 @@ pub fn mix(hash: u64, number: u64) -> u64 {
 pub struct Move {
     /// The step as text, e.g. `48/2=24`.
     pub text: String,
-    /// Its result.
-    pub value: Number,
+    /// Its result, in a domain that computes.
+    pub value: Option<Number>,
     pub next: State,
 }
 
@@ -124,6 +144,11 @@ pub trait Domain: Verifier {
     /// Version of the rules and of the verifier: part of every fingerprint that depends on them.
     fn version(&self) -> u32;
 
+    /// Names the rules in fingerprints.
+    fn identity(&self) -> String {
+        format!("{}:{}", self.name(), self.version())
+    }
+
     /// The state before the first step.
     fn start(&self, problem: &Problem) -> State;
 
@@ -148,6 +173,21 @@ pub trait Domain: Verifier {
     /// The state after a step of text, whoever wrote it; `None` if it computes nothing that could be
     /// followed.
     fn follow(&self, state: &State, step: &str) -> Option<State>;
+
+    /// Says beforehand whose start or whose moves will be asked for: rules that take their time then look at
+    /// many at once. Others do not look at them.
+    fn begin(&self, _problems: &mut dyn Iterator<Item = &Problem>) {}
+    fn expand(&self, _states: &mut dyn Iterator<Item = &State>) {}
+
+    /// Whether rules gain by being asked of many states at once.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing can follow a state: one number has nothing to be joined with.
+    fn ended(&self, state: &State) -> bool {
+        state.pool.len() < 2
+    }
 
     /// Names a state.
     fn key(&self, state: &State) -> Key;

@@ -48,6 +48,16 @@ pub struct Problem {
     pub meta: String,
 }
 
+impl Problem {
+    /// Its `meta` as data.
+    pub fn meta(&self) -> serde_json::Value {
+        match self.meta.as_str() {
+            "" => serde_json::json!({}),
+            text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        }
+    }
+}
+
 /// One step of a solution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {

@@ -13,9 +13,9 @@ use datasets::table::VerdictRow;
 use datasets::types::{Problem, Solution, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::command::{CommandConfig, Sandbox};
 use crate::events::{Events, Part};
 use crate::policy::{Ask, Horizon, Policy, Prompt, PromptConfig, Sampling};
-use crate::verifier::{CommandConfig, Sandbox};
 
 /// Version of what it is asked and how it is read, part of fingerprints.
 pub const VERSION: u32 = 1;
@@ -57,7 +57,7 @@ pub struct VerifyConfig {
     /// How answers are compared without one.
     #[serde(skip_serializing_if = "Compare::is_exact")]
     pub compare: Compare,
-    /// Its processes; 0 for one for each core.
+    /// Processes of it, and of `problems.rules`, at once; 0 for one for each core.
     pub workers: usize,
     pub timeout_s: f64,
     /// 0 for no limit.
@@ -84,10 +84,10 @@ impl VerifyConfig {
         Prompt { config, examples: Vec::new() }
     }
 
-    /// The command that gives the verdicts, if there is one.
-    pub fn command(&self) -> Option<CommandConfig> {
+    /// A command within the limits for commands, unless it is empty.
+    pub fn limited(&self, words: &[String]) -> Option<CommandConfig> {
         let Self { workers, timeout_s, memory_mb, sandbox, .. } = *self;
-        let words = self.command.clone();
+        let words = words.to_vec();
         (!words.is_empty()).then_some(CommandConfig { words, workers, timeout_s, memory_mb, sandbox })
     }
 

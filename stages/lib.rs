@@ -21,6 +21,7 @@ macro_rules! ensure {
 pub mod ablation;
 pub mod audit;
 pub mod bakeoff;
+pub mod command;
 pub mod curate;
 pub mod evaluate;
 pub mod events;
@@ -32,6 +33,7 @@ pub mod model;
 pub mod policy;
 pub mod probe;
 pub mod problems;
+pub mod rules;
 pub mod search;
 pub mod siblings;
 pub mod train;

@@ -4,99 +4,25 @@
 //! so that a source of any size needs little memory.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use datasets::domains::choice::Choice;
-use datasets::domains::countdown::Countdown;
-use datasets::domains::math::Math;
+use datasets::domains;
 use datasets::expr;
 use datasets::key;
 use datasets::sources::{Dedup, Raw, countdown, files, split_at, split_of, words};
 use datasets::table::Example;
 use datasets::types::{Problem, Split, StepCheck};
-use datasets::{Domain, domains};
-use serde::{Deserialize, Serialize};
 
 use crate::events::Events;
 use crate::policy::completion;
 
+mod config;
+
+pub use config::{BadRow, ProblemsConfig, Source};
+
 /// Version of the stage, part of its fingerprint with that of the source.
 pub const VERSION: u32 = 1;
-
-/// The closed set of sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// Generated grade-school word problems.
-    Words,
-    /// Generated Countdown puzzles.
-    Countdown,
-    /// JSON lines or Parquet files of the user's.
-    Files,
-}
-
-/// What to do with a row that cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BadRow {
-    Fail,
-    /// Leave it out, say so, count it.
-    Skip,
-}
-
-/// `[problems]` of a configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProblemsConfig {
-    pub source: Source,
-    /// How many problems of each split; 0 for all that a file has.
-    pub train: usize,
-    pub validation: usize,
-    pub test: usize,
-    /// words: operations in the latent solution.
-    pub min_operations: u32,
-    pub max_operations: u32,
-    /// words: share of problems with a quantity that is not needed.
-    pub distractors: f64,
-    /// countdown: how many numbers, and ranges of numbers and target.
-    pub numbers: u32,
-    pub min_number: u32,
-    pub max_number: u32,
-    pub min_target: u32,
-    pub max_target: u32,
-    /// countdown: share of targets that only test and validation have.
-    pub holdout: f64,
-    /// files: files or folders whose rows are divided by content.
-    pub files: Vec<PathBuf>,
-    /// files: shares of `files` that go to test and validation.
-    pub test_share: f64,
-    pub validation_share: f64,
-    /// files: files whose rows are all of one split; train gives its share to validation.
-    pub train_files: Vec<PathBuf>,
-    pub test_files: Vec<PathBuf>,
-    pub question: String,
-    pub answer: String,
-    /// files: further columns that a problem's `meta` has, for `verify.command`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub meta: Vec<String>,
-    /// files: the columns of the options of multiple choice, and in how many orders they are shown.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
-    #[serde(skip_serializing_if = "is_one")]
-    pub orders: usize,
-    pub max_question_bytes: usize,
-    pub bad_rows: BadRow,
-    /// files: worked train rows set aside as examples for the prompt.
-    pub examples: usize,
-}
-
-/// Whether options are shown in one order.
-// Serde passes references.
-#[expect(clippy::trivially_copy_pass_by_ref)]
-fn is_one(orders: &usize) -> bool {
-    *orders == 1
-}
 
 /// What a source gave besides problems.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,35 +37,6 @@ pub struct ProblemsSummary {
     pub leaked: usize,
     /// Rows that could not be read (`bad_rows = "skip"`).
     pub skipped: usize,
-}
-
-impl ProblemsConfig {
-    /// The domain that judges this source.
-    pub fn domain(&self) -> &'static dyn Domain {
-        match self.source {
-            Source::Countdown => &Countdown,
-            Source::Files if !self.options.is_empty() => &Choice,
-            Source::Files | Source::Words => &Math,
-        }
-    }
-
-    /// Version of the source's own code; files have none.
-    pub fn source_version(&self) -> u32 {
-        match self.source {
-            Source::Words => words::VERSION,
-            Source::Countdown => Countdown.version(),
-            Source::Files => 0,
-        }
-    }
-
-    /// Every file that is read.
-    pub fn paths(&self) -> Vec<&Path> {
-        if self.source == Source::Files {
-            self.files.iter().chain(&self.train_files).chain(&self.test_files).map(PathBuf::as_path).collect()
-        } else {
-            Vec::new()
-        }
-    }
 }
 
 /// Gives every problem to `sink`.
@@ -217,7 +114,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn put(&mut self, source: &str, raw: Raw, split: Split) -> Result<()> {
-        let domain = self.config.domain().name();
+        let domain = self.config.domain();
         let copy = self.dedup.copy(domain, source, &raw);
         self.outcome.duplicates += usize::from(self.contents.copy(domain, "", &raw) > 0);
         *self.taken(split) += 1;
@@ -280,7 +177,7 @@ impl Desk<'_> {
 
     fn files(&mut self) -> Result<()> {
         let c = self.config;
-        let domain = c.domain().name();
+        let domain = c.domain();
         // Test files first: what they ask must not be trained on.
         let mut asked = HashSet::new();
         for path in &c.test_files {

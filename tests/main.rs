@@ -44,6 +44,7 @@ mod manual;
 mod model;
 mod report;
 mod rounds;
+mod rules;
 mod show;
 mod sql;
 mod targets;

@@ -203,7 +203,7 @@ impl Domain for Choice {
     }
 
     fn key(&self, _: &State) -> Key {
-        Key::new()
+        Key::Numbers(Vec::new())
     }
 
     fn least_steps(&self, _: &State) -> usize {

@@ -45,6 +45,11 @@ impl Compare {
         }
     }
 
+    /// Whether two texts are the same answer.
+    pub fn same(self, one: &str, other: &str) -> bool {
+        self.form(one) == self.form(other)
+    }
+
     /// A text in the form in which equal ones are equal.
     fn form(self, text: &str) -> String {
         match self {
@@ -56,7 +61,7 @@ impl Compare {
 }
 
 /// A text with one blank between its words.
-pub(crate) fn blanks(text: &str) -> String {
+pub fn blanks(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -96,7 +101,7 @@ impl Verifier for Compare {
     fn verify(&self, problem: &Problem, steps: &[String], final_answer: &str) -> Judgement {
         let (verdict, reason) = if final_answer.trim().is_empty() {
             (Verdict::Wrong, "no_answer")
-        } else if self.form(final_answer) == self.form(&problem.answer) {
+        } else if self.same(final_answer, &problem.answer) {
             (Verdict::Correct, "correct")
         } else {
             (Verdict::Wrong, "wrong_answer")

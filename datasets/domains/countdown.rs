@@ -47,7 +47,7 @@ impl Domain for Countdown {
         let numbers = read_question(&problem.question).map(|task| task.numbers).unwrap_or_default();
         let pool =
             numbers.into_iter().map(|value| Quantity { value, origin: Origin::Given, uses: 0 }).collect();
-        State { steps: Vec::new(), pool }
+        State { pool, ..State::default() }
     }
 
     /// The larger number stands first. `x/1` is left out, since `x*1` leads to the same state, and so is a
@@ -69,7 +69,8 @@ impl Domain for Countdown {
                     }
                     let Some(value) = combine(a, operator, b) else { continue };
                     let text = format!("{a}{}{b}={value}", operator.sign());
-                    found.push(Move { next: merge(state, [i, j], value, &text), text, value });
+                    let next = merge(state, [i, j], value, &text);
+                    found.push(Move { next, text, value: Some(value) });
                 }
             }
         }
@@ -89,9 +90,9 @@ impl Domain for Countdown {
 
     /// The numbers that are left: where they came from does not matter.
     fn key(&self, state: &State) -> Key {
-        let mut key: Key = state.pool.iter().map(|quantity| (quantity.value, 0)).collect();
+        let mut key: Vec<_> = state.pool.iter().map(|quantity| (quantity.value, 0)).collect();
         key.sort_unstable();
-        key
+        Key::Numbers(key)
     }
 
     fn least_steps(&self, state: &State) -> usize {
@@ -167,7 +168,7 @@ fn merge(state: &State, [i, j]: [usize; 2], value: Number, text: &str) -> State 
     let mut steps = Vec::with_capacity(state.steps.len() + 1);
     steps.extend_from_slice(&state.steps);
     steps.push(text.to_owned());
-    State { steps, pool }
+    State { steps, pool, ..State::default() }
 }
 
 /// What is wrong with a step.

@@ -6,7 +6,7 @@ use crate::types::{Judgement, Problem, StepCheck};
 /// A domain whose solutions `verifier` judges, steps included: single steps are not checked, for the rules of
 /// a domain say nothing of what somebody else judges.
 pub struct Judged<V> {
-    pub rules: &'static dyn Domain,
+    pub rules: Box<dyn Domain>,
     pub verifier: V,
 }
 
@@ -17,6 +17,10 @@ impl<V: Verifier> Domain for Judged<V> {
 
     fn version(&self) -> u32 {
         self.rules.version()
+    }
+
+    fn identity(&self) -> String {
+        self.rules.identity()
     }
 
     fn start(&self, problem: &Problem) -> State {
@@ -41,6 +45,22 @@ impl<V: Verifier> Domain for Judged<V> {
 
     fn follow(&self, state: &State, step: &str) -> Option<State> {
         self.rules.follow(state, step)
+    }
+
+    fn begin(&self, problems: &mut dyn Iterator<Item = &Problem>) {
+        self.rules.begin(problems);
+    }
+
+    fn expand(&self, states: &mut dyn Iterator<Item = &State>) {
+        self.rules.expand(states);
+    }
+
+    fn gathers(&self) -> bool {
+        self.rules.gathers()
+    }
+
+    fn ended(&self, state: &State) -> bool {
+        self.rules.ended(state)
     }
 
     fn key(&self, state: &State) -> Key {
@@ -86,6 +106,7 @@ impl<V: Verifier> Verifier for Judged<V> {
     }
 
     fn sound(&self) -> Result<(), Unsound> {
+        self.rules.sound()?;
         self.verifier.sound()
     }
 }

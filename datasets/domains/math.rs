@@ -58,7 +58,7 @@ impl Domain for Math {
     }
 
     fn start(&self, problem: &Problem) -> State {
-        State { steps: Vec::new(), pool: givens(&problem.question) }
+        State { pool: givens(&problem.question), ..State::default() }
     }
 
     fn moves(&self, state: &State) -> Option<Vec<Move>> {
@@ -81,9 +81,9 @@ impl Domain for Math {
             Origin::Lexicon => 1,
             Origin::Result(_) => 2,
         };
-        let mut key: Key = state.pool.iter().map(|q| (q.value, kind(q.origin) + 3 * q.uses)).collect();
+        let mut key: Vec<_> = state.pool.iter().map(|q| (q.value, kind(q.origin) + 3 * q.uses)).collect();
         key.sort_unstable();
-        key
+        Key::Numbers(key)
     }
 
     /// A step joins two quantities into one, and every result must be used.

@@ -15,13 +15,18 @@ use judged::Judged;
 
 pub use crate::expr::canonical_path;
 
-/// Names of all domains, as in the `domain` column.
+/// Names of the compiled domains, as in the `domain` column.
 pub const NAMES: &[&str] = &["math", "countdown", "choice"];
 
-/// All domains, with their own verifiers.
+/// The compiled domains, with their own verifiers.
 const ALL: [&dyn Domain; 3] = [&math::Math, &countdown::Countdown, &choice::Choice];
 
-/// The domain of a name, with its own verifier.
+/// The compiled domains, as those of a run.
+pub fn compiled() -> Vec<Box<dyn Domain>> {
+    vec![Box::new(math::Math), Box::new(countdown::Countdown), Box::new(choice::Choice)]
+}
+
+/// The compiled domain of a name, with its own verifier.
 pub fn domain(name: &str) -> Option<&'static dyn Domain> {
     ALL.into_iter().find(|domain| domain.name() == name)
 }
@@ -43,7 +48,7 @@ pub struct Domains(Arc<[Box<dyn Domain>]>);
 
 impl Default for Domains {
     fn default() -> Self {
-        Self::new(vec![Box::new(math::Math), Box::new(countdown::Countdown), Box::new(choice::Choice)])
+        Self::new(compiled())
     }
 }
 
@@ -58,21 +63,32 @@ impl Domains {
         Self(domains.into())
     }
 
-    /// All domains with their rules, and the verdicts of another verifier.
-    pub fn judged<V: Verifier + 'static>(verifier: impl Fn() -> V) -> Self {
+    /// Domains with their rules, and the verdicts of another verifier.
+    pub fn judged<V: Verifier + 'static>(domains: Vec<Box<dyn Domain>>, verifier: impl Fn() -> V) -> Self {
         let judged = |rules| Box::new(Judged { rules, verifier: verifier() }) as Box<dyn Domain>;
-        Self::new(ALL.into_iter().map(judged).collect())
+        Self::new(domains.into_iter().map(judged).collect())
     }
 
     /// The domain of a problem; None if its name is not known.
     pub fn of(&self, problem: &Problem) -> Option<&dyn Domain> {
-        self.0.iter().map(|domain| &**domain).find(|domain| domain.name() == problem.domain)
+        self.iter().find(|domain| domain.name() == problem.domain)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Domain> {
+        self.0.iter().map(|domain| &**domain)
     }
 
     /// See [`Domain::foresee`]: `cases` gives all that will be asked, once for each domain.
     pub fn foresee<'a, I: Iterator<Item = Case<'a>>>(&self, cases: impl Fn() -> I) {
         for domain in self.0.iter() {
             domain.foresee(&mut cases().filter(|case| case.problem.domain == domain.name()));
+        }
+    }
+
+    /// See [`Domain::begin`] and [`Domain::expand`].
+    pub fn begin(&self, problems: &[Problem]) {
+        for domain in self.0.iter() {
+            domain.begin(&mut problems.iter().filter(|problem| problem.domain == domain.name()));
         }
     }
 

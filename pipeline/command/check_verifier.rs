@@ -9,10 +9,10 @@ use datasets::answer::Form;
 use datasets::types::{Judgement, Problem, Verdict};
 use serde::Serialize;
 use serde_json::Value;
+use stages::command::processes;
 use stages::policy::Prompt;
 use stages::probe::{self, Heard, Kind, Known, Line, Trial};
 use stages::problems::{Source as Kinds, problems};
-use stages::verifier::processes;
 
 use crate::command::arguments::{Overrides, Source};
 use crate::config::Config;
@@ -259,7 +259,7 @@ impl CheckVerifier {
         let odd = trials.iter().zip(&first.judgements).filter(wrong);
         Report {
             command: config.verify.command.clone(),
-            domain: config.problems.domain().name(),
+            domain: config.problems.domain(),
             compare: config.verify.compare.name(),
             problems,
             kinds,

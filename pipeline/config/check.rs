@@ -169,9 +169,9 @@ fn problems(problems: &ProblemsConfig) -> Checked {
         return Err(refuse("problems.orders is above 1, but problems.options names no columns", ""));
     }
     if p.source != Source::Files {
-        let given = [("options", !p.options.is_empty()), ("meta", !p.meta.is_empty())];
-        if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-            let what = format!("problems.{key} names columns, but problems.source is not \"files\"");
+        let given = [("options", &p.options), ("meta", &p.meta), ("rules", &p.rules)];
+        if let Some((key, _)) = given.iter().find(|(_, given)| !given.is_empty()) {
+            let what = format!("problems.{key} is for files, but problems.source is not \"files\"");
             return Err(refuse(what, "set problems.source to \"files\""));
         }
         let all = p.train + p.validation + p.test;
@@ -187,6 +187,10 @@ fn problems(problems: &ProblemsConfig) -> Checked {
             "problems.source is \"files\", but no file is named",
             "set problems.files, or problems.train_files and problems.test_files",
         ));
+    }
+    if !p.rules.is_empty() && !p.options.is_empty() {
+        let hint = "leave one of them out";
+        return Err(refuse("problems.rules and problems.options are both given: two kinds of problem", hint));
     }
     if let Some(name) = p.meta.iter().find(|name| ["file", "line", "row", "options"].contains(&name.as_str()))
     {
@@ -332,10 +336,15 @@ fn policies(config: &Config) -> Checked {
     let (search, tree, value) = (&config.search, &config.tree, &config.value);
     let scratch = config.model.from_scratch();
     let nobody = search.policy == Sampler::None || (search.policy == Sampler::Model && scratch);
-    let ruled = config.problems.domain().enumerates();
+    let ruled = config.problems.enumerates();
     if !ruled && (nobody || search.policy == Sampler::Rules) {
+        let why = if config.problems.rules.is_empty() {
+            "problems.options are given, and multiple choice has no rules"
+        } else {
+            "problems.rules_moves is false, so the rules list no steps"
+        };
         return Err(refuse(
-            "problems.options are given, and multiple choice has no rules: there is nothing to search with",
+            format!("{why}: there is nothing to search with"),
             "set search.policy to \"endpoint\" or \"teacher\", or model.path to a model",
         ));
     }
@@ -346,7 +355,7 @@ fn policies(config: &Config) -> Checked {
         );
         return Err(refuse(what, "leave verify.compare or problems.options out"));
     }
-    if !ruled && value.model == Estimator::Features {
+    if !config.problems.options.is_empty() && value.model == Estimator::Features {
         let hint = "set value.model to \"decoder\" or \"trunk\"";
         return Err(refuse("value.model is \"features\", but multiple choice has no states to value", hint));
     }

@@ -1,8 +1,9 @@
-//! What the processes of `verify.command` have around them, and what their faults mean to the user.
+//! What the processes of `verify.command` and `problems.rules` have around them, and what their faults mean
+//! to the user.
 
 use datasets::domain::Unsound;
 use stages::Cancelled;
-use stages::verifier::Host;
+use stages::command::Host;
 
 use crate::terminal::console::Console;
 use crate::terminal::exit::Failure;
@@ -23,8 +24,8 @@ pub fn unsound(why: Unsound) -> anyhow::Error {
     match why {
         Unsound::Stopped => anyhow::Error::from(Cancelled),
         Unsound::Broken(what) => {
-            let hint = "try it by hand on a line of the protocol, see docs/verifiers.md; run.log has what it \
-                        said";
+            let hint = "try it by hand on a line of the protocol, see docs/verifiers.md and docs/rules.md; \
+                        run.log has what it said";
             Failure::input(what, hint).into()
         }
     }

@@ -12,7 +12,6 @@ use datasets::domains::Domains;
 use datasets::key;
 use stages::fault;
 use stages::model::{Choice, DeviceSetting, Model, Precision, device, hf};
-use stages::verifier::{self, CommandInputs};
 
 use crate::disk::commit::{Attempt, StageDir};
 use crate::disk::durable::names;
@@ -20,7 +19,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::{Lock, Share};
 use crate::disk::record::{Check, Commit};
 use crate::disk::scan::scan;
-use crate::run::commanded::{host, unsound};
+use crate::run::commanded::unsound;
 use crate::run::fingerprint::Fingerprint;
 use crate::run::plan::{self, StageLine, Standing, State};
 use crate::run::rows::{Counts, StageOutput};
@@ -57,7 +56,7 @@ pub struct Workspace {
     base: OnceCell<Arc<Model>>,
     /// Stages whose files this process has compared with their records; what came since is of its workers.
     compared: RefCell<BTreeSet<PathBuf>>,
-    /// Domains with a command as their verifier, by its name: processes and answers are shared.
+    /// Domains that commands have a part in, by a name: processes and answers are shared.
     commanded: Rc<RefCell<HashMap<String, Domains>>>,
 }
 
@@ -191,16 +190,15 @@ impl Workspace {
         Ok(found)
     }
 
-    /// The domains whose verdicts a command gives.
+    /// Domains that commands have a part in, made once for each name.
     ///
     /// # Errors
-    /// Its stored answers cannot be read.
-    pub fn commanded(&self, command: &CommandInputs, secrets: &[String]) -> Result<Domains> {
-        let name = command.name();
+    /// Those of `make`.
+    pub fn commanded(&self, name: String, make: impl FnOnce() -> Result<Domains>) -> Result<Domains> {
         if let Some(known) = self.commanded.borrow().get(&name) {
             return Ok(known.clone());
         }
-        let made = verifier::domains(command, Some(&self.run.verifier()), host(&self.console, secrets))?;
+        let made = make()?;
         self.commanded.borrow_mut().insert(name, made.clone());
         Ok(made)
     }

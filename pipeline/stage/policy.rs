@@ -13,7 +13,7 @@ use stages::model::{Model, Precision};
 use stages::policy::PromptConfig;
 use stages::policy::endpoint::{Endpoint, EndpointConfig};
 use stages::policy::model::ModelPolicy;
-use stages::policy::rules::{self, Rules};
+use stages::policy::rules::Rules;
 use stages::policy::{Policy, Prompt};
 use stages::search::Sampler;
 use stages::train::ModelConfig;
@@ -24,6 +24,7 @@ use crate::run::rows::{Rounds, StageOutput};
 use crate::run::session::Session;
 use crate::run::workspace::{FileHashes, Workspace};
 use crate::stage::lessons;
+use crate::stage::verifier::Verifier;
 
 /// A model directory or GGUF file as an input: what is in it counts, not where it is.
 #[derive(Clone, Serialize)]
@@ -154,6 +155,8 @@ pub enum SamplingPolicy {
     None,
     Rules {
         rules: String,
+        #[serde(skip)]
+        verifier: Verifier,
     },
     Endpoint {
         #[serde(serialize_with = "inputs::endpoint")]
@@ -194,7 +197,7 @@ impl SamplingPolicy {
         let c = &session.config;
         Ok(match (c.search.policy, student) {
             (Sampler::None, _) => Self::None,
-            (Sampler::Rules, _) => Self::Rules { rules: rules::fingerprint(c.problems.domain()) },
+            (Sampler::Rules, _) => Self::rules(session)?,
             (Sampler::Endpoint, _) => {
                 Self::Endpoint { settings: c.endpoint.clone(), prompt: PromptInputs::of(session, problems) }
             }
@@ -208,6 +211,15 @@ impl SamplingPolicy {
             (Sampler::Model, None) if c.model.from_scratch() => Self::None,
             (Sampler::Model, None) => Self::base(session, problems)?,
         })
+    }
+
+    /// The rules of the domain as policy.
+    ///
+    /// # Errors
+    /// A file of a command that cannot be read.
+    pub fn rules(session: &Session) -> Result<Self> {
+        let verifier = Verifier::of(session)?;
+        Ok(Self::Rules { rules: verifier.rules(), verifier })
     }
 
     /// A student as policy.
@@ -235,7 +247,7 @@ impl SamplingPolicy {
     pub fn build(&self, workspace: &Workspace) -> Result<Option<Box<dyn Policy>>> {
         Ok(match self {
             Self::None => None,
-            Self::Rules { .. } => Some(Box::new(Rules)),
+            Self::Rules { verifier, .. } => Some(Box::new(Rules(verifier.open(workspace)?))),
             Self::Endpoint { settings, prompt } => {
                 let answers = workspace.run.responses();
                 Some(Box::new(Endpoint::new(settings.clone(), prompt.read()?, answers)?))

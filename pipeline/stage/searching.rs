@@ -9,7 +9,6 @@ use serde::Serialize;
 use stages::model::generate::Limits;
 use stages::model::{Precision, ValueHead, value_head};
 use stages::policy::model::ModelPolicy;
-use stages::policy::rules;
 use stages::policy::{Policy, Prompt};
 use stages::search::value::Values;
 use stages::search::{self, Sampler, SearchConfig, TreeConfig};
@@ -141,6 +140,7 @@ impl Searching {
     /// A model directory that cannot be read.
     pub fn of(session: &Session, problems: &StageOutput, earlier: &EarlierRounds) -> Result<Self> {
         let c = &session.config;
+        let verifier = Verifier::of(session)?;
         let policy = SamplingPolicy::of(session, problems, earlier.student.as_ref())?;
         let guide = match &earlier.value {
             None => None,
@@ -157,8 +157,8 @@ impl Searching {
             searches: search::VERSION,
             search: c.search.clone(),
             tree: c.tree.clone(),
-            rules: rules::fingerprint(c.problems.domain()),
-            verifier: Verifier::of(session)?,
+            rules: verifier.rules(),
+            verifier,
             policy,
             guide,
             own_values,

@@ -354,7 +354,7 @@ fn token_rows(
             let events = workspace.console.stage(&format!("{label} values"), "rows", kept.len() as u64, 0);
             let (mut model, _) = model.load(workspace)?;
             let problems = inputs.problems.read::<Problem>()?;
-            let values = gains::of_kept(&kept, &problems, &mut model, &events)?;
+            let values = gains::of_kept(material.domains, &kept, (&problems, &mut model), &events)?;
             events.finish();
             Some(values)
         }

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datasets::domains::Domains;
 use datasets::table::{Loss, Node, StepLabels, ValueRow};
 use datasets::types::{Problem, Solution};
 use serde::Serialize;
 use stages::model::generate::Limits;
 use stages::model::{Model, Precision, ValueHead, hf};
+use stages::policy::Prompt;
 use stages::policy::model::ModelPolicy;
-use stages::policy::{Prompt, rules};
 use stages::search::SearchConfig;
 use stages::train::losses::TokenLoss;
 use stages::train::value::{HeadConfig, base_logit};
@@ -100,6 +101,7 @@ pub fn inputs(
     earlier: &EarlierRounds,
 ) -> Result<Inputs> {
     let c = &session.config;
+    let verifier = Verifier::of(session)?;
     let policy = SamplingPolicy::of(session, problems, earlier.student.as_ref())?;
     let decoder = match c.value.model {
         Estimator::Decoder => Some(OwnDecoder {
@@ -136,8 +138,8 @@ pub fn inputs(
         rule_steps: c.search.rule_steps,
         problems: problems.clone(),
         searches: earlier.searches.clone(),
-        rules: rules::fingerprint(c.problems.domain()),
-        verifier: Verifier::of(session)?,
+        rules: verifier.rules(),
+        verifier,
         rollouts: (c.value.bisect > 0).then(rollouts),
         trunk: (c.value.model == Estimator::Trunk).then(|| policy.clone()),
         decoder,
@@ -179,7 +181,7 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
             count(Part::Report),
         ));
         let seed = inputs.seed ^ u64::from(round) << 32 ^ u64::from(shard) << 48;
-        let learning = Learning { workspace, opened, inputs, trees: &trees, seed };
+        let learning = Learning { workspace, opened, inputs, domains: &domains, trees: &trees, seed };
         let (mut model, mut files, best) = learning.run(&folder.join(level.name()), progress)?;
         let how = (&inputs.value, inputs.rule_steps);
         let (measured, points) = value::measure(&domains, &trees, &mut model, how, progress)?;
@@ -209,6 +211,7 @@ struct Learning<'a> {
     workspace: &'a Workspace,
     opened: &'a Opened,
     inputs: &'a Inputs,
+    domains: &'a Domains,
     trees: &'a [Trees],
     seed: u64,
 }
@@ -219,7 +222,8 @@ impl Learning<'_> {
         let Inputs { value: config, trunk, decoder, .. } = self.inputs;
         match (config.model, decoder) {
             (Estimator::Features, _) => {
-                let (network, epoch, loss) = value::network(self.trees, config, self.seed, events)?;
+                let (network, epoch, loss) =
+                    value::network(self.domains, self.trees, config, self.seed, events)?;
                 let files = vec![(NETWORK.to_owned(), network.file()?)];
                 let said = format!("epoch {epoch}, held-out loss {loss:.4}");
                 Ok((Trained::Network(Box::new(network)), files, said))

@@ -1,14 +1,17 @@
-//! Who gives the verdicts of a run, as an input: the exact verifier of the domain, or a command of the
+//! Who tells the rules and gives the verdicts of a run, as an input: a compiled domain, or commands of the
 //! user's.
 
 use std::path::Path;
 
 use anyhow::Result;
-use datasets::domains::Domains;
+use datasets::Domain;
 use datasets::domains::compared::{self, Compare};
+use datasets::domains::{Domains, compiled};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use stages::verifier::{self, CommandInputs, program};
+use stages::command::{CommandInputs, program};
+use stages::rules::{self, Ruled, RulesInputs};
+use stages::verifier;
 
 use crate::config::Config;
 use crate::run::commanded::host;
@@ -17,23 +20,30 @@ use crate::run::workspace::Workspace;
 use crate::terminal::console::Console;
 use crate::terminal::exit::Failure;
 
-/// The verifier of a run. That of the domain is serialised as its version.
+/// The rules and the verifier of a run. Those of a compiled domain are serialised as its version.
 #[derive(Clone)]
 pub struct Verifier {
     domain: u32,
+    /// Names the rules in fingerprints.
+    identity: String,
+    /// Rules that a command tells.
+    rules: Option<RulesInputs>,
     compare: Compare,
     command: Option<CommandInputs>,
-    /// Variables of the environment that a command does not get.
+    /// Variables of the environment that commands do not get.
     secrets: Vec<String>,
 }
 
 impl Serialize for Verifier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.command.is_none() && self.compare.is_exact() {
+        if self.command.is_none() && self.compare.is_exact() && self.rules.is_none() {
             return serializer.serialize_u32(self.domain);
         }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("domain", &self.domain)?;
+        if let Some(rules) = &self.rules {
+            map.serialize_entry("rules", rules)?;
+        }
         match &self.command {
             Some(command) => map.serialize_entry("command", command)?,
             None => map.serialize_entry("compare", &(self.compare, compared::VERSION))?,
@@ -44,7 +54,7 @@ impl Serialize for Verifier {
 
 impl Verifier {
     /// # Errors
-    /// A file of the command that cannot be read.
+    /// A file of a command that cannot be read.
     pub fn of(session: &Session) -> Result<Self> {
         Self::new(&session.config)
     }
@@ -52,29 +62,53 @@ impl Verifier {
     /// # Errors
     /// Those of [`Verifier::of`].
     pub fn new(c: &Config) -> Result<Self> {
+        let command = |words: &[String], code| {
+            c.verify.limited(words).map(|limited| CommandInputs::of(limited, code)).transpose()
+        };
+        let compare = c.verify.compare;
+        let of = |command| RulesInputs { command, enumerates: c.problems.rules_moves, compare };
+        let rules = command(&c.problems.rules, rules::VERSION)?.map(of);
+        let told = rules.as_ref().map_or(String::new(), RulesInputs::identity);
         Ok(Self {
-            domain: c.problems.domain().version(),
-            compare: c.verify.compare,
-            command: c.verify.command().map(CommandInputs::of).transpose()?,
+            domain: c.problems.compiled().map_or(rules::VERSION, Domain::version),
+            identity: c.problems.compiled().map_or(told, Domain::identity),
+            rules,
+            compare,
+            command: command(&c.verify.command, verifier::VERSION)?,
             secrets: vec![c.endpoint.api_key_env.clone()],
         })
     }
 
-    /// The domains with this verifier; a command's processes are shared by all stages of this process.
+    /// Names the rules in fingerprints.
+    pub fn rules(&self) -> String {
+        format!("rules:{}", self.identity)
+    }
+
+    /// The domains with this verifier; processes of commands are shared by all stages of this process.
     ///
     /// # Errors
     /// Stored answers of a command that cannot be read.
     pub fn open(&self, workspace: &Workspace) -> Result<Domains> {
+        if self.rules.is_none() && self.command.is_none() {
+            return self.domains(None, &workspace.console);
+        }
+        let command = self.command.as_ref().map(CommandInputs::name);
+        let name = format!("{} {command:?} {:?}", self.identity, self.compare);
+        let folder = workspace.run.verifier();
+        workspace.commanded(name, || self.domains(Some(&folder), &workspace.console))
+    }
+
+    fn domains(&self, folder: Option<&Path>, console: &Console) -> Result<Domains> {
+        let mut domains = compiled();
+        if let Some(rules) = &self.rules {
+            domains.push(Box::new(Ruled::new(rules, host(console, &self.secrets))?));
+        }
         match &self.command {
-            None => Ok(exact(self.compare)),
-            Some(command) => workspace.commanded(command, &self.secrets),
+            Some(command) => verifier::domains(domains, command, folder, host(console, &self.secrets)),
+            None if self.compare.is_exact() || self.rules.is_some() => Ok(Domains::new(domains)),
+            None => Ok(Domains::judged(domains, || self.compare)),
         }
     }
-}
-
-/// The domains with a comparison of answers.
-fn exact(compare: Compare) -> Domains {
-    if compare.is_exact() { Domains::default() } else { Domains::judged(|| compare) }
 }
 
 /// The domains of a configuration with its verifier, outside of a run: nothing that it says is kept.
@@ -82,11 +116,7 @@ fn exact(compare: Compare) -> Domains {
 /// # Errors
 /// Files of a command that cannot be read.
 pub fn alone(config: &Config, console: &Console) -> Result<Domains> {
-    let Verifier { command, compare, secrets, .. } = Verifier::new(config)?;
-    match command {
-        None => Ok(exact(compare)),
-        Some(command) => verifier::domains(&command, None, host(console, &secrets)),
-    }
+    Verifier::new(config)?.domains(None, console)
 }
 
 /// Serialises the command or comparison alone, and nothing where the domain gives the verdicts: for inputs
@@ -105,20 +135,24 @@ pub fn command<S: Serializer>(verifier: &Verifier, serializer: S) -> Result<S::O
 /// Endings of scripts: a word of a command that has one is a file.
 const SCRIPTS: [&str; 8] = ["py", "sh", "js", "mjs", "rb", "pl", "lua", "jl"];
 
-/// Checks that the command of a configuration is there, before any work.
+/// Checks that the commands of a configuration are there, before any work.
 ///
 /// # Errors
 /// A program or script that is not.
 pub fn present(config: &Config) -> Result<(), Failure> {
-    let words = &config.verify.command;
+    is_there(("verify.command", "check.py", "docs/verifiers.md"), &config.verify.command)?;
+    is_there(("problems.rules", "rules.py", "docs/rules.md"), &config.problems.rules)
+}
+
+fn is_there((key, example, docs): (&str, &str, &str), words: &[String]) -> Result<(), Failure> {
     let Some(first) = words.first() else { return Ok(()) };
     if program(first).is_none() {
         let hint = if first.contains(' ') {
-            "write it as a list of words: verify.command = [\"python3\", \"check.py\"]"
+            format!("write it as a list of words: {key} = [\"python3\", \"{example}\"]")
         } else {
-            "install it, or give its path; see docs/verifiers.md"
+            format!("install it, or give its path; see {docs}")
         };
-        return Err(Failure::input(format!("verify.command: no program `{first}` that can be run"), hint));
+        return Err(Failure::input(format!("{key}: no program `{first}` that can be run"), hint));
     }
     let is_script = |word: &&String| {
         let path = Path::new(word.as_str());
@@ -128,7 +162,7 @@ pub fn present(config: &Config) -> Result<(), Failure> {
     match words[1..].iter().find(is_script) {
         None => Ok(()),
         Some(word) => Err(Failure::input(
-            format!("verify.command: {word}: no such file"),
+            format!("{key}: {word}: no such file"),
             "paths are relative to the working directory",
         )),
     }

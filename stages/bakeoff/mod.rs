@@ -240,7 +240,7 @@ pub fn select(
                     if end.is_some() {
                         states.push((&texts, end));
                     }
-                    model.of(problem, &states, events)
+                    model.of(domains, problem, &states, events)
                 };
                 let values = of(&mut steps, texts.len().min(1))?;
                 let whole = of(&mut outcome, texts.len())?.last().copied();

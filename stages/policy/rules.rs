@@ -2,8 +2,9 @@
 //! nothing.
 
 use anyhow::{Context, Result};
+use datasets::Domain;
+use datasets::domains::Domains;
 use datasets::types::Step;
-use datasets::{Domain, domains};
 use rand::RngExt;
 
 use super::{Ask, Horizon, Policy, Proposal, Sampling};
@@ -14,11 +15,12 @@ const MAX_STEPS: usize = 8;
 
 /// Draws legal steps uniformly. A path stops where the state allows an answer, with the probability of one
 /// more move.
-pub struct Rules;
+#[derive(Default)]
+pub struct Rules(pub Domains);
 
 /// Names the rules of a domain in fingerprints.
 pub fn fingerprint(domain: &dyn Domain) -> String {
-    format!("rules:{}:{}", domain.name(), domain.version())
+    format!("rules:{}", domain.identity())
 }
 
 impl Policy for Rules {
@@ -27,12 +29,7 @@ impl Policy for Rules {
     }
 
     fn fingerprint(&self) -> String {
-        domains::NAMES
-            .iter()
-            .filter_map(|name| domains::domain(name))
-            .map(fingerprint)
-            .collect::<Vec<_>>()
-            .join(",")
+        self.0.iter().map(fingerprint).collect::<Vec<_>>().join(",")
     }
 
     fn enumerates(&self) -> bool {
@@ -46,13 +43,14 @@ impl Policy for Rules {
         _: &Sampling,
         _: &dyn Events,
     ) -> Result<Vec<Vec<Proposal>>> {
-        asks.iter().map(|ask| ask.seeds.iter().map(|seed| draw(ask, horizon, *seed)).collect()).collect()
+        let draw = |ask: &Ask<'_>| ask.seeds.iter().map(|seed| draw(&self.0, ask, horizon, *seed)).collect();
+        asks.iter().map(draw).collect()
     }
 }
 
-fn draw(ask: &Ask<'_>, horizon: Horizon, seed: u64) -> Result<Proposal> {
+fn draw(domains: &Domains, ask: &Ask<'_>, horizon: Horizon, seed: u64) -> Result<Proposal> {
     let name = &ask.problem.domain;
-    let domain = domains::domain(name).with_context(|| format!("no domain is named `{name}`"))?;
+    let domain = domains.of(ask.problem).with_context(|| format!("no domain is named `{name}`"))?;
     let mut rng = datasets::key::rng(&["rules".into(), seed.into()]);
     let mut state = domain.start(ask.problem);
     for text in ask.steps {

@@ -2,10 +2,11 @@
 //! problems at once, then the value model for all that is new, until every problem is done.
 //!
 //! Problems advance in step, so a model always sees as many states as there are problems at work. With a
-//! policy that enumerates and values that are computed on the spot there is nothing to gather, and problems
-//! run in parallel instead; what comes out is the same.
+//! policy that enumerates and values that are computed on the spot there is nothing to gather (unless a
+//! command tells the rules), and problems run in parallel instead; what comes out is the same.
 
 use anyhow::Result;
+use datasets::Domain;
 use datasets::types::Problem;
 use rayon::prelude::*;
 
@@ -43,7 +44,12 @@ pub fn run(
     }
     let rest = !matches!(values, Values::Effort | Values::None);
     let new = |problem| Search::new(problem, plan, enumerates, rest);
-    if enumerates && let Some(shared) = values.shared() {
+    plan.domains.begin(problems);
+    let gathers = problems.first().and_then(|problem| plan.domains.of(problem)).is_some_and(Domain::gathers);
+    if enumerates
+        && !gathers
+        && let Some(shared) = values.shared()
+    {
         return problems
             .par_iter()
             .map(|problem| {
@@ -85,6 +91,7 @@ fn together(
         if finished == searches.len() {
             return Ok(());
         }
+        expand(searches, &wants);
         let added: Vec<Added> = if policy.enumerates() {
             let pairs = searches.par_iter_mut().zip(&wants);
             pairs
@@ -112,6 +119,17 @@ fn together(
         evaluate(searches, &new, policy, values, events)?;
         searches.par_iter_mut().zip(added).for_each(|(search, lists)| search.settle(&lists));
     }
+}
+
+/// Tells rules which states they will be asked about.
+fn expand(searches: &[Search<'_>], wants: &[Vec<Want>]) {
+    let Some(domain) = searches.first().map(|search| search.domain).filter(|domain| domain.gathers()) else {
+        return;
+    };
+    let states = searches.iter().zip(wants).flat_map(|(search, wants)| {
+        wants.iter().filter_map(|want| search.tree.get(want.node).state.as_deref())
+    });
+    domain.expand(&mut { states });
 }
 
 /// Asks a policy that samples for what all searches want.

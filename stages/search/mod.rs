@@ -130,7 +130,7 @@ pub fn search(
     }
     if config.rule_solutions > 0 {
         let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(searching) };
-        let mut rules = crate::policy::rules::Rules;
+        let mut rules = crate::policy::rules::Rules(searching.domains.clone());
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };
         let share = config.rule_decay.powi(draws.round.saturating_sub(1) as i32);

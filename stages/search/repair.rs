@@ -38,7 +38,7 @@ pub fn repairs(
             }
             let Some(moves) = state.and_then(|state| domain.moves(&state)) else { continue };
             let before = found.len();
-            for last in moves.into_iter().filter(|last| last.value == gold) {
+            for last in moves.into_iter().filter(|last| last.value == Some(gold)) {
                 let Some(answer) = domain.answer(&last.next) else { continue };
                 let steps: Vec<String> = texts[..kept].iter().cloned().chain([last.text]).collect();
                 if found.len() - before < MOST && right(&steps, &answer) {

@@ -1,9 +1,9 @@
 //! Outcomes of searches as rows of `nodes` and `solutions`.
 
 use anyhow::{Context, Result};
+use datasets::key;
 use datasets::table::Node;
 use datasets::types::{End, Problem, REPAIR, Solution, Step};
-use datasets::{domains, key};
 use rayon::prelude::*;
 
 use super::config::{Algorithm, Goal};
@@ -41,7 +41,7 @@ impl Writer<'_> {
         let Self { plan, policy, valued } = *self;
         for (problem, outcome) in problems.iter().zip(outcomes) {
             // Rules are named by the problem's own domain.
-            let domain = domains::domain(&problem.domain).filter(|_| policy.enumerates());
+            let domain = plan.domains.of(problem).filter(|_| policy.enumerates());
             let fingerprint = domain.map_or_else(|| policy.fingerprint(), rules::fingerprint);
             let looked = |status| {
                 policy.enumerates() && matches!(status, Status::Open | Status::Dead | Status::Pruned)

@@ -74,7 +74,7 @@ enum Searcher {
 /// The search of one problem under way.
 pub(super) struct Search<'a> {
     pub(super) problem: &'a Problem,
-    domain: &'a dyn Domain,
+    pub(super) domain: &'a dyn Domain,
     pub(super) plan: &'a Plan,
     /// The gold answer, if it is a plain number: rules out almost every state without asking the verifier.
     gold: Option<Number>,

@@ -91,7 +91,7 @@ pub fn tree() -> TreeConfig {
 
 /// The rows of a search of the rules, and of random draws from them.
 fn rows(problems: &[Problem], config: &SearchConfig, draws: Draws) -> SearchRows {
-    let mut drawn = Rules;
+    let mut drawn = Rules::default();
     let sampler = (config.samples > 0).then_some(&mut drawn as &mut dyn Policy);
     search(
         problems,
@@ -175,8 +175,10 @@ fn every_algorithm_keeps_to_its_budget() {
                 draws: DRAWS,
                 domains: Domains::default(),
             };
-            let run =
-                || super::grow::run(&problems, &plan, &mut Rules, &mut Values::Effort, &Silent).unwrap();
+            let run = || {
+                super::grow::run(&problems, &plan, &mut Rules::default(), &mut Values::Effort, &Silent)
+                    .unwrap()
+            };
             let (outcomes, again) = (run(), run());
             for ((problem, outcome), other) in problems.iter().zip(&outcomes).zip(&again) {
                 assert!(outcome.spent.expansions <= budget, "{algorithm:?} spent {:?}", outcome.spent);

@@ -167,8 +167,8 @@ impl<'a> Explored<'a> {
         path
     }
 
-    /// Where the domain stands at each place. Adds the whole paths that rules led to: states of one number,
-    /// which nothing can follow.
+    /// Where the domain stands at each place. Adds the whole paths that rules led to: states that nothing can
+    /// follow.
     fn states(&mut self) -> Vec<Option<State>> {
         let mut states: Vec<Option<State>> = vec![Some(self.domain.start(self.problem))];
         for place in &self.places[1..] {
@@ -177,7 +177,7 @@ impl<'a> Explored<'a> {
         }
         for at in (0..self.places.len()).filter(|at| self.places[*at].enumerated).collect::<Vec<_>>() {
             let moves = states[at].as_ref().and_then(|state| self.domain.moves(state)).unwrap_or_default();
-            for step in moves.into_iter().filter(|step| step.next.pool.len() < 2) {
+            for step in moves.into_iter().filter(|step| self.domain.ended(&step.next)) {
                 if self.next(at, &step.text).is_none() {
                     let leaf = self.add(at, &step.text);
                     let answer = self.domain.answer(&step.next).unwrap_or_default();

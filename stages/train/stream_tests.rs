@@ -136,7 +136,7 @@ fn streams_of_real_searches_tell_what_was_tried() {
         puzzle("c", "Use 4, 6 and 25 to make 96.", "96"),
     ];
     let config = SearchConfig { samples: 20, rule_solutions: 4, rule_expansions: 300, ..config() };
-    let mut drawn = Rules;
+    let mut drawn = Rules::default();
     let searched = search(
         &problems,
         &Searching {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use datasets::answer::{UNDO, read_marked};
+use datasets::domains::Domains;
 use datasets::types::{Kept, Problem};
 
 use super::Trained;
@@ -16,9 +17,9 @@ use crate::events::Events;
 /// # Errors
 /// Those of the model; a row of a problem that is not among those given.
 pub fn of_kept(
+    domains: &Domains,
     kept: &[Kept],
-    problems: &[Problem],
-    model: &mut Trained,
+    (problems, model): (&[Problem], &mut Trained),
     events: &dyn Events,
 ) -> Result<Vec<Vec<f32>>> {
     let by_id: HashMap<&str, &Problem> = problems.iter().map(|p| (p.problem_id.as_str(), p)).collect();
@@ -39,7 +40,7 @@ pub fn of_kept(
             paths.iter().flat_map(|(lines, answer)| states(lines, answer.as_deref())).collect();
         let states: Vec<(&[String], Option<&str>)> =
             states.iter().map(|(steps, answer)| (steps.as_slice(), *answer)).collect();
-        let mut values = model.of(problem, &states, events)?.into_iter();
+        let mut values = model.of(domains, problem, &states, events)?.into_iter();
         for (i, (steps, answer)) in rows.iter().zip(&paths) {
             out[*i] = values.by_ref().take(steps.len() + 1 + usize::from(answer.is_some())).collect();
         }

@@ -64,7 +64,7 @@ pub fn measure(
         let domain = known_domain(domains, &trees.problem)?;
         let states: Vec<(&[String], Option<&str>)> =
             trees.observed.iter().map(|o| (o.steps.as_slice(), o.answer.as_deref())).collect();
-        let values = model.of(&trees.problem, &states, events)?;
+        let values = model.of(domains, &trees.problem, &states, events)?;
         let by_steps: HashMap<&[String], f32> = trees
             .observed
             .iter()

@@ -18,7 +18,7 @@ use datasets::domain::State;
 use datasets::domains::Domains;
 use datasets::table::Node;
 use datasets::types::Problem;
-use datasets::{Domain, domains, key};
+use datasets::{Domain, key};
 use rayon::prelude::*;
 
 use crate::events::Events;
@@ -118,23 +118,15 @@ fn known_domain<'a>(domains: &'a Domains, problem: &Problem) -> Result<&'a dyn D
     }
 }
 
-/// The rules of a problem's domain: states and their features, and no verdict.
-fn rules_of(problem: &Problem) -> Result<&'static dyn Domain> {
-    match domains::domain(&problem.domain) {
-        Some(domain) => Ok(domain),
-        None => bail!("problem {}: no domain is named `{}`", problem.problem_id, problem.domain),
-    }
-}
-
 /// The state after some steps, as far as the domain follows them.
 fn follow(problem: &Problem, domain: &dyn Domain, steps: &[String]) -> Option<State> {
     steps.iter().try_fold(domain.start(problem), |state, step| domain.follow(&state, step))
 }
 
 /// The states of some problems as lessons for a network; `group` is the number of the problem.
-pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
+pub fn lessons(domains: &Domains, trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
     let of = |(group, trees): (usize, &Trees)| -> Result<Vec<Lesson>> {
-        let domain = rules_of(&trees.problem)?;
+        let domain = known_domain(domains, &trees.problem)?;
         let describe = domain.features(&trees.problem);
         let lesson = |o: &Observed| {
             let target = Target { place: 0, target: o.target, weight: o.weight, group: group as u32 };
@@ -152,6 +144,7 @@ pub fn lessons(trees: &[Trees], part: Part) -> Result<Vec<Lesson>> {
 /// # Errors
 /// Those of [`Network::train`].
 pub fn network(
+    domains: &Domains,
     trees: &[Trees],
     config: &ValueConfig,
     seed: u64,
@@ -164,7 +157,8 @@ pub fn network(
         learning_rate: config.learning_rate as f32,
         seed,
     };
-    Network::train(&lessons(trees, Part::Train)?, &lessons(trees, Part::Choose)?, &training, events)
+    let of = |part| lessons(domains, trees, part);
+    Network::train(&of(Part::Train)?, &of(Part::Choose)?, &training, events)
 }
 
 /// Trains a head on the hidden states of a policy's frozen trunk. Returns the pass and the loss on held-out
@@ -273,11 +267,12 @@ impl Trained {
     /// Those of the decoder.
     pub fn of(
         &mut self,
+        domains: &Domains,
         problem: &Problem,
         states: &[(&[String], Option<&str>)],
         events: &dyn Events,
     ) -> Result<Vec<f32>> {
-        let domain = rules_of(problem)?;
+        let domain = known_domain(domains, problem)?;
         match self {
             Trained::Network(network) => {
                 let scorer = network.scorer(problem, domain);

@@ -315,8 +315,8 @@ impl Walk<'_> {
             let good = child.is_some_and(|i| self.good[i]);
             let certain = match child {
                 Some(i) => self.down(i, &step.next) && !good,
-                // One number has nothing to be joined with, and ends were judged when they were looked at.
-                None => step.next.pool.len() < 2,
+                // Ends were judged when they were looked at.
+                None => self.domain.ended(&step.next),
             };
             hopeless &= certain;
             let whole = self.domain.answer(&step.next).is_some();

@@ -18,15 +18,11 @@ pub(super) struct Question {
 
 impl Question {
     pub(super) fn of(command: &str, problem: &Problem, steps: &[String], final_answer: &str) -> Self {
-        let meta = match problem.meta.as_str() {
-            "" => json!({}),
-            text => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
-        };
         let mut line = json!({
             "id": "",
             "problem": problem.question,
             "gold": problem.answer,
-            "meta": meta,
+            "meta": problem.meta(),
             "solution": {"steps": steps, "text": steps.join("\n"), "final_answer": final_answer},
         });
         let name = key::digest(&[command.into(), line.to_string().as_str().into()]);

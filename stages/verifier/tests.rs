@@ -6,10 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use datasets::Domain;
+use datasets::domains::compiled;
 use datasets::domains::math::Math;
 use datasets::types::{FaultKind, StepCheck, Verdict};
 
 use super::*;
+use crate::command::{CommandConfig, Sandbox, program};
 
 /// A folder with a script, and what was said about it.
 struct World {
@@ -61,8 +63,8 @@ impl World {
             cancelled: Box::new(move || stop.load(SeqCst)),
             secrets: vec!["QSTILL_TEST_SECRET".to_owned()],
         };
-        let inputs = CommandInputs::of(self.config.clone()).unwrap();
-        domains(&inputs, Some(&self.path("answers")), host).unwrap()
+        let inputs = CommandInputs::of(self.config.clone(), VERSION).unwrap();
+        domains(compiled(), &inputs, Some(&self.path("answers")), host).unwrap()
     }
 
     fn says(&self, part: &str) -> bool {
@@ -225,9 +227,9 @@ fn nothing_is_asked_twice_but_failures_of_earlier_processes() {
     other.config.timeout_s += 1.0;
     ask(&other.domains());
     assert!(other.lines("asked") > 5);
-    let name = CommandInputs::of(other.config.clone()).unwrap().name();
+    let name = CommandInputs::of(other.config.clone(), VERSION).unwrap().name();
     std::fs::write(&other.config.words[1], "exit 1").unwrap();
-    assert_ne!(CommandInputs::of(other.config.clone()).unwrap().name(), name);
+    assert_ne!(CommandInputs::of(other.config.clone(), VERSION).unwrap().name(), name);
 }
 
 #[test]
@@ -318,6 +320,6 @@ fn a_sandbox_has_no_network_and_what_there_is_is_said() {
     } else {
         assert!(world.says("warn: verify.command runs without a sandbox"), "{:?}", world.said);
         assert_eq!(within, open);
-        assert!(Sandbox::Required.words(&world.config.words).is_err());
+        assert!(Sandbox::Required.words("verify.command", &world.config.words).is_err());
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     use crate::domains::math::Math;
 
     fn features(question: &str, steps: &[&str]) -> Features {
-        let mut state = State { steps: Vec::new(), pool: givens(question) };
+        let mut state = State { pool: givens(question), ..State::default() };
         for step in steps {
             state = Math.follow(&state, step).unwrap();
         }

@@ -146,7 +146,7 @@ pub fn apply(state: &State, choice: &Choice) -> Move {
     let left = consume(&mut pool, choice.left, scales, None);
     consume(&mut pool, choice.right, scales, left);
     pool.push(Quantity { value: choice.value, origin: Origin::Result(state.steps.len() as u32), uses: 0 });
-    Move { text, value: choice.value, next: State { steps, pool } }
+    Move { text, value: Some(choice.value), next: State { steps, pool, ..State::default() } }
 }
 
 /// The state after a step of text: its equations use up what stands on their left, as far as the pool has it,

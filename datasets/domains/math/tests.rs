@@ -176,7 +176,7 @@ proptest! {
             }
             let chosen = pick.get(&moves);
             prop_assert_eq!(check_step(&chosen.text), StepCheck::True, "{}", chosen.text);
-            prop_assert!(chosen.value > Number::ZERO);
+            prop_assert!(chosen.value > Some(Number::ZERO));
             prop_assert!(chosen.next.pool.iter().all(|q| q.uses <= MAX_USES));
             let uses = |s: &State| s.pool.iter().map(|q| q.uses).sum::<u32>();
             prop_assert_eq!(uses(&chosen.next), uses(&state) + 2);

@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 use datasets::types::{Problem, Split};
 use serde_json::Value;
 use stages::policy::Policy;
-use stages::policy::rules::{self, Rules};
 use stages::search::Sampler;
 use stages::value::targets::Level;
 use stages::value::{Estimator, Trained};
@@ -64,15 +63,15 @@ impl<'a> Comparison<'a> {
         };
         let learned = if round == 0 { None } else { learned_in(round)? };
         let of_round = SamplingPolicy::of(session, &problems, policy_before(session, round)?.as_ref())?;
-        let rules = || SamplingPolicy::Rules { rules: rules::fingerprint(session.config.problems.domain()) };
+        let rules = || SamplingPolicy::rules(session);
         let policy = match args.policy {
             Proposer::Policy if !of_round.is_none() => of_round.clone(),
             Proposer::Policy => {
                 let why = "has no sampling policy: the domain's rules propose steps";
                 session.workspace.console.say(&format!("round {round} {why}"));
-                rules()
+                rules()?
             }
-            Proposer::Rules => rules(),
+            Proposer::Rules => rules()?,
         };
         Ok(Self { session, round, problems, asked, split, policy, of_round, learned })
     }
@@ -104,8 +103,11 @@ impl<'a> Comparison<'a> {
                 return Ok((Box::new(policy), true));
             }
         }
-        let policy = self.policy.build(workspace)?;
-        Ok((policy.unwrap_or_else(|| Box::new(Rules)), false))
+        let policy = match self.policy.build(workspace)? {
+            Some(policy) => Some(policy),
+            None => SamplingPolicy::rules(self.session)?.build(workspace)?,
+        };
+        Ok((policy.context("the rules are a policy")?, false))
     }
 
     /// Writes the plot data, and prints it or the table.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use stages::bakeoff::statistics::{Contested, against_best_of_n, entry};
 use stages::bakeoff::{self, Contest, Entrant, Guide};
-use stages::policy::{Policy, rules};
+use stages::policy::Policy;
 use stages::search::budget::Unit;
 use stages::search::value::Values;
 use stages::search::{self, Algorithm, Draws, Goal, SearchConfig, TreeConfig};
@@ -69,6 +69,7 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
     let mut budgets = args.budgets.clone();
     budgets.sort_unstable();
     budgets.dedup();
+    let verifier = Verifier::of(session)?;
     let inputs = Inputs {
         code: bakeoff::VERSION,
         searches: search::VERSION,
@@ -82,8 +83,8 @@ pub fn run(comparison: &Comparison<'_>, args: &Bakeoff) -> Result<()> {
         tree: TreeConfig { unit, goal, ..c.tree.clone() },
         policy: comparison.policy.clone(),
         value: values.map(|values| searching::Guide { values, prune: c.value.prune }),
-        rules: rules::fingerprint(c.problems.domain()),
-        verifier: Verifier::of(session)?,
+        rules: verifier.rules(),
+        verifier,
         entrants: entrants.iter().map(|entrant| entrant.name()).collect(),
         plan: budgets.iter().flat_map(|budget| entrants.iter().map(|e| (*e, *budget))).collect(),
         budgets,

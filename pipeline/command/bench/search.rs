@@ -100,7 +100,7 @@ pub fn search(time: Duration) -> Result<Value> {
             draws: DRAWS,
             domains: Domains::default(),
         };
-        all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules, time))?);
+        all.push(one.install(|| measure("rules", &problems, &plan, &mut Rules::default(), time))?);
     }
     let demo = of("demo")?;
     let problems = drawn(&demo, 64)?;

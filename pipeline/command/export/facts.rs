@@ -135,7 +135,7 @@ impl Facts {
             configs: configs.to_vec(),
             tables: pages,
             problems: splits.into_iter().filter(|(_, count)| *count > 0).collect(),
-            domain: config.problems.domain().name(),
+            domain: config.problems.domain(),
             verifier: verifier(run, last, config)?,
             models: models(config),
             origins: curated().map(|(round, curate)| (round, curate.reasons("kept "))).collect(),
@@ -242,7 +242,7 @@ fn settings(run: &RunDir, round: u32) -> Result<Vec<Setting>> {
 /// Name and version of the verifier; None if nothing says who gave the verdicts.
 fn verifier(run: &RunDir, round: u32, config: &Settings) -> Result<Option<String>> {
     let Some(made) = Fingerprint::load(&run.stage(round, Stage::Verify))? else { return Ok(None) };
-    let domain = config.problems.domain().name();
+    let domain = config.problems.domain();
     Ok(match (made.get("verifier"), made.get("verifier.domain")) {
         (Some(version), _) => Some(format!("the exact verifier of the domain `{domain}`, version {version}")),
         (None, Some(version)) if config.verify.compare != Compare::Exact => Some(format!(

@@ -147,7 +147,7 @@ fn puzzles() -> Vec<Problem> {
 }
 
 fn rules(problems: &[Problem], plan: &Plan) -> Vec<SearchOutcome> {
-    run(problems, plan, &mut Rules, &mut Values::State(&Whim), &Silent).unwrap()
+    run(problems, plan, &mut Rules::default(), &mut Values::State(&Whim), &Silent).unwrap()
 }
 
 /// All correct paths of at most so many steps.
@@ -265,7 +265,14 @@ fn neither_threads_nor_other_problems_change_a_search() {
         // Rules with the values of a model: in step with other problems.
         let together = |problems: &[Problem]| {
             shown(
-                run(problems, &alone, &mut Rules, &mut Values::Model(&mut Dice::default()), &Silent).unwrap(),
+                run(
+                    problems,
+                    &alone,
+                    &mut Rules::default(),
+                    &mut Values::Model(&mut Dice::default()),
+                    &Silent,
+                )
+                .unwrap(),
             )
         };
         let drawn = |problems: &[Problem]| {
@@ -344,7 +351,8 @@ fn states_reached_in_several_ways_are_expanded_once_and_their_other_ways_are_sol
 fn cheapest(problem: &Problem) -> BTreeMap<Key, f64> {
     let domain = domains::domain(&problem.domain).unwrap();
     let mut costs = BTreeMap::new();
-    let mut layer: BTreeMap<Key, (f64, State)> = BTreeMap::from([(Key::new(), (0.0, domain.start(problem)))]);
+    let mut layer: BTreeMap<Key, (f64, State)> =
+        BTreeMap::from([(Key::Numbers(Vec::new()), (0.0, domain.start(problem)))]);
     while !layer.is_empty() {
         let mut next: BTreeMap<Key, (f64, State)> = BTreeMap::new();
         for (cost, state) in layer.into_values() {
@@ -476,7 +484,7 @@ fn every_row_has_its_parent_in_the_table() {
                     draws: DRAWS,
                     domains: &Domains::default(),
                 },
-                Some(&mut Rules),
+                Some(&mut Rules::default()),
                 &mut Values::State(&Whim),
                 &Silent,
             )

@@ -33,7 +33,8 @@ impl Search<'_> {
             if depth + least > most {
                 continue;
             }
-            let hopeless = ahead && self.verified() && self.gold.is_some_and(|gold| gold != step.value);
+            let other = self.gold.zip(step.value).is_some_and(|(gold, value)| gold != value);
+            let hopeless = ahead && self.verified() && other;
             let answer = if hopeless { None } else { self.domain.answer(&step.next) };
             let node = self.tree.add(Item {
                 prior,
@@ -45,9 +46,8 @@ impl Search<'_> {
             if ahead {
                 self.judge(node);
             }
-            // One number has nothing to be joined with.
-            let last =
-                depth == most || self.tree.get(node).state.as_ref().is_some_and(|state| state.pool.len() < 2);
+            let ended = |state| self.domain.ended(state);
+            let last = depth == most || self.tree.get(node).state.as_deref().is_some_and(ended);
             if last && self.tree.get(node).status == Status::Open {
                 self.tree.at(node).status = Status::Dead;
             }

@@ -31,31 +31,33 @@ struct Cage {
 }
 
 impl Sandbox {
-    /// The words before a command that put it into the sandbox, and a line that says which one it is.
+    /// The words before the command of the key `what` that put it into the sandbox, and a line that says
+    /// which one it is.
     ///
     /// # Errors
     /// There is none, and one is required.
-    pub(super) fn words(self, command: &[String]) -> Result<(Vec<String>, String)> {
+    pub fn words(self, what: &str, command: &[String]) -> Result<(Vec<String>, String)> {
         if self == Self::Off {
             return Ok((Vec::new(), String::new()));
         }
         let found = [bubblewrap(command), namespaces()].into_iter().find(works);
         match found {
             Some(Cage { words, does }) => {
-                let line = format!("verify.command runs in a sandbox of {}: {does}", words[0]);
+                let line = format!("{what} runs in a sandbox of {}: {does}", words[0]);
                 Ok((words, line))
             }
             None if self == Self::Required => {
                 bail!(
-                    "verify.sandbox is \"required\", but this system has none: install bubblewrap, or permit \
-                     user namespaces"
+                    "{what} is to run in a sandbox (\"required\"), but this system has none: install \
+                     bubblewrap, or permit user namespaces"
                 )
             }
             None => Ok((
                 Vec::new(),
-                "verify.command runs without a sandbox, with your files and network: this system has neither \
-                 bubblewrap nor user namespaces"
-                    .to_owned(),
+                format!(
+                    "{what} runs without a sandbox, with your files and network: this system has neither \
+                     bubblewrap nor user namespaces"
+                ),
             )),
         }
     }

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use super::{CommandConfig, Host};
 use crate::events::plain;
 
-/// Bytes of the longest answer.
-const LONGEST: u64 = 1 << 20;
 /// Bytes of a line of stderr that are kept, and lines for the explanation of a death.
 const LONGEST_ERROR: u64 = 4096;
 const LAST_WORDS: usize = 8;
@@ -40,7 +38,7 @@ const NO_MEMORY: [&str; 7] = [
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     TimedOut(Duration),
     Memory(String),
     Died(String),
@@ -51,7 +49,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The reason code of a verdict.
-    pub(super) fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::TimedOut(_) => "verifier_timeout",
             Self::Memory(_) => "verifier_memory",
@@ -81,6 +79,8 @@ enum Said {
 }
 
 pub(super) struct Worker {
+    /// Bytes of the longest answer.
+    longest: u64,
     child: Child,
     questions: Sender<String>,
     said: Receiver<Said>,
@@ -92,8 +92,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts a process.
-    pub(super) fn start(words: &[String], host: &Arc<Host>) -> Result<Self, Failure> {
+    /// Starts a process of the command of the key `what`.
+    pub(super) fn start(
+        words: &[String],
+        (what, longest): (&'static str, u64),
+        host: &Arc<Host>,
+    ) -> Result<Self, Failure> {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         for name in &host.secrets {
@@ -114,10 +118,10 @@ impl Worker {
         if let (Some(stdin), Some(stdout), Some(stderr)) = pipes {
             let (host, words) = (Arc::clone(host), Arc::clone(&last_words));
             std::thread::spawn(move || write(stdin, &asked));
-            std::thread::spawn(move || read(stdout, &tell));
-            std::thread::spawn(move || listen(stderr, &host, &words, &alive));
+            std::thread::spawn(move || read(stdout, longest, &tell));
+            std::thread::spawn(move || listen(stderr, (what, &host), &words, &alive));
         }
-        Ok(Self { child, questions, said, last_words, silent, answered: false })
+        Ok(Self { longest, child, questions, said, last_words, silent, answered: false })
     }
 
     /// Asks for a line; `stop` says whether to give up. After a failure it is of no more use.
@@ -140,7 +144,7 @@ impl Worker {
             match self.said.recv_timeout(left.min(GLANCE)) {
                 Ok(Said::Line(answer)) => return Ok(answer),
                 Ok(Said::TooLong) => {
-                    return Err(Failure::Unreadable(format!("it has more than {} KiB", LONGEST >> 10)));
+                    return Err(Failure::Unreadable(format!("it has more than {} KiB", self.longest >> 10)));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.death()),
                 Err(RecvTimeoutError::Timeout) if stop() => return Err(Failure::Stopped),
@@ -224,13 +228,13 @@ fn write(mut stdin: ChildStdin, asked: &Receiver<String>) {
     }
 }
 
-fn read(stdout: impl Read, tell: &SyncSender<Said>) {
+fn read(stdout: impl Read, longest: u64, tell: &SyncSender<Said>) {
     let mut stdout = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
-        match (&mut stdout).take(LONGEST + 1).read_until(b'\n', &mut line) {
+        match (&mut stdout).take(longest + 1).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
-            Ok(_) if line.len() as u64 > LONGEST => {
+            Ok(_) if line.len() as u64 > longest => {
                 let _ = tell.send(Said::TooLong);
                 return;
             }
@@ -245,7 +249,12 @@ fn read(stdout: impl Read, tell: &SyncSender<Said>) {
 }
 
 /// Reads its stderr to the end: some lines for the log, without what moves a cursor, and the last ones.
-fn listen(stderr: impl Read, host: &Host, last_words: &Mutex<VecDeque<String>>, _alive: &Sender<()>) {
+fn listen(
+    stderr: impl Read,
+    (what, host): (&str, &Host),
+    last_words: &Mutex<VecDeque<String>>,
+    _alive: &Sender<()>,
+) {
     let mut stderr = BufReader::new(stderr);
     let mut count = 0;
     loop {
@@ -260,9 +269,9 @@ fn listen(stderr: impl Read, host: &Host, last_words: &Mutex<VecDeque<String>>, 
         }
         count += 1;
         if count <= MOST_LOGGED {
-            (host.log)(&format!("verify.command says: {line}"));
+            (host.log)(&format!("{what} says: {line}"));
         } else if count == MOST_LOGGED + 1 {
-            (host.log)("verify.command says more, which is left out");
+            (host.log)(&format!("{what} says more, which is left out"));
         }
         let mut last_words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
         if last_words.len() == LAST_WORDS {

@@ -1,0 +1,204 @@
+//! `problems.rules`: worlds whose rules a program tells.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use datasets::table::{Evaluation, Node, VerdictRow};
+use datasets::types::{Solution, StepCheck};
+use serde_json::{Value, json};
+
+use crate::kit::{World, copy_folder, no_python, of_preset};
+use crate::server::{Answer, Server};
+
+/// A small student, and few steps of training.
+const SMALL: &[&str] = &[
+    "model.vocab_size=300",
+    "model.hidden_size=32",
+    "model.intermediate_size=64",
+    "model.layers=1",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "model.context=384",
+    "train.max_steps=3",
+    "evaluate.samples=0",
+];
+
+/// `examples/sudoku` under `runs/`, with few of its problems.
+fn sudoku(name: &str, sets: &[&str]) -> Vec<String> {
+    let mut arguments: Vec<String> =
+        ["run", "--config", "examples/sudoku/run.toml", "--device", "cpu", "--run"]
+            .map(str::to_owned)
+            .to_vec();
+    arguments.push(format!("runs/{name}"));
+    let few = ["problems.train=40", "problems.test=8", "run.shard_size=16"];
+    let all = SMALL.iter().chain(&few).chain(sets);
+    arguments.extend(all.flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
+    arguments
+}
+
+fn with_sudoku() -> World {
+    let world = World::new();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sudoku");
+    copy_folder(&from, &world.path("examples/sudoku"));
+    world
+}
+
+#[test]
+fn the_example_of_rules_runs_from_problems_to_evaluate() {
+    if no_python() {
+        return;
+    }
+    let world = with_sudoku();
+    world.qstill(&sudoku("a", &["verify.workers=1"])).done();
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    let found: Vec<&Solution> = solutions.iter().filter(|row| row.algorithm == "best-first").collect();
+    assert_eq!(found.len(), 40, "the search solves all");
+    assert!(found.iter().all(|row| row.steps.len() == row.final_answer.split(' ').count()));
+    assert!(found.iter().all(|row| row.policy_fingerprint.starts_with("rules:rules:")));
+    let verdicts: Vec<VerdictRow> = run.rows("round-1/verify");
+    let reasons: BTreeSet<&str> = verdicts.iter().map(|row| row.judgement.reason.as_str()).collect();
+    assert!(reasons.contains("correct") && reasons.contains("unfinished"), "{reasons:?}");
+    assert!(verdicts.iter().flat_map(|row| &row.judgement.checks).all(|check| *check == StepCheck::True));
+    // Digits that fit and lead nowhere: what step values are learned from.
+    let nodes: Vec<Node> = run.rows("round-1/search");
+    assert!(nodes.iter().any(|node| node.status == "expanded") && run.join("round-1/value-steps").exists());
+    let evaluated: Vec<Evaluation> = run.rows("round-1/evaluate");
+    assert!(evaluated.iter().filter(|row| row.model == "student").all(|row| row.reason != "rules_failed"));
+    // Many at a time, or few: the same rows.
+    world.qstill(&sudoku("b", &["verify.workers=3"])).done();
+    assert_eq!(run.product(), world.left("b").product());
+    world.qstill(&["resume", "runs/a"]).done().says("round 1 search: complete, skipped");
+    // Other searches, guided by what was learned of the steps.
+    let compared = world
+        .qstill(&["bakeoff", "runs/a", "--policy", "rules", "--budgets", "20", "--problems", "6", "--json"])
+        .done();
+    assert!(
+        compared.stdout.contains("\"mcts\"") && compared.stdout.contains("\"astar\""),
+        "{}",
+        compared.stdout
+    );
+}
+
+/// Counting up to the number that a question names, by ones and twos.
+const COUNTING: &str = r#"
+import json, os, sys
+def told(n, to):
+    return {"state": {"to": to, "n": n}, "left": (to - n + 1) // 2, **({"answer": n} if n == to else {})}
+def moves(s):
+    return [{"step": f"add {k}", **told(s["n"] + k, s["to"])} for k in (1, 2) if s["n"] + k <= s["to"]]
+def follow(s, step):
+    return next((told(m["state"]["n"], s["to"]) for m in moves(s) if m["step"] == step), None)
+for line in sys.stdin:
+    ask = json.loads(line)
+    if "start" in ask:
+        said = {"states": [told(0, int(p["problem"].split()[-1])) for p in ask["start"]]}
+    elif "moves" in ask:
+        said = {"moves": [moves(s) for s in ask["moves"]]}
+    else:
+        said = {"states": [follow(s, step) for s, step in ask["follow"]]}
+    BAD
+    print(json.dumps({"id": ask["id"], **said}))
+"#;
+
+/// A world with such rules and what they do wrong, and the settings that ask them.
+fn counting(bad: &str) -> (World, Vec<&'static str>) {
+    let world = World::new();
+    world.write("rules.py", COUNTING.replace("BAD", if bad.is_empty() { "pass" } else { bad }));
+    let row = |n: usize| (format!("Count to {n}"), n.to_string());
+    world.write_rows("train.jsonl", &(2..10).map(row).collect::<Vec<_>>());
+    world.write_rows("test.jsonl", &(10..12).map(row).collect::<Vec<_>>());
+    let sets = vec![
+        "problems.source=files",
+        "problems.train_files=[\"train.jsonl\"]",
+        "problems.test_files=[\"test.jsonl\"]",
+        "problems.train=0",
+        "problems.test=0",
+        "problems.validation=0",
+        "problems.validation_share=0",
+        "problems.rules=[\"python3\", \"rules.py\"]",
+        "search.calculator=false",
+        "evaluate.calculator=false",
+    ];
+    (world, sets)
+}
+
+#[test]
+fn a_text_is_right_if_each_of_its_steps_is_legal() {
+    if no_python() {
+        return;
+    }
+    let says = |request: &Value| {
+        let asked = request["messages"].to_string();
+        // As it should be; a step that no rule permits; not far enough; another answer than its steps.
+        let texts = ["add 2\\n#### 2", "add 3\\n#### 3", "add 2\\n#### 2", "add 1\\nadd  2\\nadd 2\\n#### 7"];
+        let kind = (2..10).find(|n| asked.contains(&format!("Count to {n}\""))).unwrap_or(2) - 2;
+        let text = texts.get(kind).copied().unwrap_or(texts[1]).replace("\\n", "\n");
+        let choice =
+            json!({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}});
+        Answer::Http(200, "", json!({"choices": [choice], "usage": {"completion_tokens": 9}}).to_string())
+    };
+    let server = Server::start(says);
+    let setting = server.setting();
+    for (name, moves) in [("listed", "problems.rules_moves=true"), ("followed", "problems.rules_moves=false")]
+    {
+        let (world, mut sets) = counting("");
+        let one = ["search.policy=endpoint", "search.samples=1", "search.rule_solutions=0", &setting, moves];
+        sets.extend(one);
+        world
+            .qstill(
+                &[of_preset("demo", "run", name, &sets), vec!["--until".into(), "verify".into()]].concat(),
+            )
+            .done();
+        let verdicts: Vec<VerdictRow> = world.left(name).rows("round-1/verify");
+        let reasons: Vec<&str> = verdicts.iter().map(|row| row.judgement.reason.as_str()).collect();
+        let sorted: BTreeSet<&str> = reasons.iter().copied().collect();
+        let expected = ["correct", "illegal_step", "other_answer", "unfinished"];
+        assert_eq!(sorted.into_iter().collect::<Vec<_>>(), expected, "{name}: {reasons:?}");
+        let illegal = verdicts.iter().find(|row| row.judgement.reason == "illegal_step").unwrap();
+        assert_eq!((illegal.judgement.first_wrong, illegal.judgement.faults.len()), (Some(0), 1));
+    }
+}
+
+/// Whatever is wrong with rules, the run ends with a line that says so, and nothing of it is committed.
+#[test]
+fn rules_that_do_not_work_stop_the_run() {
+    if no_python() {
+        return;
+    }
+    let cases = [
+        ("if 'moves' in ask: sys.exit(3)", "ended without an answer (exit status: 3)"),
+        ("if 'moves' in ask: import time; time.sleep(60)", "gave no answer within 1 s"),
+        ("if 'moves' in said: said['moves'].pop()", "`moves` has"),
+        ("if 'moves' in said: said['moves'][0] *= 2", "the step `add 1` is there twice"),
+        ("if 'moves' in said: said = {'moves': 'none'}", "not as described"),
+        ("if 'start' in ask: said = {}", "no `states`"),
+        ("ask['id'] = 'x'", "the answer to another question"),
+        ("if 'moves' in ask: print('hello')", "not as described"),
+    ];
+    for (bad, line) in cases {
+        let (world, mut sets) = counting(bad);
+        sets.extend(["verify.timeout_s=1", "verify.workers=1"]);
+        let told = world.run("a", &sets);
+        let asked = if bad.contains("start") || bad.contains("'x'") { "\"start\"" } else { "\"moves\"" };
+        told.fails(65, &["problems.rules", line, asked]);
+        assert!(world.left("a").commits("round-1/search").is_empty(), "{bad}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_fit_rules_are_refused() {
+    let (world, sets) = counting("");
+    let refused = |more: &[&str], code: i32, said: &[&str]| {
+        world.run("a", &[&sets[..], more].concat()).fails(code, said);
+    };
+    refused(&["problems.options=[\"o\"]"], 64, &["problems.rules and problems.options are both given"]);
+    refused(&["problems.rules_moves=false"], 64, &["problems.rules_moves is false", "search.policy"]);
+    refused(&["problems.source=words", "problems.train=2"], 64, &["problems.rules is for files"]);
+    refused(&["problems.rules=[\"python3\", \"none.py\"]"], 65, &["problems.rules: none.py: no such file"]);
+    refused(
+        &["problems.rules=[\"no-such-program\"]"],
+        65,
+        &["no program `no-such-program`", "docs/rules.md"],
+    );
+}
