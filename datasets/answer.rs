@@ -3,9 +3,9 @@
 
 pub(crate) use crate::grade::Amount;
 pub use crate::grade::{
-    Comparison, Completion, Form, Reader, UNDO, closes_code, compare, ends_answer, gold, is_answer_line,
-    is_open, opens_code, opens_thought, read_completion, read_marked, split_completion, spoken_from,
-    without_end,
+    Comparison, Completion, Form, Pattern, Reader, UNDO, closes_code, compare, ends_answer, gold,
+    is_answer_line, is_open, opens_code, opens_thought, read_completion, read_marked, split_completion,
+    spoken_from, without_end,
 };
 
 #[cfg(test)]

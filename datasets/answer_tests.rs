@@ -219,6 +219,23 @@ fn a_whole_text_is_an_answer_on_one_line() {
 }
 
 #[test]
+fn an_answer_is_the_last_match_of_a_pattern() {
+    let pattern = Pattern::try_from(r"FINAL\(([^)]*)\)|\[\[(.*?)\]\]".to_owned()).unwrap();
+    let reader = Reader { form: Form::Pattern, pattern: Some(&pattern), ..Reader::default() };
+    let read = reader.completion("3*4 = 12\nFINAL(1)\nSo 12+1 = 13, FINAL( 13\n pens )\n#### 9");
+    assert_eq!(read.answer, "13 pens");
+    assert_eq!(read.lines, ["3*4 = 12", "FINAL(1)", "So 12+1 = 13,"]);
+    for (text, answer) in [("[[a]] [[b c]]", "b c"), ("#### 9", ""), ("FINAL(2) FINAL()", "2"), ("", "")] {
+        assert_eq!(reader.completion(text).answer, answer, "{text}");
+    }
+    let whole = Pattern::try_from(r"(?m)^[A-D]$".to_owned()).unwrap();
+    let read =
+        Reader { form: Form::Pattern, pattern: Some(&whole), ..Reader::default() }.completion("Hm.\nB");
+    assert_eq!((read.answer.as_str(), read.lines.len()), ("B", 1));
+    assert!(Pattern::try_from("(".to_owned()).unwrap_err().contains("unclosed group"));
+}
+
+#[test]
 fn a_text_ends_behind_its_answer() {
     for (text, ends) in [
         ("a\n#### 72\n", true),

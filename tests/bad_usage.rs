@@ -44,6 +44,8 @@ fn wrong_settings_are_named() {
         ("tree.c_base=0", &["tree.c_base is 0"]),
         ("curate.min_pass_rate=2", &["curate.min_pass_rate is 2"]),
         ("curate.answer_line=\"so\"", &["curate.answer_line is \"so\"", "one line with {answer}"]),
+        ("prompt.answer=\"pattern\"", &["prompt.answer_pattern", "one of them is missing"]),
+        ("prompt.answer_pattern=\"[a\"", &["prompt.answer_pattern", "no regular expression"]),
         ("curate.answer_line=\"perhaps {answer} or 5\"", &["no answer is read", "prompt.answer_markers"]),
         ("gate.max_length=0.5", &["gate.max_length is 0.5", "1 or more"]),
         ("problems.max_operations=9", &["problems.max_operations is 9", "to 8"]),

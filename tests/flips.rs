@@ -185,6 +185,7 @@ fn left_out(key: &str) -> bool {
         ("endpoint.max_cost", "needs a price: tests/endpoint.rs"),
         ("train.freeze_layers", "one layer is all there is"),
         ("verify.command", "needs a command: tests/verifier.rs"),
+        ("prompt.answer_pattern", "needs prompt.answer: tests/bad_usage.rs"),
     ];
     reasons.iter().any(|(known, _)| *known == key)
 }

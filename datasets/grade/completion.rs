@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{self, Blocks};
 use super::extract::{Found, Rule, Scope, find_in};
+use super::pattern::Pattern;
 use super::said::{self, said, said_behind};
 
 /// The gold answer in a data set's answer field: what stands behind the last `####` of the last line
@@ -54,6 +55,19 @@ pub enum Form {
     Code,
     /// All that is said is the answer, on one line.
     Whole,
+    /// It is the last match of a regular expression.
+    Pattern,
+}
+
+impl Form {
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Marked => "marked",
+            Form::Code => "code",
+            Form::Whole => "whole",
+            Form::Pattern => "pattern",
+        }
+    }
 }
 
 /// How the texts of a policy are read: with the words that mark answers, besides those that are known
@@ -65,6 +79,8 @@ pub struct Reader<'a> {
     /// Whether the text goes on from a thought that was opened before it.
     pub thinking: bool,
     pub form: Form,
+    /// What finds the answer with [`Form::Pattern`].
+    pub pattern: Option<&'a Pattern>,
 }
 
 impl Reader<'_> {
@@ -89,6 +105,7 @@ impl Reader<'_> {
             Form::Marked => find_in(text, said.range.clone(), scope, self.markers),
             Form::Code => last_code(text, said.range.clone()),
             Form::Whole => whole(text, said.range.clone(), scope),
+            Form::Pattern => self.pattern.and_then(|pattern| pattern.last(text, said.range.clone())),
         };
         let found = found.filter(|found| found.rule != Rule::Whole || found.answer != UNDO);
         let mut read = Completion {

@@ -93,6 +93,7 @@ mod moments;
 mod names;
 mod normal;
 mod parse;
+mod pattern;
 mod plain;
 mod poly;
 mod quantity;
@@ -124,6 +125,7 @@ pub use completion::{
     opens_thought, read_completion, read_marked, split_completion, spoken_from,
 };
 pub use extract::Rule;
+pub use pattern::Pattern;
 pub use said::without_end;
 pub use steps::{StepsGrade, grade_with_steps};
 

@@ -1,6 +1,6 @@
 //! How a problem is put to a language model, and how its answer is read.
 
-use datasets::answer::{Form, Reader};
+use datasets::answer::{Form, Pattern, Reader};
 use datasets::key::Part;
 use minijinja::{Environment, Error, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct PromptConfig {
     pub question: String,
     #[serde(skip_serializing_if = "crate::is_default")]
     pub answer: Form,
+    /// What finds the answer with `answer = "pattern"`.
+    #[serde(skip_serializing_if = "Pattern::is_none")]
+    pub answer_pattern: Pattern,
     /// Words behind which the answer stands, before all that are known everywhere.
     pub answer_markers: Vec<String>,
     /// Texts at which a sample ends; they are no part of it.
@@ -33,6 +36,7 @@ impl Default for PromptConfig {
             instruction: String::new(),
             question: QUESTION.to_owned(),
             answer: Form::Marked,
+            answer_pattern: Pattern::default(),
             answer_markers: Vec::new(),
             stop: Vec::new(),
         }
@@ -89,8 +93,10 @@ impl Prompt {
             parts.extend(["question".into(), Part::from(&config.question)]);
         }
         if !crate::is_default(&config.answer) {
-            let form = if config.answer == Form::Code { "code" } else { "whole" };
-            parts.extend([Part::from("answer"), form.into()]);
+            parts.extend([Part::from("answer"), config.answer.name().into()]);
+        }
+        if !config.answer_pattern.is_none() {
+            parts.extend([Part::from("answer_pattern"), config.answer_pattern.text().into()]);
         }
         for (name, texts) in [("answer_markers", &config.answer_markers), ("stop", &config.stop)] {
             for text in texts {
@@ -102,7 +108,8 @@ impl Prompt {
 
     /// How answers are read.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { markers: &self.config.answer_markers, form: self.config.answer, ..Reader::default() }
+        let PromptConfig { answer_markers, answer, answer_pattern, .. } = &self.config;
+        Reader { markers: answer_markers, form: *answer, pattern: Some(answer_pattern), ..Reader::default() }
     }
 }
 
@@ -178,10 +185,15 @@ mod tests {
             PromptConfig { question: "{{question}}!".into(), ..PromptConfig::default() },
             PromptConfig { answer: Form::Code, ..PromptConfig::default() },
             PromptConfig { answer: Form::Whole, ..PromptConfig::default() },
+            PromptConfig { answer: Form::Pattern, ..PromptConfig::default() },
+            PromptConfig {
+                answer_pattern: Pattern::try_from("x".to_owned()).unwrap(),
+                ..PromptConfig::default()
+            },
             PromptConfig { answer_markers: list(), ..PromptConfig::default() },
             PromptConfig { stop: list(), ..PromptConfig::default() },
         ];
         let ids: std::collections::HashSet<String> = others.into_iter().map(of).chain([plain]).collect();
-        assert_eq!(ids.len(), 7);
+        assert_eq!(ids.len(), 9);
     }
 }

@@ -1,7 +1,7 @@
 //! `[prompt]`: a template that shows the question, and texts that are there; answer lines that are read; and
 //! what may be learned of thoughts.
 
-use datasets::answer::Reader;
+use datasets::answer::{Form, Reader};
 use stages::curate::ANSWER;
 use stages::policy::check_question;
 use stages::train::Thoughts;
@@ -18,6 +18,12 @@ pub(super) fn check(config: &Config) -> Checked {
             "permitted: a text with {{question}} in it, e.g. \"Solve step by step: {{question}}\"",
         )
     })?;
+    if (prompt.answer == Form::Pattern) == prompt.answer_pattern.is_none() {
+        return Err(refuse(
+            "prompt.answer = \"pattern\" and prompt.answer_pattern go together, and one of them is missing",
+            "set both: prompt.answer_pattern = 'FINAL\\((\\d+)\\)'",
+        ));
+    }
     for (key, texts) in [("prompt.answer_markers", &prompt.answer_markers), ("prompt.stop", &prompt.stop)] {
         if texts.iter().any(|text| text.trim().is_empty()) {
             return Err(refuse(format!("{key} has a text that is empty"), "permitted: words, or signs"));
