@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::answer::compare;
+use crate::expr::canonical_path;
 use crate::number::Number;
 use crate::types::{Judgement, Problem, StepCheck};
 
@@ -103,9 +104,12 @@ pub enum Unsound {
     /// The user asked to stop while something was judged.
     #[error("stopped on request")]
     Stopped,
-    /// The verifier does not work: says what it did.
+    /// The verifier, or what tells the rules, does not work: says what it did.
     #[error("{0}")]
     Broken(String),
+    /// It is no longer what it was when the run began to use it.
+    #[error("{0}")]
+    Changed(String),
 }
 
 /// Who gives verdicts: a domain itself, or what stands in its place.
@@ -179,9 +183,14 @@ pub trait Domain: Verifier {
     fn begin(&self, _problems: &mut dyn Iterator<Item = &Problem>) {}
     fn expand(&self, _states: &mut dyn Iterator<Item = &State>) {}
 
-    /// Whether rules gain by being asked of many states at once.
-    fn gathers(&self) -> bool {
+    /// Whether a command tells the rules: it is asked about states, of many at once best.
+    fn is_told(&self) -> bool {
         false
+    }
+
+    /// Names a path: those of one name are one solution.
+    fn path(&self, steps: &[String]) -> String {
+        canonical_path(steps)
     }
 
     /// Whether nothing can follow a state: one number has nothing to be joined with.

@@ -10,8 +10,8 @@ use stages::fault;
 
 use crate::command::{
     ablate, answer, audit, bakeoff, bench, check_verifier, context, curate, diff, doctor, export,
-    export_gguf, grade, init, inspect, launch, manual, regrade, report, run, show, sql, status, verify_run,
-    work,
+    export_gguf, grade, init, inspect, launch, manual, pack, regrade, report, run, show, sql, status,
+    verify_run, work,
 };
 use crate::disk::layout::RunDir;
 use crate::terminal::console::Console;
@@ -70,6 +70,8 @@ enum Command {
     Export(export::Export),
     Regrade(regrade::Regrade),
     VerifyRun(verify_run::VerifyRun),
+    Pack(pack::Pack),
+    Unpack(pack::Unpack),
     CheckVerifier(check_verifier::CheckVerifier),
     Grade(grade::Grade),
     Answer(answer::Answer),
@@ -100,6 +102,7 @@ impl Command {
             Command::Export(args) => Some(args.run.clone()),
             Command::Regrade(args) => Some(args.run.clone()),
             Command::VerifyRun(args) => Some(args.run.clone()),
+            Command::Pack(args) => Some(args.run.clone()),
             _ => None,
         }
     }
@@ -142,6 +145,8 @@ pub fn main() -> Result<Exit> {
         Command::Export(args) => export::run(args, &console),
         Command::Regrade(args) => regrade::run(args, &console),
         Command::VerifyRun(args) => verify_run::run(args),
+        Command::Pack(args) => pack::pack(args, &console),
+        Command::Unpack(args) => pack::unpack(args, &console),
         Command::CheckVerifier(args) => check_verifier::run(args, &console),
         Command::Grade(args) => grade::run(args, &console),
         Command::Answer(args) => answer::run(args, &console),

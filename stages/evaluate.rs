@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::events::Events;
 use crate::policy::{Ask, Horizon, Policy, Proposal, Sampling, completion};
 use crate::search::value::Values;
-use crate::search::{Draws, Scope, SearchConfig, Searching, TreeConfig, search};
+use crate::search::{Algorithm, Draws, Scope, SearchConfig, Searching, TreeConfig, search};
 use crate::verify::{case, judge};
 
 pub mod choices;
 pub mod statistics;
 
 /// Version of the stage, part of its fingerprint.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// `[evaluate]` of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,6 @@ pub fn model(
     };
     let sampled = Sampling { temperature: config.temperature as f32, ..greedy.clone() };
     let mut rows = Vec::new();
-    let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         for (sampling, first, count) in [(&greedy, 0, 1), (&sampled, 1, config.samples)] {
@@ -101,9 +100,6 @@ pub fn model(
             }
         }
         let new = &rows[rows.len() - chunk.len() * (1 + config.samples)..];
-        let solved = new.iter().filter(|r| r.sample == 0 && r.correct).count();
-        done = (done.0 + solved, done.1 + chunk.len());
-        events.state(&format!("{name} {} of {}", done.0, done.1));
         events.advance(chunk.len() as u64, 0, new.iter().map(|r| u64::from(r.tokens)).sum());
     }
     rows.sort_by_key(|r| r.sample > 0);
@@ -168,8 +164,9 @@ pub fn teacher(
     let TeacherRun { config, tree, draws, count, domains } = run;
     let searching = Searching { config, tree, scope: &Scope::ALL, draws, domains };
     let measured = Measured { name: "teacher", round: draws.round, domains };
+    // What a tree search hands out are the ends that it looked for, and no draws of their own.
+    let independent = Algorithm::BestOfN.name();
     let mut rows = Vec::new();
-    let mut done = (0, 0);
     for chunk in problems.chunks(CHUNK) {
         events.check()?;
         let policy = policy.as_mut().map(|p| &mut **p as &mut dyn Policy);
@@ -198,12 +195,13 @@ pub fn teacher(
                 cost.get(problem.problem_id.as_str()).copied().unwrap_or_default();
             let best = judged.iter().find(|r| r.correct).or(judged.first()).cloned();
             let outcome = best.unwrap_or_else(|| measured.row(problem, 0, 0, &Proposal::default()));
-            done = (done.0 + usize::from(outcome.correct), done.1 + 1);
-            events.state(&format!("search* {} of {}", done.0, done.1));
             // The search has told of its tokens.
             events.advance(1, 0, 0);
             rows.push(Evaluation { tokens, model_tokens, expansions, ..outcome });
-            let drawn = judged.into_iter().zip(&of_problem).filter(|(_, s)| s.sampled());
+            let drawn = judged
+                .into_iter()
+                .zip(&of_problem)
+                .filter(|(_, s)| s.sampled() && s.algorithm == independent);
             rows.extend(drawn.enumerate().map(|(i, (r, _))| Evaluation { sample: i as u32 + 1, ..r }));
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
-use datasets::table::{Dropped, Preference, Row, StepLabels, VerdictRow, read_all};
+use datasets::table::{Dropped, Loss, Preference, Row, StepLabels, VerdictRow, read_all};
 use datasets::types::{Kept, Problem, Solution};
 use serde_json::Value;
 
@@ -286,4 +286,69 @@ fn what_is_written_can_be_chosen_and_replaced() {
     fs::remove_file(records.join(&names(&records)[0])).unwrap();
     export(&world, "new", &[]).fails(65, &["no round is curated in whole"]);
     assert_eq!(names(&world.path("")), ["mine.txt", "notes", "out", "runs"]);
+}
+
+/// Training curves and the figures of rounds, for TensorBoard. What is there grows with the run.
+#[test]
+fn event_files_have_the_curves() {
+    let (world, run) = made();
+    let export = || world.qstill(&["export", "runs/a", "--tensorboard", "logs"]);
+    export().done().says("tensorboard --logdir logs");
+    let file =
+        |name: &str| fs::read(world.path(&format!("logs/{name}/events.out.tfevents.0.qstill"))).unwrap();
+    let count = |bytes: &[u8], tag: &str| bytes.windows(tag.len()).filter(|at| *at == tag.as_bytes()).count();
+    let losses: Vec<Loss> = run.rows("round-1/train");
+    let (training, rounds) = (file("round-1-train"), file("rounds"));
+    assert_eq!(count(&training, "train/loss"), losses.len());
+    let validated = losses.iter().filter(|row| row.validation_loss.is_some()).count();
+    assert_eq!(count(&training, "validation/loss"), validated);
+    for tag in ["search/solved", "curate/kept", "solved/base", "solved/student"] {
+        assert_eq!(count(&rounds, tag), 1, "{tag}");
+    }
+    // Again: nothing is new.
+    export().done();
+    assert_eq!((file("round-1-train"), file("rounds")), (training, rounds));
+    world.qstill(&["export", "runs/none", "--tensorboard", "logs"]).fails(65, &["runs/none is not a run"]);
+}
+
+#[test]
+fn a_packed_run_arrives_whole_or_not_at_all() {
+    let (world, run) = made();
+    world.qstill(&["pack", "runs/a", "a.tar"]).done().says("pack: ");
+    world.qstill(&["pack", "runs/a", "a.tar"]).fails(64, &["a.tar is there already", "--force"]);
+    let packed = fs::read(world.path("a.tar")).unwrap();
+    world.qstill(&["pack", "a", "a.tar", "--force"]).done();
+    assert_eq!(fs::read(world.path("a.tar")).unwrap(), packed, "the same run gives the same bytes");
+    world.qstill(&["unpack", "a.tar"]).fails(64, &["runs/a is there already"]);
+    world.qstill(&["unpack", "a.tar", "b"]).done().says("all as they were written");
+    assert_eq!(run.product(), world.left("b").product());
+    world.resume("b").done().says("round 1 evaluate: complete, skipped");
+    world.qstill(&["pack", "runs/a", "light.tar", "--light"]).done();
+
+    // Cut off anywhere, with other bytes, with a way out, or something else: nothing stays.
+    let runs = || names(&world.path("runs"));
+    let before = runs();
+    let bad = |bytes: &[u8]| {
+        world.write("bad.tar", bytes);
+        world.qstill(&["unpack", "bad.tar", "c"]).fails(65, &["bad.tar is no packed run"]);
+        assert_eq!(runs(), before);
+    };
+    for part in [0, 100, packed.len() / 3, packed.len() / 2, packed.len() * 9 / 10] {
+        bad(&packed[..part]);
+    }
+    let at = packed.windows(4).position(|part| part == b"PAR1").unwrap();
+    let mut other = packed.clone();
+    other[at + 40] ^= 1;
+    bad(&other);
+    let mut outside = packed.clone();
+    // The first name of all, with its checksum.
+    let name = packed[..100].iter().position(|byte| *byte == 0).unwrap();
+    outside[..name]
+        .copy_from_slice(format!("{:.>name$}", "/x").replace('.', "./").as_bytes()[..name].as_ref());
+    outside[..2].copy_from_slice(b"..");
+    let sum: u32 =
+        (0..512).map(|at| if (148..156).contains(&at) { 32 } else { u32::from(outside[at]) }).sum();
+    outside[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bad(&outside);
+    bad(b"PAR1, but no archive at all");
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use datasets::types::Solution;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel};
+use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
 use crate::kit::{Outcome, World, names};
@@ -41,6 +44,27 @@ fn world() -> World {
     let world = World::new();
     world.write_parquet("rows.parquet", &table());
     world
+}
+
+/// Whatever others compress with.
+#[test]
+fn files_of_every_usual_compression_are_read() {
+    let world = World::new();
+    let all = [
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::SNAPPY,
+    ];
+    for compression in all {
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let file = fs::File::create(world.path("rows.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, table().schema(), Some(properties)).unwrap();
+        writer.write(&table()).unwrap();
+        writer.close().unwrap();
+        let found = inspect(&world, &["rows.parquet", "--summary", "--json"]).done().json();
+        assert_eq!(found["summary"][0]["numbers"]["mean"], json!(49.5), "{compression:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use datasets::table::{Evaluation, Node, VerdictRow};
-use datasets::types::{Solution, StepCheck};
+use datasets::types::{Kept, Solution, StepCheck};
 use serde_json::{Value, json};
 
 use crate::kit::{World, copy_folder, no_python, of_preset};
@@ -169,21 +169,63 @@ fn rules_that_do_not_work_stop_the_run() {
     let cases = [
         ("if 'moves' in ask: sys.exit(3)", "ended without an answer (exit status: 3)"),
         ("if 'moves' in ask: import time; time.sleep(60)", "gave no answer within 1 s"),
-        ("if 'moves' in said: said['moves'].pop()", "`moves` has"),
+        ("if 'moves' in said: said['moves'].pop()", "`moves` has 0 items for 1"),
         ("if 'moves' in said: said['moves'][0] *= 2", "the step `add 1` is there twice"),
         ("if 'moves' in said: said = {'moves': 'none'}", "not as described"),
         ("if 'start' in ask: said = {}", "no `states`"),
+        ("if 'start' in ask: said['states'][0] = None", "has no start (null) for {\"problem\":\"Count to"),
         ("ask['id'] = 'x'", "the answer to another question"),
-        ("if 'moves' in ask: print('hello')", "not as described"),
+        ("if 'moves' in ask: print('hello')", "it begins with `hello`"),
     ];
     for (bad, line) in cases {
         let (world, mut sets) = counting(bad);
         sets.extend(["verify.timeout_s=1", "verify.workers=1"]);
         let told = world.run("a", &sets);
         let asked = if bad.contains("start") || bad.contains("'x'") { "\"start\"" } else { "\"moves\"" };
+        let asked = if line.contains("null") { "problems.rules" } else { asked };
         told.fails(65, &["problems.rules", line, asked]);
         assert!(world.left("a").commits("round-1/search").is_empty(), "{bad}");
     }
+}
+
+/// A bound of 0 is no end, states that come round are one place, and the order of steps makes a solution.
+#[test]
+fn worlds_that_go_in_circles_are_searched() {
+    if no_python() {
+        return;
+    }
+    let (world, mut sets) = counting("");
+    // Steps back as well, no bound, and both orders of 1 and 2.
+    let text = COUNTING
+        .replace("BAD", "pass")
+        .replace("(to - n + 1) // 2", "0")
+        .replace("for k in (1, 2) if s[\"n\"] + k <= s[\"to\"]", "for k in (-1, 1, 2, -2)");
+    world.write("rules.py", text);
+    sets.extend(["search.rule_solutions=4", "search.rule_expansions=60", "search.rule_steps=6"]);
+    sets.extend(["curate.contamination=off", "curate.max_repetition=0", "curate.per_problem=4"]);
+    let all = [of_preset("demo", "run", "a", &sets), vec!["--until".into(), "curate".into()]].concat();
+    world.qstill(&all).done();
+    let run = world.left("a");
+    let solutions: Vec<Solution> = run.rows("round-1/search");
+    let solved: BTreeSet<&str> = solutions.iter().map(|row| row.problem_id.as_str()).collect();
+    assert_eq!(solved.len(), 8, "the enumeration reaches each number");
+    let three: BTreeSet<Vec<&str>> =
+        solutions.iter().filter(|row| row.final_answer == "3").map(Solution::texts).collect();
+    assert!(three.contains(&vec!["add 1", "add 2"]) && three.contains(&vec!["add 2", "add 1"]), "{three:?}");
+    let kept: Vec<Kept> = run.rows("round-1/curate");
+    let rows: BTreeSet<&str> = kept.iter().map(|row| row.completion.as_str()).collect();
+    assert!(rows.contains("add 1\nadd 2\n#### 3") && rows.contains("add 2\nadd 1\n#### 3"), "{rows:?}");
+}
+
+#[test]
+fn a_change_of_the_rules_while_a_run_uses_them_ends_it() {
+    if no_python() {
+        return;
+    }
+    // They change themselves once the search has begun.
+    let (world, sets) = counting("if 'moves' in ask: open('rules.py', 'a').write('#')");
+    world.run("a", &sets).fails(65, &["has changed while the run used it", "qstill resume"]);
+    assert!(world.left("a").commits("round-1/verify").is_empty());
 }
 
 #[test]
@@ -194,6 +236,7 @@ fn settings_that_do_not_fit_rules_are_refused() {
     };
     refused(&["problems.options=[\"o\"]"], 64, &["problems.rules and problems.options are both given"]);
     refused(&["problems.rules_moves=false"], 64, &["problems.rules_moves is false", "search.policy"]);
+    refused(&["curate.answer_line={answer}"], 64, &["curate.answer_line", "read as a step"]);
     refused(&["problems.source=words", "problems.train=2"], 64, &["problems.rules is for files"]);
     refused(&["problems.rules=[\"python3\", \"none.py\"]"], 65, &["problems.rules: none.py: no such file"]);
     refused(
@@ -201,4 +244,29 @@ fn settings_that_do_not_fit_rules_are_refused() {
         65,
         &["no program `no-such-program`", "docs/rules.md"],
     );
+}
+
+/// Gold answers have no steps, so the check of rules needs solutions.
+#[test]
+fn rules_are_checked_with_solutions() {
+    if no_python() {
+        return;
+    }
+    let (world, sets) = counting("");
+    let rows: Vec<String> = (2..9)
+        .map(|n| {
+            let steps = "add 1\n".repeat(n);
+            json!({"question": format!("Count to {n}"), "answer": n, "how": format!("{steps}#### {n}")})
+                .to_string()
+        })
+        .collect();
+    world.write("train.jsonl", rows.join("\n"));
+    let check = |more: &[&str]| {
+        let sets = sets.iter().flat_map(|set| ["--set", *set]);
+        let head = ["check-verifier", "--preset", "demo"];
+        world.qstill(&head.into_iter().chain(more.iter().copied()).chain(sets).collect::<Vec<_>>())
+    };
+    check(&[]).fails(64, &["problems.rules judges steps", "--good"]);
+    let report = check(&["--good", "how", "--json"]).done().json();
+    assert_eq!(report["kinds"][0]["accepted"], json!(7), "{report}");
 }

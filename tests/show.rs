@@ -85,6 +85,15 @@ fn all_that_the_tables_say_of_a_problem() {
     let few = show(&world, &[id, "--solutions", "1", "--nodes", "3"]).done().stdout;
     assert!(few.contains("more solutions: ") && few.len() < whole.len(), "{few}");
     assert!(few.contains(" more: ") && !few.contains('\u{1b}'), "no colour in a pipe: {few}");
+
+    // One solution alone, by its own id.
+    let (one, other) = (&dropped[0], &kept[0]);
+    let text = show(&world, &[&one.solution_id[..12]]).done().stdout;
+    for part in [&*one.problem_id, &one.solution_id, &format!("dropped as {}", one.reason), "round 1"] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+    assert!(!text.contains("tree ") && !text.contains(&other.solution_id), "{text}");
+    assert_eq!(text.matches("solution  *").count() + text.matches("  solution ").count(), 1, "{text}");
 }
 
 #[test]
@@ -148,7 +157,8 @@ fn unfinished_runs_are_shown_as_far_as_they_are() {
     said("round 1: not searched yet");
     assert_eq!(sheet("9")["rounds"][0]["searched"].as_bool(), Some(true), "eight problems are a shard");
 
-    show(&world, &["zz"]).fails(65, &["no problem whose id begins with `zz`", "a number up to 30"]);
+    show(&world, &["zz"])
+        .fails(65, &["no problem and no solution whose id begins with `zz`", "a number up to 30"]);
     show(&world, &[""]).fails(65, &["no problem"]);
     show(&world, &["1", "--round", "7"]).fails(64, &["there is no round 7", "rounds 1 to 1"]);
     world.qstill(&["show", "runs/none", "1"]).fails(65, &["runs/none is not a run"]);

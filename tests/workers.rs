@@ -89,9 +89,9 @@ fn under_way(world: &World, name: &str) -> (Running, Vec<&'static str>) {
 }
 
 #[cfg(target_os = "linux")]
-fn kill(id: u32) {
+fn signal(name: &str, id: u32) {
     let status =
-        std::process::Command::new("kill").args(["-9", &id.to_string()]).stderr(Stdio::null()).status();
+        std::process::Command::new("kill").args([name, &id.to_string()]).stderr(Stdio::null()).status();
     assert!(status.unwrap().success());
 }
 
@@ -102,7 +102,7 @@ fn a_worker_that_is_killed_is_replaced() {
     let (running, sets) = under_way(&world, "b");
     let children = format!("/proc/{0}/task/{0}/children", running.id());
     let children = std::fs::read_to_string(children).unwrap();
-    kill(children.split_whitespace().next().unwrap().parse().unwrap());
+    signal("-9", children.split_whitespace().next().unwrap().parse().unwrap());
     // While workers are at work nobody else may have the run.
     world.resume("b").fails(75, &["is held by process"]);
     let (status, said) = running.wait();
@@ -110,6 +110,30 @@ fn a_worker_that_is_killed_is_replaced() {
     assert!(said.contains("was killed") && said.contains("and is replaced"), "{said}");
     world.run("one", &sets).done();
     assert_eq!(world.left("one").product(), world.left("b").product());
+}
+
+/// A worker that stands still keeps its shard: `status` says which one it is.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_that_stands_still_is_named() {
+    let world = World::new();
+    let (running, _) = under_way(&world, "b");
+    let children = format!("/proc/{0}/task/{0}/children", running.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    let pid: u32 = children.split_whitespace().next().unwrap().parse().unwrap();
+    signal("-STOP", pid);
+    let status = world.qstill(&["status", "runs/b", "--json"]).json();
+    let claims = status["claims"].as_array().unwrap();
+    // It may have been between two shards.
+    if let Some(claim) = claims.iter().find(|claim| claim["pid"] == pid) {
+        let line = format!("worker: pid {pid} on ");
+        assert_eq!((&claim["stage"], &claim["round"]), (&"search".into(), &1.into()));
+        let text = world.qstill(&["status", "runs/b"]).stdout;
+        assert!(text.contains(&line), "{text}");
+    }
+    signal("-CONT", pid);
+    let (status, said) = running.wait();
+    assert!(status.success(), "{said}");
 }
 
 #[test]

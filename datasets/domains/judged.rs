@@ -55,8 +55,12 @@ impl<V: Verifier> Domain for Judged<V> {
         self.rules.expand(states);
     }
 
-    fn gathers(&self) -> bool {
-        self.rules.gathers()
+    fn is_told(&self) -> bool {
+        self.rules.is_told()
+    }
+
+    fn path(&self, steps: &[String]) -> String {
+        self.rules.path(steps)
     }
 
     fn ended(&self, state: &State) -> bool {

@@ -119,13 +119,12 @@ fn raw(row: Row, options: &Options, further: &mut VecDeque<Raw>) -> Result<Raw, 
     if question.trim().is_empty() {
         return Err(RowFault::Empty { column: options.question_column.clone() });
     }
-    if question.len() > options.max_question_bytes {
-        return Err(RowFault::Long {
-            column: options.question_column.clone(),
-            bytes: question.len(),
-            limit: options.max_question_bytes,
-        });
-    }
+    let (column, limit) = (&options.question_column, options.max_question_bytes);
+    let fits = |text: &str| {
+        let (column, bytes) = (column.clone(), text.len());
+        if bytes > limit { Err(RowFault::Long { column, bytes, limit }) } else { Ok(()) }
+    };
+    fits(&question)?;
     // The name without its folders: where a run's input lay is no part of its data.
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (unit, number) = match place {
@@ -139,7 +138,9 @@ fn raw(row: Row, options: &Options, further: &mut VecDeque<Raw>) -> Result<Raw, 
     }
     if !own.is_empty() {
         let choices = Choices::read(&options.options, &own, (&options.answer_column, &answer))?;
-        further.extend(shown(&question, &choices, &meta, options.orders));
+        let all = shown(&question, &choices, &meta, options.orders);
+        all.iter().try_for_each(|raw| fits(&raw.question))?;
+        further.extend(all);
         return further.pop_front().ok_or_else(|| RowFault::Empty { column: options.options[0].clone() });
     }
     let (worked, gold) = take_apart(&answer);

@@ -110,6 +110,11 @@ pub fn run(args: CheckVerifier, console: &Console) -> Result<Exit> {
     let layers = args.source.layers()?.unwrap_or_default();
     let (config, _) = Config::resolve(&layers, &args.over.all())?;
     present(&config)?;
+    if !config.problems.rules.is_empty() && config.verify.command.is_empty() && args.good.is_none() {
+        let what = "problems.rules judges steps, and gold answers have none";
+        let hint = "name a column of right solutions, a step a line and the answer behind ####, with --good";
+        return Err(Failure::usage(what, hint).into());
+    }
     let known = args.known(&config, console)?;
     let trials = probe::trials(&known);
     let first = heard(&config, &trials, false, console)?;

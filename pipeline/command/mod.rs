@@ -19,6 +19,7 @@ pub mod init;
 pub mod inspect;
 pub mod launch;
 pub mod manual;
+pub mod pack;
 pub mod regrade;
 pub mod report;
 pub mod run;

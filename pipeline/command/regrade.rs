@@ -92,7 +92,7 @@ impl Regrade {
             .into_iter()
             .filter(|round| self.round.is_none_or(|wanted| wanted == *round))
             .collect();
-        let progress = console.stage("regrade", "rounds", rounds.len() as u64, 0);
+        let progress = console.stage("regrade", "solutions", 0, 0);
         for round in rounds {
             let (search, verify) =
                 (committed(run, round, Stage::Search)?, committed(run, round, Stage::Verify)?);
@@ -116,6 +116,9 @@ impl Regrade {
                 Failure::input(what, "resume it with `qstill resume`, or choose another --round").into()
             );
         }
+        // Another verdict first, then another reason for the same.
+        let verdict = |text: &str| text.split(' ').next().map(str::to_owned);
+        report.changes.sort_by_key(|change| verdict(&change.before) == verdict(&change.after));
         report.changes.truncate(self.head);
         Ok(report)
     }

@@ -31,13 +31,20 @@ use crate::disk::durable::{
     create_dirs, link, names, publish_dir, read_small, remove_leftovers, set_aside, sync_dir, unique,
     write_dir, write_new,
 };
-use crate::disk::lock::{Lock, Share};
+use crate::disk::lock::{Holder, Lock, Share};
 use crate::disk::pending::PendingFile;
 use crate::disk::record::{
     Check, Commit, DirRecord, FileRecord, part_prefix, record_name, shard_of_record, table_name,
 };
 use crate::disk::scan::{read_record, scan};
 use crate::terminal::text::plural;
+
+/// What the names of files begin with that say who has a shard in hand.
+const CLAIM: &str = "claim-";
+
+fn claim_path(stage: &Path, shard: u32) -> PathBuf {
+    stage.join("tmp").join(format!("{CLAIM}{shard:05}"))
+}
 
 /// A stage directory in the hands of the one process that may write to it. Clones name the same directory.
 #[derive(Clone, Debug)]
@@ -94,16 +101,35 @@ impl StageDir {
     /// # Errors
     /// Failed writes.
     pub fn claim(&self, shard: u32) -> Result<Option<File>> {
-        let path = self.path.join("tmp").join(format!("claim-{shard:05}"));
+        let path = claim_path(&self.path, shard);
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.with_context(|| format!("failed to create {}", path.display()))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
             // Without locks of files, work is done twice at worst.
+            Ok(()) | Err(TryLockError::Error(_)) if self.record_path(shard).exists() => Ok(None),
             Ok(()) | Err(TryLockError::Error(_)) => {
-                Ok(Some(file).filter(|_| !self.record_path(shard).exists()))
+                // Only for people: whoever finds it taken says by whom.
+                let _ = Holder::own("qstill work").write(&file);
+                Ok(Some(file))
             }
         }
+    }
+
+    /// Who has a shard in hand, as far as that is known.
+    pub fn claimed(&self, shard: u32) -> Option<Holder> {
+        Holder::read(&claim_path(&self.path, shard))
+    }
+
+    /// The shards of a stage directory that workers have in hand now, and who they are.
+    pub fn claims(path: &Path) -> Vec<(u32, Holder)> {
+        let taken = |shard: &u32| {
+            let file = File::open(claim_path(path, *shard)).ok();
+            file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        };
+        let shards = names(&path.join("tmp")).unwrap_or_default();
+        let shards = shards.iter().filter_map(|name| name.strip_prefix(CLAIM)?.parse().ok()).filter(taken);
+        shards.filter_map(|shard| Some((shard, Holder::read(&claim_path(path, shard))?))).collect()
     }
 
     #[cfg(test)]

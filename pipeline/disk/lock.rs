@@ -37,6 +37,29 @@ impl std::fmt::Display for Holder {
 }
 
 impl Holder {
+    /// This process, from now on.
+    pub fn own(command: &str) -> Self {
+        Self { pid: std::process::id(), host: host(), command: command.to_owned(), started: now_utc() }
+    }
+
+    /// Who has a file that says so.
+    pub fn read(path: &Path) -> Option<Self> {
+        let mut text = String::new();
+        File::open(path).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Writes it to a file that is locked.
+    ///
+    /// # Errors
+    /// Failed writes.
+    pub fn write(&self, mut file: &File) -> io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(serde_json::to_string(self)?.as_bytes())?;
+        file.write_all(b"\n")
+    }
+
     /// ` on HOST`, or nothing.
     pub fn on(&self) -> String {
         if self.host.is_empty() { String::new() } else { format!(" on {}", self.host) }
@@ -76,11 +99,9 @@ impl Lock {
         let (file, workers) =
             open(&path(run)).and_then(|file| Ok((file, open(&workers(run))?))).map_err(refused)?;
         if taken(run, || file.try_lock())? {
-            let (pid, command) = (std::process::id(), command.to_owned());
-            let holder = Holder { pid, host: host(), command, started: now_utc() };
             let lock = Self { file, workers, run: run.to_path_buf() };
             lock.reclaim()?;
-            write_holder(&lock.file, &holder).map_err(refused)?;
+            Holder::own(command).write(&lock.file).map_err(refused)?;
             remove_leftovers(run).map_err(refused)?;
             return Ok(lock);
         }
@@ -117,7 +138,7 @@ impl Lock {
     pub fn holder(run: &Path) -> Option<Holder> {
         let file = File::open(path(run)).ok()?;
         match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(read_holder(&path(run)).unwrap_or(Holder {
+            Err(TryLockError::WouldBlock) => Some(Holder::read(&path(run)).unwrap_or(Holder {
                 pid: 0,
                 host: String::new(),
                 command: "unknown".to_owned(),
@@ -197,19 +218,6 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-fn write_holder(mut file: &File, holder: &Holder) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(serde_json::to_string(holder)?.as_bytes())?;
-    file.write_all(b"\n")
-}
-
-fn read_holder(path: &Path) -> Option<Holder> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
 /// The holder, once it has written who it is: until then the text is empty, or of one that was killed.
 fn living_holder(path: &Path) -> Option<Holder> {
     let own = host();
@@ -219,12 +227,12 @@ fn living_holder(path: &Path) -> Option<Holder> {
                 || !Path::new("/proc/self").exists()
                 || Path::new(&format!("/proc/{}", holder.pid)).exists()
         };
-        if let Some(holder) = read_holder(path).filter(lives) {
+        if let Some(holder) = Holder::read(path).filter(lives) {
             return Some(holder);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    read_holder(path)
+    Holder::read(path)
 }
 
 #[cfg(test)]

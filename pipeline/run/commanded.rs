@@ -19,6 +19,9 @@ pub fn host(console: &Console, secrets: &[String]) -> Host {
     }
 }
 
+/// What to do about a command that is no longer what it was.
+pub const CHANGED: &str = "`qstill resume` does anew what rests on it";
+
 /// Why verdicts cannot be used, as an error.
 pub fn unsound(why: Unsound) -> anyhow::Error {
     match why {
@@ -28,5 +31,6 @@ pub fn unsound(why: Unsound) -> anyhow::Error {
                         run.log has what it said";
             Failure::input(what, hint).into()
         }
+        Unsound::Changed(what) => Failure::input(what, CHANGED).into(),
     }
 }

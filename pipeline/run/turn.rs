@@ -10,6 +10,7 @@ use stages::Events;
 
 use crate::disk::commit::StageDir;
 use crate::run::plan;
+use crate::terminal::text::plural;
 
 /// Pause between two looks at whether the shards in others' hands are done.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -56,11 +57,15 @@ impl Turn {
             if missing.is_empty() {
                 return Ok(None);
             }
-            for shard in self.order(missing) {
+            for shard in self.order(missing.clone()) {
                 if let Some(claim) = dir.claim(shard)? {
                     return Ok(Some((shard, claim)));
                 }
             }
+            // One that is stopped, or whose machine is gone, keeps what it has: people should see who.
+            let who = missing.iter().find_map(|shard| Some((shard, dir.claimed(*shard)?)));
+            let who = who.map_or_else(String::new, |(shard, holder)| format!(", {shard} of {holder}"));
+            events.state(&format!("waits for {}{who}", plural(missing.len() as u64, "shard")));
             std::thread::sleep(PAUSE);
         }
     }

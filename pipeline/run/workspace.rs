@@ -19,7 +19,7 @@ use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::{Lock, Share};
 use crate::disk::record::{Check, Commit};
 use crate::disk::scan::scan;
-use crate::run::commanded::unsound;
+use crate::run::commanded::{CHANGED, unsound};
 use crate::run::fingerprint::Fingerprint;
 use crate::run::plan::{self, StageLine, Standing, State};
 use crate::run::rows::{Counts, StageOutput};
@@ -56,8 +56,9 @@ pub struct Workspace {
     base: OnceCell<Arc<Model>>,
     /// Stages whose files this process has compared with their records; what came since is of its workers.
     compared: RefCell<BTreeSet<PathBuf>>,
-    /// Domains that commands have a part in, by a name: processes and answers are shared.
-    commanded: Rc<RefCell<HashMap<String, Domains>>>,
+    /// Domains that commands have a part in, by their settings, with a name that says what the commands are:
+    /// processes and answers are shared.
+    commanded: Rc<RefCell<HashMap<String, (String, Domains)>>>,
 }
 
 /// A stage of a round whose shards are known.
@@ -190,16 +191,26 @@ impl Workspace {
         Ok(found)
     }
 
-    /// Domains that commands have a part in, made once for each name.
+    /// Domains that commands have a part in, made once for each setting. The name says what the files of the
+    /// commands are, too.
     ///
     /// # Errors
-    /// Those of `make`.
-    pub fn commanded(&self, name: String, make: impl FnOnce() -> Result<Domains>) -> Result<Domains> {
-        if let Some(known) = self.commanded.borrow().get(&name) {
-            return Ok(known.clone());
+    /// Those of `make`; files that have changed since they were made.
+    pub fn commanded(
+        &self,
+        (setting, name): (String, String),
+        make: impl FnOnce() -> Result<Domains>,
+    ) -> Result<Domains> {
+        if let Some((known, domains)) = self.commanded.borrow().get(&setting) {
+            let changed = "a file of verify.command or problems.rules has changed while the run used it";
+            return if *known == name {
+                Ok(domains.clone())
+            } else {
+                Err(Failure::input(changed, CHANGED).into())
+            };
         }
         let made = make()?;
-        self.commanded.borrow_mut().insert(name, made.clone());
+        self.commanded.borrow_mut().insert(setting, (name, made.clone()));
         Ok(made)
     }
 
@@ -208,7 +219,7 @@ impl Workspace {
     /// # Errors
     /// The user asked to stop; a command that does not work.
     pub fn sound(&self) -> Result<()> {
-        for domains in self.commanded.borrow().values() {
+        for (_, domains) in self.commanded.borrow().values() {
             domains.sound().map_err(unsound)?;
         }
         Ok(())

@@ -65,6 +65,9 @@ impl BreakEven {
 
     /// One sentence of it.
     pub fn sentence(&self) -> String {
+        if self.student_accuracy == 0.0 {
+            return "break-even: the student solves nothing, so it saves nothing".to_owned();
+        }
         let whole = |tokens: f64| thousands(tokens.round() as i64);
         let pays = match self.questions {
             Some(questions) => format!("has paid for itself after {} questions", whole(questions)),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use datasets::table::Example;
 use datasets::types::{Problem, Split};
 use serde::Serialize;
-use stages::problems::{self, ProblemsConfig};
+use stages::problems::{self, ProblemsConfig, Source};
 
 use crate::run::inputs::Tables;
 use crate::run::rows::{Counts, StageOutput, counts, write, write_some};
@@ -51,7 +51,10 @@ pub fn work(workspace: &Workspace, opened: &Opened, inputs: &Inputs) -> Result<S
     let dir = opened.dir()?;
     let standing: HashMap<u32, _> = opened.commits.iter().map(|c| (c.shard, c)).collect();
     let wanted = &inputs.problems;
-    let total = (wanted.train + wanted.validation + wanted.test) as u64;
+    let all = [wanted.train, wanted.validation, wanted.test];
+    // Of files, 0 is as many as there are.
+    let known = wanted.source != Source::Files || !all.contains(&0);
+    let total = if known { all.iter().sum::<usize>() as u64 } else { 0 };
     let progress = workspace.console.stage("problems", "problems", total, 0);
     let mut commits = Vec::new();
     let mut waiting: HashMap<Split, Vec<Problem>> = HashMap::new();

@@ -92,10 +92,12 @@ impl Verifier {
         if self.rules.is_none() && self.command.is_none() {
             return self.domains(None, &workspace.console);
         }
-        let command = self.command.as_ref().map(CommandInputs::name);
-        let name = format!("{} {command:?} {:?}", self.identity, self.compare);
+        let commands = [self.rules.as_ref().map(|rules| &rules.command), self.command.as_ref()];
+        let setting = commands.map(|command| command.map(|command| &command.config));
+        let setting = serde_json::to_string(&(setting, self.compare))?;
+        let name = format!("{} {:?}", self.identity, commands[1].map(CommandInputs::name));
         let folder = workspace.run.verifier();
-        workspace.commanded(name, || self.domains(Some(&folder), &workspace.console))
+        workspace.commanded((setting, name), || self.domains(Some(&folder), &workspace.console))
     }
 
     fn domains(&self, folder: Option<&Path>, console: &Console) -> Result<Domains> {
@@ -147,7 +149,10 @@ pub fn present(config: &Config) -> Result<(), Failure> {
 fn is_there((key, example, docs): (&str, &str, &str), words: &[String]) -> Result<(), Failure> {
     let Some(first) = words.first() else { return Ok(()) };
     if program(first).is_none() {
-        let hint = if first.contains(' ') {
+        let there = Path::new(first).is_file();
+        let hint = if there {
+            format!("it is not executable: `chmod +x {first}`, or begin with what runs it")
+        } else if first.contains(' ') {
             format!("write it as a list of words: {key} = [\"python3\", \"{example}\"]")
         } else {
             format!("install it, or give its path; see {docs}")

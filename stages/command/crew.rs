@@ -9,6 +9,10 @@ use datasets::domain::Unsound;
 
 use super::worker::{Failure, Worker, limited};
 use super::{CommandInputs, Host};
+use crate::events::plain;
+
+/// Characters of a line that are shown.
+const SHOWN: usize = 80;
 
 /// The processes of a command, which are started when they are needed and kept.
 pub struct Crew {
@@ -26,7 +30,7 @@ pub struct Crew {
     idle: Mutex<Idle>,
     free: Condvar,
     /// Why the command is of no use.
-    broken: Mutex<Option<String>>,
+    broken: Mutex<Option<Unsound>>,
     stopped: AtomicBool,
 }
 
@@ -75,12 +79,12 @@ impl Crew {
         if self.stopped.load(SeqCst) {
             return Err(Unsound::Stopped);
         }
-        locked(&self.broken).as_ref().map_or(Ok(()), |what| Err(Unsound::Broken(what.clone())))
+        locked(&self.broken).clone().map_or(Ok(()), Err)
     }
 
     /// Says that the command does not work. The first reason stays.
     pub fn give_up(&self, why: String) {
-        locked(&self.broken).get_or_insert(why);
+        locked(&self.broken).get_or_insert(Unsound::Broken(why));
     }
 
     /// Whether the user asked to stop, which then counts for all that is asked.
@@ -105,7 +109,9 @@ impl Crew {
                 None => self.start()?,
             };
             let answer = worker.ask(line, limit, &|| self.glance());
-            match answer.and_then(|line| read(&line).map_err(Failure::Unreadable)) {
+            let told =
+                |line: &[u8], why| Failure::Unreadable(format!("{why}; it begins with `{}`", brief(line)));
+            match answer.and_then(|line| read(&line).map_err(|why| told(&line, why))) {
                 Ok(answer) => {
                     worker.answered = true;
                     place.worker = Some(worker);
@@ -130,8 +136,9 @@ impl Crew {
         if now.is_ok_and(|now| now == self.name) {
             return Worker::start(&self.words, (self.what, self.longest), &self.host);
         }
-        let changed = "has changed while the run used it: resume with the new one";
-        self.give_up(format!("a file of {} {changed}", self.what));
+        let changed = "has changed while the run used it";
+        let changed = Unsound::Changed(format!("a file of {} {changed}", self.what));
+        locked(&self.broken).get_or_insert(changed);
         Err(Failure::Died("is not what it was".to_owned()))
     }
 
@@ -161,6 +168,11 @@ impl Drop for Place<'_> {
         drop(idle);
         self.crew.free.notify_one();
     }
+}
+
+/// The beginning of a line, without what moves a cursor.
+fn brief(line: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)])).chars().take(SHOWN).collect()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -188,7 +188,12 @@ impl<'a> Settled<'a> {
             }
             passed.retain(|at| fates[*at] == Fate::Kept);
         }
-        let (mut paths, places) = choose::paths(&solutions, &passed, config.duplicates);
+        let duplicates = match (config.duplicates, domains::domain(&problem.domain)) {
+            // Where a command tells the rules, the order of steps may be all that counts.
+            (Duplicates::Graph, None) => Duplicates::Text,
+            (duplicates, _) => duplicates,
+        };
+        let (mut paths, places) = choose::paths(&solutions, &passed, duplicates);
         for path in &mut paths {
             path.siblings = scope.confirming(solutions[path.standing]);
         }

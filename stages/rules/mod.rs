@@ -208,22 +208,28 @@ impl Domain for Ruled {
         }
     }
 
-    fn gathers(&self) -> bool {
+    fn is_told(&self) -> bool {
         true
     }
 
+    /// In a world of one's own the order of steps may be all that counts.
+    fn path(&self, steps: &[String]) -> String {
+        steps.join("\n")
+    }
+
+    /// `left` is no more than a bound: it may be 0 on the way to an answer.
     fn ended(&self, state: &State) -> bool {
-        state.told.as_ref().is_none_or(|told| told.left == Some(0))
+        state.told.as_ref().is_none_or(|told| told.left == Some(0) && told.answer.is_some())
     }
 
     fn key(&self, state: &State) -> Key {
         Key::Told(state.told.as_ref().map_or(String::new(), |told| told.text.clone()))
     }
 
-    /// What the rules say of it; nothing where a path may stop.
+    /// What the rules say of it; at least one step where no path may stop.
     fn least_steps(&self, state: &State) -> usize {
-        let usual = |told: &Told| usize::from(told.answer.is_none());
-        state.told.as_ref().map_or(0, |told| told.left.map_or_else(|| usual(told), |left| left as usize))
+        let least = |told: &Told| told.left.unwrap_or(0).max(u32::from(told.answer.is_none())) as usize;
+        state.told.as_deref().map_or(0, least)
     }
 
     fn effort(&self, state: &State) -> f64 {

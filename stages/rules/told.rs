@@ -12,12 +12,18 @@
 //! A list has an item for each one that was asked. `answer` stands where a path may stop, `left` is optional;
 //! null is no state: a step that is not legal, or a problem that nothing can be done with.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datasets::domain::Told;
 use datasets::types::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// From here on a float cannot tell whole numbers apart that JSON of other programs has.
+const EXACT: f64 = 9_223_372_036_854_775_808.0;
+/// What begins and ends code and thoughts in texts of models.
+const OTHERWISE: [&str; 3] = ["```", "<think>", "</think>"];
 
 /// Legal steps and where they lead.
 pub(super) type Moves = Arc<[(String, Arc<Told>)]>;
@@ -65,9 +71,38 @@ fn told(state: Value, answer: Option<Value>, left: Option<u32>) -> Result<Arc<To
     if answer.as_deref().is_some_and(|text| text.trim().is_empty() || text.contains('\n')) {
         return Err("`answer` is empty or has several lines".to_owned());
     }
+    if let Some(number) = inexact(&state) {
+        return Err(format!(
+            "the number {number} in `state` is too large to be kept exactly: write it as a text"
+        ));
+    }
     let mut state = state;
     state.sort_all_objects();
     Ok(Arc::new(Told { text: state.to_string(), answer, left }))
+}
+
+/// A whole number that did not fit into 64 bits and has lost digits.
+fn inexact(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => {
+            number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() >= EXACT)
+        }
+        Value::Array(items) => items.iter().find_map(inexact),
+        Value::Object(fields) => fields.values().find_map(inexact),
+        _ => None,
+    }
+}
+
+/// A step as one is read again from a text.
+fn check_step(step: &str) -> Result<(), String> {
+    let shown = || step.chars().take(80).collect::<String>();
+    if step.is_empty() || step.contains(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
+        return Err(format!("the step `{}` is empty or has several lines", shown().escape_debug()));
+    }
+    match OTHERWISE.iter().find(|mark| step.contains(**mark)) {
+        Some(mark) => Err(format!("the step `{}` has `{mark}`, which is read as something else", shown())),
+        None => Ok(()),
+    }
 }
 
 fn read(line: &[u8], id: &str) -> Result<Reply, String> {
@@ -100,17 +135,18 @@ pub(super) fn states(line: &[u8], id: &str, asked: usize) -> Result<Vec<Option<A
 /// # Errors
 /// Says what is wrong with the line.
 pub(super) fn moves(line: &[u8], id: &str, asked: usize) -> Result<Vec<Moves>, String> {
-    let next = |next: Next| {
+    let next = |next: Next| -> Result<(String, Arc<Told>), String> {
         let step = next.step.trim();
-        if step.is_empty() || step.contains('\n') {
-            return Err("a `step` is empty or has several lines".to_owned());
-        }
+        check_step(step)?;
         Ok((step.to_owned(), told(next.state, next.answer, next.left)?))
     };
     let one = |steps: Vec<Next>| -> Result<Moves, String> {
-        let steps: Moves = steps.into_iter().map(next).collect::<Result<_, _>>()?;
-        let twice = (1..steps.len()).find(|at| steps[..*at].iter().any(|(step, _)| *step == steps[*at].0));
-        twice.map_or(Ok(Arc::clone(&steps)), |at| Err(format!("the step `{}` is there twice", steps[at].0)))
+        let steps: Moves = steps.into_iter().map(next).collect::<Result<_, String>>()?;
+        let mut seen = HashSet::new();
+        match steps.iter().find(|(step, _)| !seen.insert(step.as_str())) {
+            None => Ok(Arc::clone(&steps)),
+            Some((step, _)) => Err(format!("the step `{step}` is there twice")),
+        }
     };
     all(read(line, id)?.moves, "moves", asked)?.into_iter().map(one).collect()
 }
@@ -134,6 +170,8 @@ mod tests {
             (r#"{"moves": []}"#, "0 items for 1"),
             (r#"{"states": []}"#, "no `moves`"),
             (r#"{"moves": [[{"step": "", "state": 1}]]}"#, "empty"),
+            (r#"{"moves": [[{"step": "so <think>", "state": 1}]]}"#, "read as something else"),
+            (r#"{"moves": [[{"step": "a", "state": {"n": [36893488147419103232]}}]]}"#, "write it as a text"),
             (r#"{"moves": [[{"step": "a\nb", "state": 1}]]}"#, "several lines"),
             (r#"{"moves": [[{"step": "a", "state": 1, "answer": [1]}]]}"#, "`answer` is [1]"),
             (r#"{"moves": [[{"step": "a", "state": 1, "left": -1}]]}"#, "not as described"),

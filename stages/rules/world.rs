@@ -21,6 +21,9 @@ const BATCH: usize = 256;
 const LONGEST: u64 = 64 << 20;
 /// Things that are remembered; then all are forgotten, and asked again when they are needed.
 const REMEMBERED: usize = 2_000_000;
+/// How an answer is read: the line, its id and the number of items.
+type Read<T> = fn(&[u8], &str, usize) -> Result<Vec<T>, String>;
+
 /// Characters of a state in a message.
 const SHOWN: usize = 200;
 
@@ -28,6 +31,8 @@ pub(super) struct World {
     crew: Crew,
     enumerates: bool,
     next_id: AtomicU64,
+    /// Most items of a question: fewer once that many took too long.
+    batch: AtomicUsize,
     /// Items that were asked for.
     asked: AtomicUsize,
     starts: Memory<String, Option<Arc<Told>>>,
@@ -80,6 +85,7 @@ impl World {
             crew: Crew::new(("problems.rules", LONGEST), &inputs.command, host)?,
             enumerates: inputs.enumerates,
             next_id: AtomicU64::new(1),
+            batch: AtomicUsize::new(BATCH),
             asked: AtomicUsize::new(0),
             starts: Memory::new(),
             moves: Memory::new(),
@@ -143,6 +149,10 @@ impl World {
 
     fn ask_starts(&self, shown: Vec<String>) -> Vec<Option<Arc<Told>>> {
         let found = self.ask("start", &shown, told::states);
+        if let Some((problem, _)) = shown.iter().zip(&found).find(|(_, told)| told.is_none()) {
+            let shown: String = problem.chars().take(SHOWN).collect();
+            self.crew.give_up(format!("problems.rules has no start (null) for {shown}"));
+        }
         self.starts.put(shown.into_iter().zip(found.iter().cloned()).collect(), |_| 1);
         found
     }
@@ -161,13 +171,9 @@ impl World {
         found
     }
 
-    /// Asks about some items; nothing once the command has failed.
-    fn ask<T>(
-        &self,
-        kind: &str,
-        items: &[String],
-        read: impl Fn(&[u8], &str, usize) -> Result<Vec<T>, String>,
-    ) -> Vec<T> {
+    /// Asks about some items; nothing once the command has failed. What fails is asked in halves, for it may
+    /// be too much at once; and so the item that it fails on is named.
+    fn ask<T>(&self, kind: &str, items: &[String], read: Read<T>) -> Vec<T> {
         if self.crew.glance() || self.sound().is_err() {
             return Vec::new();
         }
@@ -177,12 +183,24 @@ impl World {
         match answer {
             Ok(found) => found,
             Err(Failure::Stopped) => Vec::new(),
+            Err(failure) if items.len() > 1 => {
+                let (one, other) = items.split_at(items.len() / 2);
+                if matches!(failure, Failure::TimedOut(_)) {
+                    self.batch.fetch_min(one.len(), SeqCst);
+                }
+                (self.crew.host.log)(&format!("problems.rules {failure}; asked again in halves"));
+                let mut found = self.ask(kind, one, read);
+                found.extend(self.ask(kind, other, read));
+                found
+            }
             Err(failure) => {
-                let first: String = items[0].chars().take(SHOWN).collect();
-                let more =
-                    if items.len() > 1 { format!(" and {} more", items.len() - 1) } else { String::new() };
+                let item: String = items[0].chars().take(SHOWN).collect();
+                let limit = match failure {
+                    Failure::TimedOut(_) => ", verify.timeout_s",
+                    _ => "",
+                };
                 self.crew
-                    .give_up(format!("problems.rules {failure} (asked for \"{kind}\" of {first}{more})"));
+                    .give_up(format!("problems.rules {failure}{limit} (asked for \"{kind}\" of {item})"));
                 Vec::new()
             }
         }
@@ -190,7 +208,7 @@ impl World {
 
     /// Asks for parts of a list, as many at once as there are processes.
     fn in_parts<T: Clone + Sync>(&self, items: Vec<T>, ask: impl Fn(Vec<T>) + Sync) {
-        let size = items.len().div_ceil(self.crew.workers).clamp(1, BATCH);
+        let size = items.len().div_ceil(self.crew.workers).clamp(1, self.batch.load(SeqCst));
         let parts: Vec<&[T]> = items.chunks(size).collect();
         let next = AtomicUsize::new(0);
         let work = || {

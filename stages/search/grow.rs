@@ -45,9 +45,9 @@ pub fn run(
     let rest = !matches!(values, Values::Effort | Values::None);
     let new = |problem| Search::new(problem, plan, enumerates, rest);
     plan.domains.begin(problems);
-    let gathers = problems.first().and_then(|problem| plan.domains.of(problem)).is_some_and(Domain::gathers);
+    let told = problems.first().and_then(|problem| plan.domains.of(problem)).is_some_and(Domain::is_told);
     if enumerates
-        && !gathers
+        && !told
         && let Some(shared) = values.shared()
     {
         return problems
@@ -123,7 +123,7 @@ fn together(
 
 /// Tells rules which states they will be asked about.
 fn expand(searches: &[Search<'_>], wants: &[Vec<Want>]) {
-    let Some(domain) = searches.first().map(|search| search.domain).filter(|domain| domain.gathers()) else {
+    let Some(domain) = searches.first().map(|search| search.domain).filter(|domain| domain.is_told()) else {
         return;
     };
     let states = searches.iter().zip(wants).flat_map(|(search, wants)| {

@@ -70,7 +70,7 @@ impl Scope<'_> {
 }
 
 /// The enumeration over the rules: A* with what the domain says of the effort that is left, in steps.
-fn enumeration(searching: &Searching<'_>) -> Plan {
+fn enumeration(searching: &Searching<'_>, told: bool) -> Plan {
     let Searching { config, tree, draws, .. } = *searching;
     let tree = TreeConfig {
         unit: Unit::Expansions,
@@ -84,8 +84,8 @@ fn enumeration(searching: &Searching<'_>) -> Plan {
         cost: Cost::Steps,
         step_cost: 1.0,
         weights: vec![1.0],
-        // Every way to a state is a path of its own.
-        transpositions: false,
+        // In arithmetic every way to a state is a path of its own. Other worlds go round in circles.
+        transpositions: told && tree.transpositions,
         ..tree.clone()
     };
     Plan {
@@ -129,7 +129,8 @@ pub fn search(
         return Ok(searched);
     }
     if config.rule_solutions > 0 {
-        let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(searching) };
+        let told = searching.domains.of(&problems[0]).is_some_and(Domain::is_told);
+        let plan = Plan { siblings: scope.siblings.clone(), ..enumeration(searching, told) };
         let mut rules = crate::policy::rules::Rules(searching.domains.clone());
         let mut guide =
             if let Values::State(value) = values { Values::State(*value) } else { Values::Effort };

@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datasets::Domain;
 use datasets::domains::Domains;
 use datasets::number::Number;
 use datasets::types::{Problem, Verdict};
-use datasets::{Domain, expr};
 
 use super::astar::AStar;
 use super::beam::Beam;
@@ -182,7 +182,7 @@ impl<'a> Search<'a> {
                     if !verified || !is_correct(problem, domain, &tree.steps(node), answer) {
                         return false;
                     }
-                    if paths.insert(expr::canonical_path(&tree.steps(node))) {
+                    if paths.insert(domain.path(&tree.steps(node))) {
                         solutions.push(node);
                         tree.at(node).status = Status::Solution;
                         first.get_or_insert(spent);
@@ -294,7 +294,7 @@ impl<'a> Search<'a> {
                 let steps = self.tree.steps(node);
                 let verdict = self.domain.verify(self.problem, &steps, &answer).verdict;
                 let correct = verdict == Verdict::Correct;
-                if correct && self.paths.insert(expr::canonical_path(&steps)) {
+                if correct && self.paths.insert(self.domain.path(&steps)) {
                     self.solutions.push(node);
                 }
                 let item = self.tree.at(node);

@@ -280,7 +280,7 @@ fn a_script_that_changes_under_a_run_ends_it() {
     judge(&domains, "first", "7");
     std::fs::write(world.path("check.sh"), "exit 0").unwrap();
     judge(&domains, "bad", "7");
-    let Err(Unsound::Broken(what)) = domains.sound() else { panic!("{:?}", domains.sound()) };
+    let Err(Unsound::Changed(what)) = domains.sound() else { panic!("{:?}", domains.sound()) };
     assert!(what.contains("has changed while the run used it"), "{what}");
 }
 

@@ -5,7 +5,7 @@
 //!   appears all at once
 //! - `finished`: what of a run is finished and undamaged    - `configs`: a table as a config of a dataset
 //! - `shards`: the files of a split    - `facts`, `cards`: what the cards say; their templates are in
-//!   `assets/`
+//!   `assets/`    - `tensorboard`: training curves as event files
 //!
 //! The directory is a function of the run's files and the arguments: no clock, host or path is written, so
 //! the same run gives the same bytes.
@@ -26,6 +26,7 @@ mod finished;
 mod folder;
 mod lines;
 mod shards;
+mod tensorboard;
 
 /// Write what a run kept as JSON lines for a trainer, or all of it as a directory for the Hugging Face Hub
 #[derive(Args)]
@@ -35,6 +36,7 @@ mod shards;
   qstill export runs/demo --table preferences --round 2 > pairs.jsonl
   qstill export runs/demo hub/demo --license apache-2.0
   qstill export runs/demo hub/demo --tables kept,preferences --no-student --force
+  qstill export runs/demo --tensorboard logs && tensorboard --logdir logs
 
 Rows of `kept` are those that the last round trains on: of all rounds, less what was retired, each
 text once. With DIR, each table is a config of a dataset, with a card made of the run's figures, and
@@ -44,6 +46,10 @@ pub struct Export {
     pub run: String,
     /// A directory to write for the Hugging Face Hub; without it, JSON lines go to stdout.
     dir: Option<PathBuf>,
+    /// Write training curves and the figures of rounds as TensorBoard event files into this directory; of a
+    /// run that goes on, what is new since the last time.
+    #[arg(long, value_name = "DIR", conflicts_with = "dir")]
+    tensorboard: Option<PathBuf>,
     #[command(flatten)]
     lines: lines::Lines,
     #[command(flatten)]
@@ -55,6 +61,9 @@ pub struct Export {
 /// # Errors
 /// Nothing is curated; a directory that may not be replaced; damaged files; failed reads and writes.
 pub fn run(args: Export, console: &Console) -> Result<Exit> {
+    if let Some(dir) = &args.tensorboard {
+        return tensorboard::run(&existing(&args.run)?, dir, console);
+    }
     match &args.dir {
         None => lines::run(&existing(&args.run)?, &args.lines, console),
         Some(dir) => folder::run(&args.run, dir, &args.folder, console),

@@ -158,7 +158,7 @@ fn gate(run: &RunDir, round: u32) -> Result<Option<Gate>> {
 /// What a reason of curation says, and whether it speaks against the solution.
 pub fn meaning(reason: &str) -> (&'static str, bool) {
     match reason {
-        "not_correct" => ("the final answer is not the known one, or cannot be judged", true),
+        "not_correct" => ("the verdict is not correct", true),
         "wrong_steps" => ("the answer is right, but a step is wrong", true),
         "repetition" => ("the text repeats itself", true),
         "compressible" => ("the text says little for its length", true),

@@ -1,5 +1,5 @@
 //! `qstill show RUN PROBLEM`: all that a run knows of one problem, from the question to the answers of its
-//! models.
+//! models; or one solution, step by step.
 //!
 //! - `find`: which problem is meant, and where its rows are    - `sheet`: what the tables say of it
 //! - `tree`: a search tree as indented lines    - `page`: the sheet as text
@@ -20,19 +20,22 @@ mod page;
 pub mod sheet;
 pub mod tree;
 
-/// Show one problem: its search trees, solutions, verdicts, what was kept of it, and what models answered.
+/// Show one problem (its search trees, solutions, verdicts, what was kept, what models answered), or one
+/// solution.
 #[derive(Args)]
 #[command(after_help = "Examples:
   qstill show runs/mine 1                          the first problem
   qstill show runs/mine 3fa9                       the one whose id begins so
   qstill show runs/mine 3fa9 --round 2 --nodes 0   round 2 alone, with the whole search tree
+  qstill show runs/mine 9c04a1                     the solution whose id begins so, step by step
   qstill show runs/mine 3fa9 --json | jq .rounds[0].solutions
 Ids are in every table: `qstill inspect runs/mine/problems/problems`. What each rule of curation measured of
 one solution: `qstill curate runs/mine --explain ID`.")]
 pub struct Show {
     /// The run's directory, or its name under runs/.
     pub run: String,
-    /// The problem: its id, the beginning of it, or its number in the table of problems, from 1.
+    /// The problem: its id, the beginning of it, or its number in the table of problems, from 1; or the id of
+    /// a solution.
     problem: String,
     /// One round only.
     #[arg(long)]
@@ -63,13 +66,17 @@ pub fn run(args: Show) -> Result<Exit> {
         };
         return Err(Failure::usage(format!("there is no round {round}"), hint).into());
     }
-    let wanted = |round: &u32| args.round.is_none_or(|wanted| wanted == *round);
+    let solution = found.solution.clone();
+    let of = args.round.or(solution.as_ref().map(|(round, _)| *round));
+    let wanted = |round: &u32| of.is_none_or(|wanted| wanted == *round);
     let rounds: Vec<u32> = rounds.into_iter().filter(wanted).collect();
     let sheet = sheet::Sheet::of(&run, found, &rounds)?;
     let text = if args.json {
         serde_json::to_string_pretty(&sheet)? + "\n"
     } else {
-        page::text(&sheet, page::Limits { nodes: args.nodes, solutions: args.solutions }, Look::stdout())
+        let limits = page::Limits { nodes: args.nodes, solutions: args.solutions };
+        let only = solution.as_ref().map(|(_, id)| id.as_str());
+        page::text(&sheet, (limits, only), Look::stdout())
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(Exit::Done)

@@ -14,8 +14,8 @@ pub struct Limits {
     pub solutions: usize,
 }
 
-/// All of it.
-pub fn text(sheet: &Sheet, limits: Limits, look: Look) -> String {
+/// All of it, or of its solutions `only` one.
+pub fn text(sheet: &Sheet, (limits, only): (Limits, Option<&str>), look: Look) -> String {
     let mut page = Page { look, lines: Vec::new() };
     let number = sheet.number;
     page.lines.push(look.bold(&format!("problem {} (number {number})", sheet.problem_id)));
@@ -28,9 +28,18 @@ pub fn text(sheet: &Sheet, limits: Limits, look: Look) -> String {
     page.prose("question", &sheet.question);
     page.field("answer", &sheet.answer);
     for round in &sheet.rounds {
-        page.round(round, limits);
+        match only {
+            None => page.round(round, limits),
+            Some(only) => {
+                page.heading(&format!("round {}", round.round));
+                let of_id = |solution: &&SolutionSheet| solution.solution_id == only;
+                round.solutions.iter().filter(of_id).for_each(|solution| page.solution(solution, round));
+            }
+        }
     }
-    page.answers(sheet);
+    if only.is_none() {
+        page.answers(sheet);
+    }
     page.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 

@@ -128,7 +128,7 @@ impl Sheet {
     /// # Errors
     /// Failed reads.
     pub fn of(run: &RunDir, found: Found, wanted: &[u32]) -> Result<Self> {
-        let Found { problem, number, shard } = found;
+        let Found { problem, number, shard, .. } = found;
         let ids = HashSet::from([problem.problem_id.clone()]);
         let mut answers = Vec::new();
         for round in wanted {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::command::arguments::{Overrides, Source, look, parse_stage};
+use crate::disk::commit::StageDir;
 use crate::disk::layout::{RunDir, Stage};
 use crate::disk::lock::{Holder, Lock, Share};
 use crate::disk::space::space;
@@ -152,10 +154,33 @@ struct State {
     holder: Option<Holder>,
     /// Whether workers are at work, which nobody holds together.
     workers: bool,
+    /// The shards that they have in hand.
+    claims: Vec<Claim>,
     bill: Option<Bill>,
     said: Said,
     /// Bytes that the run takes, and that are left for it.
     space: (u64, Option<u64>),
+}
+
+/// A shard in the hands of a worker.
+#[derive(Serialize)]
+struct Claim {
+    stage: &'static str,
+    round: u32,
+    shard: u32,
+    #[serde(flatten)]
+    worker: Holder,
+}
+
+/// The shards of unfinished stages that workers have in hand.
+fn claims(run: &RunDir, stages: &[StageLine]) -> Vec<Claim> {
+    let open = stages.iter().filter(|line| line.stage.is_shared() && !line.is_done());
+    let of = |line: &StageLine| {
+        let (stage, round) = (line.stage.name(), line.round);
+        let claims = StageDir::claims(&run.stage(round, line.stage)).into_iter();
+        claims.map(move |(shard, worker)| Claim { stage, round, shard, worker })
+    };
+    open.flat_map(of).collect()
 }
 
 impl State {
@@ -169,7 +194,8 @@ impl State {
         let log = run.log();
         let said = log::said(&log).with_context(|| format!("failed to read {}", log.display()))?;
         let (stages, bill, space) = (lines(session)?, bill(session)?, space(run.root()));
-        Ok(Self { run, stages, holder, workers, bill, said, space })
+        let claims = claims(&run, &stages);
+        Ok(Self { run, stages, holder, workers, claims, bill, said, space })
     }
 
     fn is_at_work(&self) -> bool {
@@ -186,6 +212,7 @@ impl State {
             "path": self.run.root().display().to_string(),
             "holder": self.holder,
             "workers": self.workers,
+            "claims": self.claims,
             "done": self.all_done(),
             "endpoint": self.bill,
             "log": self.said,
@@ -206,6 +233,10 @@ impl State {
         }
         if self.workers {
             say("running: workers (qstill work)".to_owned());
+        }
+        for Claim { stage, round, shard, worker } in &self.claims {
+            let (pid, on, since) = (worker.pid, worker.on(), &worker.started);
+            say(format!("worker: pid {pid}{on} has shard {shard} of round {round} {stage} since {since}"));
         }
         if let Some(last) = &self.said.last {
             let word = if self.is_at_work() { "now" } else { "last" };
@@ -328,6 +359,7 @@ next: search of round 1; resume with `qstill resume /none/first`
             stages: stages.to_vec(),
             holder: None,
             workers: false,
+            claims: Vec::new(),
             bill: None,
             said: Said { last: Some(said("round 1 search: 3/10")), troubles: vec![said("error: full")] },
             space: (12_345, Some(2_000_000)),

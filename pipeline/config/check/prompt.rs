@@ -39,6 +39,15 @@ pub(super) fn check(config: &Config) -> Checked {
              words of your own need prompt.answer_markers",
         ));
     }
+    let told = !config.problems.rules.is_empty();
+    if told && reader.completion(&format!("go\n{}", line.replace(ANSWER, "-16"))).lines != ["go"] {
+        return Err(refuse(
+            format!(
+                "curate.answer_line is {line:?}: it is read as a step, and problems.rules has no such step"
+            ),
+            "permitted: a marker and the answer alone, e.g. \"#### {answer}\" or \"Answer: {answer}\"",
+        ));
+    }
     if train.loss == TokenLoss::Value && train.thoughts == Thoughts::Keep {
         return Err(refuse(
             "train.loss is \"value\", but with train.thoughts = \"keep\" rows begin with what has no value",

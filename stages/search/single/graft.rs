@@ -3,8 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use datasets::expr;
-
 use super::super::tree::{Item, NONE, Status};
 use super::{Search, is_correct};
 
@@ -29,7 +27,7 @@ impl Search<'_> {
         // Below a state that was re-opened paths are no longer what they were when they were found.
         self.paths.clear();
         for node in &right {
-            let new = self.paths.insert(expr::canonical_path(&self.tree.steps(*node)));
+            let new = self.paths.insert(self.domain.path(&self.tree.steps(*node)));
             self.tree.at(*node).status = if new { Status::Solution } else { Status::Duplicate };
             self.solutions.extend(Some(*node).filter(|_| new));
         }
@@ -66,7 +64,7 @@ impl Search<'_> {
         let answer = last.and_then(|n| self.tree.get(n).answer.clone())?;
         let good = steps.len() <= self.plan.tree.depth as usize
             && is_correct(self.problem, self.domain, &steps, &answer);
-        if !good || !self.paths.insert(expr::canonical_path(&steps)) {
+        if !good || !self.paths.insert(self.domain.path(&steps)) {
             return None;
         }
         let mut at = from;

@@ -2,7 +2,6 @@
 //! paths, each judged where a search is told what is correct.
 
 use anyhow::{Context, Result};
-use datasets::expr;
 use datasets::types::{StepCheck, Verdict};
 
 use super::super::tree::{Item, Status, Want};
@@ -85,7 +84,7 @@ impl Search<'_> {
         {
             // Right by chance, as far as siblings tell; a longer path may be right.
             return;
-        } else if self.paths.insert(expr::canonical_path(&steps)) {
+        } else if self.paths.insert(self.domain.path(&steps)) {
             self.solutions.push(node);
             Status::Solution
         } else {
@@ -151,7 +150,7 @@ impl Search<'_> {
                 if search.asks_verdicts() {
                     let steps = self.tree.steps(end);
                     if is_correct(self.problem, self.domain, &steps, &proposal.final_answer) {
-                        search.correct(expr::canonical_path(&steps));
+                        search.correct(self.domain.path(&steps));
                     }
                 }
             }
