@@ -12,7 +12,7 @@ use datasets::table::{Evaluation, VerdictRow};
 use datasets::types::{Kept, Problem};
 use serde_json::{Value, json};
 
-use crate::kit::{World, copy_folder, of_preset};
+use crate::kit::{World, of_preset};
 use crate::server::{Answer, Server};
 
 const FILES: &[&str] = &[
@@ -209,9 +209,8 @@ fn quiz(right: &BTreeMap<(String, Vec<String>), String>, request: &Value) -> Ans
 }
 
 /// Starts the example's teacher; how it is run under a name.
-fn example(world: &World, own: &[&str]) -> impl Fn(&str) -> Vec<String> {
+fn example<'a>(world: &'a World, own: &'a [&str]) -> impl Fn(&str) -> Vec<String> + 'a {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/choice");
-    copy_folder(&folder, &world.path("examples/choice"));
     let mut right = BTreeMap::new();
     for file in ["train.jsonl", "test.jsonl"] {
         for line in std::fs::read_to_string(folder.join(file)).unwrap().lines() {
@@ -224,24 +223,8 @@ fn example(world: &World, own: &[&str]) -> impl Fn(&str) -> Vec<String> {
     }
     let server = Server::start(move |request| quiz(&right, request));
     let setting = server.setting();
-    let sets = [
-        &setting,
-        "model.vocab_size=400",
-        "model.hidden_size=32",
-        "model.intermediate_size=64",
-        "model.layers=1",
-        "model.heads=2",
-        "model.kv_heads=1",
-        "model.context=256",
-        "evaluate.max_tokens=24",
-    ];
-    let sets: Vec<String> =
-        sets.iter().chain(own).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]).collect();
-    move |name| {
-        let run = format!("runs/{name}");
-        let head = ["run", "--config", "examples/choice/run.toml", "--run", &run, "--device", "cpu"];
-        head.map(str::to_owned).into_iter().chain(sets.clone()).collect()
-    }
+    let small = ["model.vocab_size=400", "model.context=256", "evaluate.max_tokens=24"];
+    move |name| world.example("choice", name, &[&[setting.as_str()], &small[..], own].concat())
 }
 
 #[test]

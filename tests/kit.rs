@@ -26,15 +26,19 @@ const TINY: &[&str] = &[
     "search.samples=2",
     "search.max_tokens=24",
     "model.vocab_size=300",
+    "model.context=384",
+    "train.epochs=1",
+    "evaluate.samples=1",
+    "evaluate.max_tokens=24",
+];
+
+/// A student that is trained in no time.
+const STUDENT: &[&str] = &[
     "model.hidden_size=32",
     "model.intermediate_size=64",
     "model.layers=1",
     "model.heads=2",
     "model.kv_heads=1",
-    "model.context=384",
-    "train.epochs=1",
-    "evaluate.samples=1",
-    "evaluate.max_tokens=24",
 ];
 
 /// Longest that a test waits for something to happen before it gives up.
@@ -100,6 +104,16 @@ impl World {
         self.qstill(&run(name, sets))
     }
 
+    /// Copies an example of the repository here. Arguments of its run under `runs/` with a small student;
+    /// `sets` win.
+    pub fn example(&self, example: &str, name: &str, sets: &[&str]) -> Vec<String> {
+        let folder = format!("examples/{example}");
+        copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder), &self.path(&folder));
+        let (config, run) = (format!("{folder}/run.toml"), format!("runs/{name}"));
+        let head = ["run", "--config", &config, "--run", &run, "--device", "cpu"].map(str::to_owned);
+        head.into_iter().chain(set(STUDENT.iter().chain(sets))).collect()
+    }
+
     /// `qstill resume` of a run under `runs/`.
     pub fn resume(&self, name: &str) -> Outcome {
         self.qstill(&["resume", &format!("runs/{name}")])
@@ -137,8 +151,13 @@ pub fn of_preset(preset: &str, command: &str, name: &str, sets: &[&str]) -> Vec<
     }
     arguments.push(format!("runs/{name}"));
     arguments.extend(["--preset", preset, "--device", "cpu"].map(str::to_owned));
-    arguments.extend(TINY.iter().chain(sets).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
+    arguments.extend(set(STUDENT.iter().chain(TINY).chain(sets)));
     arguments
+}
+
+/// Settings as arguments.
+fn set<'a>(sets: impl Iterator<Item = &'a &'a str>) -> impl Iterator<Item = String> {
+    sets.flat_map(|set| ["--set".to_owned(), (*set).to_owned()])
 }
 
 /// What the program said and how it ended.

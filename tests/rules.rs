@@ -1,46 +1,27 @@
 //! `problems.rules`: worlds whose rules a program tells.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use datasets::table::{Evaluation, Node, VerdictRow};
 use datasets::types::{Kept, Solution, StepCheck};
 use serde_json::{Value, json};
 
-use crate::kit::{World, copy_folder, no_python, of_preset};
+use crate::kit::{World, no_python, of_preset};
 use crate::server::{Answer, Server};
 
-/// A small student, and few steps of training.
-const SMALL: &[&str] = &[
-    "model.vocab_size=300",
-    "model.hidden_size=32",
-    "model.intermediate_size=64",
-    "model.layers=1",
-    "model.heads=2",
-    "model.kv_heads=1",
-    "model.context=384",
-    "train.max_steps=3",
-    "evaluate.samples=0",
-];
-
-/// `examples/sudoku` under `runs/`, with few of its problems.
-fn sudoku(name: &str, sets: &[&str]) -> Vec<String> {
-    let mut arguments: Vec<String> =
-        ["run", "--config", "examples/sudoku/run.toml", "--device", "cpu", "--run"]
-            .map(str::to_owned)
-            .to_vec();
-    arguments.push(format!("runs/{name}"));
-    let few = ["problems.train=40", "problems.test=8", "run.shard_size=16"];
-    let all = SMALL.iter().chain(&few).chain(sets);
-    arguments.extend(all.flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
-    arguments
-}
-
-fn with_sudoku() -> World {
-    let world = World::new();
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sudoku");
-    copy_folder(&from, &world.path("examples/sudoku"));
-    world
+/// How `examples/sudoku` is run with few of its problems and few steps of training.
+fn sudoku(world: &World, name: &str, workers: &str) -> Vec<String> {
+    let sets = [
+        "model.vocab_size=300",
+        "model.context=384",
+        "train.max_steps=3",
+        "evaluate.samples=0",
+        "problems.train=40",
+        "problems.test=8",
+        "run.shard_size=16",
+        workers,
+    ];
+    world.example("sudoku", name, &sets)
 }
 
 #[test]
@@ -48,8 +29,8 @@ fn the_example_of_rules_runs_from_problems_to_evaluate() {
     if no_python() {
         return;
     }
-    let world = with_sudoku();
-    world.qstill(&sudoku("a", &["verify.workers=1"])).done();
+    let world = World::new();
+    world.qstill(&sudoku(&world, "a", "verify.workers=1")).done();
     let run = world.left("a");
     let solutions: Vec<Solution> = run.rows("round-1/search");
     let found: Vec<&Solution> = solutions.iter().filter(|row| row.algorithm == "best-first").collect();
@@ -66,7 +47,7 @@ fn the_example_of_rules_runs_from_problems_to_evaluate() {
     let evaluated: Vec<Evaluation> = run.rows("round-1/evaluate");
     assert!(evaluated.iter().filter(|row| row.model == "student").all(|row| row.reason != "rules_failed"));
     // Many at a time, or few: the same rows.
-    world.qstill(&sudoku("b", &["verify.workers=3"])).done();
+    world.qstill(&sudoku(&world, "b", "verify.workers=3")).done();
     assert_eq!(run.product(), world.left("b").product());
     world.qstill(&["resume", "runs/a"]).done().says("round 1 search: complete, skipped");
     // Other searches, guided by what was learned of the steps.

@@ -1,13 +1,12 @@
 //! `verify.command`: a verifier of the user's own, from `problems` to `evaluate`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use datasets::table::{Evaluation, ValueRow, VerdictRow};
 use datasets::types::{Kept, Solution, Verdict};
 use serde_json::{Value, json};
 
-use crate::kit::{Outcome, World, copy_folder, names, no_python, run};
+use crate::kit::{Outcome, World, names, no_python, run};
 use crate::server::{Answer, ENDPOINT, Server, sum, sums};
 
 /// Judges answers by their last digit: correct if it is that of the gold. Writes down that it was asked.
@@ -206,29 +205,17 @@ fn the_example_of_code_runs_from_problems_to_evaluate() {
         return;
     }
     let world = World::new();
-    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/code"), &world.path("examples/code"));
     let server = Server::start(programmer);
-    let setting = server.setting();
-    let mut arguments: Vec<String> =
-        ["run", "--config", "examples/code/run.toml", "--run", "runs/code", "--device", "cpu"]
-            .map(str::to_owned)
-            .to_vec();
     let sets = [
-        &setting,
+        &server.setting(),
         "search.samples=2",
         "model.vocab_size=400",
-        "model.hidden_size=32",
-        "model.intermediate_size=64",
-        "model.layers=1",
-        "model.heads=2",
-        "model.kv_heads=1",
         "model.context=384",
         "train.max_steps=3",
         "evaluate.max_tokens=16",
         "evaluate.samples=0",
     ];
-    arguments.extend(sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
-    world.qstill(&arguments).done();
+    world.qstill(&world.example("code", "code", &sets)).done();
     let run = world.left("code");
     let solutions: Vec<Solution> = run.rows("round-1/search");
     assert_eq!(solutions.len(), 48);

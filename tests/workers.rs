@@ -88,6 +88,14 @@ fn under_way(world: &World, name: &str) -> (Running, Vec<&'static str>) {
     (running, SHARDS.iter().copied().chain(more).collect())
 }
 
+/// The id of one of the processes of a launch.
+#[cfg(target_os = "linux")]
+fn a_worker_of(running: &Running) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", running.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 #[cfg(target_os = "linux")]
 fn signal(name: &str, id: u32) {
     let status =
@@ -100,9 +108,7 @@ fn signal(name: &str, id: u32) {
 fn a_worker_that_is_killed_is_replaced() {
     let world = World::new();
     let (running, sets) = under_way(&world, "b");
-    let children = format!("/proc/{0}/task/{0}/children", running.id());
-    let children = std::fs::read_to_string(children).unwrap();
-    signal("-9", children.split_whitespace().next().unwrap().parse().unwrap());
+    signal("-9", a_worker_of(&running));
     // While workers are at work nobody else may have the run.
     world.resume("b").fails(75, &["is held by process"]);
     let (status, said) = running.wait();
@@ -118,9 +124,7 @@ fn a_worker_that_is_killed_is_replaced() {
 fn a_worker_that_stands_still_is_named() {
     let world = World::new();
     let (running, _) = under_way(&world, "b");
-    let children = format!("/proc/{0}/task/{0}/children", running.id());
-    let children = std::fs::read_to_string(children).unwrap();
-    let pid: u32 = children.split_whitespace().next().unwrap().parse().unwrap();
+    let pid = a_worker_of(&running);
     signal("-STOP", pid);
     let status = world.qstill(&["status", "runs/b", "--json"]).json();
     let claims = status["claims"].as_array().unwrap();

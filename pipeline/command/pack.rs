@@ -14,7 +14,7 @@ use stages::{Cancelled, Events, fault};
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::command::arguments::existing;
-use crate::command::verify_run::verify;
+use crate::command::verify_run::{damaged, verify};
 use crate::disk::durable::{beside, create_dirs, names, publish_dir, sync_file, sync_parent, unique};
 use crate::disk::layout::RunDir;
 use crate::disk::lock::{Lock, Share};
@@ -135,21 +135,21 @@ fn write(staged: &Path, run: &RunDir, files: &[(PathBuf, u64)], events: &dyn Eve
         header.set_entry_type(EntryType::Regular);
         header.set_size(*bytes);
         header.set_mode(0o644);
-        let told = Told { source: BufReader::new(source).take(*bytes), done: &mut done, events };
-        archive.append_data(&mut header, Path::new(&run.name()).join(path), told)?;
+        let watched = Watched { source: BufReader::new(source).take(*bytes), done: &mut done, events };
+        archive.append_data(&mut header, Path::new(&run.name()).join(path), watched)?;
     }
     let file = archive.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(sync_file(&file)?)
 }
 
 /// A reader that says how far it is, and ends at the wish to stop.
-struct Told<'a, R> {
+struct Watched<'a, R> {
     source: R,
     done: &'a mut u64,
     events: &'a dyn Events,
 }
 
-impl<R: Read> Read for Told<'_, R> {
+impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.events.check().map_err(io::Error::other)?;
         let read = self.source.read(buffer)?;
@@ -228,8 +228,8 @@ fn parts(path: &Path) -> Option<Vec<String>> {
 /// Writes the files of an archive into a folder; how many there were.
 fn extract(source: File, file: &Path, (name, to): (&str, &Path), events: &dyn Events) -> Result<u64> {
     let mut done = 0;
-    let told = Told { source: BufReader::with_capacity(CHUNK, source), done: &mut done, events };
-    let mut archive = Archive::new(told);
+    let watched = Watched { source: BufReader::with_capacity(CHUNK, source), done: &mut done, events };
+    let mut archive = Archive::new(watched);
     let bad = |error: io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref::<Cancelled>()) {
         Some(Cancelled) => anyhow::Error::from(Cancelled),
         None => no_run(file, &error.to_string()),
@@ -268,10 +268,7 @@ fn sound(staged: &Path, file: &Path) -> Result<()> {
     if !run.config().is_file() {
         return Err(no_run(file, "it has no run.toml"));
     }
-    let damaged: Vec<String> = verify(&run)?
-        .iter()
-        .flat_map(|line| line.damaged.iter().map(|why| format!("{}: {why}", line.place)))
-        .collect();
+    let damaged = damaged(&verify(&run)?);
     match damaged.first() {
         None => Ok(()),
         Some(first) => Err(no_run(file, &format!("{} not as written: {first}", damaged.len()))),

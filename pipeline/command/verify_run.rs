@@ -63,10 +63,7 @@ pub fn run(args: VerifyRun) -> Result<Exit> {
 /// `Exit::Input` if anything is damaged; failed reads.
 fn print(run: &RunDir, json: bool) -> Result<()> {
     let lines = verify(run)?;
-    let damaged: Vec<String> = lines
-        .iter()
-        .flat_map(|line| line.damaged.iter().map(|why| format!("{}: {why}", line.place)))
-        .collect();
+    let damaged = damaged(&lines);
     let text = if json {
         let value = serde_json::json!({ "run": run.name(), "sound": damaged.is_empty(), "places": lines });
         serde_json::to_string_pretty(&value)? + "\n"
@@ -98,6 +95,13 @@ fn print(run: &RunDir, json: bool) -> Result<()> {
         )
         .into()),
     }
+}
+
+/// What is wrong, with its place.
+pub fn damaged(lines: &[Line]) -> Vec<String> {
+    let of =
+        |line: &Line| line.damaged.iter().map(|why| format!("{}: {why}", line.place)).collect::<Vec<_>>();
+    lines.iter().flat_map(of).collect()
 }
 
 /// Looks at all of a run.

@@ -39,8 +39,8 @@ impl Turn {
     }
 
     /// Missing shards in the order in which it wants them.
-    fn order(self, missing: Vec<u32>) -> Vec<u32> {
-        let (mut order, others): (Vec<u32>, Vec<u32>) = missing.into_iter().partition(|s| self.owns(*s));
+    fn order(self, missing: &[u32]) -> Vec<u32> {
+        let (mut order, others): (Vec<u32>, Vec<u32>) = missing.iter().partition(|s| self.owns(**s));
         order.extend(others.into_iter().rev());
         order
     }
@@ -57,7 +57,7 @@ impl Turn {
             if missing.is_empty() {
                 return Ok(None);
             }
-            for shard in self.order(missing.clone()) {
+            for shard in self.order(&missing) {
                 if let Some(claim) = dir.claim(shard)? {
                     return Ok(Some((shard, claim)));
                 }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn workers_begin_with_their_own_shards_and_end_with_those_of_others() {
         let turns: Vec<Turn> = ["0/3", "1/3", "2/3"].iter().filter_map(|text| text.parse().ok()).collect();
-        assert_eq!(turns[1].order((0..8).collect()), [1, 4, 7, 6, 5, 3, 2, 0]);
+        assert_eq!(turns[1].order(&[0, 1, 2, 3, 4, 5, 6, 7]), [1, 4, 7, 6, 5, 3, 2, 0]);
         for shard in 0..20 {
             assert_eq!(turns.iter().filter(|turn| turn.owns(shard)).count(), 1);
         }

@@ -1,6 +1,6 @@
 //! Several processes of one command.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -109,9 +109,9 @@ impl Crew {
                 None => self.start()?,
             };
             let answer = worker.ask(line, limit, &|| self.glance());
-            let told =
+            let unreadable =
                 |line: &[u8], why| Failure::Unreadable(format!("{why}; it begins with `{}`", brief(line)));
-            match answer.and_then(|line| read(&line).map_err(|why| told(&line, why))) {
+            match answer.and_then(|line| read(&line).map_err(|why| unreadable(&line, why))) {
                 Ok(answer) => {
                     worker.answered = true;
                     place.worker = Some(worker);
@@ -140,6 +140,21 @@ impl Crew {
         let changed = Unsound::Changed(format!("a file of {} {changed}", self.what));
         locked(&self.broken).get_or_insert(changed);
         Err(Failure::Died("is not what it was".to_owned()))
+    }
+
+    /// Does some work for each item, as many at once as there are processes.
+    pub fn each<T: Sync>(&self, items: &[T], work: impl Fn(&T) + Sync) {
+        let next = AtomicUsize::new(0);
+        let run = || {
+            while let Some(item) = items.get(next.fetch_add(1, SeqCst)) {
+                work(item);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.workers.min(items.len()) {
+                scope.spawn(run);
+            }
+        });
     }
 
     /// Waits for a place among those that may be at work.
@@ -175,6 +190,7 @@ fn brief(line: &[u8]) -> String {
     plain(&String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)])).chars().take(SHOWN).collect()
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A lock, whatever became of others that had it.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,7 @@ mod crew;
 mod sandbox;
 mod worker;
 
-pub use crew::Crew;
+pub use crew::{Crew, locked};
 pub use sandbox::Sandbox;
 pub use worker::Failure;
 

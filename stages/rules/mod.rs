@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use datasets::domain::{Case, Describe, Domain, Features, Key, Move, State, Told, Unsound, Verifier, mix};
-use datasets::domains::compared::{Compare, blanks};
+use datasets::domains::compared::Compare;
 use datasets::types::{Fault, FaultKind, Judgement, Problem, StepCheck, Verdict};
 use serde::Serialize;
 
@@ -257,10 +257,6 @@ impl Domain for Ruled {
             Ok(state) if self.follow(&state, step).is_some() => StepCheck::True,
             Ok(_) => StepCheck::False,
         }
-    }
-
-    fn reading(&self, _: &Problem, final_answer: &str) -> String {
-        blanks(final_answer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
 use datasets::domain::{State, Told, Unsound};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::RulesInputs;
 use super::told::{self, Moves};
-use crate::command::{Crew, Failure, Host};
+use crate::command::{Crew, Failure, Host, locked};
 
 /// Most items of a question.
 const BATCH: usize = 256;
@@ -54,7 +54,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Memory<K, V> {
     }
 
     fn known(&self) -> MutexGuard<'_, Known<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     fn get(&self, key: &K) -> Option<V> {
@@ -105,7 +105,7 @@ impl World {
 
     pub(super) fn begin(&self, problems: &mut dyn Iterator<Item = &Problem>) {
         let open = self.starts.open(problems.map(told::shown));
-        self.in_parts(open, |part| {
+        self.in_parts(&open, |part| {
             self.ask_starts(part);
         });
     }
@@ -118,7 +118,7 @@ impl World {
 
     pub(super) fn expand(&self, states: &mut dyn Iterator<Item = &Told>) {
         let open = self.moves.open(states.map(|told| told.text.clone()));
-        self.in_parts(open, |part| {
+        self.in_parts(&open, |part| {
             self.ask_moves(part);
         });
     }
@@ -142,7 +142,7 @@ impl World {
             return self.expand(&mut told.map(|(state, _)| state));
         }
         let open = self.steps.open(told.map(|(state, step)| (state.text.clone(), blanks(step))));
-        self.in_parts(open, |part| {
+        self.in_parts(&open, |part| {
             self.ask_steps(part);
         });
     }
@@ -207,24 +207,9 @@ impl World {
     }
 
     /// Asks for parts of a list, as many at once as there are processes.
-    fn in_parts<T: Clone + Sync>(&self, items: Vec<T>, ask: impl Fn(Vec<T>) + Sync) {
+    fn in_parts<T: Clone + Sync>(&self, items: &[T], ask: impl Fn(Vec<T>) + Sync) {
         let size = items.len().div_ceil(self.crew.workers).clamp(1, self.batch.load(SeqCst));
-        let parts: Vec<&[T]> = items.chunks(size).collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(part) = parts.get(next.fetch_add(1, SeqCst)) {
-                ask(part.to_vec());
-            }
-        };
-        match self.crew.workers.min(parts.len()) {
-            0 => {}
-            1 => work(),
-            workers => std::thread::scope(|scope| {
-                (0..workers).for_each(|_| {
-                    scope.spawn(work);
-                });
-            }),
-        }
+        self.crew.each(&items.chunks(size).collect::<Vec<_>>(), |part| ask(part.to_vec()));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use datasets::domain::Unsound;
@@ -12,7 +12,7 @@ use datasets::types::Judgement;
 use super::ask::Question;
 use super::reply::Reply;
 use super::store::Store;
-use crate::command::{CommandInputs, Crew, Failure, Host};
+use crate::command::{CommandInputs, Crew, Failure, Host, locked};
 
 /// A command that has failed so often and never answered does not work.
 const HOPELESS: usize = 8;
@@ -115,16 +115,9 @@ impl Pool {
             .into_iter()
             .filter(|question| self.store.get(question).is_none() && seen.insert(question.name))
             .collect();
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..self.crew.workers.min(open.len()) {
-                scope.spawn(|| {
-                    while let Some(question) = open.get(next.fetch_add(1, SeqCst)) {
-                        self.crew.glance();
-                        self.judge(question);
-                    }
-                });
-            }
+        self.crew.each(&open, |question| {
+            self.crew.glance();
+            self.judge(question);
         });
     }
 }
@@ -138,8 +131,4 @@ impl Drop for Pool {
             say(&line);
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -103,11 +103,7 @@ impl<'a> Comparison<'a> {
                 return Ok((Box::new(policy), true));
             }
         }
-        let policy = match self.policy.build(workspace)? {
-            Some(policy) => Some(policy),
-            None => SamplingPolicy::rules(self.session)?.build(workspace)?,
-        };
-        Ok((policy.context("the rules are a policy")?, false))
+        Ok((self.policy.build(workspace)?.context("a comparison has a policy")?, false))
     }
 
     /// Writes the plot data, and prints it or the table.

@@ -66,14 +66,13 @@ pub fn run(run: &RunDir, dir: &Path, console: &Console) -> Result<Exit> {
 fn losses(run: &RunDir, round: u32) -> Result<Vec<Loss>> {
     let rows: Vec<Loss> = committed(run, round, Stage::Train)?.read()?;
     let folder = run.checkpoints(round);
-    if !rows.is_empty() || !folder.is_dir() {
+    if !rows.is_empty() {
         return Ok(rows);
     }
-    let mut steps: Vec<String> = names(&folder)?.into_iter().filter(|name| step_of(name).is_some()).collect();
-    steps.sort();
     // A checkpoint may be replaced by the next one just now.
-    let newest = steps.iter().rev().map(|name| folder.join(name).join("losses.parquet"));
-    Ok(newest.filter(|path| path.is_file()).find_map(|path| table::read_all(&path).ok()).unwrap_or_default())
+    let newest = names(&folder)?.into_iter().rev().filter(|name| step_of(name).is_some());
+    let mut newest = newest.map(|name| folder.join(name).join("losses.parquet"));
+    Ok(newest.find_map(|path| table::read_all(&path).ok()).unwrap_or_default())
 }
 
 fn of_training(row: &Loss) -> Point {
